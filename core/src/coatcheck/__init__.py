@@ -1,0 +1,34 @@
+"""
+coatcheck: where Python programs leave the results of background work and pick them up again.
+
+The public names are those of `_api.__all__`; `coatcheck.aio` has them for asyncio. They are
+imported when the first of them is used, so that `import coatcheck` costs nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing would take longer than all the rest
+if TYPE_CHECKING:
+    from ._api import *  # noqa: F403
+    from ._api import __all__ as __all__
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module  # noqa: PLC0415
+
+    if name == "aio":
+        return import_module("coatcheck.aio")
+    api = import_module("coatcheck._api")
+    if name != "__all__" and name not in api.__all__:
+        raise AttributeError(f"module 'coatcheck' has no attribute {name!r}")
+    value: object = getattr(api, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    from ._api import __all__ as names  # noqa: PLC0415
+
+    return sorted({*globals(), *names, "aio"})

@@ -1,0 +1,75 @@
+"""
+The public names of coatcheck.
+"""
+
+from __future__ import annotations
+
+from .backend import ANY, Backend, Capability, KeyValueBackend
+from .bells import Bell
+from .errors import (
+    ArgumentError,
+    BackendError,
+    BackendGetMetaError,
+    BackendStoreError,
+    BackendUnavailableError,
+    CoatcheckError,
+    ConfigurationError,
+    ContentDisallowed,
+    DecodeError,
+    EncodeError,
+    PluginError,
+    ResultTooLargeError,
+    SchemeConflictError,
+    SerializationError,
+    SignatureError,
+    TaskError,
+    TaskRevokedError,
+    UnknownSchemeError,
+    UnknownTaskError,
+    UnsupportedError,
+    WaitTimeoutError,
+    WorkerLostError,
+)
+from .failures import Failure
+from .handles import AsyncResult
+from .meta import ResultMeta
+from .resolver import by_url, register, registered, unregister
+from .results import Results
+
+__all__ = [
+    "ANY",
+    "ArgumentError",
+    "AsyncResult",
+    "Backend",
+    "BackendError",
+    "BackendGetMetaError",
+    "BackendStoreError",
+    "BackendUnavailableError",
+    "Bell",
+    "Capability",
+    "CoatcheckError",
+    "ConfigurationError",
+    "ContentDisallowed",
+    "DecodeError",
+    "EncodeError",
+    "Failure",
+    "KeyValueBackend",
+    "PluginError",
+    "ResultMeta",
+    "ResultTooLargeError",
+    "Results",
+    "SchemeConflictError",
+    "SerializationError",
+    "SignatureError",
+    "TaskError",
+    "TaskRevokedError",
+    "UnknownSchemeError",
+    "UnknownTaskError",
+    "UnsupportedError",
+    "WaitTimeoutError",
+    "WorkerLostError",
+    "by_url",
+    "register",
+    "registered",
+    "unregister",
+]

@@ -1,0 +1,322 @@
+"""
+What a backend is: storage primitives, and what its store is capable of.
+
+::
+
+    Backend                      speaks ResultMeta                 document stores, SQL
+     └─ KeyValueBackend          speaks keys and bytes             key-value stores
+
+An author of a plugin writes `put`, `get_many` and `delete_many`; all else has a sound default.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
+
+from .bells import Bell
+from .codec import Codec
+from .errors import ResultTooLargeError, UnsupportedError
+from .meta import ResultMeta
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from .url import URL
+
+#: The version of this protocol; a plugin made for another one is refused.
+PROTOCOL_VERSION: Final = 1
+
+#: How many records one read or write asks for at most.
+BATCH: Final = 1000
+
+V = TypeVar("V")
+
+
+class Anything(enum.Enum):
+    """
+    The type of `ANY`.
+    """
+
+    ANY = "ANY"
+
+
+#: As `unless`: write only if nothing is there.
+ANY: Final = Anything.ANY
+
+#: The states that may not be replaced, or `ANY`.
+Unless = frozenset[str] | Anything
+
+
+class Capability(enum.Flag):
+    """
+    What a store can do beyond storing. A declared capability must work.
+    """
+
+    NONE = 0
+    #: `watch` rings: a write wakes those who wait for it.
+    PUSH = enum.auto()
+    #: The store forgets expired records by itself.
+    TTL = enum.auto()
+    #: `scan` works.
+    SCAN = enum.auto()
+    #: Other processes see the records.
+    SHARED = enum.auto()
+
+
+class BaseBackend(Generic[V]):
+    """
+    What sync and async backends declare alike. `V` is `ResultMeta`, or bytes.
+    """
+
+    PROTOCOL_VERSION: ClassVar[int] = PROTOCOL_VERSION
+    capabilities: ClassVar[Capability] = Capability.NONE
+    #: The largest encoded record the store takes, in bytes; `None`: no limit is known.
+    max_value_bytes: int | None = None
+    #: The unit in which the store counts a record's life, in seconds.
+    expires_resolution: ClassVar[float] = 0.001
+    #: Decodes records where the backend has to know their state. Set by who uses the backend.
+    codec: Codec = Codec()
+    #: The error for which operations are being repeated just now, if any.
+    trouble: Exception | None = None
+
+    @classmethod
+    def from_url(
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> Self:
+        """
+        Return a backend for *url*, without I/O.
+
+        *options* are the URL's query and the keyword arguments that the core does not know;
+        text, or typed where they came from Python. Raises `ConfigurationError` for one that
+        does not exist.
+        """
+        raise NotImplementedError
+
+    def _lacks(self, capability: Capability, call: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"{type(self).__name__} does not support {call}: it lacks {capability}"
+        )
+
+
+class Backend(BaseBackend[V], ABC):
+    """
+    A store of records by task id, for synchronous code. Shared freely between threads.
+
+    Errors of the driver become `BackendError`s. Every operation ends within the backend's
+    operation timeout. An expired record is absent, to reads and to writes.
+    """
+
+    @abstractmethod
+    def put(
+        self,
+        key: str,
+        value: V,
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> bool:
+        """
+        Store *value* in one atomic step; `False` if what is there may not be replaced.
+
+        Args:
+            unless: states whose record is never replaced, or `ANY`: write only if absent. A
+                record that cannot be decoded at all is replaced.
+            if_match: write only over exactly this value, as `get_many` returned it.
+            expires: seconds for which the record lives at least; `None` keeps it.
+
+        A write that is repeated after a lost reply and finds itself in the store is `True`.
+        """
+
+    @abstractmethod
+    def get_many(self, keys: Collection[str]) -> dict[str, V]:
+        """
+        Return what is stored; absent keys are left out. Never deletes.
+        """
+
+    @abstractmethod
+    def delete_many(self, keys: Collection[str]) -> int:
+        """
+        Delete, and return how many there were. Absent keys are no error.
+        """
+
+    def put_many(
+        self, items: Sequence[tuple[str, V]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        """
+        Store several values, each as by `put`; the answers in the same order.
+        """
+        return [self.put(key, value, unless=unless, expires=expires) for key, value in items]
+
+    @contextmanager
+    def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
+        """
+        Subscribe to *keys*; the subscription is live on entry and ends on exit.
+
+        The default bell only sleeps.
+        """
+        bell = Bell()
+        bell.add(keys)
+        yield bell
+
+    def scan(self, prefix: str = "") -> Iterator[str]:
+        """
+        Iterate over the keys that start with *prefix*, in no order. Needs `SCAN`.
+        """
+        raise self._lacks(Capability.SCAN, "scan()")
+
+    def purge(self) -> int:
+        """
+        Delete expired records, and return how many; a store with `TTL` may have none to delete.
+        """
+        return 0
+
+    def close(self) -> None:
+        """
+        Give up connections; idempotent. A closed backend opens new ones when it is used again.
+        """
+
+
+class KeyValueBackend(Backend[bytes]):
+    """
+    A store that speaks keys and bytes. Where it has to know a record's state, it asks
+    `self.codec.state_of`.
+    """
+
+
+class Records(Backend[ResultMeta]):
+    """
+    Lifts a key-value backend to records: encodes, decodes, and makes keys of ids.
+    """
+
+    def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
+        self.backend = backend
+        self.codec = backend.codec = codec
+        self._prefix = key_prefix
+
+    @property
+    def capabilities(self) -> Capability:  # type: ignore[override]
+        """
+        Those of the key-value backend.
+        """
+        return self.backend.capabilities
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        That of the key-value backend.
+        """
+        return self.backend.trouble
+
+    def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        return self.backend.put(
+            self._prefix + key,
+            encoded(value, self.codec, self.backend.max_value_bytes),
+            unless=unless,
+            if_match=None if if_match is None else if_match.version,
+            expires=expires,
+        )
+
+    def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        limit = self.backend.max_value_bytes
+        pairs = [(self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items]
+        return self.backend.put_many(pairs, unless=unless, expires=expires)
+
+    def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        prefix = self._prefix
+        found = self.backend.get_many([prefix + id_ for id_ in keys])
+        skip = len(prefix)
+        decode = self.codec.decode
+        return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
+
+    def delete_many(self, keys: Collection[str]) -> int:
+        return self.backend.delete_many([self._prefix + id_ for id_ in keys])
+
+    @contextmanager
+    def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
+        prefixed = [self._prefix + id_ for id_ in keys]
+        watched: AbstractContextManager[Bell] = self.backend.watch(prefixed)
+        with watched as bell:
+            yield PrefixedBell(bell, self._prefix)
+
+    def scan(self, prefix: str = "") -> Iterator[str]:
+        skip = len(self._prefix)
+        return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
+
+    def purge(self) -> int:
+        return self.backend.purge()
+
+    def close(self) -> None:
+        self.backend.close()
+
+
+class PrefixedBell(Bell):
+    """
+    A bell over keys, seen as one over task ids.
+    """
+
+    def __init__(self, bell: Bell, prefix: str) -> None:
+        self._bell = bell
+        self._prefix = prefix
+
+    @property
+    def pushing(self) -> bool:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.pushing
+
+    def add(self, keys: Collection[str]) -> None:
+        self._bell.add([self._prefix + id_ for id_ in keys])
+
+    def discard(self, keys: Iterable[str]) -> None:
+        self._bell.discard([self._prefix + id_ for id_ in keys])
+
+    def wait(self, timeout: float) -> Collection[str]:
+        skip = len(self._prefix)
+        return [key[skip:] for key in self._bell.wait(timeout)]
+
+    def wake(self) -> None:
+        self._bell.wake()
+
+
+def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
+    """
+    Return the bytes of *meta*. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
+    """
+    data = codec.encode(meta.document)
+    if limit is not None and len(data) > limit:
+        raise ResultTooLargeError(meta.task_id, size=len(data), limit=limit)
+    return data
+
+
+def lift(backend: Backend[Any], codec: Codec, *, key_prefix: str) -> Backend[ResultMeta]:
+    """
+    Return *backend* as one that speaks metas.
+    """
+    if isinstance(backend, KeyValueBackend):
+        return Records(backend, codec, key_prefix=key_prefix)
+    backend.codec = codec
+    return backend
+
+
+def batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """
+    Split *keys* into lists of at most `BATCH`.
+    """
+    keys = list(keys)
+    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))

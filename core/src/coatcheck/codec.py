@@ -1,0 +1,272 @@
+"""
+Records as bytes: which serializer writes, what is recognised, what is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from . import compression
+from .errors import (
+    ConfigurationError,
+    ContentDisallowed,
+    DecodeError,
+    EncodeError,
+    PluginError,
+    SerializationError,
+)
+from .failures import Failure, Trusted, safe_repr
+from .meta import VERSION, ResultMeta, Revive
+from .serializers import BUILTINS, Serializer, get_serializer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+#: Marks the envelope of compressed, signed or encrypted records. Reserved: no plain record of
+#: any serializer starts with it (0xC1 is the one byte that msgpack never uses).
+ENVELOPE_MAGIC: Final = b"\xc1COAT"
+#: How many first bytes show the state of a record that has it first.
+HEAD: Final = 128
+DEFAULT_ACCEPT: Final = ("json", "msgpack")
+
+_MAX_PATH_DEPTH: Final = 64
+
+
+class Codec:
+    """
+    Encodes metas with one serializer and decodes what any accepted one wrote.
+
+    Args:
+        serializer: its name, or one that follows the `Serializer` protocol.
+        accept: the names of the serializers whose values are decoded.
+        strict: refuse to change a value's type, tuples included.
+        unsafe_pickle: write pickle, which every reader has to trust.
+        trusted_exceptions: what stored bytes may name, see `Trusted`.
+    """
+
+    def __init__(
+        self,
+        serializer: str | Serializer = "json",
+        *,
+        accept: Iterable[str] = DEFAULT_ACCEPT,
+        strict: bool = False,
+        unsafe_pickle: bool = False,
+        trusted_exceptions: Iterable[str | type[Exception]] = (),
+    ) -> None:
+        self.serializer = get_serializer(serializer)
+        if self.serializer.name == "pickle" and not unsafe_pickle:
+            raise ConfigurationError(
+                "the serializer 'pickle' lets whoever can write to the store run code in every "
+                "reader: use 'json' or 'msgpack', or say unsafe_pickle=True"
+            )
+        self.accept = tuple([accept] if isinstance(accept, str) else accept)
+        self.strict = strict
+        self._readers = (*BUILTINS, *self._extra_readers())
+        self._trusted = Trusted(trusted_exceptions)
+
+    def _extra_readers(self) -> list[Serializer]:
+        builtin = {serializer.name for serializer in BUILTINS}
+        extra = [get_serializer(name) for name in self.accept if name not in builtin]
+        if self.serializer.name not in {*builtin, *self.accept}:
+            extra.append(self.serializer)
+        return extra
+
+    # -- writing --------------------------------------------------------------------------
+
+    def encode(self, document: Mapping[str, Any]) -> bytes:
+        """
+        Return the bytes of *document*. Raises `EncodeError`, which names the path at fault.
+        """
+        try:
+            return self._dumps(document)
+        except PluginError:
+            raise
+        except Exception as error:
+            path, value, cause = self._locate(document, error)
+            raise EncodeError(self.serializer.name, path, _reason(value, cause)) from error
+
+    def _dumps(self, document: Any) -> bytes:
+        return self.serializer.dumps(document, strict=self.strict)
+
+    def _locate(self, value: Any, error: Exception) -> tuple[str, Any, Exception]:
+        """
+        Follow the first child that cannot be encoded by itself, down to the culprit.
+        """
+        path = "the record"
+        for _ in range(_MAX_PATH_DEPTH):
+            for step, child in _children(value):
+                try:
+                    self._dumps({"value": child})
+                except Exception as cause:  # noqa: BLE001
+                    path = str(step) if path == "the record" else f"{path}[{step!r}]"
+                    value, error = child, cause
+                    break
+            else:
+                break
+        return path, value, error
+
+    def keep(self, value: Any) -> Any:
+        """
+        Return *value* if the serializer can keep it, else its `repr`.
+        """
+        try:
+            self._dumps({"value": value})
+        except Exception:  # noqa: BLE001
+            return safe_repr(value)
+        return value
+
+    # -- reading --------------------------------------------------------------------------
+
+    def decode(self, task_id: str, data: bytes) -> ResultMeta:
+        """
+        Return the snapshot of the record *data*. Never raises for what the bytes are.
+        """
+        try:
+            document, revive = self._loads(task_id, data)
+        except SerializationError as error:
+            state = self._peek(data)
+            partial = {} if state is None else {"status": state}
+            return ResultMeta(task_id, partial, self, fault=error, version=data)
+        fault = _fault_of(task_id, document)
+        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
+
+    def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
+        body = self._plain(task_id, data)
+        serializer = self._reader_of(task_id, body)
+        if serializer.name not in self.accept:
+            raise ContentDisallowed(task_id, serializer.name, self.accept)
+        try:
+            document, tagged = serializer.loads(body)
+        except (Exception, RecursionError) as error:
+            raise DecodeError(
+                task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(document, dict):
+            raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
+        return document, serializer.revive if tagged else None
+
+    def _plain(self, task_id: str | None, data: bytes) -> bytes:
+        if data.startswith(compression.MARKER):
+            try:
+                return compression.inflate(data)
+            except ValueError as error:
+                raise DecodeError(task_id, str(error)) from error
+        if data.startswith(ENVELOPE_MAGIC):
+            raise DecodeError(
+                task_id,
+                "it is compressed, signed or encrypted in coatcheck's envelope, which this "
+                "version does not open: upgrade coatcheck",
+            )
+        return data
+
+    def _reader_of(self, task_id: str, body: bytes) -> Serializer:
+        head = body[:HEAD]
+        for serializer in self._readers:
+            if serializer.recognises(head):
+                return serializer
+        # A serializer without a signature of its own is taken at the reader's word.
+        if self.serializer not in BUILTINS:
+            return self.serializer
+        raise DecodeError(
+            task_id,
+            f"its first bytes {head[:8]!r} belong to no serializer known here; if another "
+            "program wrote it, name its serializer in the option serializer=",
+        )
+
+    def _peek(self, data: bytes) -> str | None:
+        head = data[:HEAD]
+        if data.startswith(compression.MARKER):
+            return None
+        return next((s for r in self._readers if (s := r.peek(head)) is not None), None)
+
+    def state_of(self, data: bytes) -> str | None:
+        """
+        Return the state of the record *data*, by its first bytes where they show it.
+
+        `None` where it cannot be read: such a record is not protected.
+        """
+        state = self._peek(data)
+        if state is not None:
+            return state
+        document: Mapping[str, Any] = self.decode("", data).document
+        found = document.get("status")
+        return found if isinstance(found, str) else None
+
+    def unknown(self, task_id: str) -> ResultMeta:
+        """
+        Return the snapshot of a task for which nothing is stored.
+        """
+        return ResultMeta(task_id, {"status": "PENDING", "result": None}, self, known=False)
+
+    def written(self, document: Mapping[str, Any]) -> ResultMeta:
+        """
+        Return the snapshot of a record about to be stored, its values as they are.
+        """
+        return ResultMeta(document["task_id"], document, self)
+
+    # -- what ResultMeta asks of its reader -----------------------------------------------
+
+    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+        """
+        See `coatcheck.meta.Reader`.
+        """
+        stored = document.get("failure")
+        failure = (
+            Failure.from_document(_revived(stored, revive))
+            if isinstance(stored, dict)
+            else Failure.from_celery(_revived(document.get("result"), revive))
+        )
+        traceback = document.get("traceback")
+        failure.traceback = traceback if isinstance(traceback, str) else None
+        failure.note = _note(document)
+        return failure
+
+    def exception(self, failure: Failure, *, wrap: bool) -> Exception:
+        """
+        See `coatcheck.meta.Reader`.
+        """
+        return failure.exception(self._trusted, wrap=wrap)
+
+
+def _revived(value: Any, revive: Revive | None) -> Any:
+    if revive is None:
+        return value
+    try:
+        return revive(value)
+    except Exception:  # noqa: BLE001 - the rest of the failure is worth more than the tag
+        return value
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, (list, tuple)):
+        return list(enumerate(value))
+    return ()
+
+
+def _reason(value: Any, cause: Exception) -> str:
+    if isinstance(cause, RecursionError):
+        return "it is nested too deeply, or contains itself"
+    return f"{type(value).__qualname__}: {cause}"
+
+
+def _fault_of(task_id: str, document: Mapping[str, Any]) -> DecodeError | None:
+    version = document.get("v")
+    if isinstance(version, int) and version > VERSION:
+        return DecodeError(
+            task_id, f"it has version {version}, this coatcheck reads up to {VERSION}: upgrade it"
+        )
+    if not isinstance(document.get("status"), str):
+        return DecodeError(task_id, "it has no status, so it is not a task's record")
+    return None
+
+
+def _note(document: Mapping[str, Any]) -> str:
+    parts = [f"task {document.get('task_id')!r}"]
+    for key, word in (("name", "named"), ("worker", "on worker"), ("date_done", "at")):
+        value: str | datetime | None = document.get(key)
+        if value:
+            parts.append(f"{word} {value}")
+    return "raised by " + " ".join(parts)

@@ -1,0 +1,52 @@
+"""
+Celery's compressed records: the marker, and how to open them within bounds.
+
+The marker and the content types are Celery's (5.7, `result_compression`): a NUL, a word, a NUL,
+the content type, a NUL, the body. "gzip" bodies are zlib streams.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+MARKER: Final = b"\x00celery-compressed\x00"
+#: How many bytes a record may have once it is inflated.
+MAX_INFLATED: Final = 512 * 1024 * 1024
+
+
+def inflate(data: bytes, limit: int = MAX_INFLATED) -> bytes:
+    """
+    Return the body of *data*, which starts with the marker. Raises `ValueError` if it cannot.
+    """
+    content_type, separator, body = data[len(MARKER) :].partition(b"\x00")
+    if not separator:
+        raise ValueError("the compression header is cut off")
+    stream = _stream(content_type.decode("ascii", "replace"))
+    try:
+        inflated: bytes = stream.decompress(body, limit)
+    except Exception as error:
+        raise ValueError(f"the compressed body is damaged: {error}") from error
+    if getattr(stream, "unconsumed_tail", b"") or (
+        not stream.eof and not getattr(stream, "needs_input", True)
+    ):
+        raise ValueError(f"it inflates to more than {limit} bytes")
+    if not stream.eof:
+        raise ValueError("the compressed body is cut off")
+    return inflated
+
+
+def _stream(content_type: str) -> Any:
+    match content_type:
+        case "application/x-gzip":
+            import zlib  # noqa: PLC0415
+
+            return zlib.decompressobj()
+        case "application/x-bz2":
+            import bz2  # noqa: PLC0415
+
+            return bz2.BZ2Decompressor()
+        case "application/x-lzma":
+            import lzma  # noqa: PLC0415
+
+            return lzma.LZMADecompressor()
+    raise ValueError(f"it is compressed as {content_type!r}, which this version cannot inflate")

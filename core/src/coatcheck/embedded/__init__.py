@@ -1,0 +1,3 @@
+"""
+The backends that need no server.
+"""

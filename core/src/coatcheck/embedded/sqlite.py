@@ -1,0 +1,277 @@
+"""
+`sqlite:///path`: records in a file, for many processes of one machine; the embedded default.
+
+`sqlite:///relative.db` is relative to the working directory, `sqlite:////absolute.db` is not.
+The file has to be on a local file system: SQLite's write-ahead log needs shared memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from .. import forks
+from ..backend import ANY, Capability, KeyValueBackend, Unless, batches
+from ..errors import BackendStoreError, BackendUnavailableError, ConfigurationError
+from ..url import URL, read_options
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS coatcheck_records (
+    key TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+    state TEXT,
+    expires_at REAL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS coatcheck_records_expires
+    ON coatcheck_records (expires_at) WHERE expires_at IS NOT NULL;
+"""
+_PUT: Final = """
+INSERT INTO coatcheck_records (key, value, state, expires_at) VALUES (:key, :value, :state, :until)
+ON CONFLICT (key) DO UPDATE
+SET value = excluded.value, state = excluded.state, expires_at = excluded.expires_at
+WHERE coatcheck_records.expires_at <= :now
+"""
+_GET: Final = (
+    "SELECT key, value FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?)"
+)
+
+
+class SQLiteBackend(KeyValueBackend):
+    """
+    One table; each write is one statement, so the file's own locking elects the first record.
+    """
+
+    capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
+    # SQLITE_MAX_LENGTH of every common build.
+    max_value_bytes = 1_000_000_000
+    #: Every so many writes remove up to as many expired records.
+    SWEEP_EVERY = 100
+    #: How many connections a process holds; more threads than that take turns.
+    CONNECTIONS = 4
+
+    def __init__(self, path: str | Path, *, operation_timeout: float = 5.0) -> None:
+        self._path = Path(path)
+        self._timeout = operation_timeout
+        self._writes = 0
+        self._abandoned: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
+        self._turns = threading.BoundedSemaphore(self.CONNECTIONS)
+        forks.register(self)
+
+    @classmethod
+    def from_url(
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> Self:
+        read_options({**url.query, **(options or {})}, {}, where=f"{url.scheme}://")
+        path = url.path.removeprefix("/")
+        if url.netloc or not path or path == ":memory:":
+            raise ConfigurationError(
+                f"{url} names no file: write sqlite:///relative.db or sqlite:////absolute.db "
+                "(for records in memory: memory://)"
+            )
+        return cls(Path(path).expanduser(), operation_timeout=operation_timeout)
+
+    def after_fork(self) -> None:
+        # A connection must not be used, nor even closed, in the child of its process
+        # (sqlite.org/howtocorrupt.html, 2.6), so it is kept and left alone.
+        self._abandoned += self._idle
+        self._idle = []
+        self._turns = threading.BoundedSemaphore(self.CONNECTIONS)
+
+    # -- connections ----------------------------------------------------------------------
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if not self._turns.acquire(timeout=self._timeout):
+            raise BackendUnavailableError(f"{self._path}: no connection free in {self._timeout} s")
+        turns, connection = self._turns, None
+        try:
+            with self._errors():
+                connection = self._idle.pop() if self._idle else self._connect()
+                yield connection
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        else:
+            self._idle.append(connection)
+        finally:
+            turns.release()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendUnavailableError(f"{self._path.parent}: {error.strerror}") from error
+        connection = sqlite3.connect(
+            self._path,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.executescript(_SCHEMA)
+            except sqlite3.OperationalError as error:
+                # Switching to WAL does not wait for its lock as other statements do.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", "")
+            kind = (
+                BackendStoreError
+                if code.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_TOOBIG"))
+                else BackendUnavailableError
+            )
+            raise kind(f"{self._path}: {error}") from error
+
+    # -- the protocol ---------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        unless: Unless,
+        if_match: bytes | None = None,
+        expires: float | None,
+    ) -> bool:
+        with self._connection() as connection:
+            won = self._put(connection, key, value, unless, if_match, expires)
+            self._sweep(connection)
+        return won
+
+    def put_many(
+        self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                won = [self._put(connection, k, v, unless, None, expires) for k, v in items]
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+            self._sweep(connection)
+        return won
+
+    def _put(
+        self,
+        connection: sqlite3.Connection,
+        key: str,
+        value: bytes,
+        unless: Unless,
+        if_match: bytes | None,
+        expires: float | None,
+    ) -> bool:
+        now = time.time()
+        values: dict[str, Any] = {
+            "key": key,
+            "value": value,
+            "state": self.codec.state_of(value),
+            "now": now,
+            "until": None if expires is None else now + expires,
+        }
+        if if_match is not None:
+            values["match"] = if_match
+            statement = (
+                "UPDATE coatcheck_records SET value = :value, state = :state, expires_at = :until "
+                "WHERE key = :key AND value = :match AND (expires_at IS NULL OR expires_at > :now)"
+            )
+        elif unless is ANY:
+            statement = _PUT
+        else:
+            marks = [f":s{n}" for n in range(len(unless))]
+            values.update({f"s{n}": state for n, state in enumerate(unless)})
+            statement = f"{_PUT} OR state IS NULL OR state NOT IN ({', '.join(marks)})"
+        if connection.execute(statement, values).rowcount:
+            return True
+        return self._is_stored(connection, key, value)
+
+    def _is_stored(self, connection: sqlite3.Connection, key: str, value: bytes) -> bool:
+        found = connection.execute(f"{_GET} AND key = ?", (time.time(), key)).fetchone()
+        return found is not None and found[1] == value
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        self._writes += 1
+        if self._writes % self.SWEEP_EVERY == 0:
+            self._remove_expired(connection, self.SWEEP_EVERY)
+
+    def _remove_expired(self, connection: sqlite3.Connection, limit: int) -> int:
+        return connection.execute(
+            "DELETE FROM coatcheck_records WHERE key IN "
+            "(SELECT key FROM coatcheck_records WHERE expires_at <= ? LIMIT ?)",
+            (time.time(), limit),
+        ).rowcount
+
+    def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        with self._connection() as connection:
+            for batch in batches(keys):
+                marks = ", ".join("?" * len(batch))
+                query = f"{_GET} AND key IN ({marks})"
+                found.update(connection.execute(query, (time.time(), *batch)))
+        return found
+
+    def delete_many(self, keys: Collection[str]) -> int:
+        deleted = 0
+        with self._connection() as connection:
+            for batch in batches(keys):
+                marks = ", ".join("?" * len(batch))
+                living = connection.execute(
+                    f"SELECT count(*) FROM coatcheck_records WHERE key IN ({marks}) "
+                    "AND (expires_at IS NULL OR expires_at > ?)",
+                    (*batch, time.time()),
+                ).fetchone()
+                connection.execute(f"DELETE FROM coatcheck_records WHERE key IN ({marks})", batch)
+                deleted += living[0]
+        return deleted
+
+    def scan(self, prefix: str = "") -> Iterator[str]:
+        query = f"{_GET} AND key > ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT 1000"
+        last = prefix
+        while True:
+            with self._connection() as connection:
+                rows = connection.execute(
+                    query.replace("key, value", "key", 1), (time.time(), last, len(prefix), prefix)
+                ).fetchall()
+            yield from (key for (key,) in rows)
+            if not rows:
+                return
+            last = rows[-1][0]
+
+    def purge(self) -> int:
+        purged = 0
+        with self._connection() as connection:
+            # In portions, so that writers of other processes get their turn.
+            while removed := self._remove_expired(connection, 1000):
+                purged += removed
+        return purged
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()

@@ -1,0 +1,175 @@
+"""
+Handles: one task id, or several, and where to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+from .errors import UnknownTaskError
+from .meta import ResultMeta, checked_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .results import Results
+
+T = TypeVar("T")
+
+
+class AsyncResult(Generic[T]):
+    """
+    A handle on one task: not about asyncio, but the name the field uses.
+
+    Every property is a read of its own until the task is ready, then none. Take `meta()` for
+    several fields of one moment.
+    """
+
+    __slots__ = ("_meta", "_results", "task_id")
+
+    def __init__(self, results: Results, task_id: str) -> None:
+        self._results = results
+        self.task_id = checked_id(task_id)
+        self._meta: ResultMeta | None = None
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult {self.task_id!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.task_id == self.task_id
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    @property
+    def id(self) -> str:
+        """
+        The task id.
+        """
+        return self.task_id
+
+    def meta(self) -> ResultMeta:
+        """
+        Return one snapshot of the record.
+        """
+        if self._meta is not None:
+            return self._meta
+        return self._remember(self._results.get_task_meta(self.task_id))
+
+    def _remember(self, meta: ResultMeta) -> ResultMeta:
+        if meta.ready:
+            self._meta = meta
+        return meta
+
+    def ready(self) -> bool:
+        """
+        Whether the task is over.
+        """
+        return self.meta().ready
+
+    def successful(self) -> bool:
+        """
+        Whether the task ended in SUCCESS.
+        """
+        return self.meta().successful
+
+    def failed(self) -> bool:
+        """
+        Whether the task ended in FAILURE.
+        """
+        return self.meta().failed
+
+    def exists(self) -> bool:
+        """
+        Whether anything is stored for the task.
+        """
+        return self.meta().known
+
+    @property
+    def state(self) -> str:
+        """
+        The task's state; PENDING where nothing is stored.
+        """
+        return self.meta().status
+
+    @property
+    def status(self) -> str:
+        """
+        The same as `state`.
+        """
+        return self.state
+
+    @property
+    def result(self) -> Any:
+        """
+        The value, the progress information, or the exception of a failed task. Never waits.
+        """
+        return self.meta().result
+
+    @property
+    def info(self) -> Any:
+        """
+        The same as `result`.
+        """
+        return self.result
+
+    @property
+    def traceback(self) -> str | None:
+        """
+        The formatted traceback of a failed task.
+        """
+        return self.meta().traceback
+
+    @property
+    def date_done(self) -> datetime | None:
+        """
+        When the task became ready, in UTC.
+        """
+        return self.meta().date_done
+
+    def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: bool = True,
+        wrap: bool = False,
+    ) -> T:
+        """
+        Wait for the value and return it, or raise what the task raised.
+
+        Args:
+            timeout: seconds; `None` waits, 0 looks once. Then `WaitTimeoutError` is raised.
+            interval: seconds between calls of *on_interval*.
+            missing: `"raise"` raises `UnknownTaskError` at once where nothing is stored.
+            propagate: `False` returns the exception instead of raising it.
+            wrap: raise `TaskError` whatever the task raised, with the original as data.
+        """
+        if missing == "raise" and not self.meta().known:
+            raise UnknownTaskError(self.task_id)
+        meta = self._meta or self._remember(
+            self._results.wait_for(
+                self.task_id, timeout, interval=interval, on_interval=on_interval
+            )
+        )
+        return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+
+    def updates(self, timeout: float | None = None) -> Iterator[ResultMeta]:
+        """
+        Iterate over the task's states and progress as they change, up to the ready one.
+
+        What changes twice between two looks may be seen once. Raises `WaitTimeoutError`
+        *timeout* seconds after the start.
+        """
+        for meta in self._results._updates(self.task_id, timeout):  # noqa: SLF001 - its handle
+            yield self._remember(meta)
+
+    def forget(self) -> bool:
+        """
+        Delete the record; `False` if there was none.
+        """
+        self._meta = None
+        return self._results.forget(self.task_id)

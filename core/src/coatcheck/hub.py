@@ -1,0 +1,271 @@
+"""
+The hub: looks for all waits of a process.
+
+It owns the subscription: one thread that subscribes, looks, and listens, for any number of
+waiting threads, which wait on a condition of their own and so keep their deadlines whatever the
+driver is doing. The thread starts with the first wait and ends a second after the last one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from typing import Final
+
+from . import forks
+from .backend import BATCH, Backend, batches
+from .bells import Bell
+from .errors import BackendError, BackendUnavailableError, WaitTimeoutError
+from .meta import ResultMeta
+from .waits import GRACE, Waiter, Waits
+
+#: How long the thread stays after the last wait, in seconds.
+LINGER: Final = 1.0
+
+_logger = logging.getLogger("coatcheck")
+
+
+class ThreadWaiter(Waiter):
+    """
+    A wait in a thread.
+    """
+
+    def __init__(self, task_ids: set[str], *, updates: bool = False) -> None:
+        super().__init__(task_ids, updates=updates)
+        self._event = threading.Event()
+
+    def notify(self) -> None:
+        self._event.set()
+
+    def pause(self, seconds: float) -> None:
+        """
+        Sleep until notified, at most *seconds*.
+        """
+        self._event.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        self._event.clear()
+
+
+class Hub:
+    """
+    Looks for everybody. Shared by threads; made anew in a forked child.
+
+    Args:
+        backend: what is looked at.
+        safety_look: seconds between looks at a task under push.
+        on_lost: makes a record of a lost worker ready, and returns what there is then.
+    """
+
+    def __init__(
+        self,
+        backend: Backend[ResultMeta],
+        *,
+        safety_look: float,
+        on_lost: Callable[[ResultMeta], ResultMeta | None],
+    ) -> None:
+        self._backend = backend
+        self._safety_look = safety_look
+        self._on_lost = on_lost
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._waits = Waits(safety_look=self._safety_look)
+        # Waits that ended. A generator may be closed by the garbage collector, in any thread and
+        # in the middle of anything, so leaving takes no lock: the thread clears up later.
+        self._left: deque[tuple[Waiter, frozenset[str]]] = deque()
+        self._thread: threading.Thread | None = None
+        self._bell: Bell | None = None
+        self._closing = False
+
+    # -- the waiting threads' side --------------------------------------------------------
+
+    def results(
+        self,
+        waiter: ThreadWaiter,
+        timeout: float | None,
+        *,
+        interval: float = float("inf"),
+        on_interval: Callable[[], object] | None = None,
+    ) -> Generator[ResultMeta, None, None]:
+        """
+        Iterate over what *waiter* waits for, as it comes.
+
+        Raises `WaitTimeoutError` after *timeout* seconds and a last look.
+        """
+        start = time.monotonic()
+        deadline = float("inf") if timeout is None else start + timeout
+        tick = start + interval
+        task_ids = frozenset(waiter.pending)
+        self._join(waiter, once=timeout == 0)
+        try:
+            while True:
+                while (meta := waiter.take()) is not None:
+                    yield meta
+                if not waiter.pending:
+                    return
+                if waiter.fatal is not None:
+                    raise waiter.fatal
+                now = time.monotonic()
+                if now >= deadline:
+                    yield from self._last_look(waiter, timeout)
+                    return
+                if now >= tick and on_interval is not None:
+                    on_interval()
+                    tick = max(tick + interval, now)
+                waiter.pause(min(deadline, tick) - now)
+        finally:
+            self._left.append((waiter, task_ids))
+
+    def _join(self, waiter: Waiter, *, once: bool) -> None:
+        with self._lock:
+            self._waits.join(waiter, time.monotonic(), once=once)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
+                self._thread.start()
+        self._wake()
+
+    def _last_look(self, waiter: ThreadWaiter, timeout: float | None) -> Iterator[ResultMeta]:
+        stalled = self._await_last_look(waiter, repeat=timeout != 0)
+        while (meta := waiter.take()) is not None:
+            yield meta
+        if waiter.fatal is not None:
+            raise waiter.fatal
+        if waiter.pending:
+            error = waiter.last_error or self._backend.trouble
+            if error is None and stalled:
+                error = BackendUnavailableError("the store has not answered the last look yet")
+            raise WaitTimeoutError(waiter.pending, timeout, error) from error
+
+    def _await_last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> bool:
+        """
+        Wait while looks make progress; `True` if they stalled.
+        """
+        if repeat:
+            with self._lock:
+                self._waits.look_again(waiter, time.monotonic())
+            self._wake()
+        failures = waiter.failures if repeat else 0
+        progress, stalls_at = waiter.progress, time.monotonic() + GRACE
+        while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
+            now = time.monotonic()
+            if waiter.progress != progress:
+                progress, stalls_at = waiter.progress, now + GRACE
+            elif now >= stalls_at:
+                return True
+            waiter.pause(stalls_at - now)
+        return False
+
+    def _wake(self) -> None:
+        bell = self._bell
+        if bell is not None:
+            bell.wake()
+
+    def close(self) -> None:
+        """
+        Break all waits and end the thread.
+        """
+        with self._lock:
+            thread = self._thread
+            self._waits.abort_all(BackendError("the result backend was closed during the wait"))
+            self._closing = thread is not None
+        self._wake()
+        if thread is not None and thread is not threading.current_thread():
+            # Not for longer than the thread stays anyway: it may be in the middle of a read.
+            thread.join(LINGER)
+
+    # -- the thread's side ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            try:
+                with self._backend.watch() as bell:
+                    self._serve(bell)
+            except BackendError as error:
+                _logger.warning("no subscription, polling instead: %s", error)
+                self._serve(Bell())
+        except BaseException as error:
+            with self._lock:
+                self._thread = None
+                self._waits.abort_all(
+                    error if isinstance(error, Exception) else BackendError(repr(error))
+                )
+            raise
+
+    def _serve(self, bell: Bell) -> None:
+        self._bell = bell
+        try:
+            while self._turn(bell):
+                pass
+        finally:
+            self._bell = None
+
+    def _turn(self, bell: Bell) -> bool:
+        """
+        Subscribe, look, listen; `False` when the thread is to end.
+        """
+        self._update_subscription(bell)
+        self._look_at_due(bell)
+        with self._lock:
+            now = time.monotonic()
+            at = self._waits.next_look(now)
+            was_idle = self._waits.idle
+        # Never longer than the thread is to stay: it notices by itself when the last wait left.
+        rang = bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
+        with self._lock:
+            self._clear_up()
+            self._waits.ring(rang, time.monotonic())
+            if self._closing or (was_idle and self._waits.idle):
+                self._thread = None
+                self._closing = False
+                return False
+        return True
+
+    def _clear_up(self) -> None:
+        while self._left:
+            self._waits.leave(*self._left.popleft())
+
+    def _update_subscription(self, bell: Bell) -> None:
+        while True:
+            with self._lock:
+                self._clear_up()
+                fresh = self._waits.to_watch(BATCH, time.monotonic())
+                gone = [] if fresh else self._waits.to_unwatch()
+            if gone:
+                bell.discard(gone)
+            if not fresh:
+                return
+            bell.add(fresh)  # a barrier: the look comes after it
+            self._look_at_due(bell)
+
+    def _look_at_due(self, bell: Bell) -> None:
+        with self._lock:
+            due = self._waits.take_due(time.monotonic())
+        for batch in batches(due):
+            self._look(batch, bell)
+
+    def _look(self, task_ids: list[str], bell: Bell) -> None:
+        try:
+            metas = self._backend.get_many(task_ids)
+        except BackendError as error:
+            _logger.debug("a look failed: %s", error)
+            with self._lock:
+                self._waits.failed(task_ids, error, time.monotonic())
+        except Exception as error:  # noqa: BLE001 - raised in the threads that wait
+            with self._lock:
+                self._waits.abort(task_ids, error)
+        else:
+            for observed in self._tell(task_ids, metas, bell):
+                meta = self._on_lost(observed)
+                if meta is not None:
+                    self._tell([meta.task_id], {meta.task_id: meta}, bell)
+
+    def _tell(
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
+    ) -> list[ResultMeta]:
+        with self._lock:
+            now = time.monotonic()
+            return self._waits.absorb(task_ids, metas, now, pushing=bell.pushing)

@@ -1,0 +1,120 @@
+"""
+When to look: the pure schedule of looks at tasks that are waited for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from random import random
+from typing import Final
+
+#: Without push, the pause is this fraction of the time already waited, within the bounds.
+FRACTION: Final = 0.1
+SHORTEST: Final = 0.001
+LONGEST: Final = 0.5
+#: Pauses vary by this fraction, so that many waiters do not look at once.
+JITTER: Final = 0.1
+
+
+def adaptive(waited: float) -> float:
+    """
+    Return the pause before the next look, in seconds, after *waited* seconds without push.
+    """
+    return jittered(min(max(waited * FRACTION, SHORTEST), LONGEST))
+
+
+def jittered(pause: float) -> float:
+    """
+    Return *pause*, shortened by a random part of `JITTER`.
+    """
+    return pause * (1 - JITTER * random())  # noqa: S311 - not a secret
+
+
+class Agenda:
+    """
+    Which ids are due for a look, and when. Times are those of one monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        # Entries that no longer agree with `_due` are stale and skipped.
+        self._heap: list[tuple[float, str]] = []
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._due
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, id_: str, now: float) -> None:
+        """
+        Have *id_* looked at from *now* on, the first time at once.
+        """
+        self._since.setdefault(id_, now)
+        self.hasten(id_, now)
+
+    def hasten(self, id_: str, at: float) -> None:
+        """
+        Have *id_* looked at no later than *at*.
+        """
+        if self._due.get(id_, float("inf")) > at:
+            self._due[id_] = at
+            heapq.heappush(self._heap, (at, id_))
+
+    def discard(self, id_: str) -> None:
+        """
+        Forget *id_*, if it is there.
+        """
+        self._due.pop(id_, None)
+        self._since.pop(id_, None)
+        if not self._due:
+            self._heap.clear()
+
+    def ring(self, ids: Iterable[str], now: float) -> None:
+        """
+        Have those of *ids* that are waited for looked at at once.
+        """
+        for id_ in ids:
+            if id_ in self._due:
+                self.hasten(id_, now)
+
+    def take_due(self, now: float) -> list[str]:
+        """
+        Return the ids that are due, each to be given back by `looked`.
+        """
+        due = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, id_ = heapq.heappop(heap)
+            if self._due.get(id_) == at:
+                self._due[id_] = float("inf")
+                due.append(id_)
+        return due
+
+    def looked(self, id_: str, now: float, safety_look: float | None) -> None:
+        """
+        Set the next look at *id_*: the safety look where there is push, else adaptive.
+        """
+        if id_ in self._due:
+            pause = (
+                adaptive(now - self._since[id_]) if safety_look is None else jittered(safety_look)
+            )
+            self.hasten(id_, now + pause)
+
+    def changed(self, id_: str, now: float) -> None:
+        """
+        Start the pace of *id_* anew: something happened.
+        """
+        if id_ in self._since:
+            self._since[id_] = now
+
+    def next_look(self) -> float | None:
+        """
+        Return the time of the earliest look, or `None` where nothing is waited for.
+        """
+        heap = self._heap
+        while heap and self._due.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None

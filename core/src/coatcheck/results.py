@@ -1,0 +1,478 @@
+"""
+`Results`: the result backend of an application, for synchronous code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Final, Self, Unpack
+
+from . import states
+from .backend import ANY, Backend, Unless, batches, lift
+from .codec import DEFAULT_ACCEPT, Codec
+from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .handles import AsyncResult
+from .hub import Hub, ThreadWaiter
+from .meta import AllFields, Fields, ResultMeta, checked_id
+from .running import RunningTask
+from .serializers import Serializer
+from .writing import DEFAULT, DEFAULT_EXPIRES, Default, Expires, Writer, checked_timeout
+
+DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
+DEFAULT_SAFETY_LOOK: Final = 5.0
+#: Seconds between calls of `on_interval`, where nobody says otherwise.
+DEFAULT_INTERVAL: Final = 0.5
+
+
+class ResultsBase:
+    """
+    What sync and async `Results` share: the options. No I/O.
+
+    Args:
+        expires: how long records live: seconds, a timedelta, or `None` to keep them.
+        serializer: what writes: "json", "msgpack", "pickle", or a plugin's.
+        accept: what is read: the names of serializers.
+        strict: refuse to store what would come back as another type, tuples included.
+        unsafe_pickle: write pickle, which whoever can write to the store can abuse.
+        trusted_exceptions: the application's exception classes that `get()` may raise:
+            classes, "package.module.Class", or "package." for all below it. They are found
+            among the modules already imported.
+        protect: the states whose record is never replaced; all ready ones by default.
+        key_prefix: what keys of key-value stores start with.
+        safety_look: seconds between looks at a task whose backend pushes.
+        read_only: refuse to write anything.
+        name: what `repr()` shows, such as the URL without its secrets.
+    """
+
+    def __init__(
+        self,
+        *,
+        expires: Expires = DEFAULT_EXPIRES,
+        serializer: str | Serializer = "json",
+        accept: Iterable[str] = DEFAULT_ACCEPT,
+        strict: bool = False,
+        unsafe_pickle: bool = False,
+        trusted_exceptions: Iterable[str | type[Exception]] = (),
+        protect: Iterable[str] = states.READY_STATES,
+        key_prefix: str = DEFAULT_KEY_PREFIX,
+        safety_look: float = DEFAULT_SAFETY_LOOK,
+        read_only: bool = False,
+        name: str = "",
+    ) -> None:
+        codec = Codec(
+            serializer,
+            accept=accept,
+            strict=strict,
+            unsafe_pickle=unsafe_pickle,
+            trusted_exceptions=trusted_exceptions,
+        )
+        self._codec = codec
+        self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)
+        self._key_prefix = key_prefix
+        self._safety_look = safety_look
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}>"
+
+    @property
+    def expires(self) -> float | None:
+        """
+        How long records live by default, in seconds; `None` keeps them.
+        """
+        return self._writer.expires
+
+    def _draft(
+        self,
+        task_id: str,
+        state: str,
+        result: Any,
+        traceback: str | None,
+        expires: float | None,
+        fields: AllFields,
+    ) -> ResultMeta:
+        if self._writer.read_only:
+            raise UnsupportedError("these results are read-only: nothing was stored")
+        return self._writer.record(
+            task_id, state, result, traceback=traceback, expires=expires, fields=fields
+        )
+
+    def _substitute(
+        self, meta: ResultMeta, error: EncodeError | ResultTooLargeError, expires: float | None
+    ) -> tuple[ResultMeta | None, bool]:
+        """
+        Return what to store in place of *meta*, and whether *error* concerns the caller.
+        """
+        if not meta.ready:
+            return None, True
+        shortened = meta.failure is not None and isinstance(error, ResultTooLargeError)
+        return self._writer.substitute(meta, error, expires), not shortened
+
+
+class Results(ResultsBase):
+    """
+    Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
+
+    Args:
+        backend: where records are kept.
+        options: see `ResultsBase`.
+    """
+
+    def __init__(self, backend: Backend[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.backend = lift(backend, self._codec, key_prefix=self._key_prefix)
+        self._hub = Hub(self.backend, safety_look=self._safety_look, on_lost=self._on_lost)
+
+    # -- writing --------------------------------------------------------------------------
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any = None,
+        state: str = states.SUCCESS,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        protect: Unless | None = None,
+        **fields: Unpack[AllFields],
+    ) -> bool:
+        """
+        Store a record; `False` if a ready one was there already and stays.
+
+        In FAILURE and REVOKED *result* is the exception. A value that cannot be stored becomes
+        a small FAILURE record, and raises `EncodeError` or `ResultTooLargeError`; of an unready
+        state nothing is stored.
+
+        Args:
+            expires: how long the record lives; every write starts anew.
+            protect: the states that may not be replaced, for this call.
+            fields: see `AllFields`.
+        """
+        seconds = self._writer.lifetime(expires)
+        meta = self._draft(task_id, state, result, traceback, seconds, fields)
+        return self._put(meta, self._writer.protect if protect is None else protect, seconds)
+
+    def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
+        try:
+            return self.backend.put(meta.task_id, meta, unless=unless, expires=expires)
+        except (EncodeError, ResultTooLargeError) as error:
+            substitute, raises = self._substitute(meta, error, expires)
+            won = substitute is not None and self.backend.put(
+                meta.task_id, substitute, unless=unless, expires=expires
+            )
+            if raises:
+                raise
+            return won
+
+    def store_many(
+        self,
+        values: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        *,
+        expires: Expires | Default = DEFAULT,
+    ) -> dict[str, bool]:
+        """
+        Store many values as SUCCESS, in few round trips; say of each whether it is the record.
+
+        Where some values cannot be stored, the others are, and the first error is raised after
+        all is done.
+        """
+        seconds = self._writer.lifetime(expires)
+        pairs = values.items() if isinstance(values, Mapping) else values
+        metas = [self._draft(k, states.SUCCESS, v, None, seconds, {}) for k, v in pairs]
+        won: dict[str, bool] = {}
+        errors: list[Exception] = []
+        for start in range(0, len(metas), self._STORE_BATCH):
+            self._put_batch(metas[start : start + self._STORE_BATCH], seconds, won, errors)
+        if errors:
+            raise errors[0]
+        return won
+
+    _STORE_BATCH = 1000
+
+    def _put_batch(
+        self,
+        metas: list[ResultMeta],
+        expires: float | None,
+        won: dict[str, bool],
+        errors: list[Exception],
+    ) -> None:
+        unless = self._writer.protect
+        try:
+            answers = self.backend.put_many(
+                [(meta.task_id, meta) for meta in metas], unless=unless, expires=expires
+            )
+            won.update(zip((meta.task_id for meta in metas), answers, strict=True))
+        except (EncodeError, ResultTooLargeError):
+            # All are encoded before the first is sent, so none of them is stored yet.
+            for meta in metas:
+                try:
+                    won[meta.task_id] = self._put(meta, unless, expires)
+                except (EncodeError, ResultTooLargeError) as error:
+                    errors.append(error)
+
+    def mark_as_started(
+        self,
+        task_id: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store STARTED, with *meta* as its info.
+        """
+        return self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
+
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store SUCCESS, with *result* as its value.
+        """
+        return self.store_result(task_id, result, expires=expires, **fields)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store FAILURE, with all that can be kept of *exc*; *traceback* is made of it if not given.
+        """
+        return self.store_result(
+            task_id, exc, states.FAILURE, traceback=traceback, expires=expires, **fields
+        )
+
+    def mark_as_retry(
+        self,
+        task_id: str,
+        exc: BaseException | None = None,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store RETRY, with the exception that is the reason.
+        """
+        return self.store_result(
+            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
+        )
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "revoked",
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store REVOKED. To stop the running task is the queue's business.
+        """
+        return self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
+
+    def update_state(
+        self,
+        task_id: str,
+        state: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store any state, with *meta* as its info. The last unready write wins.
+        """
+        return self.store_result(task_id, meta, state, expires=expires, **fields)
+
+    def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
+        """
+        Record PENDING if nothing is there, so that the task is known; `False` if it was.
+        """
+        return self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)
+
+    def running(
+        self,
+        task_id: str,
+        *,
+        expires: Expires | Default = DEFAULT,
+        heartbeat: float | None = None,
+        **fields: Unpack[Fields],
+    ) -> RunningTask:
+        """
+        Run a block as a task: STARTED, then SUCCESS or FAILURE by how it ends.
+
+        KeyboardInterrupt and SystemExit make REVOKED. Exceptions go on. With *heartbeat* a
+        thread gives a sign of life every so many seconds, and those who wait notice if it stops.
+        """
+        return RunningTask(self, task_id, expires=expires, heartbeat=heartbeat, fields=fields)
+
+    def forget(self, task_id: str) -> bool:
+        """
+        Delete the record; `False` if there was none. The id is new after that.
+        """
+        if self._writer.read_only:
+            raise UnsupportedError("these results are read-only: nothing was deleted")
+        return self.backend.delete_many([checked_id(task_id)]) > 0
+
+    def purge(self) -> int:
+        """
+        Delete expired records that the store has not removed itself; return how many.
+        """
+        return self.backend.purge()
+
+    # -- reading --------------------------------------------------------------------------
+
+    def get_task_meta(self, task_id: str) -> ResultMeta:
+        """
+        Return a snapshot of the record; `meta.known` is `False` where there is none.
+        """
+        found = self.backend.get_many([checked_id(task_id)])
+        return found.get(task_id) or self._codec.unknown(task_id)
+
+    def get_many(self, task_ids: Iterable[str]) -> dict[str, ResultMeta]:
+        """
+        Return a snapshot for each id, in their order, in few round trips.
+        """
+        ids = [checked_id(task_id) for task_id in task_ids]
+        found: dict[str, ResultMeta] = {}
+        for batch in batches(dict.fromkeys(ids)):
+            found.update(self.backend.get_many(batch))
+        return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
+
+    def exists(self, task_id: str) -> bool:
+        """
+        Whether anything is stored for the task.
+        """
+        return self.get_task_meta(task_id).known
+
+    def get_state(self, task_id: str) -> str:
+        """
+        Return the state; PENDING where nothing is stored.
+        """
+        return self.get_task_meta(task_id).status
+
+    def get_result(self, task_id: str) -> Any:
+        """
+        Return the value, the info of an unready task, or the exception of a failed one.
+        """
+        return self.get_task_meta(task_id).result
+
+    def get_traceback(self, task_id: str) -> str | None:
+        """
+        Return the formatted traceback of a failed task.
+        """
+        return self.get_task_meta(task_id).traceback
+
+    def scan(self, *, state: str | None = None) -> Iterator[ResultMeta]:
+        """
+        Iterate over all records, or those in *state*, in no order. Needs the capability SCAN.
+        """
+        batch: list[str] = []
+        for task_id in self.backend.scan():
+            batch.append(task_id)
+            if len(batch) == self._STORE_BATCH:
+                yield from self._scanned(batch, state)
+                batch = []
+        yield from self._scanned(batch, state)
+
+    def _scanned(self, batch: list[str], state: str | None) -> Iterator[ResultMeta]:
+        for meta in self.get_many(batch).values():
+            if meta.known and state in (None, meta.status):
+                yield meta
+
+    # -- waiting --------------------------------------------------------------------------
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+    ) -> ResultMeta:
+        """
+        Wait until the task is ready and return its record; failures are not raised.
+
+        Args:
+            timeout: seconds; `None` waits, 0 looks once. Then `WaitTimeoutError` is raised.
+            interval: seconds between calls of *on_interval*, half a second by default.
+            on_interval: called again and again while waiting; what it raises ends the wait.
+        """
+        waiter = ThreadWaiter({checked_id(task_id)})
+        found = self._hub.results(
+            waiter,
+            checked_timeout(timeout),
+            interval=DEFAULT_INTERVAL if interval is None else interval,
+            on_interval=on_interval,
+        )
+        with closing(found):
+            return next(found)
+
+    def as_completed(
+        self, task_ids: Iterable[str], *, timeout: float | None = None
+    ) -> Iterator[ResultMeta]:
+        """
+        Iterate over the records of *task_ids* as they become ready.
+
+        Raises `WaitTimeoutError`, which names the rest, *timeout* seconds after the start.
+        """
+        waiter = ThreadWaiter({checked_id(task_id) for task_id in task_ids})
+        return self._hub.results(waiter, checked_timeout(timeout))
+
+    def _updates(self, task_id: str, timeout: float | None) -> Iterator[ResultMeta]:
+        waiter = ThreadWaiter({checked_id(task_id)}, updates=True)
+        return self._hub.results(waiter, checked_timeout(timeout))
+
+    def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
+        meta = self._writer.lost(observed)
+        if self._writer.read_only:
+            return meta
+        try:
+            written = self.backend.put(
+                meta.task_id,
+                meta,
+                unless=self._writer.protect,
+                if_match=observed,
+                expires=self.expires,
+            )
+        except BackendError:
+            return meta  # a reader that may not write still tells its waiters
+        return meta if written else None
+
+    # -- handles, and the end -------------------------------------------------------------
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - the field's name
+        """
+        Return a handle on one task. No I/O.
+        """
+        return AsyncResult(self, task_id)
+
+    def close(self) -> None:
+        """
+        Break all waits and give up connections. Idempotent; a later call opens new ones.
+        """
+        self._hub.close()
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,186 @@
+"""
+`running()`: a block of code as a task, from STARTED to the ready record.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import states
+from .errors import BackendError
+from .meta import AllFields, Fields
+
+if TYPE_CHECKING:
+    from .results import Results
+    from .writing import Default, Expires
+
+_logger = logging.getLogger("coatcheck")
+
+
+def worker_name() -> str:
+    """
+    Return the name of this process as a worker: pid and host.
+    """
+    return f"{os.getpid()}@{os.uname().nodename if hasattr(os, 'uname') else 'localhost'}"
+
+
+class TaskProgress:
+    """
+    The state of a running block, and the records it comes to. No I/O.
+    """
+
+    def __init__(self, task_id: str, *, heartbeat: float | None, fields: Fields) -> None:
+        self.task_id = task_id
+        #: The value to store when the block ends; `None` where the block sets nothing.
+        self.result: Any = None
+        #: Whether ours was the first ready record; `None` while the block runs.
+        self.won: bool | None = None
+        self._heartbeat = heartbeat
+        self._beat = 0
+        self._fields: Fields = {
+            "worker": worker_name(),
+            "date_started": datetime.now(UTC),
+            **fields,
+        }
+        self._state = states.STARTED
+        self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
+
+    def unready(self) -> tuple[str, Any, AllFields]:
+        """
+        Return state, info and fields of the record to store while the block runs.
+        """
+        fields: AllFields = {**self._fields}
+        if self._heartbeat is not None:
+            self._beat += 1
+            fields["heartbeat"] = {"every": self._heartbeat, "beat": self._beat}
+        return self._state, self._info, fields
+
+    def set(self, state: str, info: Any) -> None:
+        """
+        Set the state and info that the next unready record shows.
+        """
+        self._state = states.checked(state)
+        self._info = info
+
+    def ready(
+        self, error: BaseException | None, revoking: tuple[type[BaseException], ...]
+    ) -> tuple[str, Any, Fields]:
+        """
+        Return state, result and fields of the record to store at the end.
+        """
+        if error is None:
+            return states.SUCCESS, self.result, self._fields
+        if isinstance(error, revoking) or not isinstance(error, (Exception, BaseExceptionGroup)):
+            return states.REVOKED, f"{type(error).__name__}", self._fields
+        return states.FAILURE, error, self._fields
+
+
+def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what a PROGRESS record holds.
+    """
+    return {"current": current, "total": total, **info}
+
+
+def note_lost(error: BaseException, failed: BaseException) -> None:
+    """
+    Say on *error*, which a block raised, that its record could not be stored.
+    """
+    error.add_note(f"coatcheck: the failure could not be stored: {failed}")
+
+
+class RunningTask(TaskProgress):
+    """
+    What `running()` gives to its block.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        task_id: str,
+        *,
+        expires: Expires | Default,
+        heartbeat: float | None,
+        fields: Fields,
+    ) -> None:
+        super().__init__(task_id, heartbeat=heartbeat, fields=fields)
+        self._results = results
+        self._expires = expires
+        # Unready records are written by the block and by the heartbeat, one at a time.
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._beating: threading.Thread | None = None
+
+    def progress(self, current: float, total: float | None = None, **info: Any) -> None:
+        """
+        Store a PROGRESS record: *current* of *total*, and whatever else is given.
+        """
+        self.update_state(states.PROGRESS, progress_info(current, total, info))
+
+    def update_state(self, state: str, meta: Any = None) -> None:
+        """
+        Store an unready record. Raises `EncodeError` if *meta* cannot be stored.
+        """
+        with self._writing:
+            self.set(state, meta)
+            self._store_unready()
+
+    def _store_unready(self) -> bool:
+        state, info, fields = self.unready()
+        return self._results.store_result(
+            self.task_id, info, state, expires=self._expires, **fields
+        )
+
+    def __enter__(self) -> Self:
+        with self._writing:
+            self._try_unready()
+        if self._heartbeat is not None:
+            self._beating = threading.Thread(
+                target=self._keep_beating, name="coatcheck-heartbeat", daemon=True
+            )
+            self._beating.start()
+        return self
+
+    def _keep_beating(self) -> None:
+        while not self._ended.wait(self._heartbeat):
+            with self._writing:
+                if self._ended.is_set() or not self._try_unready():
+                    return
+
+    def _try_unready(self) -> bool:
+        """
+        Store an unready record; `False` if the task is over already.
+
+        A store that is away must not keep the work from being done: the next write may succeed.
+        """
+        try:
+            return self._store_unready()
+        except BackendError as error:
+            _logger.warning(
+                "task %r runs on, its state could not be stored: %s", self.task_id, error
+            )
+            return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._beating is not None:
+            self._beating.join()
+        state, result, fields = self.ready(error, (KeyboardInterrupt, SystemExit))
+        try:
+            self.won = self._results.store_result(
+                self.task_id, result, state, expires=self._expires, **fields
+            )
+        except Exception as failed:
+            if error is None:
+                raise
+            note_lost(error, failed)

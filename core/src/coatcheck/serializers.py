@@ -1,0 +1,209 @@
+"""
+How a record's document becomes bytes: JSON, msgpack, pickle, and whatever a plugin adds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from . import entrypoints, jsontags
+from .errors import ConfigurationError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: The entry point group in which a distribution names its serializers.
+GROUP: Final = "coatcheck.serializers"
+
+
+class Serializer(Protocol):
+    """
+    Turns plain documents into bytes and back.
+
+    Any exception that `dumps` or `loads` raises means that the value or the bytes are at fault.
+    """
+
+    name: str
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        """
+        Return the bytes of *document*, `status` first. Under *strict* no type may change.
+        """
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        """
+        Return the document, and whether it may hold tags that `revive` has to read.
+        """
+
+    def revive(self, value: Any) -> Any:
+        """
+        Return *value* with tags read.
+        """
+
+    def recognises(self, head: bytes) -> bool:
+        """
+        Whether bytes that start with *head* may be this serializer's. `False`: never guessed.
+        """
+
+    def peek(self, head: bytes) -> str | None:
+        """
+        Return the state if *head*, the first bytes, shows it as the first key; else `None`.
+        """
+
+
+class JSONSerializer:
+    """
+    JSON, with kombu's tags and ours for what it lacks; the default.
+    """
+
+    name = "json"
+    _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        return json.dumps(jsontags.to_plain(document, strict=strict)).encode("ascii")
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        return json.loads(data.decode()), b'"__type__"' in data
+
+    def revive(self, value: Any) -> Any:
+        return jsontags.revive(value)
+
+    def recognises(self, head: bytes) -> bool:
+        return head.lstrip(b" \t\r\n").startswith(b"{")
+
+    def peek(self, head: bytes) -> str | None:
+        return _text(self._PEEK.match(head))
+
+
+class MsgpackSerializer:
+    """
+    msgpack as Celery writes it: no tags, so only what msgpack itself has.
+    """
+
+    name = "msgpack"
+    _KEPT = frozenset({type(None), bool, int, float, str, bytes})
+    _PEEK = re.compile(
+        rb"(?:[\x81-\x8f]|\xde..|\xdf....)\xa6status(?:([\xa0-\xbf])|\xd9(.))(.*)", re.DOTALL
+    )
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        self._check(document, strict=strict)
+        packed: bytes = _msgpack().packb(document, use_bin_type=True)
+        return packed
+
+    def _check(self, value: Any, *, strict: bool) -> None:
+        kind = type(value)
+        if kind in self._KEPT:
+            return
+        if kind is dict:
+            if not all(type(key) is str for key in value):
+                raise TypeError("msgpack documents have text keys only")
+            items = value.values()
+        elif kind is list or (isinstance(value, tuple) and not strict):
+            items = value
+        else:
+            raise TypeError(f"msgpack has no {kind.__qualname__}")
+        if not self._KEPT.issuperset(map(type, items)):
+            for item in items:
+                self._check(item, strict=strict)
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        return _msgpack().unpackb(data, raw=False, strict_map_key=False), False
+
+    def revive(self, value: Any) -> Any:
+        return value
+
+    def recognises(self, head: bytes) -> bool:
+        return bool(head) and (0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF))
+
+    def peek(self, head: bytes) -> str | None:
+        match = self._PEEK.match(head)
+        if match is None:
+            return None
+        fixed, size, rest = match.groups()
+        length = fixed[0] - 0xA0 if fixed else size[0]
+        return rest[:length].decode("utf-8", "replace") if len(rest) >= length else None
+
+
+class PickleSerializer:
+    """
+    Pickle: keeps every type, and runs what the bytes say. Read only where a reader accepts it.
+    """
+
+    name = "pickle"
+    PROTOCOL = 4  # kombu's
+    _MEMO = rb"(?:\x94|q.)?"
+    _PEEK = re.compile(
+        rb"\x80[\x02-\x05](?:\x95.{8})?\}"
+        + _MEMO
+        + rb"\((?:\x8c\x06|X\x06\x00\x00\x00)status"
+        + _MEMO
+        + rb"(?:\x8c(.)|X(.)\x00\x00\x00)(.*)",
+        re.DOTALL,
+    )
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        import pickle  # noqa: PLC0415 - only where somebody chose it
+
+        return pickle.dumps(document, self.PROTOCOL)
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        import pickle  # noqa: PLC0415
+
+        return pickle.loads(data), False  # noqa: S301 - the codec asked the accept list first
+
+    def revive(self, value: Any) -> Any:
+        return value
+
+    def recognises(self, head: bytes) -> bool:
+        return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+    def peek(self, head: bytes) -> str | None:
+        match = self._PEEK.match(head)
+        if match is None:
+            return None
+        short, long, rest = match.groups()
+        length = (short or long)[0]
+        return rest[:length].decode("utf-8", "replace") if len(rest) >= length else None
+
+
+def _text(match: re.Match[bytes] | None) -> str | None:
+    return None if match is None else match[1].decode("utf-8", "replace")
+
+
+def _msgpack() -> Any:
+    try:
+        import msgpack  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+    except ImportError as error:
+        raise PluginError(
+            "the serializer 'msgpack' needs the package msgpack: pip install 'coatcheck[msgpack]'"
+        ) from error
+    return msgpack
+
+
+#: In the order in which bytes are recognised.
+_BUILTIN: Final[dict[str, Callable[[], Serializer]]] = {
+    "json": JSONSerializer,
+    "msgpack": MsgpackSerializer,
+    "pickle": PickleSerializer,
+}
+BUILTINS: Final[tuple[Serializer, ...]] = tuple(make() for make in _BUILTIN.values())
+
+
+def get_serializer(name: str | Serializer) -> Serializer:
+    """
+    Return the serializer called *name*: a built-in one, or a plugin's by its entry point.
+    """
+    if not isinstance(name, str):
+        return name
+    for serializer in BUILTINS:
+        if serializer.name == name:
+            return serializer
+    found = entrypoints.named(GROUP, name)
+    if not found:
+        known = sorted({*_BUILTIN, *(entry.name for entry in entrypoints.all_of(GROUP))})
+        raise ConfigurationError(f"unknown serializer {name!r}: use one of {', '.join(known)}")
+    made: Serializer = entrypoints.load(found[0])()
+    return made

@@ -1,0 +1,155 @@
+"""
+URLs of result backends: their parts, their options, and a form without secrets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from .errors import ConfigurationError
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
+MASK: Final = "***"
+
+
+class URL:
+    """
+    A backend's URL. `str()` and `repr()` mask the user info and the values of the query.
+
+    `scheme`, `rest` (all behind `scheme://`, without the query) and `query` hold the parts as
+    they are, secrets included; a query option that is given twice keeps its last value.
+    """
+
+    __slots__ = ("query", "raw", "rest", "scheme")
+
+    def __init__(self, url: str) -> None:
+        scheme, separator, rest = url.partition("://")
+        if not separator:
+            scheme, _, rest = url.partition(":")
+        if not _SCHEME.match(scheme):
+            raise ConfigurationError(
+                f"{masked(url)!r} is not a URL: write scheme://..., such as sqlite:///results.db"
+            )
+        self.raw = url
+        self.scheme = scheme.lower()
+        self.rest, _, query = rest.partition("?")
+        self.query = dict(parse_qsl(query, keep_blank_values=True))
+
+    def __str__(self) -> str:
+        return masked(self.raw)
+
+    def __repr__(self) -> str:
+        return f"URL({masked(self.raw)!r})"
+
+    @property
+    def path(self) -> str:
+        """
+        What follows the host, with its leading slash, percent-decoded.
+        """
+        return unquote(self.rest[self.rest.find("/") :]) if "/" in self.rest else ""
+
+    @property
+    def netloc(self) -> str:
+        """
+        User info and hosts, as written.
+        """
+        return self.rest.partition("/")[0]
+
+
+def masked(url: str) -> str:
+    """
+    Return *url* with the user info of every host, and every query value, as `***`.
+
+    Errs on the side of hiding: what precedes the last `@` of a host part is user info.
+    """
+    # Several URLs may stand in one: "sentinel://:pw@h1;sentinel://:pw@h2".
+    parts = re.split(r";(?=[A-Za-z][\w+.\-]*://)", url)
+    return ";".join(map(_masked_one, parts))
+
+
+def _masked_one(url: str) -> str:
+    head, mark, query = url.partition("?")
+    if "@" in query and "@" not in head:  # a password with a question mark in it
+        head, mark, query = url, "", ""
+    scheme, separator, rest = head.partition("://")
+    if not separator:
+        scheme, rest = "", head
+    _, at, shown = rest.rpartition("@")
+    head = f"{scheme}{separator}{MASK + at if at else ''}{shown}"
+    if not mark:
+        return head
+    names = [pair.partition("=")[0] for pair in re.split("[&;]", query)]
+    return f"{head}?{'&'.join(f'{name}={MASK}' for name in names)}"
+
+
+# -- options --------------------------------------------------------------------------------
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def boolean(value: Any) -> bool:
+    """
+    Read a yes or no.
+    """
+    text = str(value).lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    raise ValueError("use 1 or 0, true or false, yes or no")
+
+
+def seconds(value: Any) -> float:
+    """
+    Read a positive number of seconds.
+    """
+    number = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError("use a positive number of seconds")
+    return float(number)
+
+
+def optional_seconds(value: Any) -> float | None:
+    """
+    Read a positive number of seconds, or `None` or "none".
+    """
+    return None if value is None or str(value).lower() == "none" else seconds(value)
+
+
+def words(value: Any) -> tuple[Any, ...]:
+    """
+    Read a list: a comma-separated text, or an iterable.
+    """
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return (value,) if isinstance(value, type) else tuple(value)
+
+
+def read_options(
+    given: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], *, where: str
+) -> dict[str, Any]:
+    """
+    Return *given* with each value read as *known* says.
+
+    Raises `ConfigurationError` for an option that does not exist, naming the nearest one, and
+    for a value that cannot be read. Values are not shown: they may be secrets.
+    """
+    options = {}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigurationError(_unknown_option(name, known, where))
+        try:
+            options[name] = known[name](value)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"the option {name!r} of {where}: {error}") from None
+    return options
+
+
+def _unknown_option(name: str, known: Iterable[str], where: str) -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{where} has no option {name!r}: {hint}It has: {', '.join(known)}"

@@ -1,0 +1,264 @@
+"""
+Who waits for which task, and what a look has to tell them: the part of the hub without I/O.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from .meta import ResultMeta
+from .pacing import Agenda
+
+#: A worker is lost when its heartbeat stood still for so many intervals.
+LOST_AFTER: Final = 3
+#: How long past a deadline a last look may stall, in seconds, before the wait gives up.
+GRACE: Final = 0.04
+
+
+class Waiter(ABC):
+    """
+    One wait for some tasks. The hub fills it, its owner takes from it.
+    """
+
+    def __init__(self, task_ids: Collection[str], *, updates: bool = False) -> None:
+        #: The tasks that have not been delivered as ready.
+        self.pending = set(task_ids)
+        #: Those of them that have yet to be looked at.
+        self.unlooked = set(task_ids)
+        #: Whether unready records are delivered too, as they change.
+        self.updates = updates
+        #: The store's last error, while looks fail.
+        self.last_error: Exception | None = None
+        #: Counts the looks that failed.
+        self.failures = 0
+        #: An error that no patience helps against.
+        self.fatal: Exception | None = None
+        #: Counts the looks, so that a stalled store can be told from a slow one.
+        self.progress = 0
+        self._ready: deque[ResultMeta] = deque()
+        self._shown: dict[str, object] = {}
+
+    @abstractmethod
+    def notify(self) -> None:
+        """
+        Wake the owner.
+        """
+
+    def take(self) -> ResultMeta | None:
+        """
+        Return the next delivered snapshot, or `None`.
+        """
+        return self._ready.popleft() if self._ready else None
+
+    def looked(self, task_id: str, meta: ResultMeta | None) -> None:
+        """
+        Take in what a look at *task_id* found.
+        """
+        self.progress += 1
+        self.last_error = None
+        if task_id not in self.pending:
+            return
+        self.unlooked.discard(task_id)
+        if meta is not None and meta.ready:
+            self.pending.discard(task_id)
+            self._ready.append(meta)
+        elif meta is not None and self.updates and self._is_news(meta):
+            self._ready.append(meta)
+
+    def _is_news(self, meta: ResultMeta) -> bool:
+        # A heartbeat alone is none, nor is another write of the same.
+        document = meta.document
+        seen = (document.get("status"), document.get("result"), document.get("traceback"))
+        if self._shown.get(meta.task_id) == seen:
+            return False
+        self._shown[meta.task_id] = seen
+        return True
+
+    def failed(self, error: Exception) -> None:
+        """
+        Take in that a look failed; the wait goes on.
+        """
+        self.progress += 1
+        self.failures += 1
+        self.last_error = error
+
+    def look_again(self) -> None:
+        """
+        Count all pending tasks as yet to be looked at.
+        """
+        self.unlooked = set(self.pending)
+
+
+class Waits:
+    """
+    All waits of one hub. Not thread-safe: its owner guards it.
+    """
+
+    def __init__(self, *, safety_look: float) -> None:
+        self._safety_look = safety_look
+        self._agenda = Agenda()
+        self._waiters: dict[str, set[Waiter]] = {}
+        self._unwatched: set[str] = set()
+        self._watched: set[str] = set()
+        self._unneeded: set[str] = set()
+        self._heartbeats: dict[str, tuple[object, float]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nobody waits.
+        """
+        return not self._waiters
+
+    def join(self, waiter: Waiter, now: float, *, once: bool) -> None:
+        """
+        Add *waiter*. With *once* its tasks are looked at, but not subscribed to for its sake.
+        """
+        for task_id in waiter.pending:
+            self._waiters.setdefault(task_id, set()).add(waiter)
+            self._unneeded.discard(task_id)
+            if once or task_id in self._watched:
+                self._agenda.add(task_id, now)
+            else:
+                self._unwatched.add(task_id)
+
+    def leave(self, waiter: Waiter, task_ids: Iterable[str]) -> None:
+        """
+        Take *waiter* off *task_ids*; a task that nobody waits for is forgotten.
+        """
+        for task_id in task_ids:
+            waiters = self._waiters.get(task_id)
+            if waiters is not None:
+                waiters.discard(waiter)
+                if not waiters:
+                    self._forget(task_id)
+
+    def _forget(self, task_id: str) -> None:
+        self._waiters.pop(task_id, None)
+        self._agenda.discard(task_id)
+        self._unwatched.discard(task_id)
+        self._heartbeats.pop(task_id, None)
+        if task_id in self._watched:
+            self._unneeded.add(task_id)
+
+    def to_watch(self, limit: int, now: float) -> list[str]:
+        """
+        Return up to *limit* tasks to subscribe to; they are due for a look after that.
+        """
+        taken = [self._unwatched.pop() for _ in range(min(limit, len(self._unwatched)))]
+        self._watched.update(taken)
+        for task_id in taken:
+            self._agenda.add(task_id, now)
+        return taken
+
+    def to_unwatch(self) -> list[str]:
+        """
+        Return the tasks whose subscription nobody needs any longer.
+        """
+        gone = list(self._unneeded)
+        self._unneeded.clear()
+        self._watched.difference_update(gone)
+        return gone
+
+    def look_again(self, waiter: Waiter, now: float) -> None:
+        """
+        Have all pending tasks of *waiter* looked at at once.
+        """
+        waiter.look_again()
+        for task_id in waiter.pending:
+            if task_id not in self._unwatched:
+                self._agenda.hasten(task_id, now)
+
+    def ring(self, task_ids: Iterable[str], now: float) -> None:
+        """
+        Have *task_ids* looked at at once: they rang.
+        """
+        self._agenda.ring(task_ids, now)
+
+    def take_due(self, now: float) -> list[str]:
+        """
+        Return the tasks to look at now.
+        """
+        return self._agenda.take_due(now)
+
+    def next_look(self, now: float) -> float | None:
+        """
+        Return the time of the next look; `None` where there is none to come.
+        """
+        return now if self._unwatched else self._agenda.next_look()
+
+    def absorb(
+        self, task_ids: Iterable[str], metas: Mapping[str, ResultMeta], now: float, *, pushing: bool
+    ) -> list[ResultMeta]:
+        """
+        Tell the waiters what a look found; return the records whose worker is lost.
+        """
+        told: set[Waiter] = set()
+        lost = []
+        safety_look = self._safety_look if pushing else None
+        for task_id in task_ids:
+            meta = metas.get(task_id)
+            waiters = tuple(self._waiters.get(task_id, ()))
+            for waiter in waiters:
+                waiter.looked(task_id, meta)
+            told.update(waiters)
+            if meta is not None and meta.ready:
+                self._forget(task_id)
+                continue
+            self._agenda.looked(task_id, now, safety_look)
+            if meta is not None and self._is_lost(meta, now):
+                lost.append(meta)
+        for waiter in told:
+            waiter.notify()
+        return lost
+
+    def _is_lost(self, meta: ResultMeta, now: float) -> bool:
+        every = _interval(meta.heartbeat)
+        if every is None:
+            self._heartbeats.pop(meta.task_id, None)
+            return False
+        beat = meta.heartbeat
+        seen, since = self._heartbeats.get(meta.task_id, (None, now))
+        if beat != seen:
+            self._heartbeats[meta.task_id] = (beat, since := now)
+            self._agenda.changed(meta.task_id, now)
+        lost_at = since + LOST_AFTER * every
+        if now >= lost_at:
+            return True
+        self._agenda.hasten(meta.task_id, lost_at)
+        return False
+
+    def failed(self, task_ids: Iterable[str], error: Exception, now: float) -> None:
+        """
+        Tell the waiters that a look failed, and set the next one.
+        """
+        self._tell(task_ids, lambda waiter: waiter.failed(error))
+        for task_id in task_ids:
+            self._agenda.looked(task_id, now, None)
+
+    def abort(self, task_ids: Iterable[str], error: Exception) -> None:
+        """
+        Break the waits for *task_ids*: no patience helps against *error*.
+        """
+        self._tell(task_ids, lambda waiter: setattr(waiter, "fatal", error))
+
+    def _tell(self, task_ids: Iterable[str], what: Callable[[Waiter], Any]) -> None:
+        told = {w for task_id in task_ids for w in self._waiters.get(task_id, ())}
+        for waiter in told:
+            what(waiter)
+            waiter.notify()
+
+    def abort_all(self, error: Exception) -> None:
+        """
+        Break every wait.
+        """
+        self.abort(list(self._waiters), error)
+
+
+def _interval(heartbeat: Mapping[str, Any] | None) -> float | None:
+    every = heartbeat.get("every") if heartbeat else None
+    valid = isinstance(every, (int, float)) and 0 < every < float("inf")
+    return every if valid else None

@@ -1,0 +1,174 @@
+"""
+What is written: records made of states, values and exceptions. No I/O.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+from . import states
+from .codec import Codec
+from .errors import ArgumentError, CoatcheckError, ResultTooLargeError
+from .failures import Failure, format_traceback
+from .meta import AllFields, ResultMeta, checked_id, new_document
+
+#: One day: how long a record lives where nobody says otherwise.
+DEFAULT_EXPIRES: Final = 86_400.0
+#: How much of a message stays in a failure that is too large for the store.
+_SHORT: Final = 1_000
+
+
+class Default(enum.Enum):
+    """
+    The type of `DEFAULT`.
+    """
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+#: As `expires`: what the `Results` was made with.
+DEFAULT: Final = Default.DEFAULT
+
+#: How long a record lives: seconds or a timedelta; `None` keeps it.
+Expires = float | timedelta | None
+
+
+def checked_expires(expires: Expires) -> float | None:
+    """
+    Return *expires* in seconds. Zero, less, and what is no finite number is refused.
+    """
+    if expires is None:
+        return None
+    value = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ArgumentError("expires", expires, "use seconds above 0, a timedelta, or None to keep")
+    return float(value)
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """
+    Return *timeout* if it can be one: `None`, or seconds from 0 on.
+    """
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout >= 0:
+        raise ArgumentError("a timeout", timeout, "use seconds from 0 on, or None to wait for ever")
+    return None if timeout == math.inf else float(timeout)
+
+
+def checked_states(words: Iterable[str]) -> frozenset[str]:
+    """
+    Return the states *words*, each of them one that can be.
+    """
+    given = [words] if isinstance(words, str) else list(words)
+    return frozenset(w if w in states.FOREIGN_READY_STATES else states.checked(w) for w in given)
+
+
+class Writer:
+    """
+    Makes the records that one application writes.
+    """
+
+    def __init__(
+        self, codec: Codec, *, expires: Expires, protect: Iterable[str], read_only: bool
+    ) -> None:
+        self.codec = codec
+        self.expires = checked_expires(expires)
+        self.protect = checked_states(protect)
+        self.read_only = read_only
+
+    def lifetime(self, expires: Expires | Default) -> float | None:
+        """
+        Return *expires* in seconds, or the default.
+        """
+        return self.expires if isinstance(expires, Default) else checked_expires(expires)
+
+    def record(
+        self,
+        task_id: str,
+        state: str,
+        result: Any = None,
+        *,
+        traceback: str | None = None,
+        expires: float | None = None,
+        fields: AllFields | None = None,
+    ) -> ResultMeta:
+        """
+        Return the record of a task in *state*.
+
+        In FAILURE, REVOKED and RETRY *result* is the exception; only RETRY can do without.
+        """
+        checked_id(task_id)
+        states.checked(state)
+        document: Any = None
+        if state in states.EXCEPTION_STATES and not (state == states.RETRY and result is None):
+            failure = _failure(state, result)
+            if traceback is None and isinstance(result, BaseException):
+                traceback = _traceback(result)
+            result = failure.to_celery(self.codec.keep)
+            document = failure.to_document(self.codec.keep)
+        return self.codec.written(
+            new_document(
+                task_id,
+                state,
+                result,
+                traceback=traceback,
+                failure=document,
+                expires=expires,
+                fields=fields,
+            )
+        )
+
+    def substitute(
+        self, meta: ResultMeta, error: CoatcheckError, expires: float | None
+    ) -> ResultMeta:
+        """
+        Return the small FAILURE to store where *meta* could not be: those who wait hear of it.
+        """
+        failure = meta.failure
+        if failure is not None and isinstance(error, ResultTooLargeError):
+            short = Failure(
+                failure.module,
+                failure.qualname,
+                message=failure.message[:_SHORT],
+                bases=failure.bases,
+                notes=[f"the failure was shortened: {error}"],
+            )
+            return self.record(meta.task_id, meta.status, short, expires=expires)
+        return self.record(meta.task_id, states.FAILURE, error, expires=expires)
+
+    def lost(self, observed: ResultMeta) -> ResultMeta:
+        """
+        Return the FAILURE to put over the record *observed*, whose worker is lost.
+        """
+        beat = observed.heartbeat or {}
+        worker = observed.worker or "unknown"
+        failure = Failure.worker_lost(
+            f"worker {worker} gave no sign of life for 3 intervals of {beat.get('every')} s"
+        )
+        fresh = self.record(observed.task_id, states.FAILURE, failure, expires=self.expires)
+        kept = {key: value for key, value in observed.values().items() if key != "heartbeat"}
+        return self.codec.written({**kept, **fresh.document})
+
+
+def _failure(state: str, reason: object) -> Failure:
+    if isinstance(reason, Failure):
+        return reason
+    if isinstance(reason, BaseException):
+        return Failure.of(reason)
+    if state == states.REVOKED and isinstance(reason, str | None):
+        return Failure.revoked(reason or "revoked")
+    raise ArgumentError(f"the result of {state}", reason, "give the exception")
+
+
+def _traceback(error: BaseException) -> str | None:
+    # An exception that was never raised has nothing to show.
+    raised = error.__traceback__ or error.__cause__ or error.__context__
+    return format_traceback(error) if raised or isinstance(error, BaseExceptionGroup) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from . import compression
+from . import compression, jsontags
 from .errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -66,11 +66,9 @@ class Codec:
         self._trusted = Trusted(trusted_exceptions)
 
     def _extra_readers(self) -> list[Serializer]:
-        builtin = {serializer.name for serializer in BUILTINS}
-        extra = [get_serializer(name) for name in self.accept if name not in builtin]
-        if self.serializer.name not in {*builtin, *self.accept}:
-            extra.append(self.serializer)
-        return extra
+        known = {serializer.name for serializer in (*BUILTINS, self.serializer)}
+        extra = [get_serializer(name) for name in self.accept if name not in known]
+        return extra if self.serializer in BUILTINS else [self.serializer, *extra]
 
     # -- writing --------------------------------------------------------------------------
 
@@ -94,16 +92,16 @@ class Codec:
         Follow the first child that cannot be encoded by itself, down to the culprit.
         """
         path = "the record"
-        for _ in range(_MAX_PATH_DEPTH):
+        above: set[int] = set()
+        while id(value) not in above and len(above) < _MAX_PATH_DEPTH:
+            above.add(id(value))
             for step, child in _children(value):
                 try:
                     self._dumps({"value": child})
                 except Exception as cause:  # noqa: BLE001
-                    path = str(step) if path == "the record" else f"{path}[{step!r}]"
+                    path = str(step) if path == "the record" else f"{path}[{safe_repr(step, 200)}]"
                     value, error = child, cause
                     break
-            else:
-                break
         return path, value, error
 
     def keep(self, value: Any) -> Any:
@@ -112,6 +110,9 @@ class Codec:
         """
         try:
             self._dumps({"value": value})
+            if self.serializer.name == "pickle":
+                # A class that the reader lacks would make the whole record unreadable.
+                jsontags.to_plain(value, strict=True)
         except Exception:  # noqa: BLE001
             return safe_repr(value)
         return value
@@ -138,7 +139,7 @@ class Codec:
             raise ContentDisallowed(task_id, serializer.name, self.accept)
         try:
             document, tagged = serializer.loads(body)
-        except (Exception, RecursionError) as error:
+        except Exception as error:
             raise DecodeError(
                 task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}"
             ) from error
@@ -149,7 +150,7 @@ class Codec:
     def _plain(self, task_id: str | None, data: bytes) -> bytes:
         if data.startswith(compression.MARKER):
             try:
-                return compression.inflate(data)
+                return compression.inflate(data, compression.MAX_INFLATED)
             except ValueError as error:
                 raise DecodeError(task_id, str(error)) from error
         if data.startswith(ENVELOPE_MAGIC):

@@ -28,6 +28,7 @@ Every error that coatcheck raises.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class ArgumentError(CoatcheckError, ValueError):
 
     def __init__(self, what: str, value: object, way_out: str) -> None:
         self.what = what
-        super().__init__(f"{what} cannot be {value!r}: {way_out}")
+        # Shortened, and whatever the value's own `__repr__` does.
+        super().__init__(f"{what} cannot be {reprlib.repr(value)}: {way_out}")
 
 
 class ConfigurationError(CoatcheckError, ValueError):

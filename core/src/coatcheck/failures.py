@@ -11,9 +11,10 @@ import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, cast
 
-from .errors import TaskError, TaskRevokedError, WorkerLostError
+from .errors import ConfigurationError, TaskError, TaskRevokedError, WorkerLostError
 
 #: How many exceptions one failure may hold, and how deep they may be nested.
 MAX_NODES: Final = 200
@@ -27,6 +28,12 @@ BUILTIN_TYPES: Final[Mapping[str, type[Exception]]] = {
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, Exception) and value.__name__ == name
 }
+#: The types whose `__new__` may be called: each decides the layout of what derives from it.
+_LAYOUTS: Final[Mapping[str, type[BaseException]]] = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException)
+}
 #: Attributes of builtin exceptions that their `__dict__` does not hold.
 _SLOTS: Final[Mapping[type[Exception], tuple[str, ...]]] = {
     OSError: ("errno", "strerror", "filename", "filename2"),
@@ -36,8 +43,16 @@ _SLOTS: Final[Mapping[type[Exception], tuple[str, ...]]] = {
     StopIteration: ("value",),
     SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
 }
+# What a class says of itself, and an exception of its state, without asking code of theirs: a
+# property, a metaclass or a `__setattr__` of the application is not for stored bytes to call.
+_CLASS: Final[Mapping[str, Any]] = type.__dict__
+_STATE: Final[Mapping[str, Any]] = BaseException.__dict__
+_GROUP: Final[Mapping[str, Any]] = BaseExceptionGroup.__dict__
+_MODULE: Final[Any] = vars(ModuleType)
+#: Python turns these into a RuntimeError where they leave a generator or a coroutine.
+_LOOP_ENDS: Final = (StopIteration, StopAsyncIteration)
 #: Raised only as a `TaskError`, so that they cannot be taken for our own or for the loop's.
-_MISTAKABLE: Final = (StopIteration, StopAsyncIteration, TimeoutError, ConnectionError)
+_MISTAKABLE: Final = (*_LOOP_ENDS, TimeoutError, ConnectionError)
 
 #: Our own errors, by the names that we and Celery store them under.
 _OWN_TYPES: Final[Mapping[tuple[str, str], type[TaskError]]] = {
@@ -119,7 +134,7 @@ class Failure:
         """
         The qualified name of the exception's class.
         """
-        return f"{self.module}.{self.qualname}"
+        return f"{self.module}.{self.qualname}" if self.module else self.qualname
 
     @property
     def summary(self) -> str:
@@ -202,8 +217,9 @@ class Failure:
         Read what `to_document` wrote, or whatever is there instead. Never raises.
         """
         if not isinstance(document, dict) or depth > MAX_DEPTH:
-            return cls("builtins", "Exception", message=_text(document))
+            return cls("builtins", "Exception", message=_text(document), args=(_text(document),))
         attributes = document.get("attributes")
+        named = attributes.items() if isinstance(attributes, dict) else ()
 
         def nested(name: str) -> Failure | None:
             value = document.get(name)
@@ -211,16 +227,17 @@ class Failure:
 
         return cls(
             _text(document.get("module")),
-            _text(document.get("type")),
+            _text(document.get("type")) or "Exception",
             message=_text(document.get("message")),
             args=_items(document.get("args")),
             bases=map(_text, _items(document.get("bases"))),
-            attributes=attributes if isinstance(attributes, dict) else None,
+            attributes={name: value for name, value in named if isinstance(name, str)},
             notes=map(_text, _items(document.get("notes"))),
             cause=nested("cause"),
             context=nested("context"),
             exceptions=[
-                cls.from_document(item, depth + 1) for item in _items(document.get("exceptions"))
+                cls.from_document(item, depth + 1)
+                for item in _items(document.get("exceptions"))[:MAX_NODES]
             ],
         )
 
@@ -234,11 +251,12 @@ class Failure:
         if isinstance(result, BaseException):
             return cls.of(result)
         if not isinstance(result, dict) or "exc_type" not in result:
-            return cls("builtins", "Exception", message="" if result is None else _text(result))
+            text = _text(result)
+            return cls("builtins", "Exception", message=text, args=(text,) if text else ())
         message = result.get("exc_message", ())
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
-        name = _text(result["exc_type"])
+        name = _text(result["exc_type"]) or "Exception"
         if module == "celery.utils.serialization" and name == "UnpickleableExceptionWrapper":
             return cls._from_wrapper(args)
         return cls(_text(module) if module else "", name, message=_message(args), args=args)
@@ -260,9 +278,10 @@ class Failure:
         """
         error = self._make(trusted, wrap=wrap)
         if self.traceback:
-            error.__cause__ = RemoteTraceback(self.traceback)
-        for note in (*self.notes, *([self.note] if self.note else [])):
-            error.add_note(note)
+            _STATE["__cause__"].__set__(error, RemoteTraceback(self.traceback))
+        notes = [*self.notes, *([self.note] if self.note else [])]
+        if notes:
+            _dict_of(error)["__notes__"] = notes
         return error
 
     def _make(self, trusted: Trusted, *, wrap: bool) -> Exception:
@@ -272,50 +291,60 @@ class Failure:
         cls = trusted.find(self.module, self.qualname)
         if cls is None and self.module == "builtins":
             cls = BUILTIN_TYPES.get(self.qualname)
-        if cls is not None and not issubclass(cls, _MISTAKABLE):
-            error = self._allocate(cls, trusted)
-            # OSError's constructor may choose a subclass by its first argument.
-            if not isinstance(error, _MISTAKABLE):
-                return error
-            cls = type(error)
-        base = cls or self.nearest_builtin
-        error = self._allocate(_task_error_class(self.module, self.qualname, base), trusted)
-        assert isinstance(error, TaskError)  # noqa: S101 - it was made as one
-        error.failure = self
+        error = None if cls is None else self._allocate(cls, trusted)
+        if error is not None and not issubclass(type(error), _MISTAKABLE):
+            return error
+        # Not `cls`: OSError's constructor may have chosen a subclass by its first argument.
+        base = self.nearest_builtin if error is None else type(error)
+        made = _task_error_class(self.module, self.qualname, _derivable(base))
+        error = self._allocate(made, trusted)
+        assert error is not None  # noqa: S101 - nothing of it is in C but its builtin base
+        _dict_of(error)["failure"] = self
         return error
 
-    def _allocate(self, cls: type[Exception], trusted: Trusted) -> Exception:
+    def _allocate(self, cls: type[Exception], trusted: Trusted) -> Exception | None:
         """
         Make a *cls* without running any constructor that is not a builtin type's.
+
+        `None` if that cannot be: a type in C that only its own constructor can make.
         """
-        native = next(c for c in cls.__mro__ if c.__module__ == "builtins" and c is not object)
-        if issubclass(cls, ExceptionGroup):
-            members = [member.exception(trusted) for member in self.exceptions]
-            error: Exception = ExceptionGroup.__new__(
-                cls, self.message, members or [Exception("members unknown")]
+        layout: Any = _layout_of(cls)
+        try:
+            error: Exception = (
+                layout.__new__(cls, self.message, self._members(trusted))
+                if issubclass(cls, ExceptionGroup)
+                else self._construct(layout)
+                if cls is layout
+                else layout.__new__(cls)
             )
-        elif cls is native:
-            error = self._construct(cls)
-        else:
-            # The nearest type in C decides the object's layout; its `__new__` is safe to call.
-            error = _layout_base(cls).__new__(cls)
-            error.args = self.args
-        for name in _slots_of(cls):
+        except TypeError:
+            return None
+        if cls is not layout:
+            _STATE["args"].__set__(error, self.args)
+        slots = _slots_of(cls)
+        for name in slots:
             if name in self.attributes:
                 _set_slot(error, name, self.attributes[name])
-        if cls is not native:
-            error.__dict__.update(
-                {k: v for k, v in self.attributes.items() if not k.startswith("__")}
-            )
+        _dict_of(error).update(
+            {k: v for k, v in self.attributes.items() if k not in slots and not k.startswith("__")}
+        )
         return error
+
+    def _members(self, trusted: Trusted) -> list[Exception]:
+        members = [member.exception(trusted) for member in self.exceptions]
+        return members or [Exception("members unknown")]
 
     def _construct(self, cls: type[Exception]) -> Exception:
         try:
-            return cls(*self.args)
-        except Exception:  # noqa: BLE001 - arguments of the wrong shape: keep type and args
-            error = cls.__new__(cls)
-            error.args = self.args
-            return error
+            # CPython reads outside of the object if a UnicodeError has a negative position.
+            negative = any(isinstance(arg, int) and arg < 0 for arg in self.args)
+            if not (negative and issubclass(cls, UnicodeError)):
+                return cls(*self.args)
+        except Exception:  # noqa: BLE001, S110 - arguments of the wrong shape: keep type and args
+            pass
+        error = cls.__new__(cls)
+        error.args = self.args
+        return error
 
 
 class Trusted:
@@ -326,12 +355,15 @@ class Trusted:
 
     def __init__(self, entries: Iterable[str | type[Exception]] = ()) -> None:
         given = [entries] if isinstance(entries, (str, type)) else list(entries)
-        self._classes = {
-            (entry.__module__, entry.__qualname__): entry
-            for entry in given
-            if isinstance(entry, type)
-        }
         self._names = tuple(entry for entry in given if isinstance(entry, str))
+        classes = [entry for entry in given if not isinstance(entry, str)]
+        for entry in classes:
+            if not isinstance(entry, type) or not issubclass(entry, Exception):
+                raise ConfigurationError(
+                    f"trusted_exceptions= cannot hold {entry!r}: give subclasses of Exception, "
+                    "'package.module.Class', or 'package.' for all below it"
+                )
+        self._classes = {(entry.__module__, entry.__qualname__): entry for entry in classes}
 
     def find(self, module: str, qualname: str) -> type[Exception] | None:
         """
@@ -346,11 +378,11 @@ class Trusted:
         for part in qualname.split("."):
             # `vars`, not `getattr`: a module's or class's own lookup would be a call.
             found = _namespace(found).get(part)
-        if not isinstance(found, type) or Exception not in found.__mro__:
+        if not issubclass(type(found), type) or Exception not in _CLASS["__mro__"].__get__(found):
             return None
         # An imported name is not the module's own: "myapp." must not reach subprocess's errors.
-        own = (found.__module__, found.__qualname__) == (module, qualname)
-        return found if own else None
+        names = (_CLASS["__module__"].__get__(found), _CLASS["__qualname__"].__get__(found))
+        return cast("type[Exception]", found) if names == (module, qualname) else None
 
 
 class _Describer:
@@ -364,18 +396,21 @@ class _Describer:
     def describe(self, error: BaseException, depth: int) -> Failure:
         self._seen.add(id(error))
         cls = type(error)
-        members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-        message = error.message if isinstance(error, BaseExceptionGroup) else _safe(str, error)
+        group = issubclass(cls, BaseExceptionGroup)
+        message = _GROUP["message"].__get__(error) if group else _safe(str, error)
+        members = _GROUP["exceptions"].__get__(error) if group else ()
+        hidden = _STATE["__suppress_context__"].__get__(error)
+        context = None if hidden else _STATE["__context__"].__get__(error)
         return Failure(
-            cls.__module__,
-            cls.__qualname__,
+            _bounded(_text(cls.__module__)),
+            _bounded(cls.__qualname__),
             message=_bounded(message),
-            args=error.args,
-            bases=[f"{c.__module__}.{c.__qualname__}" for c in cls.__mro__[1:-1]],
+            args=_STATE["args"].__get__(error),
+            bases=[_bounded(f"{c.__module__}.{c.__qualname__}") for c in cls.__mro__[1:-1]],
             attributes=_attributes(error),
-            notes=[_text(note) for note in _items(getattr(error, "__notes__", ()))],
-            cause=self._nested(error.__cause__, depth),
-            context=self._nested(None if error.__suppress_context__ else error.__context__, depth),
+            notes=[_bounded(_text(n)) for n in _items(_dict_of(error).get("__notes__"))],
+            cause=self._nested(_STATE["__cause__"].__get__(error), depth),
+            context=self._nested(context, depth),
             exceptions=[nested for m in members if (nested := self._nested(m, depth)) is not None],
         )
 
@@ -393,7 +428,24 @@ def format_traceback(error: BaseException) -> str:
     """
     import traceback  # noqa: PLC0415 - only failures need it
 
-    return _bounded("".join(traceback.format_exception(error)))
+    try:
+        return _bounded("".join(traceback.format_exception(error)))
+    except Exception as failed:  # noqa: BLE001 - Python cannot print every SyntaxError
+        return f"the traceback cannot be shown: {type(failed).__name__}"
+
+
+class _RemoteError(TaskError):
+    """
+    The base of the classes that are made here.
+    """
+
+    def __init_subclass__(cls) -> None:
+        # In place of that of a trusted base, which is code of the application.
+        pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class cannot be found by its name: another process makes it again.
+        return _remake, (self.failure,)
 
 
 @lru_cache(maxsize=256)
@@ -401,16 +453,13 @@ def _task_error_class(module: str, qualname: str, base: Any) -> type[Exception]:
     name = qualname.rpartition(".")[2]
     if not name.isidentifier():  # stored bytes may say anything
         name = "TaskError"
-    bases = (TaskError,) if issubclass(TaskError, base) else (TaskError, base)
     return type(
         name,
-        bases,
+        (_RemoteError,) if issubclass(_RemoteError, base) else (_RemoteError, base),
         {
             "__module__": module or "coatcheck.errors",
             "__qualname__": qualname or name,
             "__doc__": "A remote exception, under its own name.",
-            # The class cannot be found by its name: another process makes it again.
-            "__reduce__": lambda self: (_remake, (self.failure,)),
         },
     )
 
@@ -419,12 +468,23 @@ def _remake(failure: Failure) -> Exception:
     return failure.exception(Trusted())
 
 
-def _layout_base(cls: type[Exception]) -> Any:
+def _layout_of(cls: type[BaseException]) -> type[BaseException]:
     """
-    Return the most derived builtin type among the bases of *cls*.
+    Return the builtin type whose `__new__` can make a *cls*.
     """
-    natives = [c for c in cls.__mro__ if c.__module__ == "builtins" and issubclass(c, Exception)]
-    return max(natives, key=lambda c: len(c.__mro__))
+    while _LAYOUTS.get(_CLASS["__name__"].__get__(cls)) is not cls:
+        cls = _CLASS["__base__"].__get__(cls)
+    return cls
+
+
+def _derivable(cls: type[Exception]) -> Any:
+    """
+    Return what a class may derive from so that *cls* is caught, as far as that can be.
+    """
+    if issubclass(cls, _LOOP_ENDS):
+        return Exception
+    # To derive from a class with a metaclass is to call that.
+    return cls if type(cls) is type else _layout_of(cls)
 
 
 def _slots_of(cls: type[BaseException]) -> tuple[str, ...]:
@@ -441,22 +501,34 @@ def _set_slot(error: Exception, name: str, value: object) -> None:
         return  # a stored value of the wrong type: the data keeps it
 
 
+def _dict_of(error: BaseException) -> dict[str, Any]:
+    return _STATE["__dict__"].__get__(error)  # type: ignore[no-any-return]
+
+
 def _attributes(error: BaseException) -> dict[str, Any]:
-    found = {
-        name: value
-        for name in _slots_of(type(error))
-        if (value := getattr(error, name, None)) is not None
+    own = {
+        _bounded(name): value
+        for name, value in _dict_of(error).items()
+        if isinstance(name, str) and not name.startswith("__")
     }
-    own = {k: v for k, v in error.__dict__.items() if isinstance(k, str) and not k.startswith("__")}
-    own.pop("failure", None) if isinstance(error, TaskError) else None
-    return found | own
+    if isinstance(error, TaskError):
+        own.pop("failure", None)
+    slots = {
+        name: value
+        for base, names in _SLOTS.items()
+        if isinstance(error, base)
+        for name in names
+        if (value := vars(base)[name].__get__(error)) is not None
+    }
+    return slots | own
 
 
 def _namespace(found: object) -> Mapping[str, Any]:
-    if isinstance(found, type):
-        return type.__dict__["__dict__"].__get__(found)  # type: ignore[no-any-return]
-    namespace = getattr(found, "__dict__", {}) if isinstance(found, type(sys)) else {}
-    return namespace if isinstance(namespace, dict) else {}
+    if issubclass(type(found), type):
+        return _CLASS["__dict__"].__get__(found)  # type: ignore[no-any-return]
+    if issubclass(type(found), ModuleType):
+        return _MODULE["__dict__"].__get__(found) or {}
+    return {}
 
 
 def _safe(render: Callable[[Any], str], value: object) -> str:
@@ -466,11 +538,11 @@ def _safe(render: Callable[[Any], str], value: object) -> str:
         return f"<{type(value).__qualname__}: {render.__name__}() failed>"
 
 
-def safe_repr(value: object) -> str:
+def safe_repr(value: object, limit: int = 2_000) -> str:
     """
     Return the bounded `repr` of *value*, whatever its `__repr__` does.
     """
-    return _bounded(_safe(repr, value), 2_000)
+    return _bounded(_safe(repr, value), limit)
 
 
 def _text(value: object) -> str:
@@ -488,6 +560,10 @@ def _message(args: tuple[Any, ...]) -> str:
 
 
 def _bounded(text: str, limit: int = MAX_TEXT) -> str:
+    """
+    Return *text* as every serializer can hold it: no subclass, no lone surrogates, not too long.
+    """
+    text = str.encode(text, "utf-8", "backslashreplace").decode()
     if len(text) <= limit:
         return text
     half = limit // 2

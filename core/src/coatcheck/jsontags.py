@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,7 @@ _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
 
 
-class Unencodable(TypeError):
+class UnencodableError(TypeError):
     """
     A type that has no tag.
     """
@@ -48,20 +48,22 @@ def to_plain(value: Any, *, strict: bool) -> Any:
         return [to_plain(item, strict=strict) for item in value]
     encode = _ENCODERS.get(kind)
     if encode is not None:
+        if strict and isinstance(value, (datetime, time)) and type(value.tzinfo) not in _OFFSETS:
+            raise UnencodableError("of its time zone only the offset would come back")
         return encode(value)
     if kind in _CONTAINERS:
         # Members of sets must come back hashable, so a tuple among them keeps its type.
         items = [to_plain(item, strict=strict or kind is not tuple) for item in value]
         return {TYPE: _CONTAINERS[kind], VALUE: items, OURS: 1}
-    raise Unencodable(_advice(value, kind))
+    raise UnencodableError(_advice(kind))
 
 
-def _advice(value: object, kind: type) -> str:
+def _advice(kind: type) -> str:
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
     for base in kind.__mro__[1:-1]:
         if base in _PLAIN or base in _ENCODERS or base in (dict, list, tuple):
             return f"{name} would come back as {base.__name__}; convert it first"
-    return f"there is no tag for the type {name} ({type(value).__name__})"
+    return f"there is no tag for the type {name}"
 
 
 def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
@@ -88,10 +90,18 @@ def _uuid_to_plain(value: UUID) -> dict[str, Any]:
     return _tag("uuid", {"hex": value.hex})
 
 
+def _moment_to_plain(value: datetime | time) -> dict[str, Any]:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise UnencodableError("its time zone has no offset that could be kept")
+    return _tag(type(value).__name__, value.isoformat())
+
+
+#: The types of time zones that come back as they are.
+_OFFSETS: Final = frozenset({type(None), timezone})
 _ENCODERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
-    datetime: lambda value: _tag("datetime", value.isoformat()),
+    datetime: _moment_to_plain,
     date: lambda value: _tag("date", value.isoformat()),
-    time: lambda value: _tag("time", value.isoformat()),
+    time: _moment_to_plain,
     Decimal: lambda value: _tag("decimal", str(value)),
     UUID: _uuid_to_plain,
     bytes: _bytes_to_plain,

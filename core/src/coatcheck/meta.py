@@ -60,7 +60,7 @@ _FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", 
 
 def checked_id(task_id: str) -> str:
     """
-    Return *task_id* if it can be one: any non-empty text that UTF-8 can carry.
+    Return *task_id* if it can be one, as a plain `str`: any non-empty text UTF-8 can carry.
     """
     if not isinstance(task_id, str) or not task_id:
         raise ArgumentError("a task id", task_id, "use a non-empty str, such as str(uuid.uuid4())")
@@ -69,7 +69,7 @@ def checked_id(task_id: str) -> str:
             task_id.encode()
         except UnicodeEncodeError:
             raise ArgumentError("a task id", task_id, "it holds a lone surrogate") from None
-    return task_id
+    return str.__str__(task_id)
 
 
 def new_write_id() -> str:
@@ -239,7 +239,7 @@ class ResultMeta:
         """
         Whether the task is over.
         """
-        return self._document.get("status") in states.READY_STATES
+        return self.status in states.READY_STATES
 
     @property
     def successful(self) -> bool:
@@ -321,7 +321,7 @@ class ResultMeta:
             return value
         try:
             return self._revive(value)
-        except (Exception, RecursionError) as error:
+        except Exception as error:
             raise DecodeError(
                 self.task_id, f"damaged {key}: {type(error).__name__}: {error}"
             ) from error
@@ -343,6 +343,10 @@ class ResultMeta:
     def _text(self, key: str) -> str | None:
         value = self._document.get(key)
         return value if isinstance(value, str) else None
+
+    def _number(self, key: str) -> int | None:
+        value = self._document.get(key)
+        return value if isinstance(value, int) else None
 
     @property
     def traceback(self) -> str | None:
@@ -426,7 +430,7 @@ class ResultMeta:
         """
         How many times the task was retried.
         """
-        return self._document.get("retries")
+        return self._number("retries")
 
     @property
     def queue(self) -> str | None:
@@ -440,7 +444,7 @@ class ResultMeta:
         """
         Which attempt wrote the record.
         """
-        return self._document.get("attempt")
+        return self._number("attempt")
 
     @property
     def heartbeat(self) -> Mapping[str, Any] | None:

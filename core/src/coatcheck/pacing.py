@@ -41,6 +41,7 @@ class Agenda:
         self._since: dict[str, float] = {}
         # Entries that no longer agree with `_due` are stale and skipped.
         self._heap: list[tuple[float, str]] = []
+        self._taken: set[str] = set()
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._due
@@ -53,13 +54,20 @@ class Agenda:
         Have *id_* looked at from *now* on, the first time at once.
         """
         self._since.setdefault(id_, now)
+        self._due.setdefault(id_, float("inf"))
         self.hasten(id_, now)
+
+    def is_taken(self, id_: str) -> bool:
+        """
+        Whether a look at *id_* is under way.
+        """
+        return id_ in self._taken
 
     def hasten(self, id_: str, at: float) -> None:
         """
-        Have *id_* looked at no later than *at*.
+        Have *id_*, if it is waited for, looked at no later than *at*.
         """
-        if self._due.get(id_, float("inf")) > at:
+        if self._due.get(id_, at) > at:
             self._due[id_] = at
             heapq.heappush(self._heap, (at, id_))
 
@@ -77,8 +85,7 @@ class Agenda:
         Have those of *ids* that are waited for looked at at once.
         """
         for id_ in ids:
-            if id_ in self._due:
-                self.hasten(id_, now)
+            self.hasten(id_, now)
 
     def take_due(self, now: float) -> list[str]:
         """
@@ -91,17 +98,25 @@ class Agenda:
             if self._due.get(id_) == at:
                 self._due[id_] = float("inf")
                 due.append(id_)
+        self._taken.update(due)
         return due
 
     def looked(self, id_: str, now: float, safety_look: float | None) -> None:
         """
         Set the next look at *id_*: the safety look where there is push, else adaptive.
         """
+        self._taken.discard(id_)
         if id_ in self._due:
             pause = (
                 adaptive(now - self._since[id_]) if safety_look is None else jittered(safety_look)
             )
             self.hasten(id_, now + pause)
+
+    def abandoned(self, ids: Iterable[str]) -> None:
+        """
+        Take in that the looks at *ids* came to nothing, and that none is to follow.
+        """
+        self._taken.difference_update(ids)
 
     def changed(self, id_: str, now: float) -> None:
         """

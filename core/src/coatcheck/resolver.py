@@ -81,11 +81,12 @@ def _import(target: Target) -> type[Any]:
         return _checked(target, target.__qualname__)
     module, _, name = target.partition(":")
     try:
-        return _checked(getattr(import_module(module), name), target)
-    except (ImportError, AttributeError) as error:
+        found = getattr(import_module(module), name)
+    except Exception as error:
         raise PluginError(
-            f"the registered backend {target!r} cannot be imported: {error}"
+            f"the registered backend {target!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    return _checked(found, target)
 
 
 def _from_entry_point(name: str, group: str) -> type[Any] | None:
@@ -124,7 +125,9 @@ def _unknown(scheme: str) -> UnknownSchemeError:
         close = difflib.get_close_matches(scheme, [*installed, *known], 1)
         near = close[0] if close else None
         entry = known.get(near or "") if near not in installed else None
-    install = f"coatcheck[{entry.extras[0]}]" if entry is not None else None
+    # Not `entry.extras`: anybody may write to the group, and write it wrong.
+    _, extra, rest = entry.value.partition("[") if entry is not None else ("", "", "")
+    install = f"coatcheck[{rest.rstrip(']')}]" if extra else None
     return UnknownSchemeError(scheme, installed=installed, near=near, install=install)
 
 

@@ -62,7 +62,9 @@ class JSONSerializer:
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
-        return json.dumps(jsontags.to_plain(document, strict=strict)).encode("ascii")
+        # Each value by itself: an unknown key of a foreign record must not make a tag of it all.
+        plain = {key: jsontags.to_plain(value, strict=strict) for key, value in document.items()}
+        return json.dumps(plain).encode("ascii")
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         return json.loads(data.decode()), b'"__type__"' in data
@@ -205,5 +207,10 @@ def get_serializer(name: str | Serializer) -> Serializer:
     if not found:
         known = sorted({*_BUILTIN, *(entry.name for entry in entrypoints.all_of(GROUP))})
         raise ConfigurationError(f"unknown serializer {name!r}: use one of {', '.join(known)}")
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"the serializer {name!r} is claimed by {' and by '.join(map(entrypoints.owner, found))}: "
+            "uninstall all but one"
+        )
     made: Serializer = entrypoints.load(found[0])()
     return made

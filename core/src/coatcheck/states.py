@@ -27,7 +27,7 @@ PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 
 def checked(state: str) -> str:
     """
-    Return *state* if it may be written: a known state or any upper-case word.
+    Return *state* as a plain `str` if it may be written: a known one or any upper-case word.
     """
     if (
         not isinstance(state, str)
@@ -37,4 +37,4 @@ def checked(state: str) -> str:
         raise ArgumentError("a state", state, "use one upper-case word, such as 'STARTED'")
     if state in FOREIGN_READY_STATES:
         raise ArgumentError("a stored state", state, "it is only ever read")
-    return state
+    return str.__str__(state)

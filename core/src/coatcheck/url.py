@@ -34,6 +34,11 @@ class URL:
             raise ConfigurationError(
                 f"{masked(url)!r} is not a URL: write scheme://..., such as sqlite:///results.db"
             )
+        if not all(map(_is_clear, rest.split(f";{scheme}://"))):
+            raise ConfigurationError(
+                f"{masked(url)!r} can be read in more than one way: write @ / ? as %40 %2F %3F in "
+                "the user name, the password and the path"
+            )
         self.raw = url
         self.scheme = scheme.lower()
         self.rest, _, query = rest.partition("?")
@@ -60,30 +65,39 @@ class URL:
         return self.rest.partition("/")[0]
 
 
+def _is_clear(rest: str) -> bool:
+    """
+    Whether it is clear where the user info ends: else part of a password could be taken for a
+    path or for the name of an option, and be shown.
+    """
+    head, _, query = rest.partition("?")
+    hosts, _, path = head.partition("/")
+    names = [pair.partition("=")[0] for pair in query.split("&")]
+    return not ((hosts and "@" in path) or any("@" in name for name in names))
+
+
 def masked(url: str) -> str:
     """
     Return *url* with the user info of every host, and every query value, as `***`.
 
-    Errs on the side of hiding: what precedes the last `@` of a host part is user info.
+    Errs on the side of hiding: all that precedes the last `@` may be user info.
     """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not _SCHEME.match(scheme):
+        return _masked_part(url)
     # Several URLs may stand in one: "sentinel://:pw@h1;sentinel://:pw@h2".
-    parts = re.split(r";(?=[A-Za-z][\w+.\-]*://)", url)
-    return ";".join(map(_masked_one, parts))
+    start = f"{scheme}://"
+    return start + f";{start}".join(map(_masked_part, rest.split(f";{start}")))
 
 
-def _masked_one(url: str) -> str:
-    head, mark, query = url.partition("?")
-    if "@" in query and "@" not in head:  # a password with a question mark in it
-        head, mark, query = url, "", ""
-    scheme, separator, rest = head.partition("://")
-    if not separator:
-        scheme, rest = "", head
-    _, at, shown = rest.rpartition("@")
-    head = f"{scheme}{separator}{MASK + at if at else ''}{shown}"
-    if not mark:
-        return head
-    names = [pair.partition("=")[0] for pair in re.split("[&;]", query)]
-    return f"{head}?{'&'.join(f'{name}={MASK}' for name in names)}"
+def _masked_part(rest: str) -> str:
+    head, mark, query = rest.partition("?")
+    if "@" in query:  # of an option's value, or of a password with a question mark in it
+        return MASK
+    _, at, shown = head.rpartition("@")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    values = "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in pairs)
+    return f"{MASK + at if at else ''}{shown}{mark}{values if mark else ''}"
 
 
 # -- options --------------------------------------------------------------------------------
@@ -106,10 +120,13 @@ def seconds(value: Any) -> float:
     """
     Read a positive number of seconds.
     """
-    number = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
+    try:
+        number = float(value.total_seconds() if hasattr(value, "total_seconds") else value)
+    except (ValueError, TypeError, OverflowError):
+        number = 0.0
     if not 0 < number < float("inf"):
         raise ValueError("use a positive number of seconds")
-    return float(number)
+    return number
 
 
 def optional_seconds(value: Any) -> float | None:
@@ -143,8 +160,9 @@ def read_options(
             raise ConfigurationError(_unknown_option(name, known, where))
         try:
             options[name] = known[name](value)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"the option {name!r} of {where}: {error}") from None
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = str(error).replace(repr(value), MASK)
+            raise ConfigurationError(f"the option {name!r} of {where}: {reason}") from None
     return options
 
 

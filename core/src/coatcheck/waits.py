@@ -9,13 +9,21 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
+from .errors import BackendUnavailableError, WaitTimeoutError
 from .meta import ResultMeta
 from .pacing import Agenda
 
 #: A worker is lost when its heartbeat stood still for so many intervals.
 LOST_AFTER: Final = 3
+#: Heartbeats further apart than this, in seconds, are taken for a damaged record.
+LONGEST_INTERVAL: Final = 1e9
 #: How long past a deadline a last look may stall, in seconds, before the wait gives up.
 GRACE: Final = 0.04
+#: How long a hub stays after the last wait, in seconds.
+LINGER: Final = 1.0
+#: Seconds between calls of `on_interval`, where nobody says otherwise, and at least.
+DEFAULT_INTERVAL: Final = 0.5
+SHORTEST_INTERVAL: Final = 0.001
 
 
 class Waiter(ABC):
@@ -28,6 +36,8 @@ class Waiter(ABC):
         self.pending = set(task_ids)
         #: Those of them that have yet to be looked at.
         self.unlooked = set(task_ids)
+        #: Those at which a look was under way before it counted; that one may have come too early.
+        self.early: set[str] = set()
         #: Whether unready records are delivered too, as they change.
         self.updates = updates
         #: The store's last error, while looks fail.
@@ -61,7 +71,10 @@ class Waiter(ABC):
         self.last_error = None
         if task_id not in self.pending:
             return
-        self.unlooked.discard(task_id)
+        if task_id in self.early:
+            self.early.discard(task_id)
+        else:
+            self.unlooked.discard(task_id)
         if meta is not None and meta.ready:
             self.pending.discard(task_id)
             self._ready.append(meta)
@@ -72,7 +85,7 @@ class Waiter(ABC):
         # A heartbeat alone is none, nor is another write of the same.
         document = meta.document
         seen = (document.get("status"), document.get("result"), document.get("traceback"))
-        if self._shown.get(meta.task_id) == seen:
+        if _same(self._shown.get(meta.task_id), seen):
             return False
         self._shown[meta.task_id] = seen
         return True
@@ -90,6 +103,25 @@ class Waiter(ABC):
         Count all pending tasks as yet to be looked at.
         """
         self.unlooked = set(self.pending)
+
+    def stalled(self, trouble: Exception | None) -> None:
+        """
+        Take in that the last look got no answer, for which *trouble* may be the reason.
+        """
+        self.last_error = (
+            self.last_error
+            or trouble
+            or BackendUnavailableError("the store has not answered the last look yet")
+        )
+
+    def check_over(self, timeout: float | None) -> None:
+        """
+        Raise what ends the wait: `WaitTimeoutError`, unless nothing is pending.
+        """
+        if self.fatal is not None:
+            raise self.fatal
+        if self.pending:
+            raise WaitTimeoutError(self.pending, timeout, self.last_error) from self.last_error
 
 
 class Waits:
@@ -120,6 +152,8 @@ class Waits:
         for task_id in waiter.pending:
             self._waiters.setdefault(task_id, set()).add(waiter)
             self._unneeded.discard(task_id)
+            if self._agenda.is_taken(task_id):
+                waiter.early.add(task_id)
             if once or task_id in self._watched:
                 self._agenda.add(task_id, now)
             else:
@@ -169,8 +203,9 @@ class Waits:
         """
         waiter.look_again()
         for task_id in waiter.pending:
-            if task_id not in self._unwatched:
-                self._agenda.hasten(task_id, now)
+            if self._agenda.is_taken(task_id):
+                waiter.early.add(task_id)
+            self._agenda.hasten(task_id, now)
 
     def ring(self, task_ids: Iterable[str], now: float) -> None:
         """
@@ -202,13 +237,15 @@ class Waits:
         for task_id in task_ids:
             meta = metas.get(task_id)
             waiters = tuple(self._waiters.get(task_id, ()))
+            self._agenda.looked(task_id, now, safety_look)
+            if not waiters:  # they left while the look was under way
+                continue
             for waiter in waiters:
                 waiter.looked(task_id, meta)
             told.update(waiters)
             if meta is not None and meta.ready:
                 self._forget(task_id)
                 continue
-            self._agenda.looked(task_id, now, safety_look)
             if meta is not None and self._is_lost(meta, now):
                 lost.append(meta)
         for waiter in told:
@@ -222,7 +259,7 @@ class Waits:
             return False
         beat = meta.heartbeat
         seen, since = self._heartbeats.get(meta.task_id, (None, now))
-        if beat != seen:
+        if not _same(beat, seen):
             self._heartbeats[meta.task_id] = (beat, since := now)
             self._agenda.changed(meta.task_id, now)
         lost_at = since + LOST_AFTER * every
@@ -238,11 +275,14 @@ class Waits:
         self._tell(task_ids, lambda waiter: waiter.failed(error))
         for task_id in task_ids:
             self._agenda.looked(task_id, now, None)
+            # A worker cannot give signs of life to a store that is away.
+            self._heartbeats.pop(task_id, None)
 
     def abort(self, task_ids: Iterable[str], error: Exception) -> None:
         """
         Break the waits for *task_ids*: no patience helps against *error*.
         """
+        self._agenda.abandoned(task_ids)
         self._tell(task_ids, lambda waiter: setattr(waiter, "fatal", error))
 
     def _tell(self, task_ids: Iterable[str], what: Callable[[Waiter], Any]) -> None:
@@ -258,7 +298,16 @@ class Waits:
         self.abort(list(self._waiters), error)
 
 
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001 - arrays in pickled records have no truth value
+        return False
+
+
 def _interval(heartbeat: Mapping[str, Any] | None) -> float | None:
     every = heartbeat.get("every") if heartbeat else None
-    valid = isinstance(every, (int, float)) and 0 < every < float("inf")
-    return every if valid else None
+    # Bounded: an int of the record may be too large for a float.
+    if not isinstance(every, (int, float)) or not 0 < every < LONGEST_INTERVAL:
+        return None
+    return float(every)

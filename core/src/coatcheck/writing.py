@@ -47,9 +47,10 @@ def checked_expires(expires: Expires) -> float | None:
     if expires is None:
         return None
     value = expires.total_seconds() if isinstance(expires, timedelta) else expires
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    seconds = _seconds(value)
+    if not 0 < seconds < math.inf:
         raise ArgumentError("expires", expires, "use seconds above 0, a timedelta, or None to keep")
-    return float(value)
+    return seconds
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -58,9 +59,22 @@ def checked_timeout(timeout: float | None) -> float | None:
     """
     if timeout is None:
         return None
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout >= 0:
+    seconds = _seconds(timeout)
+    if not seconds >= 0:
         raise ArgumentError("a timeout", timeout, "use seconds from 0 on, or None to wait for ever")
-    return None if timeout == math.inf else float(timeout)
+    return None if seconds == math.inf else seconds
+
+
+def _seconds(value: object) -> float:
+    """
+    Return *value* as seconds, NaN where it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:
@@ -105,8 +119,7 @@ class Writer:
 
         In FAILURE, REVOKED and RETRY *result* is the exception; only RETRY can do without.
         """
-        checked_id(task_id)
-        states.checked(state)
+        task_id, state = checked_id(task_id), states.checked(state)
         document: Any = None
         if state in states.EXCEPTION_STATES and not (state == states.RETRY and result is None):
             failure = _failure(state, result)
@@ -154,8 +167,11 @@ class Writer:
             f"worker {worker} gave no sign of life for 3 intervals of {beat.get('every')} s"
         )
         fresh = self.record(observed.task_id, states.FAILURE, failure, expires=self.expires)
-        kept = {key: value for key, value in observed.values().items() if key != "heartbeat"}
-        return self.codec.written({**kept, **fresh.document})
+        document = dict(fresh.document)
+        for key, value in observed.values().items():
+            if key not in ("heartbeat", "expires_at") and document.get(key) is None:
+                document[key] = value
+        return self.codec.written(document)
 
 
 def _failure(state: str, reason: object) -> Failure:
@@ -170,5 +186,6 @@ def _failure(state: str, reason: object) -> Failure:
 
 def _traceback(error: BaseException) -> str | None:
     # An exception that was never raised has nothing to show.
-    raised = error.__traceback__ or error.__cause__ or error.__context__
+    origins = (error.__traceback__, error.__cause__, error.__context__)
+    raised = any(origin is not None for origin in origins)
     return format_traceback(error) if raised or isinstance(error, BaseExceptionGroup) else None

@@ -39,6 +39,10 @@ WHERE coatcheck_records.expires_at <= :now
 _GET: Final = (
     "SELECT key, value FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?)"
 )
+_SCAN: Final = (
+    "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
+    "AND key {} ? ORDER BY key LIMIT 1000"
+)
 
 
 class SQLiteBackend(KeyValueBackend):
@@ -55,7 +59,8 @@ class SQLiteBackend(KeyValueBackend):
     CONNECTIONS = 4
 
     def __init__(self, path: str | Path, *, operation_timeout: float = 5.0) -> None:
-        self._path = Path(path)
+        # Connections made after a change of the working directory are to the same file.
+        self._path = Path(path).absolute()
         self._timeout = operation_timeout
         self._writes = 0
         self._abandoned: list[sqlite3.Connection] = []
@@ -92,7 +97,10 @@ class SQLiteBackend(KeyValueBackend):
         turns, connection = self._turns, None
         try:
             with self._errors():
-                connection = self._idle.pop() if self._idle else self._connect()
+                try:
+                    connection = self._idle.pop()
+                except IndexError:
+                    connection = self._connect()
                 yield connection
         except BaseException:
             if connection is not None:
@@ -242,27 +250,24 @@ class SQLiteBackend(KeyValueBackend):
         with self._connection() as connection:
             for batch in batches(keys):
                 marks = ", ".join("?" * len(batch))
-                living = connection.execute(
-                    f"SELECT count(*) FROM coatcheck_records WHERE key IN ({marks}) "
-                    "AND (expires_at IS NULL OR expires_at > ?)",
-                    (*batch, time.time()),
-                ).fetchone()
-                connection.execute(f"DELETE FROM coatcheck_records WHERE key IN ({marks})", batch)
-                deleted += living[0]
+                delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
+                living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"
+                deleted += connection.execute(living, (*batch, time.time())).rowcount
+                connection.execute(delete, batch)
         return deleted
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        query = f"{_GET} AND key > ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT 1000"
-        last = prefix
+        after, last = ">=", prefix
         while True:
             with self._connection() as connection:
-                rows = connection.execute(
-                    query.replace("key, value", "key", 1), (time.time(), last, len(prefix), prefix)
-                ).fetchall()
-            yield from (key for (key,) in rows)
+                rows = connection.execute(_SCAN.format(after), (time.time(), last)).fetchall()
+            for (key,) in rows:
+                if not key.startswith(prefix):
+                    return
+                yield key
             if not rows:
                 return
-            last = rows[-1][0]
+            after, last = ">", rows[-1][0]
 
     def purge(self) -> int:
         purged = 0
@@ -273,5 +278,7 @@ class SQLiteBackend(KeyValueBackend):
         return purged
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        # Others may take from the list meanwhile.
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

@@ -1,0 +1,203 @@
+"""
+The tasks of the workspace; `nox -l` lists them. Members are found by glob: a new one changes
+nothing here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"  # a missing Python is skipped, and an error where CI is set
+nox.options.sessions = ["lint", "typing", "tests"]
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+GROUPS = nox.project.load_toml("pyproject.toml")
+MEMBERS = [
+    path.parent.relative_to(ROOT)
+    for pattern in ("core", "plugins/*", "contrib/*")
+    for path in sorted(ROOT.glob(f"{pattern}/pyproject.toml"))
+]
+#: Those that every change is tested on; the classifiers may declare more.
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def wake_pyenv() -> None:
+    """
+    Let nox see every Python of pyenv, whose shims answer only for the chosen one.
+    """
+    if "PYENV_VERSION" in os.environ or shutil.which("pyenv") is None:
+        return
+    known = subprocess.run(
+        ["pyenv", "versions", "--bare", "--skip-aliases"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    found = [version for version in known if version.rpartition(".")[0] in PYTHONS]
+    # The running one first: it is what plain `python` stays.
+    found.sort(key=lambda version: version != platform.python_version())
+    if found:
+        os.environ["PYENV_VERSION"] = ":".join(found)
+
+
+wake_pyenv()
+
+
+def group(name: str) -> list[str]:
+    """
+    Return the requirements of a dependency group of the workspace.
+    """
+    return list(nox.project.dependency_groups(GROUPS, name))
+
+
+def members() -> list[str]:
+    """
+    Return what installs the members with all extras from this checkout.
+
+    Editable, so that coverage of all Pythons is of the same files; what the wheels hold is the
+    matter of `build`. All in one command, or the index would be asked for one of them.
+    """
+    paths = [f"./{path}[all]" if path.name == "core" else f"./{path}" for path in MEMBERS]
+    return [argument for path in paths for argument in ("-e", path)]
+
+
+def ready_redis(session: nox.Session) -> None:
+    """
+    Provide a redis-server that speaks TLS, which those that come as wheels do not.
+    """
+    if shutil.which("redis-server"):
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        session.warn(
+            "redis-server is not on PATH: the tests of TLS need one that is built with it "
+            "(apt-get install redis-server, brew install redis)"
+        )
+        return
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    # One broken source must not be the end, as long as the package is found.
+    session.run("apt-get", "update", external=True, success_codes=[0, 100])
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "redis-server"]
+    session.run(*install, external=True, env=quiet)
+    # Debian starts what it installs. The tests start their own, and must not find this one.
+    if shutil.which("service"):
+        session.run("service", "redis-server", "stop", external=True, success_codes=range(256))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """
+    Run ruff, as linter and as formatter.
+    """
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """
+    Run mypy over the members and over the type tests.
+    """
+    session.install(*group("typing"), *group("tests"), *members())
+    paths = [f"{member}/src" for member in MEMBERS]
+    if any(ROOT.glob("tests/typing/**/*.py")):
+        paths.append("tests/typing")
+    session.run("mypy", *paths, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """
+    Run the tests; arguments go to pytest. The coverage of all Pythons is reported at the end.
+    """
+    ready_redis(session)
+    session.install(*group("tests"), *members())
+    session.notify("coverage")
+    env = {"COVERAGE_FILE": str(ROOT / f".coverage.py{session.python}")}
+    session.run("coverage", "erase", env=env)
+    run = ["coverage", "run", "-m", "pytest", "--ignore=tests/packaging"]  # that is of `build`
+    session.run(*run, *session.posargs, env=env)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """
+    Report the coverage that `tests` left. `fail_under` in pyproject.toml would make it a gate.
+    """
+    session.install("coverage>=7.10")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """
+    Run the tests with the lowest version of every dependency that the members allow.
+    """
+    ready_redis(session)
+    session.install("uv")
+    python = str(Path(session.bin) / "python")
+    resolve = ["uv", "pip", "install", "--python", python, "--resolution=lowest-direct"]
+    session.run(*resolve, *members())
+    # Apart, because the tools of the tests are to be as new as they can be.
+    session.install(*group("tests"))
+    session.run("uv", "pip", "list", "--python", python)
+    session.run("pytest", "--ignore=tests/packaging", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """
+    Build the documentation into build/docs; a warning is an error.
+    """
+    session.install(*group("docs"), *members())
+    strict = ["--fail-on-warning", "--keep-going", "--fresh-env"]
+    session.run("sphinx-build", *strict, "docs", "build/docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """
+    Run the benchmarks, all or those that are named; further arguments go to each of them.
+    """
+    scripts = sorted(ROOT.glob("tests/bench/bench_*.py"))
+    names = [path.stem for path in scripts]
+    chosen = [argument for argument in session.posargs if argument in names]
+    options = [argument for argument in session.posargs if argument not in names]
+    if not scripts:
+        session.log("there are no benchmarks yet: nothing in tests/bench is called bench_*.py")
+        return
+    ready_redis(session)
+    session.install(*group("tests"), *members())
+    for path in scripts:
+        if path.stem in (chosen or names):
+            session.run("python", str(path), *options)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """
+    Build wheels and sdists of all members into dist/, and test those; arguments go to pytest.
+    """
+    session.install(*group("build"), *group("tests"))
+    shutil.rmtree(DIST, ignore_errors=True)
+    for member in MEMBERS:
+        session.run("python", "-m", "build", "--outdir", str(DIST), str(member))
+    session.run("twine", "check", "--strict", *map(str, sorted(DIST.iterdir())))
+    # The conftest.py above is for tests that import coatcheck; these must not find a checkout.
+    session.run(
+        "pytest",
+        "--confcutdir=tests/packaging",
+        "tests/packaging",
+        *session.posargs,
+        env={"COATCHECK_DIST": str(DIST)},
+    )

@@ -17,11 +17,14 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     from importlib import import_module  # noqa: PLC0415
+    from importlib.machinery import PathFinder  # noqa: PLC0415
 
     if name == "aio":
         return import_module("coatcheck.aio")
-    api = import_module("coatcheck._api")
-    if name != "__all__" and name not in api.__all__:
+    # `from . import module` asks here first; importing all the rest then would go in a circle.
+    is_module = PathFinder.find_spec(f"coatcheck.{name}", __path__) is not None  # noqa: F405
+    api = None if is_module else import_module("coatcheck._api")
+    if api is None or (name != "__all__" and name not in api.__all__):
         raise AttributeError(f"module 'coatcheck' has no attribute {name!r}")
     value: object = getattr(api, name)
     globals()[name] = value

@@ -12,18 +12,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from typing import Final
+from collections.abc import Callable, Generator
 
 from . import forks
 from .backend import BATCH, Backend, batches
 from .bells import Bell
-from .errors import BackendError, BackendUnavailableError, WaitTimeoutError
+from .errors import BackendError
 from .meta import ResultMeta
-from .waits import GRACE, Waiter, Waits
-
-#: How long the thread stays after the last wait, in seconds.
-LINGER: Final = 1.0
+from .waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
 
@@ -88,7 +84,7 @@ class Hub:
         waiter: ThreadWaiter,
         timeout: float | None,
         *,
-        interval: float = float("inf"),
+        interval: float = DEFAULT_INTERVAL,
         on_interval: Callable[[], object] | None = None,
     ) -> Generator[ResultMeta, None, None]:
         """
@@ -98,7 +94,7 @@ class Hub:
         """
         start = time.monotonic()
         deadline = float("inf") if timeout is None else start + timeout
-        tick = start + interval
+        tick = start + interval if on_interval is not None else float("inf")
         task_ids = frozenset(waiter.pending)
         self._join(waiter, once=timeout == 0)
         try:
@@ -111,11 +107,15 @@ class Hub:
                     raise waiter.fatal
                 now = time.monotonic()
                 if now >= deadline:
-                    yield from self._last_look(waiter, timeout)
+                    # With a timeout of 0 the first look is the last one.
+                    self._last_look(waiter, repeat=timeout != 0)
+                    while (meta := waiter.take()) is not None:
+                        yield meta
+                    waiter.check_over(timeout)
                     return
                 if now >= tick and on_interval is not None:
                     on_interval()
-                    tick = max(tick + interval, now)
+                    tick = now + max(interval, SHORTEST_INTERVAL)
                 waiter.pause(min(deadline, tick) - now)
         finally:
             self._left.append((waiter, task_ids))
@@ -128,21 +128,9 @@ class Hub:
                 self._thread.start()
         self._wake()
 
-    def _last_look(self, waiter: ThreadWaiter, timeout: float | None) -> Iterator[ResultMeta]:
-        stalled = self._await_last_look(waiter, repeat=timeout != 0)
-        while (meta := waiter.take()) is not None:
-            yield meta
-        if waiter.fatal is not None:
-            raise waiter.fatal
-        if waiter.pending:
-            error = waiter.last_error or self._backend.trouble
-            if error is None and stalled:
-                error = BackendUnavailableError("the store has not answered the last look yet")
-            raise WaitTimeoutError(waiter.pending, timeout, error) from error
-
-    def _await_last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> bool:
+    def _last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> None:
         """
-        Wait while looks make progress; `True` if they stalled.
+        Have the pending tasks looked at, for as long as looks make progress.
         """
         if repeat:
             with self._lock:
@@ -155,9 +143,9 @@ class Hub:
             if waiter.progress != progress:
                 progress, stalls_at = waiter.progress, now + GRACE
             elif now >= stalls_at:
-                return True
+                waiter.stalled(self._backend.trouble)
+                return
             waiter.pause(stalls_at - now)
-        return False
 
     def _wake(self) -> None:
         bell = self._bell

@@ -18,12 +18,11 @@ from .hub import Hub, ThreadWaiter
 from .meta import AllFields, Fields, ResultMeta, checked_id
 from .running import RunningTask
 from .serializers import Serializer
+from .waits import DEFAULT_INTERVAL
 from .writing import DEFAULT, DEFAULT_EXPIRES, Default, Expires, Writer, checked_timeout
 
 DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
 DEFAULT_SAFETY_LOOK: Final = 5.0
-#: Seconds between calls of `on_interval`, where nobody says otherwise.
-DEFAULT_INTERVAL: Final = 0.5
 
 
 class ResultsBase:

@@ -9,7 +9,7 @@ import os
 import threading
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import states
 from .errors import BackendError
@@ -54,7 +54,7 @@ class TaskProgress:
         """
         Return state, info and fields of the record to store while the block runs.
         """
-        fields: AllFields = {**self._fields}
+        fields = cast("AllFields", dict(self._fields))
         if self._heartbeat is not None:
             self._beat += 1
             fields["heartbeat"] = {"every": self._heartbeat, "beat": self._beat}
@@ -67,17 +67,23 @@ class TaskProgress:
         self._state = states.checked(state)
         self._info = info
 
-    def ready(
-        self, error: BaseException | None, revoking: tuple[type[BaseException], ...]
-    ) -> tuple[str, Any, Fields]:
+    def ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
         """
         Return state, result and fields of the record to store at the end.
+
+        KeyboardInterrupt, SystemExit, a cancellation, and whatever else is no `Exception`, say
+        that the task was broken off.
         """
         if error is None:
             return states.SUCCESS, self.result, self._fields
-        if isinstance(error, revoking) or not isinstance(error, (Exception, BaseExceptionGroup)):
-            return states.REVOKED, f"{type(error).__name__}", self._fields
-        return states.FAILURE, error, self._fields
+        if isinstance(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
+            return states.FAILURE, error, self._fields
+        return states.REVOKED, type(error).__name__, self._fields
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    # By name: the sync side does not import asyncio, and concurrent.futures has one as well.
+    return any(cls.__name__ == "CancelledError" for cls in type(error).__mro__)
 
 
 def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +181,7 @@ class RunningTask(TaskProgress):
         self._ended.set()
         if self._beating is not None:
             self._beating.join()
-        state, result, fields = self.ready(error, (KeyboardInterrupt, SystemExit))
+        state, result, fields = self.ready(error)
         try:
             self.won = self._results.store_result(
                 self.task_id, result, state, expires=self._expires, **fields

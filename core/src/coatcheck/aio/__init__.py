@@ -1,0 +1,26 @@
+"""
+coatcheck for asyncio: the same names with the same meaning; what does I/O is awaited.
+
+`by_url` is called, not awaited: the first operation connects. A property of the sync side that
+does I/O is a coroutine method here. Everything else (errors, metas, states) is in `coatcheck`.
+"""
+
+from __future__ import annotations
+
+from .backend import Backend, KeyValueBackend
+from .bells import Bell
+from .handles import AsyncResult
+from .resolver import by_url, register, registered, unregister
+from .results import Results
+
+__all__ = [
+    "AsyncResult",
+    "Backend",
+    "Bell",
+    "KeyValueBackend",
+    "Results",
+    "by_url",
+    "register",
+    "registered",
+    "unregister",
+]

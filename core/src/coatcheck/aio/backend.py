@@ -1,0 +1,197 @@
+"""
+What a backend for asyncio is, see `coatcheck.backend`. Optional: a sync one is enough.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from ..backend import BaseBackend, Capability, Unless, encoded
+from ..codec import Codec
+from ..meta import ResultMeta
+from .bells import Bell
+
+V = TypeVar("V")
+
+
+class Backend(BaseBackend[V], ABC):
+    """
+    As `coatcheck.Backend`, with coroutines.
+
+    One object serves any number of event loops, with connections for each that runs. A
+    cancelled operation leaves nothing behind; whether a cancelled `put` took place is open.
+    """
+
+    @abstractmethod
+    async def put(
+        self,
+        key: str,
+        value: V,
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> bool:
+        """
+        See `coatcheck.Backend.put`.
+        """
+
+    @abstractmethod
+    async def get_many(self, keys: Collection[str]) -> dict[str, V]:
+        """
+        See `coatcheck.Backend.get_many`.
+        """
+
+    @abstractmethod
+    async def delete_many(self, keys: Collection[str]) -> int:
+        """
+        See `coatcheck.Backend.delete_many`.
+        """
+
+    async def put_many(
+        self, items: Sequence[tuple[str, V]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        """
+        See `coatcheck.Backend.put_many`.
+        """
+        return [await self.put(key, value, unless=unless, expires=expires) for key, value in items]
+
+    @asynccontextmanager
+    async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        """
+        See `coatcheck.Backend.watch`.
+        """
+        bell = Bell()
+        await bell.add(keys)
+        yield bell
+
+    def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        """
+        See `coatcheck.Backend.scan`.
+        """
+        raise self._lacks(Capability.SCAN, "scan()")
+
+    async def purge(self) -> int:
+        """
+        See `coatcheck.Backend.purge`.
+        """
+        return 0
+
+    async def close(self) -> None:
+        """
+        See `coatcheck.Backend.close`; for the running loop.
+        """
+
+
+class KeyValueBackend(Backend[bytes]):
+    """
+    As `coatcheck.KeyValueBackend`, with coroutines.
+    """
+
+
+class Records(Backend[ResultMeta]):
+    """
+    As `coatcheck.backend.Records`, with coroutines.
+    """
+
+    def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
+        self.backend = backend
+        self.codec = backend.codec = codec
+        self._prefix = key_prefix
+
+    @property
+    def capabilities(self) -> Capability:  # type: ignore[override]
+        """
+        Those of the key-value backend.
+        """
+        return self.backend.capabilities
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        That of the key-value backend.
+        """
+        return self.backend.trouble
+
+    async def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        return await self.backend.put(
+            self._prefix + key,
+            encoded(value, self.codec, self.backend.max_value_bytes),
+            unless=unless,
+            if_match=None if if_match is None else if_match.version,
+            expires=expires,
+        )
+
+    async def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        limit = self.backend.max_value_bytes
+        pairs = [(self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items]
+        return await self.backend.put_many(pairs, unless=unless, expires=expires)
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        prefix = self._prefix
+        found = await self.backend.get_many([prefix + id_ for id_ in keys])
+        skip = len(prefix)
+        decode = self.codec.decode
+        return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
+
+    async def delete_many(self, keys: Collection[str]) -> int:
+        return await self.backend.delete_many([self._prefix + id_ for id_ in keys])
+
+    @asynccontextmanager
+    async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        async with self.backend.watch([self._prefix + id_ for id_ in keys]) as bell:
+            yield PrefixedBell(bell, self._prefix)
+
+    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        skip = len(self._prefix)
+        async for key in self.backend.scan(self._prefix + prefix):
+            yield key[skip:]
+
+    async def purge(self) -> int:
+        return await self.backend.purge()
+
+    async def close(self) -> None:
+        await self.backend.close()
+
+
+class PrefixedBell(Bell):
+    """
+    A bell over keys, seen as one over task ids.
+    """
+
+    def __init__(self, bell: Bell, prefix: str) -> None:
+        self._bell = bell
+        self._prefix = prefix
+
+    @property
+    def pushing(self) -> bool:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.pushing
+
+    async def add(self, keys: Collection[str]) -> None:
+        await self._bell.add([self._prefix + id_ for id_ in keys])
+
+    async def discard(self, keys: Iterable[str]) -> None:
+        await self._bell.discard([self._prefix + id_ for id_ in keys])
+
+    async def wait(self, timeout: float) -> Collection[str]:
+        skip = len(self._prefix)
+        return [key[skip:] for key in await self._bell.wait(timeout)]
+
+    def wake(self) -> None:
+        self._bell.wake()

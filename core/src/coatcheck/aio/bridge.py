@@ -1,0 +1,142 @@
+"""
+A sync backend for asyncio: its operations in a few threads, its bell in one more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from .. import backend as sync
+from .. import bells, forks
+from ..backend import Capability, Unless
+from ..meta import ResultMeta
+from .backend import Backend
+from .bells import Bell
+
+T = TypeVar("T")
+
+
+class ThreadedBackend(Backend[ResultMeta]):
+    """
+    Runs a sync backend in threads. A wait costs no thread: all waits share one bell.
+    """
+
+    #: Operations that go on at the same time; further ones wait for their turn.
+    THREADS = 8
+
+    def __init__(self, backend: sync.Backend[ResultMeta]) -> None:
+        self.backend = backend
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        # Threads start with the first operation, and end when the executor is collected.
+        self._executor = ThreadPoolExecutor(self.THREADS, thread_name_prefix="coatcheck")
+
+    @property
+    def capabilities(self) -> Capability:  # type: ignore[override]
+        """
+        Those of the sync backend.
+        """
+        return self.backend.capabilities
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        That of the sync backend.
+        """
+        return self.backend.trouble
+
+    async def _run(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: function(*args, **options))
+
+    async def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        return await self._run(
+            self.backend.put, key, value, unless=unless, if_match=if_match, expires=expires
+        )
+
+    async def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        return await self._run(self.backend.put_many, items, unless=unless, expires=expires)
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        return await self._run(self.backend.get_many, keys)
+
+    async def delete_many(self, keys: Collection[str]) -> int:
+        return await self._run(self.backend.delete_many, keys)
+
+    @asynccontextmanager
+    async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        context = self.backend.watch(keys)
+        with ThreadPoolExecutor(1, thread_name_prefix="coatcheck-bell") as thread:
+            loop = asyncio.get_running_loop()
+            bell = ThreadedBell(await loop.run_in_executor(thread, context.__enter__), thread)
+            try:
+                yield bell
+            finally:
+                bell.wake()
+                thread.submit(context.__exit__, None, None, None)
+
+    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        keys = await self._run(self.backend.scan, prefix)
+        while batch := await self._run(_take, keys):
+            for key in batch:
+                yield key
+
+    async def purge(self) -> int:
+        return await self._run(self.backend.purge)
+
+    async def close(self) -> None:
+        await self._run(self.backend.close)
+        self._executor.shutdown(wait=False)
+        self.after_fork()
+
+
+def _take(keys: Any) -> list[str]:
+    return [key for _, key in zip(range(sync.BATCH), keys, strict=False)]
+
+
+class ThreadedBell(Bell):
+    """
+    A sync bell that waits in a thread of its own.
+    """
+
+    def __init__(self, bell: bells.Bell, thread: ThreadPoolExecutor) -> None:
+        self._bell = bell
+        self._thread = thread
+
+    @property
+    def pushing(self) -> bool:  # type: ignore[override]
+        """
+        As the sync bell says.
+        """
+        return self._bell.pushing
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    async def add(self, keys: Collection[str]) -> None:
+        await self._run(self._bell.add, keys)
+
+    async def discard(self, keys: Iterable[str]) -> None:
+        await self._run(self._bell.discard, list(keys))
+
+    async def wait(self, timeout: float) -> Collection[str]:
+        return await self._run(self._bell.wait, timeout)
+
+    def wake(self) -> None:
+        self._bell.wake()

@@ -1,0 +1,160 @@
+"""
+Handles for asyncio, see `coatcheck.handles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+from ..errors import UnknownTaskError
+from ..meta import ResultMeta, checked_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .results import Results
+
+T = TypeVar("T")
+
+
+class AsyncResult(Generic[T]):
+    """
+    As `coatcheck.AsyncResult`, with coroutine methods for what does I/O; `await handle` is
+    `await handle.get()`.
+    """
+
+    __slots__ = ("_meta", "_results", "task_id")
+
+    def __init__(self, results: Results, task_id: str) -> None:
+        self._results = results
+        self.task_id = checked_id(task_id)
+        self._meta: ResultMeta | None = None
+
+    def __repr__(self) -> str:
+        return f"<aio.AsyncResult {self.task_id!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.task_id == self.task_id
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self.get().__await__()
+
+    @property
+    def id(self) -> str:
+        """
+        The task id.
+        """
+        return self.task_id
+
+    async def meta(self) -> ResultMeta:
+        """
+        See `coatcheck.AsyncResult.meta`.
+        """
+        if self._meta is not None:
+            return self._meta
+        return self._remember(await self._results.get_task_meta(self.task_id))
+
+    def _remember(self, meta: ResultMeta) -> ResultMeta:
+        if meta.ready:
+            self._meta = meta
+        return meta
+
+    async def ready(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.ready`.
+        """
+        return (await self.meta()).ready
+
+    async def successful(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.successful`.
+        """
+        return (await self.meta()).successful
+
+    async def failed(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.failed`.
+        """
+        return (await self.meta()).failed
+
+    async def exists(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.exists`.
+        """
+        return (await self.meta()).known
+
+    async def state(self) -> str:
+        """
+        See `coatcheck.AsyncResult.state`.
+        """
+        return (await self.meta()).status
+
+    async def status(self) -> str:
+        """
+        See `coatcheck.AsyncResult.status`.
+        """
+        return await self.state()
+
+    async def result(self) -> Any:
+        """
+        See `coatcheck.AsyncResult.result`.
+        """
+        return (await self.meta()).result
+
+    async def info(self) -> Any:
+        """
+        See `coatcheck.AsyncResult.info`.
+        """
+        return await self.result()
+
+    async def traceback(self) -> str | None:
+        """
+        See `coatcheck.AsyncResult.traceback`.
+        """
+        return (await self.meta()).traceback
+
+    async def date_done(self) -> datetime | None:
+        """
+        See `coatcheck.AsyncResult.date_done`.
+        """
+        return (await self.meta()).date_done
+
+    async def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: bool = True,
+        wrap: bool = False,
+    ) -> T:
+        """
+        See `coatcheck.AsyncResult.get`.
+        """
+        if missing == "raise" and not (await self.meta()).known:
+            raise UnknownTaskError(self.task_id)
+        meta = self._meta or self._remember(
+            await self._results.wait_for(
+                self.task_id, timeout, interval=interval, on_interval=on_interval
+            )
+        )
+        return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+
+    async def updates(self, timeout: float | None = None) -> AsyncIterator[ResultMeta]:
+        """
+        See `coatcheck.AsyncResult.updates`.
+        """
+        async for meta in self._results._updates(self.task_id, timeout):  # noqa: SLF001
+            yield self._remember(meta)
+
+    async def forget(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.forget`.
+        """
+        self._meta = None
+        return await self._results.forget(self.task_id)

@@ -1,0 +1,215 @@
+"""
+The hub for asyncio, see `coatcheck.hub`: one task a loop looks for all waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from ..backend import BATCH, batches
+from ..errors import BackendError
+from ..meta import ResultMeta
+from ..waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
+from .backend import Backend
+from .bells import Bell
+
+_logger = logging.getLogger("coatcheck")
+
+
+class TaskWaiter(Waiter):
+    """
+    A wait in a task.
+    """
+
+    def __init__(self, task_ids: set[str], *, updates: bool = False) -> None:
+        super().__init__(task_ids, updates=updates)
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        self._event.set()
+
+    async def pause(self, seconds: float) -> None:
+        """
+        Sleep until notified, at most *seconds*.
+        """
+        if not self._event.is_set() and seconds > 0:
+            try:
+                async with asyncio.timeout(None if seconds == float("inf") else seconds):
+                    await self._event.wait()
+            except TimeoutError:
+                pass
+        self._event.clear()
+
+
+class Hub:
+    """
+    As `coatcheck.hub.Hub`, for the tasks of one event loop.
+    """
+
+    def __init__(
+        self,
+        backend: Backend[ResultMeta],
+        *,
+        safety_look: float,
+        on_lost: Callable[[ResultMeta], Awaitable[ResultMeta | None]],
+    ) -> None:
+        self._backend = backend
+        self._on_lost = on_lost
+        self._waits = Waits(safety_look=safety_look)
+        self._task: asyncio.Task[None] | None = None
+        self._bell: Bell | None = None
+
+    # -- the waiting tasks' side ----------------------------------------------------------
+
+    async def results(
+        self,
+        waiter: TaskWaiter,
+        timeout: float | None,
+        *,
+        interval: float = DEFAULT_INTERVAL,
+        on_interval: Callable[[], object] | None = None,
+    ) -> AsyncGenerator[ResultMeta, None]:
+        """
+        Iterate over what *waiter* waits for, as it comes.
+
+        Raises `WaitTimeoutError` after *timeout* seconds and a last look.
+        """
+        start = time.monotonic()
+        deadline = float("inf") if timeout is None else start + timeout
+        tick = start + interval if on_interval is not None else float("inf")
+        task_ids = frozenset(waiter.pending)
+        self._join(waiter, once=timeout == 0)
+        try:
+            while True:
+                while (meta := waiter.take()) is not None:
+                    yield meta
+                if not waiter.pending:
+                    return
+                if waiter.fatal is not None:
+                    raise waiter.fatal
+                now = time.monotonic()
+                if now >= deadline:
+                    # With a timeout of 0 the first look is the last one.
+                    await self._last_look(waiter, repeat=timeout != 0)
+                    while (meta := waiter.take()) is not None:
+                        yield meta
+                    waiter.check_over(timeout)
+                    return
+                if now >= tick and on_interval is not None:
+                    on_interval()
+                    tick = now + max(interval, SHORTEST_INTERVAL)
+                await waiter.pause(min(deadline, tick) - now)
+        finally:
+            self._waits.leave(waiter, task_ids)
+
+    def _join(self, waiter: Waiter, *, once: bool) -> None:
+        self._waits.join(waiter, time.monotonic(), once=once)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
+        self._wake()
+
+    async def _last_look(self, waiter: TaskWaiter, *, repeat: bool) -> None:
+        """
+        Have the pending tasks looked at, for as long as looks make progress.
+        """
+        if repeat:
+            self._waits.look_again(waiter, time.monotonic())
+            self._wake()
+        failures = waiter.failures if repeat else 0
+        progress, stalls_at = waiter.progress, time.monotonic() + GRACE
+        while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
+            now = time.monotonic()
+            if waiter.progress != progress:
+                progress, stalls_at = waiter.progress, now + GRACE
+            elif now >= stalls_at:
+                waiter.stalled(self._backend.trouble)
+                return
+            await waiter.pause(stalls_at - now)
+
+    def _wake(self) -> None:
+        if self._bell is not None:
+            self._bell.wake()
+
+    async def close(self) -> None:
+        """
+        Break all waits and end the task.
+        """
+        self._waits.abort_all(BackendError("the result backend was closed during the wait"))
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    # -- the hub's task -------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            try:
+                async with self._backend.watch() as bell:
+                    await self._serve(bell)
+            except BackendError as error:
+                _logger.warning("no subscription, polling instead: %s", error)
+                await self._serve(Bell())
+        except asyncio.CancelledError:
+            self._waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
+            raise
+        except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
+            self._waits.abort_all(error)
+
+    async def _serve(self, bell: Bell) -> None:
+        self._bell = bell
+        try:
+            while await self._turn(bell):
+                pass
+        finally:
+            self._bell = None
+
+    async def _turn(self, bell: Bell) -> bool:
+        """
+        Subscribe, look, listen; `False` when the task is to end.
+        """
+        await self._update_subscription(bell)
+        await self._look_at_due(bell)
+        now = time.monotonic()
+        at = self._waits.next_look(now)
+        was_idle = self._waits.idle
+        rang = await bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
+        self._waits.ring(rang, time.monotonic())
+        if was_idle and self._waits.idle:
+            self._task = None
+            return False
+        return True
+
+    async def _update_subscription(self, bell: Bell) -> None:
+        while fresh := self._waits.to_watch(BATCH, time.monotonic()):
+            await bell.add(fresh)  # a barrier: the look comes after it
+            await self._look_at_due(bell)
+        gone = self._waits.to_unwatch()
+        if gone:
+            await bell.discard(gone)
+
+    async def _look_at_due(self, bell: Bell) -> None:
+        for batch in batches(self._waits.take_due(time.monotonic())):
+            await self._look(batch, bell)
+
+    async def _look(self, task_ids: list[str], bell: Bell) -> None:
+        try:
+            metas = await self._backend.get_many(task_ids)
+        except BackendError as error:
+            _logger.debug("a look failed: %s", error)
+            self._waits.failed(task_ids, error, time.monotonic())
+        except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
+            self._waits.abort(task_ids, error)
+        else:
+            for observed in self._tell(task_ids, metas, bell):
+                meta = await self._on_lost(observed)
+                if meta is not None:
+                    self._tell([meta.task_id], {meta.task_id: meta}, bell)
+
+    def _tell(
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
+    ) -> list[ResultMeta]:
+        return self._waits.absorb(task_ids, metas, time.monotonic(), pushing=bell.pushing)

@@ -1,0 +1,391 @@
+"""
+`Results` for asyncio, see `coatcheck.results`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from .. import backend as sync
+from .. import states
+from ..backend import ANY, Unless, batches
+from ..codec import Codec
+from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from ..meta import AllFields, Fields, ResultMeta, checked_id
+from ..results import ResultsBase
+from ..waits import DEFAULT_INTERVAL
+from ..writing import DEFAULT, Default, Expires, checked_timeout
+from .backend import Backend, KeyValueBackend, Records
+from .bridge import ThreadedBackend
+from .handles import AsyncResult
+from .hub import Hub, TaskWaiter
+from .loops import PerLoop
+from .running import RunningTask
+
+
+class Results(ResultsBase):
+    """
+    As `coatcheck.Results`, with coroutines. Serves any number of event loops.
+
+    Args:
+        backend: where records are kept; a sync backend runs in threads.
+        options: see `coatcheck.results.ResultsBase`.
+    """
+
+    def __init__(self, backend: Backend[Any] | sync.Backend[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.backend = lift(backend, self._codec, key_prefix=self._key_prefix)
+        self._hubs = PerLoop(self._make_hub)
+
+    def _make_hub(self) -> Hub:
+        return Hub(self.backend, safety_look=self._safety_look, on_lost=self._on_lost)
+
+    # -- writing --------------------------------------------------------------------------
+
+    async def store_result(
+        self,
+        task_id: str,
+        result: Any = None,
+        state: str = states.SUCCESS,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        protect: Unless | None = None,
+        **fields: Unpack[AllFields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.store_result`.
+        """
+        seconds = self._writer.lifetime(expires)
+        meta = self._draft(task_id, state, result, traceback, seconds, fields)
+        return await self._put(meta, self._writer.protect if protect is None else protect, seconds)
+
+    async def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
+        try:
+            return await self.backend.put(meta.task_id, meta, unless=unless, expires=expires)
+        except (EncodeError, ResultTooLargeError) as error:
+            substitute, raises = self._substitute(meta, error, expires)
+            won = substitute is not None and await self.backend.put(
+                meta.task_id, substitute, unless=unless, expires=expires
+            )
+            if raises:
+                raise
+            return won
+
+    async def store_many(
+        self,
+        values: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        *,
+        expires: Expires | Default = DEFAULT,
+    ) -> dict[str, bool]:
+        """
+        See `coatcheck.Results.store_many`.
+        """
+        seconds = self._writer.lifetime(expires)
+        pairs = values.items() if isinstance(values, Mapping) else values
+        metas = [self._draft(k, states.SUCCESS, v, None, seconds, {}) for k, v in pairs]
+        won: dict[str, bool] = {}
+        errors: list[Exception] = []
+        for start in range(0, len(metas), self._STORE_BATCH):
+            await self._put_batch(metas[start : start + self._STORE_BATCH], seconds, won, errors)
+        if errors:
+            raise errors[0]
+        return won
+
+    _STORE_BATCH = 1000
+
+    async def _put_batch(
+        self,
+        metas: list[ResultMeta],
+        expires: float | None,
+        won: dict[str, bool],
+        errors: list[Exception],
+    ) -> None:
+        unless = self._writer.protect
+        try:
+            answers = await self.backend.put_many(
+                [(meta.task_id, meta) for meta in metas], unless=unless, expires=expires
+            )
+            won.update(zip((meta.task_id for meta in metas), answers, strict=True))
+        except (EncodeError, ResultTooLargeError):
+            # All are encoded before the first is sent, so none of them is stored yet.
+            for meta in metas:
+                try:
+                    won[meta.task_id] = await self._put(meta, unless, expires)
+                except (EncodeError, ResultTooLargeError) as error:
+                    errors.append(error)
+
+    async def mark_as_started(
+        self,
+        task_id: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.mark_as_started`.
+        """
+        return await self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
+
+    async def mark_as_done(
+        self,
+        task_id: str,
+        result: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.mark_as_done`.
+        """
+        return await self.store_result(task_id, result, expires=expires, **fields)
+
+    async def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.mark_as_failure`.
+        """
+        return await self.store_result(
+            task_id, exc, states.FAILURE, traceback=traceback, expires=expires, **fields
+        )
+
+    async def mark_as_retry(
+        self,
+        task_id: str,
+        exc: BaseException | None = None,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.mark_as_retry`.
+        """
+        return await self.store_result(
+            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
+        )
+
+    async def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "revoked",
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        Store REVOKED. To stop the running task is the queue's business.
+        """
+        return await self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
+
+    async def update_state(
+        self,
+        task_id: str,
+        state: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> bool:
+        """
+        See `coatcheck.Results.update_state`.
+        """
+        return await self.store_result(task_id, meta, state, expires=expires, **fields)
+
+    async def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
+        """
+        See `coatcheck.Results.expect`.
+        """
+        return await self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)
+
+    def running(
+        self,
+        task_id: str,
+        *,
+        expires: Expires | Default = DEFAULT,
+        heartbeat: float | None = None,
+        **fields: Unpack[Fields],
+    ) -> RunningTask:
+        """
+        See `coatcheck.Results.running`.
+        """
+        return RunningTask(self, task_id, expires=expires, heartbeat=heartbeat, fields=fields)
+
+    async def forget(self, task_id: str) -> bool:
+        """
+        See `coatcheck.Results.forget`.
+        """
+        if self._writer.read_only:
+            raise UnsupportedError("these results are read-only: nothing was deleted")
+        return (await self.backend.delete_many([checked_id(task_id)])) > 0
+
+    async def purge(self) -> int:
+        """
+        See `coatcheck.Results.purge`.
+        """
+        return await self.backend.purge()
+
+    # -- reading --------------------------------------------------------------------------
+
+    async def get_task_meta(self, task_id: str) -> ResultMeta:
+        """
+        See `coatcheck.Results.get_task_meta`.
+        """
+        found = await self.backend.get_many([checked_id(task_id)])
+        return found.get(task_id) or self._codec.unknown(task_id)
+
+    async def get_many(self, task_ids: Iterable[str]) -> dict[str, ResultMeta]:
+        """
+        See `coatcheck.Results.get_many`.
+        """
+        ids = [checked_id(task_id) for task_id in task_ids]
+        found: dict[str, ResultMeta] = {}
+        for batch in batches(dict.fromkeys(ids)):
+            found.update(await self.backend.get_many(batch))
+        return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
+
+    async def exists(self, task_id: str) -> bool:
+        """
+        See `coatcheck.Results.exists`.
+        """
+        return (await self.get_task_meta(task_id)).known
+
+    async def get_state(self, task_id: str) -> str:
+        """
+        See `coatcheck.Results.get_state`.
+        """
+        return (await self.get_task_meta(task_id)).status
+
+    async def get_result(self, task_id: str) -> Any:
+        """
+        See `coatcheck.Results.get_result`.
+        """
+        return (await self.get_task_meta(task_id)).result
+
+    async def get_traceback(self, task_id: str) -> str | None:
+        """
+        See `coatcheck.Results.get_traceback`.
+        """
+        return (await self.get_task_meta(task_id)).traceback
+
+    async def scan(self, *, state: str | None = None) -> AsyncIterator[ResultMeta]:
+        """
+        See `coatcheck.Results.scan`.
+        """
+        batch: list[str] = []
+        async for task_id in self.backend.scan():
+            batch.append(task_id)
+            if len(batch) == self._STORE_BATCH:
+                for meta in await self._scanned(batch, state):
+                    yield meta
+                batch = []
+        for meta in await self._scanned(batch, state):
+            yield meta
+
+    async def _scanned(self, batch: list[str], state: str | None) -> list[ResultMeta]:
+        metas = (await self.get_many(batch)).values()
+        return [meta for meta in metas if meta.known and state in (None, meta.status)]
+
+    # -- waiting --------------------------------------------------------------------------
+
+    async def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+    ) -> ResultMeta:
+        """
+        See `coatcheck.Results.wait_for`.
+        """
+        waiter = TaskWaiter({checked_id(task_id)})
+        found = self._hubs.get().results(
+            waiter,
+            checked_timeout(timeout),
+            interval=DEFAULT_INTERVAL if interval is None else interval,
+            on_interval=on_interval,
+        )
+        async with aclosing(found):
+            return await anext(found)
+
+    def as_completed(
+        self, task_ids: Iterable[str], *, timeout: float | None = None
+    ) -> AsyncIterator[ResultMeta]:
+        """
+        See `coatcheck.Results.as_completed`.
+        """
+        waiter = TaskWaiter({checked_id(task_id) for task_id in task_ids})
+        return self._hubs.get().results(waiter, checked_timeout(timeout))
+
+    def _updates(self, task_id: str, timeout: float | None) -> AsyncIterator[ResultMeta]:
+        waiter = TaskWaiter({checked_id(task_id)}, updates=True)
+        return self._hubs.get().results(waiter, checked_timeout(timeout))
+
+    async def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
+        meta = self._writer.lost(observed)
+        if self._writer.read_only:
+            return meta
+        try:
+            written = await self.backend.put(
+                meta.task_id,
+                meta,
+                unless=self._writer.protect,
+                if_match=observed,
+                expires=self.expires,
+            )
+        except BackendError:
+            return meta  # a reader that may not write still tells its waiters
+        return meta if written else None
+
+    # -- handles, and the end -------------------------------------------------------------
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - the field's name
+        """
+        See `coatcheck.Results.AsyncResult`.
+        """
+        return AsyncResult(self, task_id)
+
+    async def close(self) -> None:
+        """
+        See `coatcheck.Results.close`.
+        """
+        hub = self._hubs.pop()
+        if hub is not None:
+            await hub.close()
+        await self.backend.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def lift(
+    backend: Backend[Any] | sync.Backend[Any], codec: Codec, *, key_prefix: str
+) -> Backend[ResultMeta]:
+    """
+    Return *backend* as one for asyncio that speaks metas.
+    """
+    if isinstance(backend, sync.Backend):
+        return ThreadedBackend(sync.lift(backend, codec, key_prefix=key_prefix))
+    if isinstance(backend, KeyValueBackend):
+        return Records(backend, codec, key_prefix=key_prefix)
+    backend.codec = codec
+    return backend

@@ -1,0 +1,105 @@
+"""
+`running()` for asyncio, see `coatcheck.running`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .. import states
+from ..errors import BackendError
+from ..meta import Fields
+from ..running import TaskProgress, note_lost, progress_info
+
+if TYPE_CHECKING:
+    from ..writing import Default, Expires
+    from .results import Results
+
+_logger = logging.getLogger("coatcheck")
+
+
+class RunningTask(TaskProgress):
+    """
+    As `coatcheck.running.RunningTask`, for `async with`.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        task_id: str,
+        *,
+        expires: Expires | Default,
+        heartbeat: float | None,
+        fields: Fields,
+    ) -> None:
+        super().__init__(task_id, heartbeat=heartbeat, fields=fields)
+        self._results = results
+        self._expires = expires
+        self._writing = asyncio.Lock()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def progress(self, current: float, total: float | None = None, **info: Any) -> None:
+        """
+        See `coatcheck.running.RunningTask.progress`.
+        """
+        await self.update_state(states.PROGRESS, progress_info(current, total, info))
+
+    async def update_state(self, state: str, meta: Any = None) -> None:
+        """
+        See `coatcheck.running.RunningTask.update_state`.
+        """
+        async with self._writing:
+            self.set(state, meta)
+            await self._store_unready()
+
+    async def _store_unready(self) -> bool:
+        state, info, fields = self.unready()
+        return await self._results.store_result(
+            self.task_id, info, state, expires=self._expires, **fields
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._try_unready()
+        if self._heartbeat is not None:
+            self._beating = asyncio.create_task(
+                self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
+            )
+        return self
+
+    async def _keep_beating(self, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            async with self._writing:
+                if not await self._try_unready():
+                    return
+
+    async def _try_unready(self) -> bool:
+        try:
+            return await self._store_unready()
+        except BackendError as error:
+            _logger.warning(
+                "task %r runs on, its state could not be stored: %s", self.task_id, error
+            )
+            return True
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+        state, result, fields = self.ready(error)
+        try:
+            self.won = await self._results.store_result(
+                self.task_id, result, state, expires=self._expires, **fields
+            )
+        except Exception as failed:
+            if error is None:
+                raise
+            note_lost(error, failed)

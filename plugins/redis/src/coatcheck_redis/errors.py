@@ -1,0 +1,75 @@
+"""
+The driver's errors, and which of ours each becomes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import exceptions
+
+from coatcheck.errors import (
+    BackendError,
+    BackendGetMetaError,
+    BackendStoreError,
+    BackendUnavailableError,
+)
+
+#: Replies that say "not now": a server that loads, fails over, or runs a long script.
+_TRANSIENT_WORDS: Final = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY ",
+)
+_REFUSED: Final = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+
+
+def is_transient(error: Exception) -> bool:
+    """
+    Whether the same may succeed in a moment.
+    """
+    if isinstance(error, _REFUSED):
+        return False
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        return True
+    return isinstance(
+        error,
+        (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.TryAgainError),
+    ) or str(error).startswith(_TRANSIENT_WORDS)
+
+
+def is_noscript(reply: object) -> bool:
+    """
+    Whether the server does not have our script.
+    """
+    return isinstance(reply, exceptions.NoScriptError)
+
+
+def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
+    """
+    Return ours for the driver's *error*, with the server's place in the message.
+    """
+    message = f"{label}: {error}"
+    if isinstance(error, exceptions.NoPermissionError):
+        message += _permission_hint(str(error))
+    elif isinstance(error, _REFUSED):
+        message = f"{label} refuses the user or password: {error}"
+    if isinstance(error, exceptions.ResponseError) and not is_transient(error):
+        return BackendStoreError(message) if writing else BackendGetMetaError(message)
+    return BackendUnavailableError(message)
+
+
+def _permission_hint(text: str) -> str:
+    if "eval" in text.lower() or "script" in text.lower():
+        return (
+            " (a store is one script: grant +eval, +evalsha and the commands get, getrange, set "
+            "and publish)"
+        )
+    return ""

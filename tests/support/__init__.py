@@ -1,0 +1,3 @@
+"""
+What tests share: servers of their own, on free ports.
+"""

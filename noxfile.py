@@ -191,7 +191,9 @@ def build(session: nox.Session) -> None:
     session.install(*group("build"), *group("tests"))
     shutil.rmtree(DIST, ignore_errors=True)
     for member in MEMBERS:
-        session.run("python", "-m", "build", "--outdir", str(DIST), str(member))
+        session.run(
+            "python", "-m", "build", "--installer", "uv", "--outdir", str(DIST), str(member)
+        )
     session.run("twine", "check", "--strict", *map(str, sorted(DIST.iterdir())))
     # The conftest.py above is for tests that import coatcheck; these must not find a checkout.
     session.run(

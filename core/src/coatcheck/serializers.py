@@ -208,9 +208,9 @@ def get_serializer(name: str | Serializer) -> Serializer:
         known = sorted({*_BUILTIN, *(entry.name for entry in entrypoints.all_of(GROUP))})
         raise ConfigurationError(f"unknown serializer {name!r}: use one of {', '.join(known)}")
     if len(found) > 1:
+        claims = " and by ".join(sorted(map(entrypoints.owner, found)))
         raise ConfigurationError(
-            f"the serializer {name!r} is claimed by {' and by '.join(map(entrypoints.owner, found))}: "
-            "uninstall all but one"
+            f"the serializer {name!r} is claimed by {claims}: uninstall all but one"
         )
     made: Serializer = entrypoints.load(found[0])()
     return made

@@ -34,4 +34,5 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     from ._api import __all__ as names  # noqa: PLC0415
 
-    return sorted({*globals(), *names, "aio"})
+    dunders = (name for name in globals() if name.startswith("__"))
+    return sorted({*dunders, *names, "aio"})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final, cast
@@ -309,25 +310,23 @@ class Failure:
         `None` if that cannot be: a type in C that only its own constructor can make.
         """
         layout: Any = _layout_of(cls)
+        slots: dict[str, Any] = {}
         try:
-            error: Exception = (
-                layout.__new__(cls, self.message, self._members(trusted))
-                if issubclass(cls, ExceptionGroup)
-                else self._construct(layout)
-                if cls is layout
-                else layout.__new__(cls)
-            )
+            if issubclass(cls, ExceptionGroup):
+                error: Exception = layout.__new__(cls, self.message, self._members(trusted))
+            elif cls is layout:
+                error = self._construct(layout)
+            else:
+                error = layout.__new__(cls)
+                # What a builtin type makes of the same arguments, such as OSError its `errno`.
+                slots = _slots_of(self._construct(layout))
         except TypeError:
             return None
         if cls is not layout:
             _STATE["args"].__set__(error, self.args)
-        slots = _slots_of(cls)
-        for name in slots:
-            if name in self.attributes:
-                _set_slot(error, name, self.attributes[name])
-        _dict_of(error).update(
-            {k: v for k, v in self.attributes.items() if k not in slots and not k.startswith("__")}
-        )
+        for name, value in (slots | self.attributes).items():
+            if not name.startswith("__") and not _set_slot(error, name, value):
+                _dict_of(error)[name] = value
         return error
 
     def _members(self, trusted: Trusted) -> list[Exception]:
@@ -487,18 +486,26 @@ def _derivable(cls: type[Exception]) -> Any:
     return cls if type(cls) is type else _layout_of(cls)
 
 
-def _slots_of(cls: type[BaseException]) -> tuple[str, ...]:
-    return tuple(n for base, names in _SLOTS.items() if issubclass(cls, base) for n in names)
+def _slots_of(error: BaseException) -> dict[str, Any]:
+    return {
+        name: value
+        for base, names in _SLOTS.items()
+        if issubclass(type(error), base)
+        for name in names
+        if (value := vars(base)[name].__get__(error)) is not None
+    }
 
 
-def _set_slot(error: Exception, name: str, value: object) -> None:
-    native = next(
-        base for base, names in _SLOTS.items() if isinstance(error, base) and name in names
-    )
-    try:
-        vars(native)[name].__set__(error, value)
-    except (TypeError, ValueError, AttributeError):
-        return  # a stored value of the wrong type: the data keeps it
+def _set_slot(error: Exception, name: str, value: object) -> bool:
+    """
+    Set what the `__dict__` of *error* does not hold; `False` if it has no such slot.
+    """
+    for base, names in _SLOTS.items():
+        if name in names and issubclass(type(error), base):
+            with suppress(TypeError, ValueError):  # of the wrong type: the data keeps it
+                vars(base)[name].__set__(error, value)
+            return True
+    return False
 
 
 def _dict_of(error: BaseException) -> dict[str, Any]:
@@ -513,14 +520,7 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     }
     if isinstance(error, TaskError):
         own.pop("failure", None)
-    slots = {
-        name: value
-        for base, names in _SLOTS.items()
-        if isinstance(error, base)
-        for name in names
-        if (value := vars(base)[name].__get__(error)) is not None
-    }
-    return slots | own
+    return _slots_of(error) | own
 
 
 def _namespace(found: object) -> Mapping[str, Any]:

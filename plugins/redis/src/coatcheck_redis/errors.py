@@ -35,7 +35,7 @@ def is_transient(error: Exception) -> bool:
     """
     Whether the same may succeed in a moment.
     """
-    if isinstance(error, _REFUSED):
+    if isinstance(error, _REFUSED) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
         return True

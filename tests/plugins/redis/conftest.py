@@ -1,0 +1,55 @@
+"""
+Redis servers, and clients of both colours.
+"""
+
+from __future__ import annotations
+
+import pytest
+from support.redis import RedisServer
+
+import coatcheck
+import coatcheck.aio
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory):
+    """One Redis for the tests that leave it as it is."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server):
+    """That Redis, empty."""
+    with shared_server.client as client:
+        client.flushall()
+        client.script_flush()
+    return shared_server
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A Redis that a test may kill."""
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def oracle(server):
+    """A way to the data round coatcheck."""
+    with server.client as client:
+        yield client
+
+
+@pytest.fixture
+def results(server):
+    """Synchronous results on the shared server."""
+    with coatcheck.by_url(server.url) as results:
+        yield results
+
+
+@pytest.fixture
+async def aio_results(server):
+    """Results for asyncio on the shared server."""
+    async with coatcheck.aio.by_url(server.url) as results:
+        yield results

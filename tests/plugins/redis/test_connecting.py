@@ -1,0 +1,260 @@
+"""
+URLs, transports, users and what goes wrong with them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import redis
+import trustme
+from support.redis import RedisServer, free_port
+
+import coatcheck
+import coatcheck.aio
+from coatcheck.url import URL
+from coatcheck_redis.settings import Settings
+
+
+def settings(url: str, **options) -> Settings:
+    return Settings(URL(url), options, operation_timeout=5.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://", {"host": "localhost", "port": 6379}),
+        ("redis://h", {"host": "h", "port": 6379}),
+        ("redis://h:6380/2", {"host": "h", "port": 6380, "db": 2}),
+        ("redis://h:6380/", {"host": "h", "port": 6380}),
+        ("redis://:pw@h:6380/1", {"password": "pw", "host": "h", "db": 1}),
+        ("redis://user:p%40ss@h", {"username": "user", "password": "p@ss"}),
+        ("redis://h/1?db=3", {"db": 3}),
+        ("redis://[::1]:6380/1", {"host": "::1", "port": 6380}),
+        ("redis+redis://h/1", {"host": "h", "db": 1}),
+        ("redis+socket:///run/redis.sock?virtual_host=3", {"path": "/run/redis.sock", "db": 3}),
+        ("redis+socket://:pw@/run/redis.sock", {"path": "/run/redis.sock", "password": "pw"}),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", {"ssl_cert_reqs": "none"}),
+        ("rediss://h?ssl_ca_certs=%2Fca.pem", {"ssl_ca_certs": "/ca.pem"}),
+        ("redis://h?socket_timeout=5&socket_keepalive=True", {"socket_timeout": 5.0}),
+        ("valkey://h:1/2", {"host": "h", "port": 1, "db": 2}),
+    ],
+)
+def test_urls(url, expected):
+    """The URL's parts and options arrive at the connection."""
+    connection = settings(url).connection
+
+    assert expected == {name: connection.get(name) for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://h/abc", "'abc' is not the number of a database"),
+        ("redis://h:port/1", "host or port"),
+        ("redis://:pa#secret@h/1", "host or port"),
+        ("redis://h?no_such=1", "no option 'no_such'"),
+        ("redis://h?socket_timeot=1", "did you mean 'socket_timeout'"),
+        ("redis://h?ssl_cert_reqs=required", "no option 'ssl_cert_reqs'"),
+        ("rediss://h?ssl_cert_reqs=bogus", "required, optional or none"),
+        ("redis://h?db=x", "'db'"),
+        ("redis+socket://", "names no socket"),
+    ],
+)
+@pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])
+def test_wrong_urls(module, url, message):
+    """A URL that cannot be is refused at once, with the reason and without its secrets."""
+    with pytest.raises(coatcheck.ConfigurationError, match=message) as caught:
+        module.by_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_refused_connection():
+    """A server that is not there is named."""
+    port = free_port()
+    with (
+        coatcheck.by_url(f"redis://:secret@127.0.0.1:{port}", operation_timeout=0.2) as results,
+        pytest.raises(coatcheck.BackendUnavailableError, match=str(port)) as caught,
+    ):
+        results.store_result("t", 1)
+    assert isinstance(caught.value, ConnectionError)
+    assert isinstance(caught.value.__cause__, redis.ConnectionError)
+    assert "secret" not in f"{caught.value} {results!r}"
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A server with a password, whose unix socket is guarded as well."""
+    with RedisServer(tmp_path) as server:
+        with server.client as client:
+            client.acl_setuser("reader", enabled=True, passwords=["+pw"], keys=["*"],
+                               commands=["+mget", "+get", "+select", "+ping"], channels=["*"])  # fmt: skip
+            client.acl_setuser("mute", enabled=True, passwords=["+pw"], keys=["*"],
+                               commands=["+@all"], reset_channels=True)  # fmt: skip
+            client.acl_setuser("noscript", enabled=True, passwords=["+pw"], keys=["*"],
+                               commands=["+@all", "-@scripting"], channels=["*"])  # fmt: skip
+            client.acl_setuser("worker", enabled=True, passwords=["+pw"], keys=["*"],
+                               commands=["+@all"], channels=["*"])  # fmt: skip
+        yield server
+
+
+def as_user(server: RedisServer, user: str, password: str = "pw") -> str:
+    return server.url.replace("redis://", f"redis://{user}:{password}@")
+
+
+def test_wrong_password(guarded):
+    """A wrong password is told at once, without showing it."""
+    with coatcheck.by_url(as_user(guarded, "worker", "wrong-secret")) as results:
+        start = time.monotonic()
+        with pytest.raises(coatcheck.BackendUnavailableError, match="user or password") as caught:
+            results.store_result("t", 1)
+
+        assert time.monotonic() - start < 2.5
+        assert "wrong-secret" not in f"{caught.value} {results!r}"
+
+
+async def test_wrong_password_aio(guarded):
+    """A wrong password is told at once."""
+    async with coatcheck.aio.by_url(as_user(guarded, "worker", "wrong")) as results:
+        with pytest.raises(coatcheck.BackendUnavailableError, match="user or password"):
+            await results.store_result("t", 1)
+
+
+def test_wrong_database(guarded):
+    """A database that the server does not have is named by the server's own words."""
+    with (
+        coatcheck.by_url(guarded.url.replace("/0", "/999")) as results,
+        pytest.raises(coatcheck.BackendError, match="DB index is out of range"),
+    ):
+        results.store_result("t", 1)
+
+
+def test_no_right_to_publish(guarded):
+    """A user without the right to publish still stores, and waits by looking."""
+    with coatcheck.by_url(as_user(guarded, "mute")) as results:
+        assert results.store_result("t", 1)
+        assert 1 == results.wait_for("t", 5).result
+        timer = threading.Timer(0.3, results.store_result, ("u", 2))
+        timer.start()
+
+        assert 2 == results.wait_for("u", 30).result
+        timer.join()
+
+
+async def test_no_right_to_subscribe_aio(guarded):
+    """A user without the right to subscribe waits by looking."""
+    async with coatcheck.aio.by_url(as_user(guarded, "mute")) as results:
+        assert await results.store_result("t", 1)
+        assert 1 == (await results.wait_for("t", 5)).result
+
+
+def test_no_right_to_run_scripts(guarded):
+    """A user without the right to run scripts is told what to grant."""
+    with (
+        coatcheck.by_url(as_user(guarded, "noscript")) as results,
+        pytest.raises(coatcheck.BackendStoreError, match=r"grant \+eval"),
+    ):
+        results.store_result("t", 1)
+
+
+def test_right_to_read(guarded):
+    """A user who may only read reads and waits; a write says what is missing."""
+    with coatcheck.by_url(as_user(guarded, "worker")) as worker:
+        worker.store_result("t", 1)
+    with coatcheck.by_url(as_user(guarded, "reader")) as reader:
+        assert 1 == reader.wait_for("t", 5).result
+        with pytest.raises(coatcheck.BackendStoreError, match="grant"):
+            reader.store_result("u", 1)
+        with pytest.raises(coatcheck.BackendStoreError, match="no permissions"):
+            reader.forget("t")
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A certificate authority, a server's certificate, and one for a client."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "client"):
+        leaf = authority.issue_cert(name)
+        leaf.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        leaf.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    return tmp_path
+
+
+@pytest.fixture
+def tls_server(certificates, tmp_path):
+    """A server that speaks TLS and asks for a client certificate."""
+    port = free_port()
+    options = (
+        "--tls-port", str(port), "--tls-cert-file", str(certificates / "127.0.0.1.pem"),
+        "--tls-key-file", str(certificates / "127.0.0.1.key"),
+        "--tls-ca-cert-file", str(certificates / "ca.pem"), "--tls-auth-clients", "optional",
+    )  # fmt: skip
+    with RedisServer(tmp_path, options=options):
+        yield f"rediss://127.0.0.1:{port}/0?client_name=tls"
+
+
+def test_tls(tls_server, certificates):
+    """TLS with a verified server and a client certificate: store, wait, wake."""
+    url = (
+        f"{tls_server}&ssl_ca_certs={certificates}/ca.pem"
+        f"&ssl_certfile={certificates}/client.pem&ssl_keyfile={certificates}/client.key"
+    )
+    with coatcheck.by_url(url) as results:
+        timer = threading.Timer(0.2, results.store_result, ("t", "x" * 100_000))
+        timer.start()
+
+        assert 100_000 == len(results.wait_for("t", 30).result)
+        timer.join()
+
+
+async def test_tls_aio(tls_server, certificates):
+    """The same under asyncio."""
+    async with coatcheck.aio.by_url(f"{tls_server}&ssl_ca_certs={certificates}/ca.pem") as results:
+        await results.store_result("t", 1)
+
+        assert 1 == (await results.wait_for("t", 30)).result
+
+
+def test_tls_is_verified(tls_server):
+    """A server whose certificate nobody vouches for is refused, unless that is asked for."""
+    with coatcheck.by_url(tls_server) as results:
+        with pytest.raises(coatcheck.BackendUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+            results.store_result("t", 1)
+    with coatcheck.by_url(f"{tls_server}&ssl_cert_reqs=none") as results:
+        assert results.store_result("t", 1)
+
+
+def test_unix_socket(server, oracle):
+    """A unix socket works, with a database of its own."""
+    with coatcheck.by_url(f"redis+socket://{server.socket_path}?virtual_host=2") as results:
+        timer = threading.Timer(0.2, results.store_result, ("t", 1))
+        timer.start()
+
+        assert 1 == results.wait_for("t", 30).result
+        timer.join()
+        assert 0 == oracle.dbsize()
+
+
+async def test_unix_socket_aio(server):
+    """A unix socket works under asyncio."""
+    async with coatcheck.aio.by_url(f"redis+socket://{server.socket_path}") as results:
+        await results.store_result("t", 1)
+
+        assert 1 == (await results.wait_for("t", 30)).result
+
+
+def test_valkey_scheme(server):
+    """The scheme valkey is the same plugin."""
+    with coatcheck.by_url(server.url.replace("redis:", "valkey:")) as results:
+        assert results.store_result("t", 1)
+
+
+def test_by_url_does_no_io():
+    """A URL whose server is not there is resolved; the first operation connects."""
+    results = coatcheck.by_url(f"redis://127.0.0.1:{free_port()}")
+
+    assert "redis://" in repr(results)
+    results.close()

@@ -175,13 +175,11 @@ class Hub:
             except BackendError as error:
                 _logger.warning("no subscription, polling instead: %s", error)
                 self._serve(Bell())
-        except BaseException as error:
+        except Exception as error:
+            _logger.exception("the hub failed, and with it all waits")
             with self._lock:
                 self._thread = None
-                self._waits.abort_all(
-                    error if isinstance(error, Exception) else BackendError(repr(error))
-                )
-            raise
+                self._waits.abort_all(error)
 
     def _serve(self, bell: Bell) -> None:
         self._bell = bell

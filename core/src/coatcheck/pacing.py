@@ -5,6 +5,7 @@ When to look: the pure schedule of looks at tasks that are waited for.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
 from random import random
 from typing import Final
@@ -31,6 +32,17 @@ def jittered(pause: float) -> float:
     return pause * (1 - JITTER * random())  # noqa: S311 - not a secret
 
 
+def aligned(now: float, pause: float) -> float:
+    """
+    Return the time of a look about *pause* seconds after *now*: the next one on a grid.
+
+    The grid is a quarter of the pause, rounded down to a power of two, so that tasks which are
+    waited for about equally long are read together, however many they are.
+    """
+    grid = 2.0 ** (math.frexp(pause)[1] - 3)
+    return math.ceil((now + pause) / grid) * grid
+
+
 class Agenda:
     """
     Which ids are due for a look, and when. Times are those of one monotonic clock.
@@ -41,6 +53,8 @@ class Agenda:
         self._since: dict[str, float] = {}
         # Entries that no longer agree with `_due` are stale and skipped.
         self._heap: list[tuple[float, str]] = []
+        # Other processes, whose clock may be the same, look at other moments.
+        self._phase = random()  # noqa: S311 - not a secret
         self._taken: set[str] = set()
 
     def __contains__(self, id_: str) -> bool:
@@ -110,7 +124,7 @@ class Agenda:
             pause = (
                 adaptive(now - self._since[id_]) if safety_look is None else jittered(safety_look)
             )
-            self.hasten(id_, now + pause)
+            self.hasten(id_, aligned(now - self._phase, pause) + self._phase)
 
     def abandoned(self, ids: Iterable[str]) -> None:
         """

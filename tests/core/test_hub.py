@@ -1,0 +1,328 @@
+"""
+The hub under backends that fail, stall, or keep quiet; sync and asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+
+import coatcheck
+import coatcheck.aio
+from coatcheck.embedded.memory import MemoryBackend
+
+DEADLINE = 30
+
+
+class Quiet(MemoryBackend):
+    """Never rings: the default bell only sleeps."""
+
+    capabilities = MemoryBackend.capabilities & ~coatcheck.Capability.PUSH
+    looks = 0
+
+    def get_many(self, keys):
+        self.looks += 1
+        return super().get_many(keys)
+
+    @contextmanager
+    def watch(self, keys=()):
+        with coatcheck.KeyValueBackend.watch(self, keys) as bell:
+            yield bell
+
+
+class Failing(MemoryBackend):
+    """Raises on reads, until told otherwise."""
+
+    error: Exception | None = coatcheck.BackendUnavailableError("away")
+
+    def get_many(self, keys):
+        if self.error is not None:
+            raise self.error
+        return super().get_many(keys)
+
+
+class Stalling(MemoryBackend):
+    """Does not answer reads, until told otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = threading.Event()
+
+    def get_many(self, keys):
+        self.answer.wait(DEADLINE)
+        return super().get_many(keys)
+
+
+class Unsubscribable(MemoryBackend):
+    """Cannot be subscribed to."""
+
+    @contextmanager
+    def watch(self, keys=()):
+        raise coatcheck.BackendUnavailableError("no subscription")
+        yield
+
+
+class Broken(MemoryBackend):
+    """Has a bell with a bug."""
+
+    @contextmanager
+    def watch(self, keys=()):
+        class BrokenBell(coatcheck.Bell):
+            def wait(self, timeout):
+                raise ZeroDivisionError
+
+        yield BrokenBell()
+
+
+@pytest.fixture
+def make():
+    """Make results over a backend, and close them in the end."""
+    made = []
+
+    def make(backend, **options):
+        made.append(coatcheck.Results(backend, **options))
+        return made[-1]
+
+    yield make
+    for results in made:
+        results.close()
+
+
+def test_without_push(make):
+    """Without rings, waits look: often at first, then ever less."""
+    backend = Quiet()
+    results = make(backend)
+    timer = threading.Timer(0.2, results.store_result, ("t", 1))
+    timer.start()
+
+    assert 1 == results.wait_for("t", DEADLINE).result
+    assert 5 < backend.looks < 200
+    timer.join()
+
+
+def test_many_waits_share_looks(make):
+    """A thousand waits are one batched read at a time."""
+    backend = Quiet()
+    results = make(backend)
+    with pytest.raises(coatcheck.WaitTimeoutError):
+        list(results.as_completed([f"t{n}" for n in range(900)], timeout=0.3))
+
+    assert backend.looks < 300
+
+
+def test_store_is_away_for_a_while(make):
+    """An error of the store uses up the deadline, it does not end the wait."""
+    backend = Failing()
+    results = make(backend)
+    results.store_result("t", 1)
+    timer = threading.Timer(0.2, setattr, (backend, "error", None))
+    timer.start()
+
+    assert 1 == results.wait_for("t", DEADLINE).result
+    timer.join()
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+def test_store_is_away(make, timeout):
+    """The store's last error is the cause of the timeout."""
+    with pytest.raises(coatcheck.WaitTimeoutError, match="away") as caught:
+        make(Failing()).wait_for("t", timeout)
+    assert "away" == str(caught.value.__cause__)
+
+
+def test_no_patience_helps(make):
+    """What is no error of the store is raised in those who wait, at once."""
+    backend = Failing()
+    backend.error = coatcheck.UnsupportedError("no reads here")
+
+    with pytest.raises(coatcheck.UnsupportedError, match="no reads here"):
+        make(backend).wait_for("t")
+
+
+def test_disabled():
+    """A wait on disabled results does not hang."""
+    results = coatcheck.by_url("disabled://")
+    results.store_result("t", 1)
+
+    with pytest.raises(coatcheck.UnsupportedError, match="disabled"):
+        results.wait_for("t")
+    with pytest.raises(coatcheck.UnsupportedError, match="disabled"):
+        results.get_state("t")
+    results.close()
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+def test_store_stalls(make, timeout):
+    """A wait ends although a read of the store goes on."""
+    backend = Stalling()
+    results = make(backend)
+    with pytest.raises(coatcheck.WaitTimeoutError, match="not answered"):
+        results.wait_for("t", timeout)
+
+    backend.answer.set()
+
+
+def test_no_subscription(make):
+    """Where the subscription fails, waits look."""
+    results = make(Unsubscribable())
+    timer = threading.Timer(0.1, results.store_result, ("t", 1))
+    timer.start()
+
+    assert 1 == results.wait_for("t", DEADLINE).result
+    timer.join()
+
+
+def test_bug_in_a_plugin(make):
+    """A bug in a bell is raised in those who wait; none of them hangs."""
+    with pytest.raises(ZeroDivisionError):
+        make(Broken()).wait_for("t")
+
+
+def test_unread_generator(make):
+    """A stream of results that nobody read takes nothing and leaves nothing."""
+    results = make(MemoryBackend())
+    results.as_completed(["t"])
+    gc.collect()
+
+    assert results._hub._thread is None
+
+
+def test_collected_in_the_middle(make):
+    """A wait that the garbage collector ends, in whatever thread, blocks nobody."""
+    results = make(MemoryBackend())
+    results.store_result("a", 1)
+    cycle: dict[str, object] = {"stream": results.as_completed(["a", "never"])}
+    cycle["self"] = cycle
+    next(cycle["stream"])
+    hub_lock = results._hub._lock
+    del cycle
+    with hub_lock:  # as if the collector ran in a thread that holds it
+        gc.collect()
+
+    assert 1 == results.wait_for("a", DEADLINE).result
+
+
+def test_deadline_while_results_come(make):
+    """A stream of results does not put off the deadline."""
+    results = make(MemoryBackend())
+    results.store_many({f"t{n}": n for n in range(100)})
+    with pytest.raises(coatcheck.WaitTimeoutError):
+        for _ in results.as_completed([f"t{n}" for n in range(101)], timeout=0.2):
+            time.sleep(0.01)
+
+
+def test_wrong_timeout(make):
+    """A timeout that cannot be is refused."""
+    for timeout in (-1, float("nan"), True, "5"):
+        with pytest.raises(ValueError, match="timeout"):
+            make(MemoryBackend()).wait_for("t", timeout)
+
+
+class AioStalling(coatcheck.aio.KeyValueBackend):
+    """Does not answer reads; has no bell."""
+
+    def __init__(self):
+        self.records = {}
+        self.error: Exception | None = None
+        self.stall = False
+
+    async def put(self, key, value, *, unless, if_match=None, expires):
+        self.records[key] = value
+        return True
+
+    async def get_many(self, keys):
+        if self.error is not None:
+            raise self.error
+        if self.stall:
+            await asyncio.sleep(DEADLINE)
+        return {key: self.records[key] for key in keys if key in self.records}
+
+    async def delete_many(self, keys):
+        return len([self.records.pop(key) for key in keys])
+
+
+class AioUnsubscribable(AioStalling):
+    @asynccontextmanager
+    async def watch(self, keys=()):
+        raise coatcheck.BackendUnavailableError("no subscription")
+        yield
+
+
+class AioBroken(AioStalling):
+    @asynccontextmanager
+    async def watch(self, keys=()):
+        class BrokenBell(coatcheck.aio.Bell):
+            async def wait(self, timeout):
+                raise ZeroDivisionError
+
+        yield BrokenBell()
+
+
+@pytest.mark.parametrize("backend", [AioStalling, AioUnsubscribable])
+async def test_aio_without_push(backend):
+    """Without rings or subscription, waits look."""
+    async with coatcheck.aio.Results(backend()) as results:
+        wait = asyncio.create_task(results.wait_for("t", DEADLINE))
+        await asyncio.sleep(0.05)
+        await results.store_result("t", 1)
+
+        assert 1 == (await wait).result
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+async def test_aio_store_stalls(timeout):
+    """A wait ends although a read of the store goes on."""
+    backend = AioStalling()
+    backend.stall = True
+    async with coatcheck.aio.Results(backend) as results:
+        with pytest.raises(coatcheck.WaitTimeoutError, match="not answered"):
+            await results.wait_for("t", timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.1])
+async def test_aio_store_is_away(timeout):
+    """The store's last error is the cause of the timeout."""
+    backend = AioStalling()
+    backend.error = coatcheck.BackendUnavailableError("away")
+    async with coatcheck.aio.Results(backend) as results:
+        with pytest.raises(coatcheck.WaitTimeoutError, match="away"):
+            await results.wait_for("t", timeout)
+
+
+async def test_aio_no_patience_helps():
+    """What is no error of the store is raised in those who wait."""
+    async with coatcheck.aio.by_url("disabled://") as results:
+        with pytest.raises(coatcheck.UnsupportedError, match="disabled"):
+            await results.wait_for("t")
+    async with coatcheck.aio.Results(AioBroken()) as results:
+        with pytest.raises(ZeroDivisionError):
+            await results.wait_for("t")
+
+
+async def test_aio_hub_is_cancelled():
+    """Whoever cancels all tasks of a loop leaves no wait hanging."""
+    async with coatcheck.aio.by_url("memory://cancelled") as results:
+        wait = asyncio.create_task(results.wait_for("t"))
+        await asyncio.sleep(0.05)
+        for task in asyncio.all_tasks():
+            if task.get_name() == "coatcheck-hub":
+                task.cancel()
+        with pytest.raises(coatcheck.BackendError, match="cancelled"):
+            await wait
+
+
+async def test_aio_bridge_has_few_threads():
+    """Many waits over a sync backend cost no thread each."""
+    async with coatcheck.aio.by_url("memory://threads") as results:
+        waits = [asyncio.create_task(results.wait_for(f"t{n}")) for n in range(500)]
+        await asyncio.sleep(0.2)
+        threads = [t for t in threading.enumerate() if t.name.startswith("coatcheck")]
+        await results.store_many({f"t{n}": n for n in range(500)})
+        await asyncio.gather(*waits)
+
+    assert len(threads) <= 9

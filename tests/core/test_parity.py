@@ -1,0 +1,72 @@
+"""
+The sync side and the asyncio side are one interface.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import coatcheck
+import coatcheck.aio
+import coatcheck.aio.hub
+import coatcheck.aio.running
+import coatcheck.hub
+import coatcheck.running
+
+PAIRS = [
+    (coatcheck.Results, coatcheck.aio.Results),
+    (coatcheck.AsyncResult, coatcheck.aio.AsyncResult),
+    (coatcheck.Backend, coatcheck.aio.Backend),
+    (coatcheck.KeyValueBackend, coatcheck.aio.KeyValueBackend),
+    (coatcheck.Bell, coatcheck.aio.Bell),
+    (coatcheck.running.RunningTask, coatcheck.aio.running.RunningTask),
+]
+NAMES = [pytest.param(*pair, id=pair[0].__name__) for pair in PAIRS]
+
+
+def public(cls: type) -> set[str]:
+    """Return the names that users of *cls* may use."""
+    return {name for name in dir(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("sync", "aio"), NAMES)
+def test_names(sync, aio):
+    """Both sides have the same names."""
+    assert public(sync) - {"after_fork"} == public(aio)
+
+
+@pytest.mark.parametrize(("sync", "aio"), NAMES)
+def test_signatures(sync, aio):
+    """Both sides take the same arguments, with the same defaults."""
+    for name in sorted(public(sync) & public(aio)):
+        ours, theirs = inspect.getattr_static(sync, name), inspect.getattr_static(aio, name)
+        if not inspect.isfunction(ours) or not inspect.isfunction(theirs):
+            continue
+        mine = [(p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()]
+        other = [(p.name, p.kind, p.default) for p in inspect.signature(theirs).parameters.values()]
+        assert mine == other, name
+
+
+@pytest.mark.parametrize(("sync", "aio"), NAMES)
+def test_properties_that_read_are_coroutines(sync, aio):
+    """A property that does I/O is a coroutine method; one that does not is the same on both."""
+    for name in sorted(public(sync) & public(aio)):
+        ours, theirs = inspect.getattr_static(sync, name), inspect.getattr_static(aio, name)
+        if isinstance(ours, property) and not isinstance(theirs, property):
+            assert inspect.iscoroutinefunction(theirs), name
+
+
+def test_module_names():
+    """Whatever has a twin in coatcheck.aio has it under the same name."""
+    assert set(coatcheck.aio.__all__) <= set(coatcheck.__all__)
+
+
+@pytest.mark.parametrize("name", ["by_url", "register", "registered", "unregister"])
+def test_functions(name):
+    """The functions take the same arguments, and none of them is awaited."""
+    sync, aio = getattr(coatcheck, name), getattr(coatcheck.aio, name)
+
+    assert list(inspect.signature(sync).parameters) == list(inspect.signature(aio).parameters)
+    assert not inspect.iscoroutinefunction(aio)

@@ -1,0 +1,31 @@
+"""
+The command line. Needs the extra `cli`; this module says so where it is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+#: What the extra `cli` brings.
+NEEDED: Final = ("click", "platformdirs", "rich")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Run the command line and return its exit status.
+
+    Args:
+        arguments: what follows the program's name; by default the process's own.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"coatcheck: the command line needs {' and '.join(missing)}: "
+            "pip install 'coatcheck[cli]'\n"
+        )
+        return 2
+    from .group import run
+
+    return run(arguments)

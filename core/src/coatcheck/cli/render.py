@@ -1,0 +1,190 @@
+"""
+Records for people and for programs: as JSON, as one line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..failures import safe_repr
+from .text import one_line
+
+if TYPE_CHECKING:
+    from ..failures import Failure
+    from ..meta import ResultMeta
+
+#: Values nested deeper are shown as their `repr`: JSON's own limit is the interpreter's stack.
+_MAX_DEPTH: Final = 100
+_PREVIEW: Final = 200
+
+
+# -- for programs ---------------------------------------------------------------------------
+
+
+def as_json(meta: ResultMeta) -> str:
+    """
+    Return the record as one JSON object on one line.
+    """
+    return json.dumps(document(meta), allow_nan=False)
+
+
+def document(meta: ResultMeta) -> dict[str, Any]:
+    """
+    Return the record as what JSON can hold; `error` says why `result` cannot be read.
+    """
+    error, failure = meta.error, meta.failure
+    value = meta.result if error is None and failure is None else None
+    return {
+        "task_id": meta.task_id,
+        "status": meta.status,
+        "known": meta.known,
+        "result": jsonable(value),
+        "failure": None if failure is None else _failure(failure),
+        "error": None if error is None else one_line(str(error)),
+        "traceback": meta.traceback,
+        "date_done": _iso(meta.date_done),
+        "date_started": _iso(meta.date_started),
+        "expires_at": _iso(meta.expires_at),
+        "name": meta.name,
+        "worker": meta.worker,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "type": failure.type_name,
+        "message": failure.message,
+        "args": jsonable(failure.args),
+        "attributes": jsonable(failure.attributes),
+        "notes": list(failure.notes),
+    }
+    for name in ("cause", "context"):
+        nested = getattr(failure, name)
+        data[name] = None if nested is None else _failure(nested)
+    data["exceptions"] = [_failure(member) for member in failure.exceptions]
+    return data
+
+
+def jsonable(value: Any, depth: int = 0) -> Any:
+    """
+    Return *value* as what JSON can hold; what JSON lacks as text that resembles it.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {
+            k if isinstance(k, str) else safe_repr(k): jsonable(v, depth + 1)
+            for k, v in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)) and depth < _MAX_DEPTH:
+        return [jsonable(item, depth + 1) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return value.isoformat() if isinstance(value, (date, time)) else safe_repr(value)
+
+
+# -- for people -----------------------------------------------------------------------------
+
+
+def pretty(value: Any) -> str:
+    """
+    Return *value* over as many lines as it takes: text as it is, JSON where JSON can hold it,
+    else Python's notation.
+    """
+    if isinstance(value, str):
+        return value
+    from pprint import pformat
+
+    try:
+        if jsonable(value) == value:
+            return json.dumps(value, indent=2, ensure_ascii=False)
+        return pformat(value, width=100, sort_dicts=False)
+    except RecursionError:
+        return safe_repr(value)
+
+
+def progress_of(meta: ResultMeta) -> tuple[float, float | None] | None:
+    """
+    Return how far an unready task is, and of how much, where it says so.
+    """
+    if meta.ready or meta.error is not None or not isinstance(meta.result, dict):
+        return None
+    current, total = (_number(meta.result.get(key)) for key in ("current", "total"))
+    if current is None:
+        return None
+    return current, total if total is not None and total > 0 else None
+
+
+def _number(value: Any) -> float | None:
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if valid and math.isfinite(value) and value >= 0 else None
+
+
+def progress_text(progress: tuple[float, float | None]) -> str:
+    """
+    Return progress as text, such as "37/100 (37 %)".
+    """
+    current, total = progress
+    if total is None:
+        return f"{current:g}"
+    percent = f"{min(current / total, 1):.0%}"
+    return percent if total == 100 else f"{current:.10g}/{total:.10g} ({percent})"
+
+
+def state_of(meta: ResultMeta) -> str:
+    """
+    Return the state as shown: a question mark where it cannot be read.
+    """
+    return one_line(meta.status) if "status" in meta.document else "?"
+
+
+def summary(meta: ResultMeta) -> str:
+    """
+    Return the value, the failure, or the progress of a record, in one line.
+    """
+    if meta.error is not None:
+        return one_line(str(meta.error), _PREVIEW)
+    failure = meta.failure
+    if failure is not None:
+        name = failure.qualname.rpartition(".")[2]
+        return one_line(f"{name}: {failure.message}" if failure.message else name, _PREVIEW)
+    progress = progress_of(meta)
+    if progress is not None:
+        return progress_text(progress)
+    if not meta.ready:
+        return ""
+    return one_line(_short(meta.result), _PREVIEW)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value[: 2 * _PREVIEW]
+    if is_command_result(value):
+        lines = [line for line in value["stdout"].splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit status {value['exit_status']}"
+    from reprlib import Repr
+
+    short = Repr()
+    short.maxstring = short.maxother = 60
+    return short.repr(value)
+
+
+def is_command_result(value: Any) -> bool:
+    """
+    Whether *value* is what `coatcheck run` stores for a command that succeeded.
+    """
+    return (
+        isinstance(value, dict) and isinstance(value.get("stdout"), str) and "exit_status" in value
+    )

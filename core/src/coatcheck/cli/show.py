@@ -1,0 +1,242 @@
+"""
+`coatcheck get` and `coatcheck list`: what is stored, for people and for programs.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from . import exits
+from .options import Common, common_options
+from .text import one_line, printable, span
+
+if TYPE_CHECKING:
+    from ..failures import Failure
+    from ..meta import ResultMeta
+
+#: The colours of states; those that only some application knows are blue.
+COLOURS: Final = {
+    "SUCCESS": "green",
+    "FAILURE": "bold red",
+    "REVOKED": "magenta",
+    "RETRY": "yellow",
+    "STARTED": "cyan",
+    "PROGRESS": "cyan",
+    "RECEIVED": "bright_black",
+    "PENDING": "bright_black",
+    "unknown": "bright_black",
+    "?": "bold red",
+}
+_HEADERS: Final = ("STATE", "TASK ID", "NAME", "AGE", "TOOK", "RESULT")
+_NUMBERS: Final = ("AGE", "TOOK")
+_WIDEST: Final = {"STATE": 12, "TASK ID": 48, "NAME": 20}
+#: Below so many columns of the terminal, this column is left out.
+_DROPPED: Final = ((100, "TOOK"), (90, "NAME"))
+_GAP: Final = 2
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+def colour_of(state: str) -> str:
+    """
+    Return the style in which *state* is shown.
+    """
+    return COLOURS.get(state, "blue")
+
+
+# -- get ------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("task_id", metavar="ID")
+@common_options
+@click.pass_obj
+def get(common: Common, task_id: str) -> int:
+    """
+    Print the result of a task, without waiting for it.
+
+    A value goes to stdout; why there is none goes to stderr. The exit status says which: see
+    coatcheck --help.
+    """
+    from .render import as_json
+
+    with common.open() as results:
+        meta = results.get_task_meta(task_id)
+    status = exits.of_record(meta)
+    if meta.error is not None:
+        status = exits.ERROR
+    if common.json:
+        click.echo(as_json(meta))
+    elif status == exits.SUCCESS:
+        _print_value(meta.result)
+    else:
+        _print_trouble(meta)
+    return status
+
+
+def _print_value(value: Any) -> None:
+    from .render import pretty
+
+    if isinstance(value, bytes) and not sys.stdout.isatty():
+        sys.stdout.buffer.write(value)
+        return
+    text = pretty(value)
+    click.echo(text, nl=not text.endswith("\n"))
+
+
+def _print_trouble(meta: ResultMeta) -> None:
+    from .render import progress_of, progress_text, state_of
+
+    start = f"coatcheck: task {meta.task_id!r}"
+    progress = progress_of(meta)
+    if not meta.known:
+        from ..errors import UnknownTaskError
+
+        line = f"coatcheck: {UnknownTaskError(meta.task_id)}"
+    elif meta.error is not None:
+        readable = "status" in meta.document
+        line = f"coatcheck: {f'{state_of(meta)}, but ' if readable else ''}{meta.error}"
+    elif meta.failure is not None and meta.ready:
+        _print_failure(meta.failure)
+        line = f"{start} is {meta.status}: {meta.failure.summary}"
+    elif progress is not None:
+        line = f"{start} is not ready: {meta.status} {progress_text(progress)}"
+    else:
+        line = f"{start} is not ready: {meta.status}"
+    click.echo(one_line(line), err=True)
+
+
+def _print_failure(failure: Failure) -> None:
+    for name in ("stdout", "stderr"):
+        output = failure.attributes.get(name)
+        if isinstance(output, str) and output:
+            click.echo(output, err=name == "stderr", nl=not output.endswith("\n"))
+    if failure.traceback:
+        click.echo(failure.traceback.rstrip("\n"), err=True)
+    for note in failure.notes:
+        click.echo(note, err=True)
+
+
+# -- list -----------------------------------------------------------------------------------
+
+
+@click.command("list")
+@click.option("--state", metavar="STATE", help="Only tasks in this state, such as FAILURE.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+)
+@common_options
+@click.pass_obj
+def list_(common: Common, state: str | None, limit: int) -> None:
+    """
+    List the tasks in the store, the newest first.
+
+    A table in a terminal; otherwise columns divided by tabs, or with --json a JSON object on
+    each line.
+    """
+    from .render import as_json
+
+    counted = _Counted()
+    with common.open() as results:
+        found = counted.over(results.scan(state=None if state is None else state.upper()))
+        newest = heapq.nlargest(limit, found, key=_moment)
+    if common.json:
+        for meta in newest:
+            click.echo(as_json(meta))
+    elif not newest:
+        click.echo(f"coatcheck: nothing is stored in {common.store}", err=True)
+    elif sys.stdout.isatty():
+        _print_table(newest, counted.count)
+    else:
+        for row in (_HEADERS, *map(_row, newest)):
+            click.echo("\t".join(row))
+
+
+class _Counted:
+    """
+    Counts what passes.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def over(self, metas: Iterable[ResultMeta]) -> Iterable[ResultMeta]:
+        for meta in metas:
+            self.count += 1
+            yield meta
+
+
+def _moment(meta: ResultMeta) -> datetime:
+    return meta.date_done or meta.date_started or _EPOCH
+
+
+def _row(meta: ResultMeta) -> tuple[str, ...]:
+    from .render import state_of, summary
+
+    moment, started = _moment(meta), meta.date_started
+    now = datetime.now(UTC)
+    took = "" if started is None else span(((meta.date_done or now) - started).total_seconds())
+    return (
+        state_of(meta),
+        printable(meta.task_id),
+        one_line(meta.name or ""),
+        "" if moment == _EPOCH else span((now - moment).total_seconds()),
+        took,
+        summary(meta),
+    )
+
+
+def _print_table(metas: Sequence[ResultMeta], count: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    rows, widths = _fit([_HEADERS, *map(_row, metas)], console.width)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, _GAP - 1, 0, 0),  # and one for the line between
+    )
+    for title, width in zip(rows[0], widths, strict=True):
+        table.add_column(
+            title,
+            width=width,
+            justify="right" if title in _NUMBERS else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows[1:]:
+        state, *rest = (Text(cell, overflow="ellipsis", no_wrap=True) for cell in row)
+        state.stylize(colour_of(state.plain))
+        if state.plain in {"FAILURE", "?"}:
+            rest[-1].stylize("red")
+        table.add_row(state, *rest)
+    if count > len(metas):
+        table.caption = f"the newest {len(metas)} of {count}"
+    console.print(table)
+
+
+def _fit(rows: list[tuple[str, ...]], width: int) -> tuple[list[tuple[str, ...]], list[int]]:
+    """
+    Return *rows* and the widths of their columns: ids stay whole, the last column gets what is
+    left, and where that is little, other columns go.
+    """
+    from rich.cells import cell_len
+
+    for narrow, dropped in _DROPPED:
+        if width < narrow:
+            at = rows[0].index(dropped)
+            rows = [row[:at] + row[at + 1 :] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = [min(w, _WIDEST.get(title, w)) for title, w in zip(rows[0], widths, strict=True)]
+    left = width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
+    return rows, [*widths[:-1], max(min(widths[-1], left), len(rows[0][-1]))]

@@ -1,0 +1,182 @@
+"""
+`coatcheck wait`: until tasks are ready, with what they report meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, TextIO
+
+import click
+
+from ..errors import BackendError, WaitTimeoutError
+from . import exits
+from .options import Common, common_options
+from .text import one_line, printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from ..meta import ResultMeta
+    from ..results import Results
+
+#: Seconds between two reads of what is shown.
+REFRESH: Final = 0.5
+
+
+@click.command()
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="Give up after so many seconds; 0 looks once. Without it the wait has no end.",
+)
+@common_options
+@click.pass_obj
+def wait(common: Common, task_ids: tuple[str, ...], timeout: float | None) -> int:
+    """
+    Wait until all of some tasks are over.
+
+    Prints a line for each as it ends: id, state, and what became of it, divided by tabs; with
+    --json a JSON object. A terminal shows progress bars. The exit status is 0 if all succeeded:
+    see coatcheck --help.
+    """
+    ids = list(dict.fromkeys(task_ids))
+    statuses: list[int] = []
+    with common.open() as results:
+        known = results.get_many(ids)  # what is wrong with the store is said at once
+        with _view(common, ids) as view, _Watch(results, view):
+            for meta in known.values():
+                if not meta.ready:
+                    view.update(meta)
+            try:
+                for meta in results.as_completed(ids, timeout=timeout):
+                    statuses.append(exits.of_record(meta))
+                    view.ready(meta)
+            except WaitTimeoutError as error:
+                view.say(str(error))
+                statuses.append(exits.TIMED_OUT)
+    return exits.of_several(statuses)
+
+
+def _view(common: Common, ids: list[str]) -> Lines:
+    terminal = _is_terminal(sys.stderr)
+    both = terminal and _is_terminal(sys.stdout)
+    if not terminal or (both and common.json):
+        return Lines(ids, json=common.json)
+    from .bars import Bars
+
+    return Bars(ids, json=common.json, lines=not both)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+class Lines:
+    """
+    A line on stdout for each task that is over; all else on stderr.
+    """
+
+    def __init__(self, ids: Sequence[str], *, json: bool, lines: bool = True) -> None:
+        self._json = json
+        self._lines = lines
+        self._waiting = dict.fromkeys(ids)
+        self._unreadable: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return
+
+    def wanted(self) -> Sequence[str]:
+        """
+        Return one task: enough to see whether the store answers.
+        """
+        return list(self._waiting)[:1]
+
+    def update(self, meta: ResultMeta) -> None:
+        """
+        Say, once, of a record that cannot be read that it keeps the wait from ending.
+        """
+        if "status" not in meta.document and meta.task_id not in self._unreadable:
+            self._unreadable.add(meta.task_id)
+            self.say(f"{meta.error}; still waiting")
+
+    def ready(self, meta: ResultMeta) -> None:
+        """
+        Print the line.
+        """
+        from .render import as_json, state_of, summary
+
+        self._waiting.pop(meta.task_id, None)
+        if not self._lines:
+            return
+        if self._json:
+            line = as_json(meta)
+        else:
+            line = "\t".join((printable(meta.task_id), state_of(meta), summary(meta)))
+        click.echo(line)
+
+    def say(self, message: str) -> None:
+        """
+        Print a line on stderr.
+        """
+        click.echo(f"coatcheck: {one_line(message)}", err=True)
+
+
+class _Watch:
+    """
+    Reads again and again, in a thread, what a view wants to show, and whether the store answers.
+    """
+
+    def __init__(self, results: Results, view: Lines) -> None:
+        self._results = results
+        self._view = view
+        self._trouble = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="coatcheck-watch", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join(REFRESH)  # it may be in the middle of a read of a store that is away
+
+    def _run(self) -> None:
+        while not self._ended.wait(REFRESH):
+            self._look()
+
+    def _look(self) -> None:
+        wanted = self._view.wanted()
+        if not wanted:
+            return
+        try:
+            metas = self._results.get_many(wanted)
+        except BackendError as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._view.say(f"{error}; still waiting")
+            return
+        if self._trouble:
+            self._trouble = ""
+            self._view.say("the store answers again")
+        for meta in metas.values():
+            if not meta.ready:
+                self._view.update(meta)

@@ -17,9 +17,10 @@ def _fresh_scan(monkeypatch):
     """
     monkeypatch.setattr(resolver, "_loaded", {})
     monkeypatch.setattr(resolver, "_registered", {})
-    entrypoints.rescan()
+    forget = entrypoints._scan.cache_clear
+    forget()
     yield
-    entrypoints.rescan()
+    forget()
 
 
 @pytest.fixture

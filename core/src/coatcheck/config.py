@@ -5,36 +5,14 @@ Where options come from: keyword arguments, the URL's query, the environment.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .errors import ConfigurationError
-from .url import URL, boolean, optional_seconds, read_options, seconds, words
+from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, read_options
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
-
-
-def _text(value: Any) -> Any:
-    if not value:
-        raise ValueError("it must not be empty")
-    return value
-
-
-#: The options that `Results` has, and how each is read; those left go to the backend.
-RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "expires": optional_seconds,
-    "serializer": _text,
-    "accept": words,
-    "strict": boolean,
-    "unsafe_pickle": boolean,
-    "trusted_exceptions": words,
-    "protect": words,
-    "key_prefix": str,
-    "safety_look": seconds,
-    "read_only": boolean,
-}
-_OPERATION_TIMEOUT: Final[Mapping[str, Callable[[Any], Any]]] = {"operation_timeout": seconds}
 
 
 def resolve_url(url: str | None) -> URL:
@@ -63,10 +41,10 @@ def split_options(
     """
     where = f"{url.scheme}://"
     given = {**url.query, **options}
-    known = {**RESULTS_OPTIONS, **_OPERATION_TIMEOUT}
+    known = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
     mine = read_options({k: v for k, v in given.items() if k in known}, known, where=where)
     for name in known:
         url.query.pop(name, None)
     rest = {name: value for name, value in options.items() if name not in known}
-    timeout = {k: mine.pop(k) for k in _OPERATION_TIMEOUT if k in mine}
+    timeout = {k: mine.pop(k) for k in BACKEND_OPTIONS if k in mine}
     return mine, timeout, rest

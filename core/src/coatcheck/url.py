@@ -37,7 +37,7 @@ class URL:
         if not all(map(_is_clear, rest.split(f";{scheme}://"))):
             raise ConfigurationError(
                 f"{masked(url)!r} can be read in more than one way: write @ / ? as %40 %2F %3F in "
-                "the user name, the password and the path"
+                "the user name and the password, and @ as %40 behind the host"
             )
         self.raw = url
         self.scheme = scheme.lower()
@@ -68,12 +68,10 @@ class URL:
 def _is_clear(rest: str) -> bool:
     """
     Whether it is clear where the user info ends: else part of a password could be taken for a
-    path or for the name of an option, and be shown.
+    path or for an option, and be shown.
     """
-    head, _, query = rest.partition("?")
-    hosts, _, path = head.partition("/")
-    names = [pair.partition("=")[0] for pair in query.split("&")]
-    return not ((hosts and "@" in path) or any("@" in name for name in names))
+    host = re.split("[/?]", rest, maxsplit=1)[0]
+    return not host or "@" not in rest[len(host) :]
 
 
 def masked(url: str) -> str:
@@ -145,6 +143,29 @@ def words(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, type) else tuple(value)
 
 
+def _text(value: Any) -> Any:
+    if not value:
+        raise ValueError("it must not be empty")
+    return value
+
+
+#: The options that `Results` has, and how each is read; those left go to the backend.
+RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "expires": optional_seconds,
+    "serializer": _text,
+    "accept": words,
+    "strict": boolean,
+    "unsafe_pickle": boolean,
+    "trusted_exceptions": words,
+    "protect": words,
+    "key_prefix": str,
+    "safety_look": seconds,
+    "read_only": boolean,
+}
+#: The options that every backend has.
+BACKEND_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"operation_timeout": seconds}
+
+
 def read_options(
     given: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], *, where: str
 ) -> dict[str, Any]:
@@ -167,7 +188,7 @@ def read_options(
 
 
 def _unknown_option(name: str, known: Iterable[str], where: str) -> str:
-    known = sorted(known)
+    known = sorted({*known, *RESULTS_OPTIONS, *BACKEND_OPTIONS})
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{where} has no option {name!r}: {hint}It has: {', '.join(known)}"

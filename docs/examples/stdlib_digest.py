@@ -73,7 +73,8 @@ def digest_all(paths: list[Path], processes: int) -> list[Digest]:
         try:
             for done in pool.map(digest, paths, chunksize=4):
                 digests.append(done)
-                print(f"{len(digests)}/{len(paths)}", end="\r", file=sys.stderr, flush=True)
+                if len(digests) % 10 == 0 or len(digests) == len(paths):
+                    print(f"{len(digests)}/{len(paths)}", end="\r", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -4,6 +4,8 @@ The public names of coatcheck.
 
 from __future__ import annotations
 
+import logging
+
 from .backend import ANY, Backend, Capability, KeyValueBackend
 from .bells import Bell
 from .errors import (
@@ -35,6 +37,9 @@ from .handles import AsyncResult
 from .meta import ResultMeta
 from .resolver import by_url, register, registered, unregister
 from .results import Results
+
+# Silent by default: logging's last resort would print warnings otherwise.
+logging.getLogger("coatcheck").addHandler(logging.NullHandler())
 
 __all__ = [
     "ANY",

@@ -65,6 +65,8 @@ class SQLiteBackend(KeyValueBackend):
         self._writes = 0
         self._abandoned: list[sqlite3.Connection] = []
         self._idle: list[sqlite3.Connection] = []
+        #: Which file the connections are to.
+        self._opened: tuple[int, int] | None = None
         self._turns = threading.BoundedSemaphore(self.CONNECTIONS)
         forks.register(self)
 
@@ -97,10 +99,7 @@ class SQLiteBackend(KeyValueBackend):
         turns, connection = self._turns, None
         try:
             with self._errors():
-                try:
-                    connection = self._idle.pop()
-                except IndexError:
-                    connection = self._connect()
+                connection = self._take_idle() or self._connect()
                 yield connection
         except BaseException:
             if connection is not None:
@@ -110,6 +109,23 @@ class SQLiteBackend(KeyValueBackend):
             self._idle.append(connection)
         finally:
             turns.release()
+
+    def _take_idle(self) -> sqlite3.Connection | None:
+        # A file that was deleted or replaced lives on for those who have it open: what they
+        # store there nobody else would ever see.
+        if self._idle and self._identity() != self._opened:
+            self.close()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -127,6 +143,7 @@ class SQLiteBackend(KeyValueBackend):
         except BaseException:
             connection.close()
             raise
+        self._opened = self._identity()
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -1,0 +1,194 @@
+"""
+`running()` where the store is away, or somebody else was first; sync and asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+
+import pytest
+
+import coatcheck
+import coatcheck.aio
+from coatcheck.embedded.memory import MemoryBackend
+
+
+class Away(MemoryBackend):
+    """Refuses writes while `away`."""
+
+    away = True
+
+    def put(self, key, value, **options):
+        if self.away:
+            raise coatcheck.BackendUnavailableError("away")
+        return super().put(key, value, **options)
+
+
+@pytest.fixture
+def backend():
+    return Away()
+
+
+@pytest.fixture
+def results(backend):
+    with coatcheck.Results(backend) as results:
+        yield results
+
+
+@pytest.fixture
+async def aio_results(backend):
+    async with coatcheck.aio.Results(backend) as results:
+        yield results
+
+
+def test_the_work_is_done(results, backend, caplog):
+    """A store that is away at the start does not keep the block from being run."""
+    caplog.set_level(logging.WARNING, "coatcheck")
+    with results.running("t") as task:
+        backend.away = False
+        task.result = 1
+
+    assert 1 == results.get_result("t")
+    assert "away" in caplog.text
+
+
+async def test_the_work_is_done_aio(aio_results, backend):
+    """A store that is away at the start does not keep the block from being run."""
+    async with aio_results.running("t") as task:
+        backend.away = False
+        task.result = 1
+
+    assert 1 == await aio_results.get_result("t")
+
+
+def test_the_blocks_exception_is_not_masked(results):
+    """Where the failure cannot be stored, the block's exception goes on with a note."""
+    with pytest.raises(KeyError) as caught, results.running("t"):
+        raise KeyError("mine")
+    assert ["coatcheck: the failure could not be stored: away"] == caught.value.__notes__
+
+
+async def test_the_blocks_exception_is_not_masked_aio(aio_results):
+    """Where the failure cannot be stored, the block's exception goes on with a note."""
+    with pytest.raises(KeyError) as caught:
+        async with aio_results.running("t"):
+            raise KeyError("mine")
+    assert ["coatcheck: the failure could not be stored: away"] == caught.value.__notes__
+
+
+def test_a_result_that_is_not_stored_is_an_error(results):
+    """Where the result cannot be stored, the block raises that."""
+    with pytest.raises(coatcheck.BackendUnavailableError, match="away"), results.running("t"):
+        pass
+
+
+async def test_a_result_that_is_not_stored_is_an_error_aio(aio_results):
+    """Where the result cannot be stored, the block raises that."""
+    with pytest.raises(coatcheck.BackendUnavailableError, match="away"):
+        async with aio_results.running("t"):
+            pass
+
+
+def test_progress_that_is_not_stored_is_an_error(results):
+    """The block hears of progress that cannot be stored."""
+    with pytest.raises(coatcheck.BackendUnavailableError), results.running("t") as task:
+        task.progress(1)
+
+
+def test_unencodable_result(results, backend):
+    """A result that cannot be kept is an error of the block, and the task's failure."""
+    backend.away = False
+    with pytest.raises(coatcheck.EncodeError), results.running("t") as task:
+        task.result = object()
+
+    assert "FAILURE" == results.get_state("t")
+
+
+def test_heartbeat_outlives_a_store_that_is_away(results, backend):
+    """The heart beats again when the store is back."""
+    with results.running("t", heartbeat=0.02):
+        time.sleep(0.1)
+        backend.away = False
+        deadline = time.monotonic() + 20
+        while not results.exists("t"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+async def test_heartbeat_outlives_a_store_that_is_away_aio(aio_results, backend):
+    """The heart beats again when the store is back."""
+    async with aio_results.running("t", heartbeat=0.02):
+        await asyncio.sleep(0.1)
+        backend.away = False
+        async with asyncio.timeout(20):
+            while not await aio_results.exists("t"):
+                await asyncio.sleep(0.01)
+
+
+def test_heart_stops_when_the_task_is_over(results, backend):
+    """A task that somebody else ended gives no further signs of life."""
+    backend.away = False
+    with results.running("t", heartbeat=0.02) as task:
+        results.mark_as_revoked("t", "enough")
+        task._beating.join(20)
+
+        assert not task._beating.is_alive()
+    assert task.won is False
+    with pytest.raises(coatcheck.TaskRevokedError, match="enough"):
+        results.AsyncResult("t").get()
+
+
+async def test_heart_stops_when_the_task_is_over_aio(aio_results, backend):
+    """A task that somebody else ended gives no further signs of life."""
+    backend.away = False
+    async with aio_results.running("t", heartbeat=0.02) as task:
+        await aio_results.mark_as_revoked("t", "enough")
+        await asyncio.wait([task._beating], timeout=20)
+
+        assert task._beating.done()
+    assert task.won is False
+
+
+def test_own_states(results, backend):
+    """A block may name states of its own."""
+    backend.away = False
+    with results.running("t") as task:
+        task.update_state("COMPRESSING", {"file": "a"})
+
+        assert ("COMPRESSING", {"file": "a"}) == (
+            results.get_state("t"),
+            results.get_result("t"),
+        )
+        with pytest.raises(coatcheck.ArgumentError, match="upper-case"):
+            task.update_state("lower")
+
+
+def test_silent_by_default():
+    """A program that set up no logging sees none of ours."""
+    program = (
+        "import coatcheck\n"
+        "results = coatcheck.by_url('sqlite:////dev/null/no.db')\n"
+        "try:\n"
+        "    with results.running('t'): pass\n"
+        "except coatcheck.BackendError: pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+
+    assert b"" == ended.stderr
+
+
+def test_deleted_file(tmp_path):
+    """A database file that is deleted or replaced is made anew, not written in the dark."""
+    path = tmp_path / "results.db"
+    with coatcheck.by_url(f"sqlite:///{path}") as results:
+        results.store_result("t", 1)
+        for file in tmp_path.iterdir():
+            file.unlink()
+        results.store_result("u", 2)
+
+        with coatcheck.by_url(f"sqlite:///{path}") as other:
+            assert ["u"] == [meta.task_id for meta in other.scan()]

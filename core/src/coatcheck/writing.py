@@ -74,7 +74,7 @@ def _seconds(value: object) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:

@@ -1,0 +1,733 @@
+"""
+Who waits for what: the part of the hub without I/O, on a clock of the test's own.
+"""
+
+import json
+
+import pytest
+
+from coatcheck.codec import Codec
+from coatcheck.errors import BackendError, BackendUnavailableError, WaitTimeoutError
+from coatcheck.waits import LOST_AFTER, Waiter, Waits
+
+CODEC = Codec()
+
+
+class Recorder(Waiter):
+    """
+    A waiter that counts how often it was woken.
+    """
+
+    def __init__(self, *task_ids, updates=False):
+        super().__init__(task_ids, updates=updates)
+        self.woken = 0
+
+    def notify(self):
+        self.woken += 1
+
+    def all(self):
+        """
+        Take the states of everything that was delivered.
+        """
+        metas = iter(self.take, None)
+        return [(meta.task_id, meta.status) for meta in metas]
+
+
+def record(task_id, status="SUCCESS", **fields):
+    """
+    Return the snapshot of a record.
+    """
+    return CODEC.decode(task_id, json.dumps({"status": status, **fields}).encode())
+
+
+def records(*metas):
+    """
+    Return snapshots as a read returns them.
+    """
+    return {meta.task_id: meta for meta in metas}
+
+
+@pytest.fixture
+def waits():
+    """
+    Nobody waits.
+    """
+    return Waits(safety_look=5.0)
+
+
+def joined(waits, waiter, now=0.0, *, once=False):
+    """
+    Have *waiter* join and its tasks subscribed to.
+    """
+    waits.join(waiter, now, once=once)
+    waits.to_watch(10_000, now)
+    return waiter
+
+
+def look(waits, now, *metas, pushing=True):
+    """
+    Look at what is due, finding *metas*; return what was due, and whose worker is lost.
+    """
+    due = waits.take_due(now)
+    lost = waits.absorb(due, records(*metas), now, pushing=pushing)
+    return due, [meta.task_id for meta in lost]
+
+
+# -- from joining to the record -------------------------------------------------------------
+
+
+def test_tasks_are_subscribed_to_before_they_are_looked_at(waits):
+    """
+    A task is due for its first look only after it was handed out for subscription.
+    """
+    waits.join(Recorder("a"), 0.0, once=False)
+
+    assert [] == waits.take_due(0.0)
+    assert 7.0 == waits.next_look(7.0)
+    assert ["a"] == waits.to_watch(10, 1.0)
+    assert ["a"] == waits.take_due(1.0)
+    assert [] == waits.to_watch(10, 1.0)
+
+
+def test_subscriptions_are_handed_out_in_portions(waits):
+    """
+    No more than the limit is handed out at once, and everything in the end.
+    """
+    waits.join(Recorder(*map(str, range(25))), 0.0, once=False)
+
+    portions = [waits.to_watch(10, 0.0) for _ in range(4)]
+
+    assert [10, 10, 5, 0] == [*map(len, portions)]
+    assert 25 == len({id_ for portion in portions for id_ in portion})
+
+
+def test_a_wait_that_looks_once_is_not_subscribed_to(waits):
+    """
+    A wait with a timeout of 0 is due at once, and costs no subscription.
+    """
+    waits.join(Recorder("a"), 0.0, once=True)
+
+    assert [] == waits.to_watch(10, 0.0)
+    assert ["a"] == waits.take_due(0.0)
+
+
+def test_what_is_ready_is_delivered_to_everybody(waits):
+    """
+    Each waiter gets the record once, is woken, and waits for the rest.
+    """
+    one = joined(waits, Recorder("a", "b"))
+    two = joined(waits, Recorder("a"))
+
+    look(waits, 0.0, record("a"))
+
+    assert [("a", "SUCCESS")] == one.all() == two.all()
+    assert ({"b"}, set()) == (one.pending, two.pending)
+    assert (1, 1) == (one.woken, two.woken)
+    assert [] == one.all()
+
+
+def test_what_is_not_ready_is_not_delivered(waits):
+    """
+    An unready or absent record leaves the waiter waiting.
+    """
+    waiter = joined(waits, Recorder("a", "b"))
+
+    look(waits, 0.0, record("a", "STARTED"))
+
+    assert [] == waiter.all()
+    assert {"a", "b"} == waiter.pending
+    assert set() == waiter.unlooked
+
+
+def test_a_record_is_not_looked_at_again(waits):
+    """
+    A task that is ready is not due any longer, and its subscription is given up.
+    """
+    joined(waits, Recorder("a"))
+    look(waits, 0.0, record("a"))
+
+    assert waits.idle
+    assert waits.next_look(0.0) is None
+    assert ["a"] == waits.to_unwatch()
+    assert [] == waits.to_unwatch()
+
+
+def test_a_record_that_cannot_be_read_is_not_ready(waits):
+    """
+    A record without a readable state is waited for.
+    """
+    waiter = joined(waits, Recorder("a"))
+
+    look(waits, 0.0, CODEC.decode("a", b"garbage"))
+    look(waits, 10.0, CODEC.decode("a", b'{"status": ["SUCCESS"]}'))
+
+    assert {"a"} == waiter.pending
+
+
+def test_many_tasks_are_one_wake_up(waits):
+    """
+    However many of its tasks one look finds ready, the waiter is woken once.
+    """
+    ids = [str(number) for number in range(10_000)]
+    waiter = joined(waits, Recorder(*ids))
+
+    due, _ = look(waits, 0.0, *map(record, ids))
+
+    assert sorted(ids) == sorted(due)
+    assert 1 == waiter.woken
+    assert 10_000 == len(waiter.all())
+    assert waits.idle
+
+
+def test_only_what_rang_is_looked_at(waits):
+    """
+    Of ten thousand tasks under push only the one that rang is due.
+    """
+    joined(waits, Recorder(*map(str, range(10_000))))
+    look(waits, 0.0)
+
+    waits.ring(["77", "unknown"], 1.0)
+
+    assert ["77"] == waits.take_due(1.0)
+
+
+def test_the_safety_look_comes_without_a_ring(waits):
+    """
+    Under push everything is looked at again after the safety look, and no earlier.
+    """
+    joined(waits, Recorder("a"))
+    look(waits, 0.0)
+
+    assert 4.5 <= waits.next_look(0.0) <= 6.25
+    assert [] == waits.take_due(4.4)
+    assert ["a"] == waits.take_due(6.25)
+
+
+def test_without_push_looks_are_frequent(waits):
+    """
+    Where the store does not ring, the pauses are the adaptive ones.
+    """
+    joined(waits, Recorder("a"))
+    look(waits, 0.0, pushing=False)
+
+    assert waits.next_look(0.0) <= 0.00125
+
+
+# -- once more, and leaving -----------------------------------------------------------------
+
+
+def test_the_last_look_is_at_everything_pending(waits):
+    """
+    Before it gives up a waiter has all that is pending looked at again, at once.
+    """
+    waiter = joined(waits, Recorder("a", "b"))
+    look(waits, 0.0, record("a"))
+
+    waits.look_again(waiter, 1.0)
+
+    assert {"b"} == waiter.unlooked
+    assert ["b"] == waits.take_due(1.0)
+
+
+def test_the_last_look_leaves_what_is_yet_to_be_subscribed_to(waits):
+    """
+    A task that waits for its subscription is not looked at before.
+    """
+    waiter = Recorder("a")
+    waits.join(waiter, 0.0, once=False)
+
+    waits.look_again(waiter, 1.0)
+
+    assert [] == waits.take_due(1.0)
+    assert ["a"] == waits.to_watch(10, 1.0)
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_a_look_from_before_the_wait_does_not_count(waits, once):
+    """
+    A look that was under way when the wait began may have come too early: another one counts.
+    """
+    joined(waits, Recorder("a"))
+    due = waits.take_due(0.0)
+    late = joined(waits, Recorder("a"), 0.1, once=once)
+
+    waits.absorb(due, {}, 0.2, pushing=True)
+    assert {"a"} == late.unlooked
+    look(waits, 0.2)
+
+    assert set() == late.unlooked
+
+
+def test_a_look_from_before_the_deadline_does_not_count(waits):
+    """
+    A look that was under way at the deadline may have come too early: another one counts.
+    """
+    waiter = joined(waits, Recorder("a"))
+    due = waits.take_due(0.0)
+    waits.look_again(waiter, 0.1)
+
+    waits.absorb(due, {}, 0.2, pushing=True)
+    assert {"a"} == waiter.unlooked
+    look(waits, 0.2, record("a"))
+
+    assert [("a", "SUCCESS")] == waiter.all()
+
+
+def test_an_early_look_still_delivers(waits):
+    """
+    What a look from before the wait finds ready is delivered all the same.
+    """
+    joined(waits, Recorder("a"))
+    due = waits.take_due(0.0)
+    late = joined(waits, Recorder("a"), 0.1, once=True)
+
+    waits.absorb(due, records(record("a")), 0.2, pushing=True)
+
+    assert [("a", "SUCCESS")] == late.all()
+
+
+def test_who_leaves_is_told_nothing_more(waits):
+    """
+    A waiter that left gets nothing, and a task that nobody waits for is forgotten.
+    """
+    one, two = joined(waits, Recorder("a", "b")), joined(waits, Recorder("a"))
+
+    waits.leave(one, ["a", "b"])
+
+    assert ["b"] == waits.to_unwatch()
+    assert ["a"] == waits.take_due(0.0)
+    waits.absorb(["a"], records(record("a")), 0.0, pushing=True)
+    assert ([], [("a", "SUCCESS")]) == (one.all(), two.all())
+    assert waits.idle
+
+
+def test_leaving_twice_or_what_is_over_is_no_error(waits):
+    """
+    A waiter may leave what is no longer waited for.
+    """
+    waiter = joined(waits, Recorder("a"))
+    waits.leave(waiter, ["a", "x"])
+    waits.leave(waiter, ["a"])
+
+    assert waits.idle
+    assert waits.next_look(0.0) is None
+
+
+def test_leaving_before_the_subscription(waits):
+    """
+    A task that is left before it was subscribed to is not subscribed to, nor given up.
+    """
+    waiter = Recorder("a")
+    waits.join(waiter, 0.0, once=False)
+    waits.leave(waiter, ["a"])
+
+    assert ([], []) == (waits.to_watch(10, 0.0), waits.to_unwatch())
+
+
+def test_joining_again_keeps_the_subscription(waits):
+    """
+    A task that is waited for again before its subscription was given up keeps it.
+    """
+    first = joined(waits, Recorder("a"))
+    waits.leave(first, ["a"])
+    waits.join(Recorder("a"), 1.0, once=False)
+
+    assert ([], []) == (waits.to_watch(10, 1.0), waits.to_unwatch())
+    assert ["a"] == waits.take_due(1.0)
+
+
+def test_joining_after_the_subscription_was_given_up(waits):
+    """
+    A task that is waited for again later is subscribed to anew.
+    """
+    waits.leave(joined(waits, Recorder("a")), ["a"])
+    waits.to_unwatch()
+    waits.join(Recorder("a"), 1.0, once=False)
+
+    assert ["a"] == waits.to_watch(10, 1.0)
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "STARTED"])
+def test_leaving_while_a_look_is_under_way(waits, status):
+    """
+    What a look finds for a task that was left meanwhile comes to nothing.
+    """
+    waiter = joined(waits, Recorder("a"))
+    due = waits.take_due(0.0)
+    waits.leave(waiter, ["a"])
+
+    lost = waits.absorb(
+        due, records(record("a", status, heartbeat={"every": 1, "beat": 1})), 0.0, pushing=True
+    )
+
+    assert [] == lost
+    assert waits.idle
+    assert waits.next_look(0.0) is None
+    assert ({}, 0) == (waits._heartbeats, waiter.woken)
+    assert not waits._agenda.is_taken("a")
+
+
+def test_nothing_outlives_its_wait(waits):
+    """
+    After waits that ended in every way nothing is kept of them.
+    """
+    beat = {"heartbeat": {"every": 1, "beat": 1}}
+    for number in range(100):
+        waiter = joined(waits, Recorder(f"{number}", f"{number}x"), float(number))
+        look(waits, float(number), record(f"{number}"), record(f"{number}x", "STARTED", **beat))
+        waits.leave(waiter, [f"{number}", f"{number}x"])
+        waits.to_unwatch()
+
+    kept = {name: value for name, value in vars(waits).items() if isinstance(value, dict | set)}
+    assert kept
+    assert not any(kept.values())
+    assert 0 == len(waits._agenda)
+
+
+# -- updates --------------------------------------------------------------------------------
+
+
+def test_updates_are_what_changed(waits):
+    """
+    A waiter for updates gets each unready record that differs from the last, and the ready one.
+    """
+    waiter = joined(waits, Recorder("a", updates=True))
+    found = [
+        record("a", "STARTED", result={"pid": 1}),
+        record("a", "STARTED", result={"pid": 1}, write_id="another write"),
+        record("a", "PROGRESS", result=1, heartbeat={"every": 1, "beat": 1}),
+        record("a", "PROGRESS", result=1, heartbeat={"every": 1, "beat": 2}),
+        record("a", "PROGRESS", result=2),
+        record("a", "PROGRESS", result=2, traceback="tb"),
+        record("a", "SUCCESS"),
+    ]
+
+    for now, meta in enumerate(found):
+        waits.ring(["a"], float(now))
+        look(waits, float(now), meta)
+
+    assert ["STARTED", "PROGRESS", "PROGRESS", "PROGRESS", "SUCCESS"] == [
+        status for _, status in waiter.all()
+    ]
+
+
+def test_others_get_no_updates(waits):
+    """
+    A waiter that did not ask for updates gets the ready record only.
+    """
+    waiter = joined(waits, Recorder("a"))
+    look(waits, 0.0, record("a", "PROGRESS", result=1))
+
+    assert [] == waiter.all()
+
+
+class Array:
+    """
+    Compares as arrays do: with no truth value.
+    """
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise ValueError("ambiguous")
+
+    __hash__ = None
+
+
+def test_values_that_cannot_be_compared_are_news(waits):
+    """
+    A value of a pickle that has no truth value does not end the hub.
+    """
+    waiter = joined(waits, Recorder("a", updates=True))
+    for now in (0.0, 1.0):
+        waits.ring(["a"], now)
+        document = {"status": "PROGRESS", "result": Array(), "task_id": "a"}
+        look(waits, now, CODEC.written(document))
+
+    assert 2 == len(waiter.all())
+
+
+# -- trouble --------------------------------------------------------------------------------
+
+
+def test_a_failed_look_is_told_and_repeated(waits):
+    """
+    A waiter hears of the store's error, and the task is looked at again soon.
+    """
+    waiter = joined(waits, Recorder("a"))
+    error = BackendError("away")
+
+    waits.failed(waits.take_due(0.0), error, 0.0)
+
+    assert (error, 1, 1) == (waiter.last_error, waiter.failures, waiter.woken)
+    assert {"a"} == waiter.unlooked
+    assert waits.next_look(0.0) <= 0.00125
+
+
+def test_a_look_that_succeeds_clears_the_error(waits):
+    """
+    After a look that worked the store's last error is forgotten.
+    """
+    waiter = joined(waits, Recorder("a"))
+    waits.failed(waits.take_due(0.0), BackendError("away"), 0.0)
+    look(waits, 1.0)
+
+    assert (None, 1, 2) == (waiter.last_error, waiter.failures, waiter.progress)
+
+
+def test_a_broken_wait_says_why(waits):
+    """
+    An error that no patience helps against breaks the waits for its tasks only.
+    """
+    one, two = joined(waits, Recorder("a")), joined(waits, Recorder("b"))
+    error = RuntimeError("a bug")
+
+    waits.abort(["a"], error)
+
+    assert (error, None) == (one.fatal, two.fatal)
+    assert (1, 0) == (one.woken, two.woken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        one.check_over(None)
+
+
+def test_all_waits_can_be_broken(waits):
+    """
+    On closing every wait is broken.
+    """
+    waiters = [joined(waits, Recorder(id_)) for id_ in "abc"]
+    error = BackendError("closed")
+
+    waits.abort_all(error)
+
+    assert [error] * 3 == [waiter.fatal for waiter in waiters]
+
+
+def test_after_a_broken_look_the_next_one_counts(waits):
+    """
+    A look that broke off is not taken for one that is under way.
+    """
+    first = joined(waits, Recorder("a"))
+    waits.abort(waits.take_due(0.0), RuntimeError())
+    waits.leave(first, ["a"])
+    waiter = joined(waits, Recorder("a"), 1.0, once=True)
+    look(waits, 1.0)
+
+    assert set() == waiter.unlooked
+
+
+def test_what_ends_a_wait():
+    """
+    A wait that is over raises nothing, and one with tasks pending the timeout that names them.
+    """
+    Recorder().check_over(5)
+    with pytest.raises(WaitTimeoutError, match=r"not ready after 5 s: 'a'$") as info:
+        Recorder("a").check_over(5)
+    assert info.value.__cause__ is None
+
+
+def test_a_timeout_names_the_last_error():
+    """
+    The store's last error is the cause of the timeout that follows.
+    """
+    waiter = Recorder("a")
+    error = BackendError("away")
+    waiter.failed(error)
+
+    with pytest.raises(WaitTimeoutError, match="away") as info:
+        waiter.check_over(5)
+
+    assert error is info.value.__cause__ is info.value.last_error
+
+
+def test_a_stalled_look_names_the_trouble():
+    """
+    A last look without an answer is explained by the last error, by what is being repeated, or
+    by itself.
+    """
+    last, trouble = BackendError("last"), BackendError("trouble")
+    one, two, three = Recorder("a"), Recorder("a"), Recorder("a")
+    one.failed(last)
+
+    for waiter, reason in ((one, trouble), (two, trouble), (three, None)):
+        waiter.stalled(reason)
+
+    assert (last, trouble) == (one.last_error, two.last_error)
+    assert BackendUnavailableError is type(three.last_error)
+
+
+def test_a_record_that_comes_twice_is_delivered_once():
+    """
+    What is found again after its delivery is not delivered again.
+    """
+    waiter = Recorder("a")
+    waiter.looked("a", record("a"))
+    waiter.looked("a", record("a"))
+
+    assert [("a", "SUCCESS")] == waiter.all()
+
+
+# -- lost workers ---------------------------------------------------------------------------
+
+
+def beating(beat, every=10, **fields):
+    """
+    Return a record with a sign of life.
+    """
+    return record("a", "STARTED", heartbeat={"every": every, "beat": beat}, **fields)
+
+
+def lost_at(waits, *looks):
+    """
+    Return the times of those *looks*, pairs of a time and a record, at which a worker is lost.
+    """
+    found = []
+    for now, meta in looks:
+        waits.ring(["a"], now)
+        if look(waits, now, meta)[1]:
+            found.append(now)
+    return found
+
+
+def test_a_worker_is_lost_after_three_intervals(waits):
+    """
+    A heartbeat that stood still for three intervals since the first look is lost; not before.
+    """
+    joined(waits, Recorder("a"))
+
+    found = lost_at(waits, *((now, beating(1)) for now in (100.0, 115.0, 129.999, 130.0)))
+
+    assert [130.0] == found
+    assert 3 == LOST_AFTER
+
+
+def test_a_heartbeat_that_changes_is_not_lost(waits):
+    """
+    Each change starts the three intervals anew.
+    """
+    joined(waits, Recorder("a"))
+
+    found = lost_at(
+        waits, (0.0, beating(1)), (29.0, beating(2)), (58.0, beating(3)), (87.9, beating(3))
+    )
+
+    assert [] == found
+    assert [88.0] == lost_at(waits, (88.0, beating(3)))
+
+
+def test_the_look_that_finds_a_lost_worker_is_planned(waits):
+    """
+    Under push, without any ring, there is a look at the moment when the worker is lost.
+    """
+    joined(waits, Recorder("a"))
+    look(waits, 0.0, beating(1, every=1))
+
+    assert 3.0 == waits.next_look(0.0)
+
+
+def test_the_observers_clock_counts(waits):
+    """
+    Dates in the record are not looked at: only the time since the observer's first look counts.
+    """
+    joined(waits, Recorder("a"))
+    old = {"date_started": "2001-01-01T00:00:00+00:00"}
+
+    assert [] == lost_at(waits, (0.0, beating(1, **old)), (29.0, beating(1, **old)))
+
+
+def test_records_without_a_heartbeat_are_never_lost(waits):
+    """
+    Who gives no signs of life cannot stop.
+    """
+    joined(waits, Recorder("a"))
+
+    assert [] == lost_at(waits, *((now, record("a", "STARTED")) for now in (0.0, 1e6)))
+
+
+def test_a_heartbeat_that_ends_is_forgotten(waits):
+    """
+    A record without a heartbeat after one with it starts the count anew.
+    """
+    joined(waits, Recorder("a"))
+
+    found = lost_at(
+        waits, (0.0, beating(1)), (10.0, record("a", "RETRY")), (35.0, beating(1)), (60.0, beating(1))
+    )  # fmt: skip
+
+    assert [] == found
+
+
+def test_a_ready_record_is_not_lost(waits):
+    """
+    A heartbeat left in a ready record means nothing.
+    """
+    joined(waits, Recorder("a"))
+    ready = record("a", "SUCCESS", heartbeat={"every": 1, "beat": 1})
+
+    assert [] == lost_at(waits, (0.0, beating(1)), (100.0, ready))
+
+
+def test_a_store_that_is_away_does_not_lose_workers(waits):
+    """
+    While looks fail no worker can give signs of life: the count starts anew after that.
+    """
+    joined(waits, Recorder("a"))
+    lost_at(waits, (0.0, beating(1)))
+    waits.failed(waits.take_due(100.0), BackendError("away"), 100.0)
+
+    assert [] == lost_at(waits, (101.0, beating(1)), (130.0, beating(1)))
+    assert [131.0] == lost_at(waits, (131.0, beating(1)))
+
+
+def test_a_lost_worker_stays_lost(waits):
+    """
+    Until its record changes a lost worker is found at each look.
+    """
+    joined(waits, Recorder("a"))
+
+    found = lost_at(
+        waits, (0.0, beating(1)), (30.0, beating(1)), (31.0, beating(1)), (32.0, beating(2))
+    )
+
+    assert [30.0, 31.0] == found
+
+
+@pytest.mark.parametrize(
+    "heartbeat",
+    [
+        {},
+        {"every": 0},
+        {"every": -1},
+        {"every": "1"},
+        {"every": None},
+        {"every": 10**400},
+        {"every": 1e300},
+        {"every": [1]},
+        [1],
+        5,
+        "x",
+    ],
+    ids=repr,
+)
+def test_damaged_heartbeats_mean_nothing(waits, heartbeat):
+    """
+    A heartbeat that cannot be is none, and does not end the hub.
+    """
+    joined(waits, Recorder("a"))
+    odd = record("a", "STARTED", heartbeat=heartbeat)
+
+    assert [] == lost_at(waits, (0.0, odd), (1e6, odd), (1e9, odd))
+
+
+def test_heartbeats_that_cannot_be_compared_are_signs_of_life(waits):
+    """
+    A beat of a pickle that has no truth value does not end the hub.
+    """
+    joined(waits, Recorder("a"))
+    document = {"status": "STARTED", "heartbeat": {"every": 1, "beat": Array()}, "task_id": "a"}
+
+    looks = [
+        (now, CODEC.written({**document, "heartbeat": {"every": 1, "beat": Array()}}))
+        for now in (0.0, 10.0)
+    ]
+    assert [] == lost_at(waits, *looks)

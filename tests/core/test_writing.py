@@ -1,0 +1,325 @@
+"""
+What is written: records made of states, values and exceptions, and what stands in for them.
+"""
+
+import enum
+import json
+import math
+import threading
+from datetime import timedelta
+
+import pytest
+
+from coatcheck import states
+from coatcheck.codec import Codec
+from coatcheck.errors import ArgumentError, EncodeError, ResultTooLargeError, WorkerLostError
+from coatcheck.failures import Failure
+from coatcheck.writing import (
+    DEFAULT,
+    DEFAULT_EXPIRES,
+    Writer,
+    checked_expires,
+    checked_states,
+    checked_timeout,
+)
+
+
+def writer(serializer="json", **options):
+    """
+    Return a writer with the defaults.
+    """
+    given = {"expires": DEFAULT_EXPIRES, "protect": states.READY_STATES, "read_only": False}
+    return Writer(Codec(serializer), **{**given, **options})
+
+
+def stored(meta, reader=None):
+    """
+    Return *meta* as a reader gets it.
+    """
+    reader = reader or Codec()
+    return reader.decode(meta.task_id, Codec().encode(meta.document))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, 1.0), (0.001, 0.001), (timedelta(days=1), 86400.0), (None, None)]
+)
+def test_expiry_in_seconds(value, number):
+    """
+    Seconds and timedeltas are seconds, and nothing is nothing.
+    """
+    assert number == checked_expires(value)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 0.0, timedelta(0), math.inf, math.nan, True, "60", 10**400, [], object()]
+)
+def test_expiry_that_cannot_be(value):
+    """
+    Zero, less, what is not finite and what is no number is refused.
+    """
+    with pytest.raises(ArgumentError, match="expires cannot be .* use seconds above 0"):
+        checked_expires(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(None, None), (0, 0.0), (0.5, 0.5), (3, 3.0), (math.inf, None), (10**400, None)]
+)  # fmt: skip
+def test_timeouts_in_seconds(value, number):
+    """
+    Any number from 0 on is a timeout, and one without end is none.
+    """
+    assert number == checked_timeout(value)
+
+
+@pytest.mark.parametrize("value", [-1, -0.001, math.nan, -math.inf, "1", True, [], -(10**400)])
+def test_timeouts_that_cannot_be(value):
+    """
+    What is below 0 or no number is refused.
+    """
+    with pytest.raises(ArgumentError, match="a timeout cannot be .* use seconds from 0 on"):
+        checked_timeout(value)
+
+
+def test_protected_states():
+    """
+    A list of states, or one; those that are only read may be named too.
+    """
+    assert {"SUCCESS"} == checked_states("SUCCESS")
+    assert {"SUCCESS", "REJECTED", "OWN"} == checked_states(["SUCCESS", "REJECTED", "OWN"])
+    with pytest.raises(ArgumentError, match="a state cannot be"):
+        checked_states(["success"])
+
+
+def test_lifetimes():
+    """
+    The default is what the writer was made with; else what is given.
+    """
+    assert 86400.0 == DEFAULT_EXPIRES == writer().lifetime(DEFAULT)
+    assert 5.0 == writer().lifetime(5)
+    assert writer().lifetime(None) is None
+    assert writer(expires=None).lifetime(DEFAULT) is None
+    assert "DEFAULT" == repr(DEFAULT)
+
+
+def test_a_value_is_a_record():
+    """
+    A value is stored as it is, with the fields given.
+    """
+    meta = writer().record("t", "SUCCESS", [1], expires=60, fields={"name": "n"})
+
+    assert ("SUCCESS", [1], "n", None) == (meta.status, meta.result, meta.name, meta.failure)
+    assert meta.expires_at is not None
+    assert "t" == meta.document["task_id"]
+
+
+@pytest.mark.parametrize("state", ["FAILURE", "RETRY", "REVOKED"])
+def test_an_exception_is_a_failure(state):
+    """
+    In the states of failures the exception is stored as data, and as Celery stores it.
+    """
+    meta = stored(writer().record("t", state, ValueError("x")))
+
+    assert {
+        "exc_type": "ValueError",
+        "exc_message": ["x"],
+        "exc_module": "builtins",
+    } == meta.document["result"]
+    assert "ValueError: x" == meta.failure.summary
+    assert ValueError is type(meta.result)
+
+
+def test_an_exception_as_a_value_of_another_state():
+    """
+    In other states an exception is a value, which no serializer but pickle keeps.
+    """
+    meta = writer().record("t", "SUCCESS", ValueError("x"))
+
+    with pytest.raises(EncodeError, match="no tag for the type ValueError"):
+        Codec().encode(meta.document)
+
+
+def test_a_retry_needs_no_reason():
+    """
+    A retry without an exception has no result and no failure.
+    """
+    meta = stored(writer().record("t", "RETRY"))
+
+    assert (None, None) == (meta.result, meta.failure)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"), [("by hand", "by hand"), (None, "revoked"), ("", "revoked")]
+)
+def test_a_task_is_revoked_for_a_reason(reason, message):
+    """
+    A revoked task has the failure that Celery stores, with the reason as its message.
+    """
+    meta = stored(writer().record("t", "REVOKED", reason))
+
+    assert {
+        "exc_type": "TaskRevokedError", "exc_message": [message], "exc_module": "celery.exceptions"
+    } == meta.document["result"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("FAILURE", "x"), ("FAILURE", None), ("RETRY", 5), ("REVOKED", 5)]
+)
+def test_a_failure_needs_an_exception(state, reason):
+    """
+    What is no exception cannot be the result of a failure.
+    """
+    with pytest.raises(
+        ArgumentError, match=f"the result of {state} cannot be .*: give the exception"
+    ):
+        writer().record("t", state, reason)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "state"), [("", "SUCCESS"), ("t", "success"), ("t", "REJECTED")]
+)
+def test_ids_and_states_are_checked(task_id, state):
+    """
+    A record has an id and a state that can be.
+    """
+    with pytest.raises(ArgumentError):
+        writer().record(task_id, state)
+
+
+def test_ids_and_states_of_enums_are_stored():
+    """
+    Members of an application's enums are stored as their text.
+    """
+
+    class Word(enum.StrEnum):
+        JOB = "JOB"
+
+    document = json.loads(Codec().encode(writer().record(Word.JOB, Word.JOB).document))
+
+    assert ("JOB", "JOB") == (document["task_id"], document["status"])
+
+
+class Unhandy(Exception):
+    def __len__(self):
+        raise RuntimeError("no length")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    __hash__ = None
+
+
+def raised(error, cause=None):
+    """
+    Return *error* after it was raised.
+    """
+    try:
+        raise error from cause
+    except Exception as caught:
+        return caught
+
+
+def test_tracebacks():
+    """
+    A traceback is made of an exception that has one, unless another is given.
+    """
+    record = writer().record
+
+    assert "Traceback" in record("t", "FAILURE", raised(ValueError())).traceback
+    assert "given" == record("t", "FAILURE", raised(ValueError()), traceback="given").traceback
+    assert record("t", "FAILURE", ValueError()).traceback is None
+    caused = ValueError()
+    caused.__cause__ = Unhandy()
+    assert "cannot be shown: RuntimeError" in record("t", "FAILURE", caused).traceback
+    assert "| ValueError" in record("t", "FAILURE", ExceptionGroup("g", [ValueError()])).traceback
+    assert record("t", "REVOKED", "x").traceback is None
+
+
+def test_a_value_that_cannot_be_kept_becomes_a_failure():
+    """
+    What stands in for such a value is a small failure that names the path.
+    """
+    meta = writer().record("t", "SUCCESS", {"a": threading.Lock()}, fields={"name": "n"})
+    with pytest.raises(EncodeError) as info:
+        Codec().encode(meta.document)
+
+    instead = stored(writer().substitute(meta, info.value, 60.0))
+
+    assert ("FAILURE", "coatcheck.errors.EncodeError") == (
+        instead.status,
+        instead.failure.type_name,
+    )
+    assert "result['a']" in instead.failure.message
+    assert isinstance(instead.result, TypeError)
+    assert instead.expires_at is not None
+
+
+def test_a_value_that_is_too_large_becomes_a_failure():
+    """
+    What stands in for such a value names size and limit.
+    """
+    meta = writer().record("t", "SUCCESS", "x" * 1000)
+
+    instead = stored(writer().substitute(meta, ResultTooLargeError("t", size=9, limit=5), None))
+
+    assert "9 bytes, the store's limit is 5" in instead.failure.message
+    assert isinstance(instead.result, ValueError)
+
+
+@pytest.mark.parametrize("state", ["FAILURE", "REVOKED"])
+def test_a_failure_that_is_too_large_is_shortened(state):
+    """
+    A failure over the store's limit keeps its type and the start of its message.
+    """
+    meta = writer().record("t", state, raised(OSError("x" * 50_000)))
+
+    instead = stored(writer().substitute(meta, ResultTooLargeError("t", size=9, limit=5), None))
+
+    assert (state, "builtins.OSError") == (instead.status, instead.failure.type_name)
+    assert 1000 == len(instead.failure.message)
+    assert "the failure was shortened" in instead.failure.notes[0]
+    assert isinstance(instead.result, OSError)
+    assert len(Codec().encode(instead.document)) < 4000
+
+
+def test_a_lost_worker_is_a_failure_over_the_record():
+    """
+    The record of a lost worker keeps what was known, and says what happened.
+    """
+    fields = {
+        "name": "n", "worker": "w1", "args": [(1, 2)], "children": [[["c", None], None]],
+        "heartbeat": {"every": 10, "beat": 3}, "attempt": 2,
+    }  # fmt: skip
+    observed = stored(writer().record("t", "PROGRESS", {1}, expires=60, fields=fields))
+    foreign = Codec().decode("t", Codec().encode({**observed.document, "color": "red"}))
+
+    lost = writer(expires=None).lost(foreign)
+
+    meta = stored(lost)
+    assert isinstance(meta.result, WorkerLostError)
+    assert "worker w1 gave no sign of life for 3 intervals of 10 s" in str(meta.result)
+    assert ("n", "w1", 2, [[["c", None], None]]) == (
+        meta.name, meta.worker, meta.attempt, meta.children,
+    )  # fmt: skip
+    assert "red" == meta.document["color"]
+    assert (None, None) == (meta.heartbeat, meta.expires_at)
+    assert "status" == next(iter(lost.document))
+    assert observed.write_id != meta.write_id
+
+
+def test_a_lost_worker_without_a_name():
+    """
+    A worker that did not say its name is unknown.
+    """
+    observed = stored(writer().record("t", "STARTED"))
+
+    assert "worker unknown gave no sign" in str(writer().lost(observed).failure.message)
+    assert writer().lost(observed).expires_at is not None
+
+
+def test_a_failure_may_be_given_as_data():
+    """
+    What is data already is stored as it is.
+    """
+    failure = Failure("app", "Gone", message="m", args=("m",))
+
+    assert "app.Gone: m" == stored(writer().record("t", "FAILURE", failure)).failure.summary

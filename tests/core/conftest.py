@@ -15,8 +15,9 @@ def _fresh_scan(monkeypatch):
     """
     Nothing is found, loaded or registered that another test set up.
     """
-    monkeypatch.setattr(resolver, "_loaded", {})
-    monkeypatch.setattr(resolver, "_registered", {})
+    for registry in (resolver.SYNC, resolver.AIO):
+        monkeypatch.setattr(registry, "_loaded", {})
+        monkeypatch.setattr(registry, "_registered", {})
     forget = entrypoints._scan.cache_clear
     forget()
     yield

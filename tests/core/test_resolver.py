@@ -18,22 +18,22 @@ from coatcheck.errors import (
     SchemeConflictError,
     UnknownSchemeError,
 )
-from coatcheck.resolver import (
-    backend_class,
-    by_url,
-    installed_schemes,
-    register,
-    registered,
-    unregister,
-)
+from coatcheck.resolver import AIO, SYNC, by_url, register, registered, unregister
 
 pytestmark = pytest.mark.usefixtures("_fresh_scan")
-GROUP = resolver.GROUP
+GROUP = SYNC.group
 BACKEND = """
 from coatcheck.embedded.memory import MemoryBackend
 class {}(MemoryBackend):
     pass
 """
+
+
+def backend_class(scheme):
+    """
+    Return the class for synchronous code.
+    """
+    return resolver.backend_class(scheme, SYNC)
 
 
 def source(name, extra=""):
@@ -54,6 +54,15 @@ def test_built_in_schemes_need_no_scan(scheme, cls, monkeypatch):
     monkeypatch.setattr(entrypoints, "_scan", None)
 
     assert cls is backend_class(scheme)
+
+
+def test_built_in_schemes_need_no_scan_for_asyncio(monkeypatch):
+    """
+    An embedded scheme is found for asyncio without a look at what is installed.
+    """
+    monkeypatch.setattr(entrypoints, "_scan", None)
+
+    assert MemoryBackend is resolver.backend_class("memory", AIO, SYNC)
 
 
 def test_built_in_schemes_import_no_metadata():
@@ -83,7 +92,7 @@ def test_a_plugin_is_found_by_its_entry_point(distribution):
 
     assert "Tank" == cls.__name__
     assert cls is backend_class("tank")
-    assert {"tank", "memory", "sqlite", "disabled"} <= installed_schemes()
+    assert {"tank", "memory", "sqlite", "disabled"} <= SYNC.schemes()
 
 
 def test_the_whole_scheme_comes_before_its_first_part(distribution):
@@ -323,7 +332,7 @@ def test_a_class_can_be_registered():
     """
     register("own", Own)
     assert Own is backend_class("own")
-    assert "own" in installed_schemes()
+    assert "own" in SYNC.schemes()
     unregister("own")
     with pytest.raises(UnknownSchemeError):
         backend_class("own")
@@ -425,11 +434,11 @@ def test_groups_are_apart(distribution):
     """
     What is registered or installed for asyncio is not for synchronous code.
     """
-    distribution("coat-tank", resolver.AIO_GROUP, tank="coat_tank:Tank", coat_tank=source("Tank"))
-    register("own", Own, group=resolver.AIO_GROUP)
+    distribution("coat-tank", AIO.group, tank="coat_tank:Tank", coat_tank=source("Tank"))
+    AIO.register("own", Own)
 
-    assert Own is backend_class("own", resolver.AIO_GROUP)
-    assert "Tank" == backend_class("tank", resolver.AIO_GROUP).__name__
+    assert Own is AIO.find("own")
+    assert "Tank" == AIO.find("tank").__name__
     for scheme in ("own", "tank"):
         with pytest.raises(UnknownSchemeError):
             backend_class(scheme)

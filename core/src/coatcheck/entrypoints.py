@@ -52,7 +52,6 @@ def load(entry: EntryPoint) -> Any:
     """
     Import what *entry* names; whatever goes wrong is a `PluginError` that says which it was.
     """
-    who = owner(entry)
     try:
         return entry.load()
     except ModuleNotFoundError as error:
@@ -60,11 +59,11 @@ def load(entry: EntryPoint) -> Any:
         if error.name and error.name.partition(".")[0] != own:
             dist = entry.dist.name if entry.dist else own
             raise PluginError(
-                f"the plugin {who} is installed, but the package {error.name!r} that it needs "
+                f"the plugin {owner(entry)} is installed, but the package {error.name!r} that it needs "
                 f"is missing: pip install --upgrade {dist}"
             ) from error
-        raise PluginError(f"the plugin {who} cannot be imported: {error}; reinstall it") from error
+        raise PluginError(f"the plugin {owner(entry)} cannot be imported: {error}; reinstall it") from error
     except Exception as error:
         raise PluginError(
-            f"the plugin {who} failed while it was imported: {type(error).__name__}: {error}"
+            f"the plugin {owner(entry)} failed while it was imported: {type(error).__name__}: {error}"
         ) from error

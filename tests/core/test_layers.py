@@ -18,7 +18,8 @@ errors
 states url
 meta
 failures
-entrypoints jsontags compression
+entrypoints jsontypes compression
+jsontags
 serializers
 codec
 pacing bells forks

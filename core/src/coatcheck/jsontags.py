@@ -8,12 +8,8 @@ a plain dict where it would fail on an unknown one.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from collections.abc import Container
 from typing import Any, Final
-from uuid import UUID
 
 TYPE: Final = "__type__"
 VALUE: Final = "__value__"
@@ -22,6 +18,7 @@ OURS: Final = "__coatcheck__"
 
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
+_CONTAINERS: Final = frozenset({set, frozenset, tuple})
 
 
 class UnencodableError(TypeError):
@@ -46,22 +43,32 @@ def to_plain(value: Any, *, strict: bool) -> Any:
         if _PLAIN.issuperset(map(type, value)):
             return value
         return [to_plain(item, strict=strict) for item in value]
-    encode = _ENCODERS.get(kind)
-    if encode is not None:
-        if strict and isinstance(value, (datetime, time)) and type(value.tzinfo) not in _OFFSETS:
-            raise UnencodableError("of its time zone only the offset would come back")
-        return encode(value)
+    return _tagged(value, strict=strict)
+
+
+def _tagged(value: Any, *, strict: bool) -> Any:
+    kind = type(value)
     if kind in _CONTAINERS:
         # Members of sets must come back hashable, so a tuple among them keeps its type.
         items = [to_plain(item, strict=strict or kind is not tuple) for item in value]
-        return {TYPE: _CONTAINERS[kind], VALUE: items, OURS: 1}
-    raise UnencodableError(_advice(kind))
+        return {TYPE: kind.__name__, VALUE: items, OURS: 1}
+    from . import jsontypes  # noqa: PLC0415 - imports decimal and uuid, which few values need
+
+    if strict:
+        jsontypes.check_zone(value)
+    if kind in jsontypes.KOMBU_ENCODERS:
+        name, plain = jsontypes.KOMBU_ENCODERS[kind](value)
+        return {TYPE: name, VALUE: plain}
+    if kind in jsontypes.ENCODERS:
+        name, plain = jsontypes.ENCODERS[kind](value)
+        return {TYPE: name, VALUE: plain, OURS: 1}
+    raise UnencodableError(_advice(kind, {*jsontypes.KOMBU_ENCODERS, *jsontypes.ENCODERS}))
 
 
-def _advice(kind: type) -> str:
+def _advice(kind: type, tagged: Container[type]) -> str:
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
     for base in kind.__mro__[1:-1]:
-        if base in _PLAIN or base in _ENCODERS or base in (dict, list, tuple):
+        if base in _PLAIN or base in tagged or base in (dict, list, tuple):
             return f"{name} would come back as {base.__name__}; convert it first"
     return f"there is no tag for the type {name}"
 
@@ -73,65 +80,6 @@ def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
         return {key: to_plain(item, strict=strict) for key, item in value.items()}
     pairs = [[to_plain(k, strict=True), to_plain(v, strict=strict)] for k, v in value.items()]
     return {TYPE: "dict", VALUE: pairs, OURS: 1}
-
-
-def _tag(name: str, value: Any) -> dict[str, Any]:
-    return {TYPE: name, VALUE: value}
-
-
-def _bytes_to_plain(value: bytes) -> dict[str, Any]:
-    try:
-        return _tag("bytes", value.decode())
-    except UnicodeDecodeError:
-        return _tag("base64", base64.b64encode(value).decode())
-
-
-def _uuid_to_plain(value: UUID) -> dict[str, Any]:
-    return _tag("uuid", {"hex": value.hex})
-
-
-def _moment_to_plain(value: datetime | time) -> dict[str, Any]:
-    if value.tzinfo is not None and value.utcoffset() is None:
-        raise UnencodableError("its time zone has no offset that could be kept")
-    return _tag(type(value).__name__, value.isoformat())
-
-
-#: The types of time zones that come back as they are.
-_OFFSETS: Final = frozenset({type(None), timezone})
-_ENCODERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
-    datetime: _moment_to_plain,
-    date: lambda value: _tag("date", value.isoformat()),
-    time: _moment_to_plain,
-    Decimal: lambda value: _tag("decimal", str(value)),
-    UUID: _uuid_to_plain,
-    bytes: _bytes_to_plain,
-    timedelta: lambda value: {
-        TYPE: "timedelta",
-        VALUE: [value.days, value.seconds, value.microseconds],
-        OURS: 1,
-    },
-    complex: lambda value: {TYPE: "complex", VALUE: [value.real, value.imag], OURS: 1},
-}
-_CONTAINERS: Final[Mapping[type, str]] = {set: "set", frozenset: "frozenset", tuple: "tuple"}
-
-#: kombu's tags, and its ways of reading them.
-_KOMBU_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "datetime": datetime.fromisoformat,
-    "date": lambda value: datetime.fromisoformat(value).date(),
-    "time": time.fromisoformat,
-    "decimal": Decimal,
-    "uuid": lambda value: UUID(**value),
-    "bytes": lambda value: value.encode(),
-    "base64": lambda value: base64.b64decode(value.encode()),
-}
-_OUR_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "dict": dict,
-    "set": set,
-    "frozenset": frozenset,
-    "tuple": tuple,
-    "timedelta": lambda value: timedelta(*value),
-    "complex": lambda value: complex(*value),
-}
 
 
 def revive(value: Any) -> Any:
@@ -149,10 +97,12 @@ def revive(value: Any) -> Any:
     name = known.get(TYPE)
     if not isinstance(name, str) or VALUE not in known:
         return known
+    from . import jsontypes  # noqa: PLC0415 - see above
+
     if len(known) == 2:
-        decode = _KOMBU_DECODERS.get(name)
+        decode = jsontypes.KOMBU_DECODERS.get(name)
     elif len(known) == 3 and OURS in known:
-        decode = _OUR_DECODERS.get(name)
+        decode = jsontypes.DECODERS.get(name)
     else:
         return known
     return known if decode is None else decode(known[VALUE])

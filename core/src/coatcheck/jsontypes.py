@@ -1,0 +1,70 @@
+"""
+The types that have a tag in JSON, see `jsontags`: how each is written and read.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+#: Returns the tag's name and value. Raises `TypeError` for what it cannot keep.
+Encode = Callable[[Any], tuple[str, Any]]
+Decode = Callable[[Any], Any]
+
+
+def _bytes(value: bytes) -> tuple[str, str]:
+    try:
+        return "bytes", value.decode()
+    except UnicodeDecodeError:
+        return "base64", base64.b64encode(value).decode()
+
+
+def _moment(value: datetime | time) -> tuple[str, str]:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise TypeError("its time zone has no offset that could be kept")
+    return type(value).__name__, value.isoformat()
+
+
+def check_zone(value: Any) -> None:
+    """
+    Raise `TypeError` for a time whose zone would come back as a mere offset.
+    """
+    if isinstance(value, (datetime, time)) and type(value.tzinfo) not in (type(None), timezone):
+        raise TypeError("of its time zone only the offset would come back")
+
+
+#: kombu's tags, by exact type, and its ways of reading them.
+KOMBU_ENCODERS: Final[Mapping[type, Encode]] = {
+    datetime: _moment,
+    date: lambda value: ("date", value.isoformat()),
+    time: _moment,
+    Decimal: lambda value: ("decimal", str(value)),
+    UUID: lambda value: ("uuid", {"hex": value.hex}),
+    bytes: _bytes,
+}
+KOMBU_DECODERS: Final[Mapping[str, Decode]] = {
+    "datetime": datetime.fromisoformat,
+    "date": lambda value: datetime.fromisoformat(value).date(),
+    "time": time.fromisoformat,
+    "decimal": Decimal,
+    "uuid": lambda value: UUID(**value),
+    "bytes": lambda value: value.encode(),
+    "base64": lambda value: base64.b64decode(value.encode()),
+}
+#: Ours.
+ENCODERS: Final[Mapping[type, Encode]] = {
+    timedelta: lambda value: ("timedelta", [value.days, value.seconds, value.microseconds]),
+    complex: lambda value: ("complex", [value.real, value.imag]),
+}
+DECODERS: Final[Mapping[str, Decode]] = {
+    "dict": dict,
+    "set": set,
+    "frozenset": frozenset,
+    "tuple": tuple,
+    "timedelta": lambda value: timedelta(*value),
+    "complex": lambda value: complex(*value),
+}

@@ -523,3 +523,18 @@ def test_json_subclasses_are_serializers():
     own = Codec(Compact(), accept=["json"])
 
     assert [1, "x"] == own.decode("t", own.encode(DOCUMENT)).result
+
+
+def test_damaged_tags_do_not_hide_a_failure():
+    """
+    A damaged tag in what is stored of a failure leaves the rest of it readable.
+    """
+    bad = {"__type__": "datetime", "__value__": "nope"}
+    for document in (
+        {"failure": {"type": "OSError", "module": "builtins", "message": "m", "args": ["m", bad]}},
+        {"result": {"exc_type": "OSError", "exc_module": "builtins", "exc_message": ["m", bad]}},
+    ):
+        meta = Codec().decode("t", json.dumps({"status": "FAILURE", **document}).encode())
+
+        assert OSError is type(meta.result)
+        assert ("m", bad) == meta.failure.args

@@ -100,13 +100,15 @@ class SQLiteBackend(KeyValueBackend):
         try:
             with self._errors():
                 connection = self._take_idle() or self._connect()
+                opened = self._opened
                 yield connection
         except BaseException:
             if connection is not None:
                 connection.close()
             raise
         else:
-            self._idle.append(connection)
+            # Another thread may have noticed meanwhile that the file was replaced.
+            self._idle.append(connection) if opened == self._opened else connection.close()
         finally:
             turns.release()
 

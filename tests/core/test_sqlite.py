@@ -1,0 +1,827 @@
+"""
+`sqlite:///path`: records in a file, shared by processes, whatever happens to the file.
+"""
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from coatcheck.backend import ANY, Capability
+from coatcheck.embedded import sqlite
+from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck.errors import (
+    BackendError,
+    BackendStoreError,
+    BackendUnavailableError,
+    ConfigurationError,
+)
+from coatcheck.states import READY_STATES
+from coatcheck.url import URL
+
+UNREADY = b'{"status": "STARTED"}'
+READY = b'{"status": "SUCCESS", "result": 1}'
+OTHER = b'{"status": "SUCCESS", "result": 2}'
+
+
+@pytest.fixture
+def path(tmp_path):
+    """
+    Where the file is to be.
+    """
+    return tmp_path / "results.db"
+
+
+@pytest.fixture
+def opened():
+    """
+    Return a function that makes backends, which are closed in the end.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(path, **options):
+            backend = SQLiteBackend(path, **options)
+            stack.callback(backend.close)
+            return backend
+
+        yield make
+
+
+@pytest.fixture
+def backend(path, opened):
+    """
+    A backend with a file of its own.
+    """
+    return opened(path, operation_timeout=30)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """
+    The backend's clock, which stands still.
+    """
+    now = SimpleNamespace(value=1e9)
+    still = SimpleNamespace(time=lambda: now.value, monotonic=lambda: 0.0)
+    monkeypatch.setattr(sqlite, "time", still)
+    return now
+
+
+@pytest.fixture
+def foreign(path):
+    """
+    A connection of another program to the file.
+    """
+    options = {"isolation_level": None, "check_same_thread": False}
+    with contextlib.closing(sqlite3.connect(path, **options)) as connection:
+        yield connection
+
+
+def put(backend, key, value, **options):
+    """
+    Store *value* over whatever is not ready.
+    """
+    return backend.put(key, value, **{"unless": READY_STATES, "expires": None, **options})
+
+
+# -- storage --------------------------------------------------------------------------------
+
+
+def test_the_first_ready_record_stays(backend):
+    """
+    An unready record is replaced, a ready one is not, and its own repetition is no loss.
+    """
+    assert [True, True, True, False, False, True] == [
+        put(backend, "k", value) for value in (UNREADY, UNREADY, READY, OTHER, UNREADY, READY)
+    ]
+    assert {"k": READY} == backend.get_many(["k", "absent"])
+
+
+def test_only_if_nothing_is_there(backend):
+    """
+    With ANY a record is written only where there is none.
+    """
+    assert [True, True, False] == [
+        put(backend, "k", value, unless=ANY) for value in (UNREADY, UNREADY, READY)
+    ]
+
+
+def test_only_over_exactly_that(backend):
+    """
+    With `if_match` a record is written over exactly that one, ready or not.
+    """
+    assert put(backend, "k", READY, if_match=UNREADY) is False
+    put(backend, "k", UNREADY)
+
+    assert put(backend, "k", READY, if_match=b"other") is False
+    assert put(backend, "k", READY, if_match=UNREADY) is True
+    assert put(backend, "k", READY, if_match=UNREADY) is True
+    assert put(backend, "k", OTHER, if_match=READY) is True
+
+
+@pytest.mark.parametrize("value", [b"garbage", b"", b"\xc1COAT"])
+def test_what_cannot_be_read_is_not_protected(backend, value):
+    """
+    A record without a readable state is replaced.
+    """
+    put(backend, "k", value)
+
+    assert put(backend, "k", UNREADY) is True
+
+
+def test_foreign_key_order_is_protected(backend):
+    """
+    A ready record that shows its state late is protected too.
+    """
+    put(backend, "k", b'{"result": 1, "status": "SUCCESS"}')
+
+    assert put(backend, "k", OTHER) is False
+
+
+def test_looser_protection(backend):
+    """
+    Only the states that are named are protected.
+    """
+    put(backend, "k", b'{"status": "FAILURE"}')
+
+    assert put(backend, "k", READY, unless=frozenset({"SUCCESS"})) is True
+    assert put(backend, "k", OTHER, unless=frozenset({"SUCCESS"})) is False
+    assert put(backend, "k", OTHER, unless=frozenset()) is True
+
+
+def test_batches_are_stored_in_order(backend):
+    """
+    Of a batch each record is told whether it is the one, repeated keys included.
+    """
+    put(backend, "b", READY)
+    items = [("a", UNREADY), ("b", OTHER), ("a", READY), ("a", OTHER), ("c", READY), ("b", READY)]
+
+    won = backend.put_many(items, unless=READY_STATES, expires=None)
+
+    assert [True, False, True, False, True, True] == won
+    assert {"a": READY, "b": READY, "c": READY} == backend.get_many(["a", "b", "c"])
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(backend):
+    """
+    A batch that fails in the middle leaves nothing behind, and the backend goes on.
+    """
+    with pytest.raises(UnicodeEncodeError):
+        backend.put_many([("a", READY), ("\udcff", READY)], unless=ANY, expires=None)
+
+    assert {} == backend.get_many(["a"])
+    assert put(backend, "a", READY) is True
+
+
+@pytest.mark.parametrize("key", ["k", "a b", "ü🧥", "a\x00b", "%_'\";--", "x" * 10_000, "\n"])
+def test_keys_of_any_shape(backend, key):
+    """
+    A key comes back as it is, from reads and scans.
+    """
+    put(backend, key, READY)
+
+    assert {key: READY} == backend.get_many([key])
+    assert [key] == [*backend.scan()] == [*backend.scan(key)] == [*backend.scan(key[:1])]
+    assert 1 == backend.delete_many([key])
+
+
+def test_many_keys_at_once(backend):
+    """
+    More keys than one statement takes are stored, read, scanned and deleted.
+    """
+    items = [(f"k{number}", b"%d" % number) for number in range(3500)]
+
+    assert [True] * 3500 == backend.put_many(items, unless=ANY, expires=None)
+    assert dict(items) == backend.get_many([key for key, _ in items])
+    assert sorted(dict(items)) == [*backend.scan()]
+    assert 3500 == backend.delete_many([key for key, _ in items])
+
+
+def test_scanning_by_prefix(backend):
+    """
+    The keys that start with the prefix are found, the prefix itself too, and no others.
+    """
+    for key in ("a", "ab", "a%", "a_c", "a\x00", "b", "A", "aü"):
+        put(backend, key, READY)
+
+    assert ["a", "a\x00", "a%", "a_c", "ab", "aü"] == [*backend.scan("a")]
+    assert ["a_c"] == [*backend.scan("a_")]
+    assert ["a%"] == [*backend.scan("a%")]
+    assert [] == [*backend.scan("zz")]
+
+
+def test_scanning_while_it_changes(backend):
+    """
+    Records that go during a scan, from its own thread, do not break it.
+    """
+    backend.put_many([(f"{n:05}", READY) for n in range(2500)], unless=ANY, expires=None)
+
+    for key in backend.scan():
+        backend.delete_many([key])
+
+    assert [] == [*backend.scan()]
+
+
+def test_expired_records_are_absent(backend, clock):
+    """
+    When its time is over a record is absent to reads, writes, deletes and scans; a write
+    restarts it.
+    """
+    put(backend, "k", UNREADY, expires=10)
+    clock.value += 9
+    put(backend, "k", READY, expires=10)
+    clock.value += 9.9
+    assert {"k": READY} == backend.get_many(["k"])
+    assert put(backend, "k", OTHER) is False
+
+    clock.value += 0.2
+    assert {} == backend.get_many(["k"])
+    assert [] == [*backend.scan()]
+    assert put(backend, "k", OTHER, if_match=READY) is False
+    assert put(backend, "k", OTHER, unless=ANY, expires=1) is True
+    clock.value += 1
+    assert put(backend, "k", UNREADY, expires=1) is True
+    clock.value += 1
+    assert 0 == backend.delete_many(["k"])
+
+
+def test_records_are_kept_without_an_expiry(backend, clock):
+    """
+    What has no end is there in a hundred years.
+    """
+    put(backend, "k", READY)
+    clock.value += 100 * 365 * 86400
+
+    assert {"k": READY} == backend.get_many(["k"])
+    assert 0 == backend.purge()
+
+
+def count(backend):
+    """
+    Return how many rows the file has, expired ones included.
+    """
+    with contextlib.closing(sqlite3.connect(backend._path)) as connection:
+        return connection.execute("SELECT count(*) FROM coatcheck_records").fetchone()[0]
+
+
+def test_purging_removes_what_is_expired(backend, clock):
+    """
+    Purging counts what it removed, in portions, and leaves the rest.
+    """
+    backend.put_many([(str(n), READY) for n in range(2500)], unless=ANY, expires=1)
+    put(backend, "b", READY, expires=2)
+    put(backend, "c", READY)
+    clock.value += 1
+
+    assert (2500, 0) == (backend.purge(), backend.purge())
+    assert 2 == count(backend)
+
+
+def test_writes_remove_what_is_expired(backend, clock):
+    """
+    Without any purge expired records do not pile up.
+    """
+    for number in range(5 * backend.SWEEP_EVERY):
+        put(backend, str(number), READY, expires=1)
+        clock.value += 0.1
+
+    assert count(backend) <= 2 * backend.SWEEP_EVERY
+
+
+def test_a_deletion_is_counted_once(backend):
+    """
+    Of threads that delete the same records at once each record is counted by one.
+    """
+    backend.put_many([(str(n), READY) for n in range(100)], unless=ANY, expires=None)
+    start = threading.Barrier(4)
+    counts = []
+
+    def delete():
+        start.wait()
+        counts.extend(backend.delete_many([str(n)]) for n in range(100))
+
+    run_threads(delete, 4)
+
+    assert 100 == sum(counts)
+
+
+# -- URLs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///results.db", "{cwd}/results.db"),
+        ("sqlite:///sub/results.db", "{cwd}/sub/results.db"),
+        ("sqlite:////tmp/results.db", "/tmp/results.db"),
+        ("sqlite:///a%20b%3F.db", "{cwd}/a b?.db"),
+        ("sqlite:///~/results.db", "{home}/results.db"),
+    ],
+)
+def test_urls_name_files(url, expected, tmp_path, monkeypatch):
+    """
+    A URL names a file by a relative or an absolute path.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    backend = SQLiteBackend.from_url(URL(url))
+
+    assert Path(expected.format(cwd=tmp_path, home="/home/somebody")) == backend._path
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///", "sqlite://results.db", "sqlite:///:memory:", "sqlite://h/x.db"],
+)
+def test_urls_without_a_file(url):
+    """
+    A URL that names no file is refused with how to write one.
+    """
+    with pytest.raises(ConfigurationError, match="names no file: write sqlite:///relative.db"):
+        SQLiteBackend.from_url(URL(url))
+
+
+def test_options_do_not_exist():
+    """
+    There is nothing to set but the timeout.
+    """
+    with pytest.raises(ConfigurationError, match="sqlite:// has no option 'mode'"):
+        SQLiteBackend.from_url(URL("sqlite:///x.db?mode=ro"))
+    assert 2.0 == SQLiteBackend.from_url(URL("sqlite:///x"), operation_timeout=2.0)._timeout
+
+
+def test_making_a_backend_touches_nothing(path):
+    """
+    Nothing is opened, nor made, before the first operation.
+    """
+    SQLiteBackend(path / "sub" / "x.db").close()
+
+    assert not path.exists()
+
+
+def test_capabilities():
+    """
+    It expires, scans and is shared, and does not push.
+    """
+    expected = Capability.TTL | Capability.SCAN | Capability.SHARED
+    assert expected == SQLiteBackend.capabilities
+    assert 10**9 == SQLiteBackend.max_value_bytes
+
+
+# -- files ----------------------------------------------------------------------------------
+
+
+def test_directories_are_made(tmp_path, opened):
+    """
+    The directories of a new file are made.
+    """
+    backend = opened(tmp_path / "a" / "b" / "x.db")
+
+    assert put(backend, "k", READY) is True
+    assert (tmp_path / "a" / "b" / "x.db").is_file()
+
+
+def test_a_changed_working_directory_changes_nothing(tmp_path, opened, monkeypatch):
+    """
+    A relative path stays what it was when the backend was made.
+    """
+    monkeypatch.chdir(tmp_path)
+    backend = opened("x.db")
+    put(backend, "k", READY)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    backend.close()
+
+    assert {"k": READY} == backend.get_many(["k"])
+
+
+def test_a_closed_backend_opens_again(backend):
+    """
+    Closing is idempotent, and the next operation opens the file again.
+    """
+    put(backend, "k", READY)
+    backend.close()
+    backend.close()
+
+    assert [] == backend._idle
+    assert {"k": READY} == backend.get_many(["k"])
+
+
+def test_other_tables_are_left_alone(backend, foreign):
+    """
+    A file of another program is shared with it.
+    """
+    foreign.execute("CREATE TABLE theirs (x)")
+    foreign.execute("INSERT INTO theirs VALUES (1)")
+
+    put(backend, "k", READY)
+
+    assert [(1,)] == foreign.execute("SELECT x FROM theirs").fetchall()
+
+
+def test_a_table_of_another_shape_is_an_error(backend, foreign):
+    """
+    A table of our name that is not ours is named, and left alone.
+    """
+    foreign.execute("CREATE TABLE coatcheck_records (x)")
+
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: .*expires_at") as info:
+        put(backend, "k", READY)
+
+    assert isinstance(info.value.__cause__, sqlite3.Error)
+    assert [] == foreign.execute("SELECT x FROM coatcheck_records").fetchall()
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database, but somebody's notes\n" * 200, b"x" * 100]
+)
+def test_what_is_no_database_is_left_alone(path, backend, content):
+    """
+    A file that is something else is an error on every operation, and not changed.
+    """
+    path.write_bytes(content)
+
+    for operation in (
+        lambda: put(backend, "k", READY),
+        lambda: backend.get_many(["k"]),
+        lambda: backend.delete_many(["k"]),
+        lambda: [*backend.scan()],
+        backend.purge,
+    ):
+        with pytest.raises(BackendUnavailableError, match=r"results\.db: file is not a database"):
+            operation()
+    assert content == path.read_bytes()
+
+
+def test_a_damaged_file_is_an_error(path, backend):
+    """
+    A file with damaged pages is an error that names it, and what can be read stays readable.
+    """
+    backend.put_many([(f"{n:06}", b"x" * 500) for n in range(1000)], unless=ANY, expires=None)
+    backend.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = b"\xff" * (len(data) // 2 - len(data) // 4)
+    path.write_bytes(data)
+
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: .*malformed"):
+        for number in range(1000):
+            backend.get_many([f"{number:06}"])
+
+    readable = 0
+    for number in range(1000):
+        with contextlib.suppress(BackendError):
+            readable += len(backend.get_many([f"{number:06}"]))
+    assert readable > 100
+
+
+def test_an_empty_file_is_a_new_one(path, backend):
+    """
+    A file of no bytes is taken for a database without records.
+    """
+    path.touch()
+
+    assert {} == backend.get_many(["k"])
+
+
+def test_a_directory_is_no_file(tmp_path, opened):
+    """
+    A path that is a directory is an error that names it.
+    """
+    with pytest.raises(BackendUnavailableError, match="unable to open database file"):
+        put(opened(tmp_path), "k", READY)
+
+
+def test_a_path_below_a_file(path, opened):
+    """
+    A path whose directory is a file is an error that names that.
+    """
+    path.write_text("a file")
+
+    with pytest.raises(
+        BackendUnavailableError, match=r"results\.db(/sub)?: (File exists|Not a dir)"
+    ):
+        put(opened(path / "sub" / "x.db"), "k", READY)
+
+
+def test_a_path_that_cannot_be(opened):
+    """
+    Where no file can be made the error says so.
+    """
+    for unwritable in ("/proc/self/x.db", "/proc/nosuch/x.db", "/dev/null/x.db"):
+        with pytest.raises(BackendUnavailableError, match=r"/(proc|dev)"):
+            put(opened(unwritable), "k", READY)
+
+
+def test_a_read_only_database_is_still_read(backend):
+    """
+    Where writing is refused reads go on, and the error of a write is the store's refusal.
+    """
+    put(backend, "k", READY)
+    backend._idle[0].execute("PRAGMA query_only = 1")
+
+    assert {"k": READY} == backend.get_many(["k"])
+    with pytest.raises(BackendStoreError, match=r"results\.db: attempt to write a readonly"):
+        put(backend, "x", READY)
+
+
+def test_a_full_database_keeps_what_it_has(backend):
+    """
+    Where there is no room the write is refused, what is stored stays, and small ones go on.
+    """
+    put(backend, "k", READY)
+    pages = backend._idle[0].execute("PRAGMA page_count").fetchone()[0]
+    backend._idle[0].execute(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(BackendStoreError, match=r"results\.db: database or disk is full"):
+        put(backend, "big", b"x" * 1_000_000)
+
+    assert {"k": READY} == backend.get_many(["k", "big"])
+    assert put(backend, "small", READY) is True
+
+
+FULL_DISK = """
+import resource, sys
+from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck.errors import BackendError
+backend = SQLiteBackend(sys.argv[1])
+put = lambda key, size: backend.put(key, b"x" * size, unless=frozenset(), expires=None)
+put("before", 10)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    put("big", 1_000_000)
+except BackendError as error:
+    print(type(error).__name__, "|", error)
+print(sorted(backend.scan()), put("after", 10), sorted(backend.scan()))
+"""
+
+
+def test_a_full_disk_keeps_what_it_has(path):
+    """
+    Where the system refuses to let the file grow, what is stored stays and small writes go on.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, path], check=True, stdout=subprocess.PIPE, text=True
+    )
+
+    error, after = done.stdout.splitlines()
+    assert error.startswith("Backend")
+    assert "results.db: d" in error  # disk I/O error, or database or disk is full
+    assert "['before'] True ['after', 'before']" == after
+
+
+def test_a_value_that_sqlite_refuses(backend):
+    """
+    A value over SQLite's own limit is the store's refusal.
+    """
+    put(backend, "k", READY)
+    backend._idle[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+
+    with pytest.raises(BackendStoreError, match="too big"):
+        put(backend, "big", b"x" * 2000)
+
+
+def test_a_deleted_file_is_made_anew(path, backend):
+    """
+    After the file was deleted the next operation makes a new one, which others see.
+    """
+    put(backend, "k", READY)
+    for file in path.parent.iterdir():
+        file.unlink()
+
+    assert {} == backend.get_many(["k"])
+    assert put(backend, "x", READY) is True
+    assert 1 == count(backend)
+
+
+def test_a_replaced_file_is_opened(tmp_path, path, backend, opened):
+    """
+    After the file was replaced the records of the new one are read, by all connections.
+    """
+    put(backend, "old", READY)
+    other = opened(tmp_path / "other.db")
+    put(other, "new", READY)
+    other.close()
+    with backend._connection():  # in use while the file is replaced
+        shutil.move(tmp_path / "other.db", path)
+        for rest in tmp_path.glob("results.db-*"):
+            rest.unlink()
+        assert {"new": READY} == backend.get_many(["old", "new"])
+
+    for _ in range(3):
+        assert {"new": READY} == backend.get_many(["old", "new"])
+    assert 1 == len(backend._idle)
+
+
+# -- locks ----------------------------------------------------------------------------------
+
+
+def test_a_locked_file_is_an_error_in_time(path, opened, foreign):
+    """
+    While another program holds the file an operation ends with its timeout, and works later.
+    """
+    backend = opened(path, operation_timeout=0.1)
+    put(backend, "k", READY)
+    foreign.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: database is locked"):
+        put(backend, "x", READY)
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: database is locked"):
+        backend.put_many([("x", READY)], unless=ANY, expires=None)
+    assert {"k": READY} == backend.get_many(["k", "x"])
+    foreign.execute("ROLLBACK")
+
+    assert put(backend, "x", READY) is True
+
+
+@pytest.mark.parametrize("lock", ["BEGIN EXCLUSIVE", "BEGIN; SELECT * FROM theirs"])
+def test_a_new_file_that_is_locked(path, opened, foreign, lock):
+    """
+    A file that is held before it was ever ours is an error in time, and opened when it is free.
+    """
+    foreign.execute("CREATE TABLE theirs (x)")
+    for statement in lock.split(";"):
+        foreign.execute(statement)
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: database is locked"):
+        put(opened(path, operation_timeout=0.1), "k", READY)
+    release = threading.Timer(0.1, foreign.execute, ["ROLLBACK"])
+    release.start()
+
+    assert put(opened(path, operation_timeout=60), "k", READY) is True
+    release.join()
+
+
+def test_connections_are_few(backend):
+    """
+    However many threads work at once there are only so many connections, and all get a turn.
+    """
+    start = threading.Barrier(16)
+    keys = []
+
+    def work():
+        start.wait()
+        for number in range(20):
+            key = f"{threading.get_ident()}-{number}"
+            put(backend, key, READY)
+            keys.extend(backend.get_many([key]))
+
+    run_threads(work, 16)
+
+    assert 320 == len(set(keys)) == count(backend)
+    assert len(backend._idle) <= backend.CONNECTIONS
+
+
+def test_no_turn_in_time_is_an_error(path, opened):
+    """
+    Where all connections are in use for too long the error says so.
+    """
+    backend = opened(path, operation_timeout=0.05)
+    with contextlib.ExitStack() as stack:
+        for _ in range(backend.CONNECTIONS):
+            stack.enter_context(backend._connection())
+        with pytest.raises(BackendUnavailableError, match=r"no connection free in 0\.05 s"):
+            backend.get_many(["k"])
+
+    assert {} == backend.get_many(["k"])
+
+
+def run_threads(target, number):
+    """
+    Run *target* in so many threads, to their end.
+    """
+    threads = [threading.Thread(target=target) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# -- processes ------------------------------------------------------------------------------
+
+RACE = """
+import sys
+from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck.states import READY_STATES
+value = b'{"status": "SUCCESS", "result": %s}' % sys.argv[2].encode()
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    backend = SQLiteBackend(f"{sys.argv[1]}{number}", operation_timeout=60)
+    if backend.put("k", value, unless=READY_STATES, expires=60):
+        print(number, sys.argv[2])
+    backend.close()
+"""
+
+
+def test_one_of_many_processes_wins(path, opened):
+    """
+    Of processes that open a new file and store at once, one is told that its record is the one,
+    and it is the one that is read.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, path, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(10)
+    ]
+    for process in processes:
+        assert "ready\n" == process.stdout.readline()
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    won = [line.split() for process in processes for line in process.communicate()[0].splitlines()]
+
+    assert [0] * 10 == [process.returncode for process in processes]
+    assert sorted(map(str, range(40))) == sorted(file for file, _ in won)
+    for file, number in won:
+        found = opened(f"{path}{file}").get_many(["k"])
+        assert {"k": b'{"status": "SUCCESS", "result": %s}' % number.encode()} == found
+
+
+KILLED = """
+import os, signal, sys
+from coatcheck.embedded.sqlite import SQLiteBackend
+backend = SQLiteBackend(sys.argv[1])
+backend.put("before", b"x", unless=frozenset(), expires=None)
+with backend._connection() as connection:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM coatcheck_records")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_writer_leaves_no_lock(path, backend):
+    """
+    A process that was killed in the middle of a write leaves neither a lock nor half a write.
+    """
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+
+    assert {"before": b"x"} == backend.get_many(["before"])
+    assert put(backend, "after", READY) is True
+
+
+FORK = """
+import os, sys
+from coatcheck.embedded.sqlite import SQLiteBackend
+backend = SQLiteBackend(sys.argv[1])
+put = lambda key: backend.put(key, b"x", unless=frozenset(), expires=None)
+put("before")
+with backend._connection() as held:
+    turns = [backend._turns.acquire(timeout=1) for _ in range(3)]
+    child = os.fork()
+    if child == 0:
+        ok = put("child") and held not in backend._idle and len(backend._idle) == 1
+        backend.close()
+        os._exit(0 if ok and put("again") else 1)
+_, status = os.waitpid(child, 0)
+[backend._turns.release() for _ in turns]
+print(os.waitstatus_to_exitcode(status), put("parent"), sorted(backend.scan()))
+backend.close()
+"""
+
+
+def test_a_forked_child_opens_its_own(path):
+    """
+    A child that was forked while all connections were in use opens its own, and both go on.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, path],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+
+    assert "0 True ['again', 'before', 'child', 'parent']\n" == done.stdout
+
+
+def test_after_a_fork_nothing_is_shared(backend):
+    """
+    What the child makes anew: the turns, which may all be taken, and the connections, which are
+    neither used nor closed.
+    """
+    put(backend, "k", READY)
+    idle = [*backend._idle]
+    with contextlib.ExitStack() as stack:
+        for _ in range(backend.CONNECTIONS):
+            stack.callback(backend._turns.release)
+            backend._turns.acquire()
+        stack.callback(setattr, backend, "_turns", backend._turns)
+
+        backend.after_fork()
+
+        assert {"k": READY} == backend.get_many(["k"])
+        assert not {*idle} & {*backend._idle}
+        assert idle == backend._abandoned
+        assert 1 == idle[0].execute("SELECT count(*) FROM coatcheck_records").fetchone()[0]
+    backend._idle += idle  # to be closed: this is no child

@@ -18,7 +18,7 @@ errors
 states url
 meta
 failures
-entrypoints jsontypes compression
+entrypoints jsontypes compression groups
 jsontags
 serializers
 codec
@@ -30,6 +30,7 @@ waits
 hub
 handles running
 writing
+resultsets
 results
 config
 resolver
@@ -45,6 +46,7 @@ backend:backend
 bridge:backend
 hub:hub
 handles:handles running:running
+resultsets:resultsets
 results:results
 resolver:resolver
 __init__:_api

@@ -18,6 +18,7 @@ import coatcheck.running
 PAIRS = [
     (coatcheck.Results, coatcheck.aio.Results),
     (coatcheck.AsyncResult, coatcheck.aio.AsyncResult),
+    (coatcheck.ResultSet, coatcheck.aio.ResultSet),
     (coatcheck.Backend, coatcheck.aio.Backend),
     (coatcheck.KeyValueBackend, coatcheck.aio.KeyValueBackend),
     (coatcheck.Bell, coatcheck.aio.Bell),

@@ -37,6 +37,7 @@ from .handles import AsyncResult
 from .meta import ResultMeta
 from .resolver import by_url, register, registered, unregister
 from .results import Results
+from .resultsets import ResultSet
 
 # Silent by default: logging's last resort would print warnings otherwise.
 logging.getLogger("coatcheck").addHandler(logging.NullHandler())
@@ -61,6 +62,7 @@ __all__ = [
     "KeyValueBackend",
     "PluginError",
     "ResultMeta",
+    "ResultSet",
     "ResultTooLargeError",
     "Results",
     "SchemeConflictError",

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
+from . import groups
 from .bells import Bell
 from .codec import Codec
 from .errors import ResultTooLargeError, UnsupportedError
@@ -96,6 +97,9 @@ class BaseBackend(Generic[V]):
         """
         raise NotImplementedError
 
+    def _lacks_groups(self) -> UnsupportedError:
+        return UnsupportedError(f"{type(self).__name__} does not keep groups")
+
     def _lacks(self, capability: Capability, call: str) -> UnsupportedError:
         return UnsupportedError(
             f"{type(self).__name__} does not support {call}: it lacks {capability}"
@@ -169,6 +173,24 @@ class Backend(BaseBackend[V], ABC):
         """
         raise self._lacks(Capability.SCAN, "scan()")
 
+    def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
+        """
+        Keep the ids of a group's tasks. The last write wins.
+        """
+        raise self._lacks_groups()
+
+    def get_group(self, group_id: str) -> list[str] | None:
+        """
+        Return the ids of a group's tasks; `None` for an unknown group.
+        """
+        raise self._lacks_groups()
+
+    def delete_group(self, group_id: str) -> bool:
+        """
+        Delete a group, not its tasks; `False` if there was none.
+        """
+        raise self._lacks_groups()
+
     def purge(self) -> int:
         """
         Delete expired records, and return how many; a store with `TTL` may have none to delete.
@@ -197,6 +219,7 @@ class Records(Backend[ResultMeta]):
         self.backend = backend
         self.codec = backend.codec = codec
         self._prefix = key_prefix
+        self._group_prefix = groups.key_prefix_of(key_prefix)
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -256,6 +279,19 @@ class Records(Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> Iterator[str]:
         skip = len(self._prefix)
         return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
+
+    def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
+        data = self.codec.encode(groups.to_document(group_id, task_ids))
+        key = self._group_prefix + group_id
+        self.backend.put(key, data, unless=frozenset(), expires=expires)
+
+    def get_group(self, group_id: str) -> list[str] | None:
+        key = self._group_prefix + group_id
+        data = self.backend.get_many([key]).get(key)
+        return None if data is None else self.codec.decode_group(group_id, data)
+
+    def delete_group(self, group_id: str) -> bool:
+        return self.backend.delete_many([self._group_prefix + group_id]) > 0
 
     def purge(self) -> int:
         return self.backend.purge()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from . import compression, jsontags
+from . import compression, groups, jsontags
 from .errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -131,6 +131,13 @@ class Codec:
             return ResultMeta(task_id, partial, self, fault=error, version=data)
         fault = _fault_of(task_id, document)
         return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
+
+    def decode_group(self, group_id: str, data: bytes) -> list[str]:
+        """
+        Return the ids of the tasks of the group *data*. Raises `SerializationError`.
+        """
+        document, _ = self._loads(group_id, data)
+        return groups.from_document(group_id, document)
 
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
         body = self._plain(task_id, data)

@@ -4,7 +4,7 @@ Handles: one task id, or several, and where to ask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from .errors import UnknownTaskError
@@ -49,15 +49,25 @@ class AsyncResult(Generic[T]):
         """
         return self.task_id
 
+    @property
+    def known_meta(self) -> ResultMeta | None:
+        """
+        The ready record, once it was read; `None` before. No I/O.
+        """
+        return self._meta
+
     def meta(self) -> ResultMeta:
         """
         Return one snapshot of the record.
         """
         if self._meta is not None:
             return self._meta
-        return self._remember(self._results.get_task_meta(self.task_id))
+        return self.remember(self._results.get_task_meta(self.task_id))
 
-    def _remember(self, meta: ResultMeta) -> ResultMeta:
+    def remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        Take in a snapshot that was read elsewhere; a ready one saves further reads.
+        """
         if meta.ready:
             self._meta = meta
         return meta
@@ -150,14 +160,14 @@ class AsyncResult(Generic[T]):
         """
         if missing == "raise" and not self.meta().known:
             raise UnknownTaskError(self.task_id)
-        meta = self._meta or self._remember(
+        meta = self._meta or self.remember(
             self._results.wait_for(
                 self.task_id, timeout, interval=interval, on_interval=on_interval
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
 
-    def updates(self, timeout: float | None = None) -> Iterator[ResultMeta]:
+    def updates(self, timeout: float | None = None) -> Generator[ResultMeta, None, None]:
         """
         Iterate over the task's states and progress as they change, up to the ready one.
 
@@ -165,7 +175,7 @@ class AsyncResult(Generic[T]):
         *timeout* seconds after the start.
         """
         for meta in self._results._updates(self.task_id, timeout):  # noqa: SLF001 - its handle
-            yield self._remember(meta)
+            yield self.remember(meta)
 
     def forget(self) -> bool:
         """

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
-from . import states
+from . import handles, resultsets, states
 from .backend import ANY, Backend, Unless, batches, lift
 from .codec import DEFAULT_ACCEPT, Codec
-from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
-from .handles import AsyncResult
+from .errors import BackendError, EncodeError, ResultTooLargeError, UnknownTaskError
 from .hub import Hub, ThreadWaiter
 from .meta import AllFields, Fields, ResultMeta, checked_id
 from .running import RunningTask
@@ -92,8 +91,7 @@ class ResultsBase:
         expires: float | None,
         fields: AllFields,
     ) -> ResultMeta:
-        if self._writer.read_only:
-            raise UnsupportedError("these results are read-only: nothing was stored")
+        self._writer.check_writable()
         return self._writer.record(
             task_id, state, result, traceback=traceback, expires=expires, fields=fields
         )
@@ -322,9 +320,14 @@ class Results(ResultsBase):
         """
         Delete the record; `False` if there was none. The id is new after that.
         """
-        if self._writer.read_only:
-            raise UnsupportedError("these results are read-only: nothing was deleted")
-        return self.backend.delete_many([checked_id(task_id)]) > 0
+        return self.forget_many([task_id]) > 0
+
+    def forget_many(self, task_ids: Iterable[str]) -> int:
+        """
+        Delete many records; return how many there were.
+        """
+        self._writer.check_writable()
+        return self.backend.delete_many([checked_id(task_id) for task_id in task_ids])
 
     def purge(self) -> int:
         """
@@ -421,7 +424,7 @@ class Results(ResultsBase):
 
     def as_completed(
         self, task_ids: Iterable[str], *, timeout: float | None = None
-    ) -> Iterator[ResultMeta]:
+    ) -> Generator[ResultMeta, None, None]:
         """
         Iterate over the records of *task_ids* as they become ready.
 
@@ -430,7 +433,7 @@ class Results(ResultsBase):
         waiter = ThreadWaiter({checked_id(task_id) for task_id in task_ids})
         return self._hub.results(waiter, checked_timeout(timeout))
 
-    def _updates(self, task_id: str, timeout: float | None) -> Iterator[ResultMeta]:
+    def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
         waiter = ThreadWaiter({checked_id(task_id)}, updates=True)
         return self._hub.results(waiter, checked_timeout(timeout))
 
@@ -450,13 +453,50 @@ class Results(ResultsBase):
             return meta  # a reader that may not write still tells its waiters
         return meta if written else None
 
-    # -- handles, and the end -------------------------------------------------------------
+    # -- handles, groups, and the end --------------------------------------------------------
 
-    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - the field's name
+    def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
         """
         Return a handle on one task. No I/O.
         """
-        return AsyncResult(self, task_id)
+        return handles.AsyncResult(self, task_id)
+
+    def ResultSet(  # noqa: N802 - the field's name
+        self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
+    ) -> resultsets.ResultSet[Any]:
+        """
+        Return handles on several tasks. No I/O.
+        """
+        return resultsets.ResultSet(self, task_ids, group_id)
+
+    def save_group(
+        self, group_id: str, task_ids: Iterable[str], *, expires: Expires | Default = DEFAULT
+    ) -> None:
+        """
+        Keep *task_ids* under *group_id*, for `restore_group`. The last save wins.
+        """
+        self._writer.check_writable()
+        ids = [checked_id(task_id) for task_id in task_ids]
+        seconds = self._writer.lifetime(expires)
+        self.backend.put_group(checked_id(group_id), ids, expires=seconds)
+
+    def restore_group(self, group_id: str) -> resultsets.ResultSet[Any]:
+        """
+        Return the tasks that were saved under *group_id*, here, elsewhere, or by Celery.
+
+        Raises `UnknownTaskError` where there is no such group.
+        """
+        task_ids = self.backend.get_group(checked_id(group_id))
+        if task_ids is None:
+            raise UnknownTaskError(group_id)
+        return resultsets.ResultSet(self, task_ids, group_id)
+
+    def delete_group(self, group_id: str) -> bool:
+        """
+        Delete a saved group, not its tasks' records; `False` if there was none.
+        """
+        self._writer.check_writable()
+        return self.backend.delete_group(checked_id(group_id))
 
     def close(self) -> None:
         """

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from . import states
 from .codec import Codec
-from .errors import ArgumentError, CoatcheckError, ResultTooLargeError
+from .errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
 from .failures import Failure, format_traceback
 from .meta import AllFields, ResultMeta, checked_id, new_document
 
@@ -97,6 +97,13 @@ class Writer:
         self.expires = checked_expires(expires)
         self.protect = checked_states(protect)
         self.read_only = read_only
+
+    def check_writable(self) -> None:
+        """
+        Raise `UnsupportedError` if nothing may be written or deleted.
+        """
+        if self.read_only:
+            raise UnsupportedError("these results are read-only: nothing was changed")
 
     def lifetime(self, expires: Expires | Default) -> float | None:
         """

@@ -12,12 +12,14 @@ from .bells import Bell
 from .handles import AsyncResult
 from .resolver import by_url, register, registered, unregister
 from .results import Results
+from .resultsets import ResultSet
 
 __all__ = [
     "AsyncResult",
     "Backend",
     "Bell",
     "KeyValueBackend",
+    "ResultSet",
     "Results",
     "by_url",
     "register",

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from .. import groups
 from ..backend import BaseBackend, Capability, Unless, encoded
 from ..codec import Codec
 from ..meta import ResultMeta
@@ -74,6 +75,26 @@ class Backend(BaseBackend[V], ABC):
         """
         raise self._lacks(Capability.SCAN, "scan()")
 
+    async def put_group(
+        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
+    ) -> None:
+        """
+        See `coatcheck.Backend.put_group`.
+        """
+        raise self._lacks_groups()
+
+    async def get_group(self, group_id: str) -> list[str] | None:
+        """
+        See `coatcheck.Backend.get_group`.
+        """
+        raise self._lacks_groups()
+
+    async def delete_group(self, group_id: str) -> bool:
+        """
+        See `coatcheck.Backend.delete_group`.
+        """
+        raise self._lacks_groups()
+
     async def purge(self) -> int:
         """
         See `coatcheck.Backend.purge`.
@@ -101,6 +122,7 @@ class Records(Backend[ResultMeta]):
         self.backend = backend
         self.codec = backend.codec = codec
         self._prefix = key_prefix
+        self._group_prefix = groups.key_prefix_of(key_prefix)
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -159,6 +181,21 @@ class Records(Backend[ResultMeta]):
         skip = len(self._prefix)
         async for key in self.backend.scan(self._prefix + prefix):
             yield key[skip:]
+
+    async def put_group(
+        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
+    ) -> None:
+        data = self.codec.encode(groups.to_document(group_id, task_ids))
+        key = self._group_prefix + group_id
+        await self.backend.put(key, data, unless=frozenset(), expires=expires)
+
+    async def get_group(self, group_id: str) -> list[str] | None:
+        key = self._group_prefix + group_id
+        data = (await self.backend.get_many([key])).get(key)
+        return None if data is None else self.codec.decode_group(group_id, data)
+
+    async def delete_group(self, group_id: str) -> bool:
+        return await self.backend.delete_many([self._group_prefix + group_id]) > 0
 
     async def purge(self) -> int:
         return await self.backend.purge()

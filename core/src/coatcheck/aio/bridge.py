@@ -97,6 +97,17 @@ class ThreadedBackend(Backend[ResultMeta]):
             for key in batch:
                 yield key
 
+    async def put_group(
+        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
+    ) -> None:
+        await self._run(self.backend.put_group, group_id, task_ids, expires=expires)
+
+    async def get_group(self, group_id: str) -> list[str] | None:
+        return await self._run(self.backend.get_group, group_id)
+
+    async def delete_group(self, group_id: str) -> bool:
+        return await self._run(self.backend.delete_group, group_id)
+
     async def purge(self) -> int:
         return await self._run(self.backend.purge)
 

@@ -4,7 +4,8 @@ Handles for asyncio, see `coatcheck.handles`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from ..errors import UnknownTaskError
@@ -50,15 +51,25 @@ class AsyncResult(Generic[T]):
         """
         return self.task_id
 
+    @property
+    def known_meta(self) -> ResultMeta | None:
+        """
+        The ready record, once it was read; `None` before. No I/O.
+        """
+        return self._meta
+
     async def meta(self) -> ResultMeta:
         """
         See `coatcheck.AsyncResult.meta`.
         """
         if self._meta is not None:
             return self._meta
-        return self._remember(await self._results.get_task_meta(self.task_id))
+        return self.remember(await self._results.get_task_meta(self.task_id))
 
-    def _remember(self, meta: ResultMeta) -> ResultMeta:
+    def remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        Take in a snapshot that was read elsewhere; a ready one saves further reads.
+        """
         if meta.ready:
             self._meta = meta
         return meta
@@ -138,19 +149,20 @@ class AsyncResult(Generic[T]):
         """
         if missing == "raise" and not (await self.meta()).known:
             raise UnknownTaskError(self.task_id)
-        meta = self._meta or self._remember(
+        meta = self._meta or self.remember(
             await self._results.wait_for(
                 self.task_id, timeout, interval=interval, on_interval=on_interval
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
 
-    async def updates(self, timeout: float | None = None) -> AsyncIterator[ResultMeta]:
+    async def updates(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
         """
         See `coatcheck.AsyncResult.updates`.
         """
-        async for meta in self._results._updates(self.task_id, timeout):  # noqa: SLF001
-            yield self._remember(meta)
+        async with aclosing(self._results._updates(self.task_id, timeout)) as metas:  # noqa: SLF001
+            async for meta in metas:
+                yield self.remember(meta)
 
     async def forget(self) -> bool:
         """

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -13,14 +13,14 @@ from .. import backend as sync
 from .. import states
 from ..backend import ANY, Unless, batches
 from ..codec import Codec
-from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from ..errors import BackendError, EncodeError, ResultTooLargeError, UnknownTaskError
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
 from ..waits import DEFAULT_INTERVAL
 from ..writing import DEFAULT, Default, Expires, checked_timeout
+from . import handles, resultsets
 from .backend import Backend, KeyValueBackend, Records
 from .bridge import ThreadedBackend
-from .handles import AsyncResult
 from .hub import Hub, TaskWaiter
 from .loops import PerLoop
 from .running import RunningTask
@@ -226,9 +226,14 @@ class Results(ResultsBase):
         """
         See `coatcheck.Results.forget`.
         """
-        if self._writer.read_only:
-            raise UnsupportedError("these results are read-only: nothing was deleted")
-        return (await self.backend.delete_many([checked_id(task_id)])) > 0
+        return await self.forget_many([task_id]) > 0
+
+    async def forget_many(self, task_ids: Iterable[str]) -> int:
+        """
+        See `coatcheck.Results.forget_many`.
+        """
+        self._writer.check_writable()
+        return await self.backend.delete_many([checked_id(task_id) for task_id in task_ids])
 
     async def purge(self) -> int:
         """
@@ -321,14 +326,14 @@ class Results(ResultsBase):
 
     def as_completed(
         self, task_ids: Iterable[str], *, timeout: float | None = None
-    ) -> AsyncIterator[ResultMeta]:
+    ) -> AsyncGenerator[ResultMeta, None]:
         """
         See `coatcheck.Results.as_completed`.
         """
         waiter = TaskWaiter({checked_id(task_id) for task_id in task_ids})
         return self._hubs.get().results(waiter, checked_timeout(timeout))
 
-    def _updates(self, task_id: str, timeout: float | None) -> AsyncIterator[ResultMeta]:
+    def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
         waiter = TaskWaiter({checked_id(task_id)}, updates=True)
         return self._hubs.get().results(waiter, checked_timeout(timeout))
 
@@ -350,11 +355,46 @@ class Results(ResultsBase):
 
     # -- handles, and the end -------------------------------------------------------------
 
-    def AsyncResult(self, task_id: str) -> AsyncResult[Any]:  # noqa: N802 - the field's name
+    def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
         """
         See `coatcheck.Results.AsyncResult`.
         """
-        return AsyncResult(self, task_id)
+        return handles.AsyncResult(self, task_id)
+
+    def ResultSet(  # noqa: N802 - the field's name
+        self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
+    ) -> resultsets.ResultSet[Any]:
+        """
+        See `coatcheck.Results.ResultSet`.
+        """
+        return resultsets.ResultSet(self, task_ids, group_id)
+
+    async def save_group(
+        self, group_id: str, task_ids: Iterable[str], *, expires: Expires | Default = DEFAULT
+    ) -> None:
+        """
+        See `coatcheck.Results.save_group`.
+        """
+        self._writer.check_writable()
+        ids = [checked_id(task_id) for task_id in task_ids]
+        seconds = self._writer.lifetime(expires)
+        await self.backend.put_group(checked_id(group_id), ids, expires=seconds)
+
+    async def restore_group(self, group_id: str) -> resultsets.ResultSet[Any]:
+        """
+        See `coatcheck.Results.restore_group`.
+        """
+        task_ids = await self.backend.get_group(checked_id(group_id))
+        if task_ids is None:
+            raise UnknownTaskError(group_id)
+        return resultsets.ResultSet(self, task_ids, group_id)
+
+    async def delete_group(self, group_id: str) -> bool:
+        """
+        See `coatcheck.Results.delete_group`.
+        """
+        self._writer.check_writable()
+        return await self.backend.delete_group(checked_id(group_id))
 
     async def close(self) -> None:
         """

@@ -1,0 +1,148 @@
+"""
+Several tasks at once under asyncio, see `coatcheck.resultsets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ..meta import ResultMeta
+from ..resultsets import checked_group
+from ..writing import DEFAULT, Default, Expires
+from .handles import AsyncResult
+
+if TYPE_CHECKING:
+    from .results import Results
+
+T = TypeVar("T")
+
+
+class ResultSet(Generic[T]):
+    """
+    As `coatcheck.ResultSet`, with coroutine methods for what does I/O.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        task_ids: Iterable[str | AsyncResult[T]],
+        group_id: str | None = None,
+    ) -> None:
+        self._results = results
+        #: The id under which the set was saved or restored, or is to be saved.
+        self.group_id = group_id
+        self._handles: dict[str, AsyncResult[T]] = {}
+        for task_id in task_ids:
+            self.add(task_id)
+
+    def __repr__(self) -> str:
+        return f"<ResultSet of {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __iter__(self) -> Iterator[AsyncResult[T]]:
+        return iter(list(self._handles.values()))
+
+    def __contains__(self, task_id: str | AsyncResult[T]) -> bool:
+        return (task_id if isinstance(task_id, str) else task_id.task_id) in self._handles
+
+    @property
+    def task_ids(self) -> list[str]:
+        """
+        See `coatcheck.ResultSet.task_ids`.
+        """
+        return list(self._handles)
+
+    def add(self, task_id: str | AsyncResult[T]) -> None:
+        """
+        See `coatcheck.ResultSet.add`.
+        """
+        handle = task_id if isinstance(task_id, AsyncResult) else self._results.AsyncResult(task_id)
+        self._handles.setdefault(handle.task_id, handle)
+
+    async def metas(self) -> list[ResultMeta]:
+        """
+        See `coatcheck.ResultSet.metas`.
+        """
+        metas = {id_: h.known_meta for id_, h in self._handles.items()}
+        fresh = await self._results.get_many(id_ for id_, meta in metas.items() if meta is None)
+        for id_, meta in fresh.items():
+            metas[id_] = self._handles[id_].remember(meta)
+        return [meta for meta in metas.values() if meta is not None]
+
+    async def ready(self) -> bool:
+        """
+        See `coatcheck.ResultSet.ready`.
+        """
+        return all(meta.ready for meta in await self.metas())
+
+    async def successful(self) -> bool:
+        """
+        See `coatcheck.ResultSet.successful`.
+        """
+        return all(meta.successful for meta in await self.metas())
+
+    async def failed(self) -> bool:
+        """
+        See `coatcheck.ResultSet.failed`.
+        """
+        return any(meta.failed for meta in await self.metas())
+
+    async def waiting(self) -> bool:
+        """
+        See `coatcheck.ResultSet.waiting`.
+        """
+        return not await self.ready()
+
+    async def completed_count(self) -> int:
+        """
+        See `coatcheck.ResultSet.completed_count`.
+        """
+        return sum(meta.successful for meta in await self.metas())
+
+    async def as_completed(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
+        """
+        See `coatcheck.ResultSet.as_completed`.
+        """
+        async with aclosing(self._results.as_completed(self._handles, timeout=timeout)) as metas:
+            async for meta in metas:
+                self._handles[meta.task_id].remember(meta)
+                yield meta
+
+    async def get(
+        self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
+    ) -> list[T]:
+        """
+        See `coatcheck.ResultSet.get`.
+        """
+        values: dict[str, T] = {}
+        async with aclosing(self.as_completed(timeout)) as metas:
+            async for meta in metas:
+                values[meta.task_id] = meta.get(wrap=wrap) if propagate else meta.result
+        return [values[task_id] for task_id in self._handles]
+
+    async def forget(self) -> int:
+        """
+        See `coatcheck.ResultSet.forget`.
+        """
+        self._handles = {id_: self._results.AsyncResult(id_) for id_ in self._handles}
+        return await self._results.forget_many(self._handles)
+
+    async def save(
+        self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT
+    ) -> str:
+        """
+        See `coatcheck.ResultSet.save`.
+        """
+        self.group_id = checked_group(group_id or self.group_id)
+        await self._results.save_group(self.group_id, self._handles, expires=expires)
+        return self.group_id
+
+    async def delete(self) -> bool:
+        """
+        See `coatcheck.ResultSet.delete`.
+        """
+        return await self._results.delete_group(checked_group(self.group_id))

@@ -1,0 +1,67 @@
+"""
+Groups: a list of task ids, kept under an id of its own in Celery's format.
+
+Celery keeps a group as nested pairs: `[[id, parent], [child, ...]]`, and a task as
+`[[id, parent], null]` (celery/result.py, `as_tuple`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from .errors import DecodeError
+
+#: How deep groups of groups may be nested.
+MAX_DEPTH: Final = 50
+
+
+def key_prefix_of(task_prefix: str) -> str:
+    """
+    Return what keys of groups start with, where those of tasks start with *task_prefix*.
+
+    Never such a key itself, or a scan for tasks would find groups.
+    """
+    if "task-meta" in task_prefix:
+        return task_prefix.replace("task-meta", "taskset-meta")
+    return f"taskset-{task_prefix}"
+
+
+def to_document(group_id: str, task_ids: Iterable[str]) -> dict[str, Any]:
+    """
+    Return the document of a group.
+    """
+    members = [[[task_id, None], None] for task_id in task_ids]
+    return {"result": [[group_id, None], members], "task_id": group_id}
+
+
+def from_document(group_id: str, document: Mapping[str, Any]) -> list[str]:
+    """
+    Return the ids of a group's tasks, those of groups within it in their place.
+
+    Reads Celery's pairs, and the flat list of ids that it keeps in document stores. Raises
+    `DecodeError`.
+    """
+    result = document.get("result")
+    if not isinstance(result, (list, tuple)):
+        raise DecodeError(group_id, "it is not a group")
+    if all(isinstance(item, str) for item in result):
+        return list(result)
+    try:
+        return list(_members(result, 0))
+    except (TypeError, ValueError, IndexError, RecursionError) as error:
+        raise DecodeError(group_id, f"it is not a group: {error}") from error
+
+
+def _members(pair: Any, depth: int) -> Iterator[str]:
+    if isinstance(pair, str):
+        yield pair
+        return
+    if depth > MAX_DEPTH:
+        raise ValueError("groups are nested too deeply")
+    own, children = pair
+    if children is None:
+        yield own if isinstance(own, str) else own[0]
+        return
+    for child in children:
+        yield from _members(child, depth + 1)

@@ -26,6 +26,7 @@ pacing bells forks
 backend
 embedded.memory embedded.sqlite embedded.disabled embedded.files embedded
 hooks
+observed
 waits
 hub
 handles running
@@ -43,6 +44,7 @@ __main__
 AIO = """
 loops:forks bells:bells
 backend:backend
+observed:observed
 bridge:backend
 hub:hub
 handles:handles running:running

@@ -34,6 +34,7 @@ from .errors import (
 )
 from .failures import Failure
 from .handles import AsyncResult
+from .hooks import hookimpl
 from .meta import ResultMeta
 from .resolver import by_url, register, registered, unregister
 from .results import Results
@@ -76,6 +77,7 @@ __all__ = [
     "WaitTimeoutError",
     "WorkerLostError",
     "by_url",
+    "hookimpl",
     "register",
     "registered",
     "unregister",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
-from . import config, entrypoints
+from . import config, entrypoints, hooks
 from .backend import PROTOCOL_VERSION
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
 from .results import Results
@@ -21,6 +21,7 @@ BUILTIN: Final = {
     "memory": "coatcheck.embedded.memory:MemoryBackend",
     "sqlite": "coatcheck.embedded.sqlite:SQLiteBackend",
     "disabled": "coatcheck.embedded.disabled:DisabledBackend",
+    "file": "coatcheck.embedded.files:FilesBackend",
 }
 
 #: "module:Class", or the class itself.
@@ -130,9 +131,13 @@ def backend_for(
     of *options* for `Results`.
     """
     parsed = config.resolve_url(url)
-    mine, timeout, rest = config.split_options(parsed, options)
+    given = dict(options)
+    plugins = given.pop("plugins", ())  # objects: never of the query
+    mine, timeout, rest = config.split_options(parsed, given)
     cls = backend_class(parsed.scheme, *registries)
-    return cls.from_url(parsed, options=rest, **timeout), {"name": str(parsed), **mine}
+    found = hooks.installed(scan=parsed.scheme not in BUILTIN)
+    mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine}
+    return cls.from_url(parsed, options=rest, **timeout), mine
 
 
 def backend_class(scheme: str, *registries: Registry) -> type[Any]:

@@ -13,8 +13,10 @@ from . import handles, resultsets, states
 from .backend import ANY, Backend, Unless, batches, lift
 from .codec import DEFAULT_ACCEPT, Codec
 from .errors import BackendError, EncodeError, ResultTooLargeError, UnknownTaskError
+from .hooks import hooks_of
 from .hub import Hub, ThreadWaiter
 from .meta import AllFields, Fields, ResultMeta, checked_id
+from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
 from .serializers import Serializer
 from .waits import DEFAULT_INTERVAL
@@ -41,6 +43,7 @@ class ResultsBase:
         key_prefix: what keys of key-value stores start with.
         safety_look: seconds between looks at a task whose backend pushes.
         read_only: refuse to write anything.
+        plugins: objects with hooks that watch what is done, see `coatcheck.hooks.Spec`.
         name: what `repr()` shows, such as the URL without its secrets.
     """
 
@@ -57,6 +60,7 @@ class ResultsBase:
         key_prefix: str = DEFAULT_KEY_PREFIX,
         safety_look: float = DEFAULT_SAFETY_LOOK,
         read_only: bool = False,
+        plugins: Iterable[object] = (),
         name: str = "",
     ) -> None:
         codec = Codec(
@@ -70,6 +74,7 @@ class ResultsBase:
         self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)
         self._key_prefix = key_prefix
         self._safety_look = safety_look
+        self._hooks = hooks_of(plugins)
         self._name = name
 
     def __repr__(self) -> str:
@@ -119,8 +124,10 @@ class Results(ResultsBase):
 
     def __init__(self, backend: Backend[Any], **options: Any) -> None:
         super().__init__(**options)
-        self.backend = lift(backend, self._codec, key_prefix=self._key_prefix)
-        self._hub = Hub(self.backend, safety_look=self._safety_look, on_lost=self._on_lost)
+        lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
+        # The hub's looks are not watched: they are a part of the wait.
+        self._hub = Hub(lifted, safety_look=self._safety_look, on_lost=self._on_lost)
+        self.backend = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
 
     # -- writing --------------------------------------------------------------------------
 
@@ -419,8 +426,13 @@ class Results(ResultsBase):
             interval=DEFAULT_INTERVAL if interval is None else interval,
             on_interval=on_interval,
         )
-        with closing(found):
-            return next(found)
+        with closing(self._observed(found)) as metas:
+            return next(metas)
+
+    def _observed(
+        self, metas: Generator[ResultMeta, None, None]
+    ) -> Generator[ResultMeta, None, None]:
+        return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
         self, task_ids: Iterable[str], *, timeout: float | None = None
@@ -431,11 +443,11 @@ class Results(ResultsBase):
         Raises `WaitTimeoutError`, which names the rest, *timeout* seconds after the start.
         """
         waiter = ThreadWaiter({checked_id(task_id) for task_id in task_ids})
-        return self._hub.results(waiter, checked_timeout(timeout))
+        return self._observed(self._hub.results(waiter, checked_timeout(timeout)))
 
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
         waiter = ThreadWaiter({checked_id(task_id)}, updates=True)
-        return self._hub.results(waiter, checked_timeout(timeout))
+        return self._observed(self._hub.results(waiter, checked_timeout(timeout)))
 
     def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

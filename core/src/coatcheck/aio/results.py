@@ -23,6 +23,7 @@ from .backend import Backend, KeyValueBackend, Records
 from .bridge import ThreadedBackend
 from .hub import Hub, TaskWaiter
 from .loops import PerLoop
+from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
 
 
@@ -37,11 +38,12 @@ class Results(ResultsBase):
 
     def __init__(self, backend: Backend[Any] | sync.Backend[Any], **options: Any) -> None:
         super().__init__(**options)
-        self.backend = lift(backend, self._codec, key_prefix=self._key_prefix)
+        self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
+        self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
         self._hubs = PerLoop(self._make_hub)
 
     def _make_hub(self) -> Hub:
-        return Hub(self.backend, safety_look=self._safety_look, on_lost=self._on_lost)
+        return Hub(self._lifted, safety_look=self._safety_look, on_lost=self._on_lost)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -321,8 +323,13 @@ class Results(ResultsBase):
             interval=DEFAULT_INTERVAL if interval is None else interval,
             on_interval=on_interval,
         )
-        async with aclosing(found):
-            return await anext(found)
+        async with aclosing(self._observed(found)) as metas:
+            return await anext(metas)
+
+    def _observed(
+        self, metas: AsyncGenerator[ResultMeta, None]
+    ) -> AsyncGenerator[ResultMeta, None]:
+        return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
         self, task_ids: Iterable[str], *, timeout: float | None = None
@@ -331,11 +338,11 @@ class Results(ResultsBase):
         See `coatcheck.Results.as_completed`.
         """
         waiter = TaskWaiter({checked_id(task_id) for task_id in task_ids})
-        return self._hubs.get().results(waiter, checked_timeout(timeout))
+        return self._observed(self._hubs.get().results(waiter, checked_timeout(timeout)))
 
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
         waiter = TaskWaiter({checked_id(task_id)}, updates=True)
-        return self._hubs.get().results(waiter, checked_timeout(timeout))
+        return self._observed(self._hubs.get().results(waiter, checked_timeout(timeout)))
 
     async def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

@@ -297,3 +297,24 @@ def test_no_id_is_forgotten(operations):
             agenda.looked(id_, now, 5.0)
 
     assert waited == {*agenda.take_due(now + 5.0 * GRID)}
+
+
+def test_portions_adapt(monkeypatch):
+    """
+    Portions grow while reads are quick and shrink while they are slow, and lose nothing.
+    """
+    now = [0.0]
+    monkeypatch.setattr(pacing.time, "monotonic", lambda: now[0])
+    portions = pacing.Portions()
+    ids = [str(number) for number in range(5000)]
+    quick, slow = [], []
+    for portion in portions.of(ids):
+        quick.append(portion)
+    for portion in portions.of(ids):
+        now[0] += 0.1
+        slow.append(portion)
+
+    assert [100, 200, 400, 800, 1000] == [len(portion) for portion in quick[:5]]
+    assert 10 == len(slow[-2])
+    assert ids == [id_ for portion in quick for id_ in portion]
+    assert ids == [id_ for portion in slow for id_ in portion]

@@ -15,10 +15,11 @@ from collections import deque
 from collections.abc import Callable, Generator
 
 from . import forks
-from .backend import BATCH, Backend, batches
+from .backend import BATCH, Backend
 from .bells import Bell
 from .errors import BackendError
 from .meta import ResultMeta
+from .pacing import Portions
 from .waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
@@ -75,6 +76,7 @@ class Hub:
         self._left: deque[tuple[Waiter, frozenset[str]]] = deque()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
+        self._portions = Portions()
         self._closing = False
 
     # -- the waiting threads' side --------------------------------------------------------
@@ -230,8 +232,8 @@ class Hub:
     def _look_at_due(self, bell: Bell) -> None:
         with self._lock:
             due = self._waits.take_due(time.monotonic())
-        for batch in batches(due):
-            self._look(batch, bell)
+        for portion in self._portions.of(due):
+            self._look(portion, bell)
 
     def _look(self, task_ids: list[str], bell: Bell) -> None:
         try:

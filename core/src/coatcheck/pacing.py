@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from random import random
 from typing import Final
 
@@ -41,6 +42,39 @@ def aligned(now: float, pause: float) -> float:
     """
     grid = 2.0 ** (math.frexp(pause)[1] - 3)
     return math.ceil((now + pause) / grid) * grid
+
+
+class Portions:
+    """
+    Splits what is due into reads that take a few milliseconds each, whatever the store is like.
+
+    So a wait that is at its deadline sees that its last look makes progress, and a store that
+    answers in no time is asked for many at once.
+    """
+
+    QUICK: Final = 0.005
+    SLOW: Final = 0.02
+
+    def __init__(self) -> None:
+        self._size = 100
+
+    def of(self, ids: Sequence[str]) -> Iterator[list[str]]:
+        """
+        Iterate over portions of *ids*; how long the caller takes for one decides on the next.
+        """
+        start = 0
+        while start < len(ids):
+            portion = list(ids[start : start + self._size])
+            began = time.monotonic()
+            yield portion
+            self._adapt(len(portion), time.monotonic() - began)
+            start += len(portion)
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        if seconds > self.SLOW:
+            self._size = max(self._size // 2, 10)
+        elif seconds < self.QUICK and count == self._size:
+            self._size = min(self._size * 2, 1000)
 
 
 class Agenda:

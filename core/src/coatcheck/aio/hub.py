@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from ..backend import BATCH, batches
+from ..backend import BATCH
 from ..errors import BackendError
 from ..meta import ResultMeta
+from ..pacing import Portions
 from ..waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 from .backend import Backend
 from .bells import Bell
@@ -61,6 +62,7 @@ class Hub:
         self._waits = Waits(safety_look=safety_look)
         self._task: asyncio.Task[None] | None = None
         self._bell: Bell | None = None
+        self._portions = Portions()
 
     # -- the waiting tasks' side ----------------------------------------------------------
 
@@ -192,8 +194,8 @@ class Hub:
             await bell.discard(gone)
 
     async def _look_at_due(self, bell: Bell) -> None:
-        for batch in batches(self._waits.take_due(time.monotonic())):
-            await self._look(batch, bell)
+        for portion in self._portions.of(self._waits.take_due(time.monotonic())):
+            await self._look(portion, bell)
 
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
         try:

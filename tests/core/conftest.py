@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from coatcheck import entrypoints, resolver
+
+# No test fails for being slow.
+settings.register_profile("coatcheck", deadline=None)
+settings.load_profile("coatcheck")
 
 
 @pytest.fixture

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 
 from coatcheck.jsontags import UnencodableError, revive, to_plain
 
-OFFSETS = st.timedeltas(min_value=timedelta(hours=-23), max_value=timedelta(hours=23)).map(timezone)
+OFFSETS = (
+    st.timedeltas(min_value=timedelta(hours=-23), max_value=timedelta(hours=23))
+    .filter(lambda offset: abs(offset) >= timedelta(seconds=1))
+    .map(timezone)
+)
 ZONES = st.none() | st.just(UTC) | OFFSETS
 ATOMS = (
     st.none()
@@ -315,6 +319,16 @@ def test_times_whose_zone_has_no_offset_are_refused():
     """
     with pytest.raises(TypeError, match="no offset"):
         to_plain(time(1, 2, tzinfo=ZoneInfo("Europe/Berlin")), strict=False)
+
+
+@pytest.mark.parametrize("offset", [timedelta(microseconds=1), timedelta(microseconds=-999_999)])
+def test_offsets_below_a_second_are_refused(offset):
+    """
+    An offset that Python would read back as UTC, which is another moment, is refused.
+    """
+    for moment in (datetime(2026, 1, 1, tzinfo=timezone(offset)), time(1, tzinfo=timezone(offset))):
+        with pytest.raises(TypeError, match="no offset that could be kept"):
+            to_plain(moment, strict=False)
 
 
 def test_special_numbers_come_back():

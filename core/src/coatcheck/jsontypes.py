@@ -15,6 +15,9 @@ from uuid import UUID
 Encode = Callable[[Any], tuple[str, Any]]
 Decode = Callable[[Any], Any]
 
+_NO_TIME: Final = timedelta(0)
+_SECOND: Final = timedelta(seconds=1)
+
 
 def _bytes(value: bytes) -> tuple[str, str]:
     try:
@@ -24,7 +27,10 @@ def _bytes(value: bytes) -> tuple[str, str]:
 
 
 def _moment(value: datetime | time) -> tuple[str, str]:
-    if value.tzinfo is not None and value.utcoffset() is None:
+    offset = value.utcoffset()
+    # Python reads an offset of less than a second as UTC.
+    lost = value.tzinfo is not None if offset is None else _NO_TIME < abs(offset) < _SECOND
+    if lost:
         raise TypeError("its time zone has no offset that could be kept")
     return type(value).__name__, value.isoformat()
 

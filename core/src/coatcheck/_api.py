@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 
-from .backend import ANY, Backend, Capability, KeyValueBackend
+from .backend import ANY, Backend, Capability, KeyValueBackend, Unless
 from .bells import Bell
 from .errors import (
     ArgumentError,
@@ -73,6 +73,7 @@ __all__ = [
     "TaskRevokedError",
     "UnknownSchemeError",
     "UnknownTaskError",
+    "Unless",
     "UnsupportedError",
     "WaitTimeoutError",
     "WorkerLostError",

@@ -1,0 +1,110 @@
+"""
+The public API as users write it. Type-checked in strict mode, never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+import coatcheck
+from coatcheck import aio
+
+
+def sync_side() -> None:
+    """
+    Everything a synchronous program does.
+    """
+    with coatcheck.by_url("redis://localhost/1", expires=timedelta(hours=1)) as results:
+        won: bool = results.store_result("t", {"a": 1}, name="add", retries=1)
+        many: dict[str, bool] = results.store_many({"a": 1}, expires=None)
+        results.mark_as_failure("f", ValueError("x"), worker="w")
+        with results.running("r", name="resize", heartbeat=10) as task:
+            task.progress(1, 10)
+            task.result = won, many
+        outcome: bool | None = task.won
+        handle: coatcheck.AsyncResult[int] = results.AsyncResult("t")
+        value: int = handle.get(timeout=1.5, missing="raise")
+        meta: coatcheck.ResultMeta = results.wait_for("t", 10, on_interval=lambda: None)
+        failure: coatcheck.Failure | None = meta.failure
+        for update in handle.updates(timeout=5):
+            print(update.status, update.info, outcome, value, failure)
+        tasks: coatcheck.ResultSet[int] = results.ResultSet(["a", handle])
+        values: list[int] = tasks.get(timeout=3)
+        group: str = tasks.save("g")
+        print(values, group, [m.task_id for m in results.as_completed(["a"], timeout=1)])
+        print([m.date_done for m in results.scan(state="SUCCESS")])
+        try:
+            handle.get()
+        except coatcheck.WaitTimeoutError as error:
+            print(error.task_ids, error.last_error)
+        except coatcheck.TaskError as error:
+            print(error.failure.notes)
+
+
+async def aio_side() -> None:
+    """
+    The same under asyncio.
+    """
+    async with aio.by_url("redis://localhost/1") as results:
+        won: bool = await results.store_result("t", 1)
+        handle: aio.AsyncResult[int] = results.AsyncResult("t")
+        value: int = await handle
+        state: str = await handle.state()
+        async with results.running("r") as task:
+            await task.progress(1)
+            task.result = won, value, state
+        async for meta in results.as_completed(["t"], timeout=1):
+            print(meta.result)
+        async for meta in handle.updates():
+            print(meta.result)
+        values: list[int] = await results.ResultSet(["t"]).get()
+        print(values)
+
+
+class Dictionary(coatcheck.KeyValueBackend):
+    """
+    A backend as a third party writes it.
+    """
+
+    capabilities = coatcheck.Capability.NONE
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        unless: coatcheck.Unless,
+        if_match: bytes | None = None,
+        expires: float | None,
+    ) -> bool:
+        current = self._values.get(key)
+        if current is not None and unless is not coatcheck.ANY:
+            state = self.codec.state_of(current)
+            if state in unless:
+                return False
+        self._values[key] = value
+        return True
+
+    def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        return {key: self._values[key] for key in keys if key in self._values}
+
+    def delete_many(self, keys: Collection[str]) -> int:
+        return sum(self._values.pop(key, None) is not None for key in keys)
+
+
+class Watcher:
+    """
+    A plugin as a third party writes it.
+    """
+
+    @coatcheck.hookimpl
+    def stored(self, meta: coatcheck.ResultMeta, won: bool) -> None:  # noqa: FBT001
+        print(meta.task_id, won)
+
+
+coatcheck.register("dictionary", Dictionary)
+coatcheck.Results(Dictionary(), serializer="msgpack", plugins=[Watcher()])

@@ -20,6 +20,11 @@ def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path}/results.db"
 
 
+@pytest.fixture
+def files_url(tmp_path):
+    return f"file://{tmp_path}/results"
+
+
 class TestMemory(Contract):
     @pytest.fixture
     def url(self, memory_url):
@@ -42,3 +47,15 @@ class TestSQLiteAio(AioContract):
     @pytest.fixture
     def url(self, sqlite_url):
         return sqlite_url
+
+
+class TestFiles(Contract):
+    @pytest.fixture
+    def url(self, files_url):
+        return files_url
+
+
+class TestFilesAio(AioContract):
+    @pytest.fixture
+    def url(self, files_url):
+        return files_url

@@ -692,6 +692,19 @@ def test_no_turn_in_time_is_an_error(path, opened):
     assert {} == backend.get_many(["k"])
 
 
+def test_the_wait_for_a_turn_is_part_of_the_operation(path, opened, monkeypatch):
+    """
+    Who waited long for a connection waits the less for the file.
+    """
+    backend = opened(path, operation_timeout=5)
+    put(backend, "k", READY)
+    moments = iter([0.0, 4.0])
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+
+    with backend._connection() as connection:
+        assert (1000,) == connection.execute("PRAGMA busy_timeout").fetchone()
+
+
 def run_threads(target, number):
     """
     Run *target* in so many threads, to their end.

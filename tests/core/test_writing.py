@@ -5,6 +5,7 @@ What is written: records made of states, values and exceptions, and what stands 
 import enum
 import json
 import math
+import pickle
 import threading
 from datetime import timedelta
 
@@ -304,6 +305,24 @@ def test_a_lost_worker_is_a_failure_over_the_record():
     assert (None, None) == (meta.heartbeat, meta.expires_at)
     assert "status" == next(iter(lost.document))
     assert observed.write_id != meta.write_id
+
+
+def test_a_lost_worker_whose_record_another_serializer_wrote():
+    """
+    What our serializer cannot keep of the record is kept as its repr, and does not stand in the
+    way of the failure.
+    """
+    document = {
+        "status": "STARTED", "task_id": "t", "heartbeat": {"every": 1}, "kwargs": {"a": object},
+        "args": [1], 5: "no text",
+    }  # fmt: skip
+    observed = Codec(accept=["pickle"]).decode("t", pickle.dumps(document))
+
+    meta = stored(writer().lost(observed))
+
+    assert isinstance(meta.result, WorkerLostError)
+    assert ("{'a': <class 'object'>}", [1]) == (meta.kwargs, meta.args)
+    assert 5 not in meta.document
 
 
 def test_a_lost_worker_without_a_name():

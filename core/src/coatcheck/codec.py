@@ -104,18 +104,23 @@ class Codec:
                     break
         return path, value, error
 
-    def keep(self, value: Any) -> Any:
+    def encodes(self, value: Any) -> bool:
         """
-        Return *value* if the serializer can keep it, else its `repr`.
+        Whether the serializer can keep *value*.
         """
         try:
             self._dumps({"value": value})
-            if self.serializer.name == "pickle":
-                # A class that the reader lacks would make the whole record unreadable.
-                jsontags.to_plain(value, strict=True)
         except Exception:  # noqa: BLE001
-            return safe_repr(value)
-        return value
+            return False
+        return True
+
+    def keep(self, value: Any) -> Any:
+        """
+        Return *value* if the serializer can keep it, else its `repr`. Of pickles plain data only.
+        """
+        # A class that the reader lacks would make the whole record unreadable.
+        plain = self.serializer.name != "pickle" or _is_plain(value)
+        return value if plain and self.encodes(value) else safe_repr(value)
 
     # -- reading --------------------------------------------------------------------------
 
@@ -235,6 +240,14 @@ class Codec:
         See `coatcheck.meta.Reader`.
         """
         return failure.exception(self._trusted, wrap=wrap)
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        jsontags.to_plain(value, strict=True)
+    except Exception:  # noqa: BLE001
+        return False
+    return True
 
 
 def _revived(value: Any, revive: Revive | None) -> Any:

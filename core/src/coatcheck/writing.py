@@ -13,7 +13,7 @@ from typing import Any, Final
 from . import states
 from .codec import Codec
 from .errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
-from .failures import Failure, format_traceback
+from .failures import Failure, format_traceback, safe_repr
 from .meta import AllFields, ResultMeta, checked_id, new_document
 
 #: One day: how long a record lives where nobody says otherwise.
@@ -176,8 +176,10 @@ class Writer:
         fresh = self.record(observed.task_id, states.FAILURE, failure, expires=self.expires)
         document = dict(fresh.document)
         for key, value in observed.values().items():
-            if key not in ("heartbeat", "expires_at") and document.get(key) is None:
-                document[key] = value
+            known = document.get(key) is not None or key in ("heartbeat", "expires_at")
+            if isinstance(key, str) and not known:
+                # What another serializer kept ours may not be able to.
+                document[key] = value if self.codec.encodes(value) else safe_repr(value)
         return self.codec.written(document)
 
 

@@ -7,6 +7,7 @@ The file has to be on a local file system: SQLite's write-ahead log needs shared
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -94,6 +95,7 @@ class SQLiteBackend(KeyValueBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        deadline = time.monotonic() + self._timeout
         if not self._turns.acquire(timeout=self._timeout):
             raise BackendUnavailableError(f"{self._path}: no connection free in {self._timeout} s")
         turns, connection = self._turns, None
@@ -101,6 +103,9 @@ class SQLiteBackend(KeyValueBackend):
             with self._errors():
                 connection = self._take_idle() or self._connect()
                 opened = self._opened
+                # What is left of the operation's time after the wait for a turn.
+                left = max(deadline - time.monotonic(), 0.0)
+                connection.execute(f"PRAGMA busy_timeout = {math.ceil(left * 1000)}")
                 yield connection
         except BaseException:
             if connection is not None:

@@ -132,7 +132,9 @@ class Hub:
 
     def _last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> None:
         """
-        Have the pending tasks looked at, for as long as looks make progress.
+        Have the pending tasks looked at; not for longer than the grace that a deadline has.
+
+        A first look, which is not a *repeat*, has it anew with each portion that was read.
         """
         if repeat:
             with self._lock:
@@ -142,7 +144,7 @@ class Hub:
         progress, stalls_at = waiter.progress, time.monotonic() + GRACE
         while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
             now = time.monotonic()
-            if waiter.progress != progress:
+            if not repeat and waiter.progress != progress:
                 progress, stalls_at = waiter.progress, now + GRACE
             elif now >= stalls_at:
                 waiter.stalled(self._backend.trouble)

@@ -12,7 +12,13 @@ from typing import Any, Final, Self, Unpack
 from . import handles, resultsets, states
 from .backend import ANY, Backend, Unless, batches, lift
 from .codec import DEFAULT_ACCEPT, Codec
-from .errors import BackendError, EncodeError, ResultTooLargeError, UnknownTaskError
+from .errors import (
+    BackendError,
+    EncodeError,
+    ResultTooLargeError,
+    SerializationError,
+    UnknownTaskError,
+)
 from .hooks import hooks_of
 from .hub import Hub, ThreadWaiter
 from .meta import AllFields, Fields, ResultMeta, checked_id
@@ -461,8 +467,8 @@ class Results(ResultsBase):
                 if_match=observed,
                 expires=self.expires,
             )
-        except BackendError:
-            return meta  # a reader that may not write still tells its waiters
+        except (BackendError, SerializationError):
+            return meta  # who cannot write still tells its waiters
         return meta if written else None
 
     # -- handles, groups, and the end --------------------------------------------------------

@@ -13,7 +13,13 @@ from .. import backend as sync
 from .. import states
 from ..backend import ANY, Unless, batches
 from ..codec import Codec
-from ..errors import BackendError, EncodeError, ResultTooLargeError, UnknownTaskError
+from ..errors import (
+    BackendError,
+    EncodeError,
+    ResultTooLargeError,
+    SerializationError,
+    UnknownTaskError,
+)
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
 from ..waits import DEFAULT_INTERVAL
@@ -356,8 +362,8 @@ class Results(ResultsBase):
                 if_match=observed,
                 expires=self.expires,
             )
-        except BackendError:
-            return meta  # a reader that may not write still tells its waiters
+        except (BackendError, SerializationError):
+            return meta  # who cannot write still tells its waiters
         return meta if written else None
 
     # -- handles, and the end -------------------------------------------------------------

@@ -33,7 +33,7 @@ handles running
 writing
 resultsets
 results
-config
+config configfile
 resolver
 _api
 __init__
@@ -64,7 +64,7 @@ AIO_TWIN = dict(pair.split(":") for pair in AIO.split())
 
 STORES = ("redis", "valkey", "mongo", "memcache", "postgres", "mysql", "rabbit", "sqlite")
 #: The default of the command line, the built-in schemes, and the hints of two errors.
-MAY_SAY_SQLITE = ("cli", "config", "resolver", "url")
+MAY_SAY_SQLITE = ("cli", "config", "configfile", "resolver", "url")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

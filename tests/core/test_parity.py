@@ -64,7 +64,7 @@ def test_module_names():
     assert set(coatcheck.aio.__all__) <= set(coatcheck.__all__)
 
 
-@pytest.mark.parametrize("name", ["by_url", "register", "registered", "unregister"])
+@pytest.mark.parametrize("name", ["by_name", "by_url", "register", "registered", "unregister"])
 def test_functions(name):
     """The functions take the same arguments, and none of them is awaited."""
     sync, aio = getattr(coatcheck, name), getattr(coatcheck.aio, name)

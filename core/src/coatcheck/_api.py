@@ -36,7 +36,7 @@ from .failures import Failure
 from .handles import AsyncResult
 from .hooks import hookimpl
 from .meta import ResultMeta
-from .resolver import by_url, register, registered, unregister
+from .resolver import by_name, by_url, register, registered, unregister
 from .results import Results
 from .resultsets import ResultSet
 
@@ -77,6 +77,7 @@ __all__ = [
     "UnsupportedError",
     "WaitTimeoutError",
     "WorkerLostError",
+    "by_name",
     "by_url",
     "hookimpl",
     "register",

@@ -1,11 +1,11 @@
 """
-Where options come from: keyword arguments, the URL's query, the environment.
+Where options come from: keyword arguments, the URL's query, the environment, a file.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from .errors import ConfigurationError
@@ -13,6 +13,8 @@ from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, read_options
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
+#: The options that all results have; COATCHECK_EXPIRES and so on are their variables.
+CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
 
 
 def resolve_url(url: str | None) -> URL:
@@ -32,19 +34,44 @@ def resolve_url(url: str | None) -> URL:
 
 
 def split_options(
-    url: URL, options: Mapping[str, Any]
+    url: URL,
+    options: Mapping[str, Any],
+    configured: Mapping[str, Any] | None = None,
+    *,
+    where: str = "",
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """
     Return the options of `Results`, the operation timeout if given, and those of the backend.
 
-    Keyword arguments go over the URL's query. The URL keeps what belongs to the backend.
+    Keyword arguments go over the URL's query, that over the environment, and that over what is
+    *configured* in the file that *where* names. The URL keeps what belongs to the backend.
     """
-    where = f"{url.scheme}://"
-    given = {**url.query, **options}
-    known = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
-    mine = read_options({k: v for k, v in given.items() if k in known}, known, where=where)
-    for name in known:
+    configured = configured or {}
+    mine = read_options(
+        core_options({**url.query, **options}), CORE_OPTIONS, where=f"{url.scheme}://"
+    )
+    mine |= _from_environment(mine)
+    mine |= read_options(core_options(configured, without=mine), CORE_OPTIONS, where=where)
+    rest = {k: v for k, v in configured.items() if k not in url.query} | dict(options)
+    for name in CORE_OPTIONS:
         url.query.pop(name, None)
-    rest = {name: value for name, value in options.items() if name not in known}
+        rest.pop(name, None)
     timeout = {k: mine.pop(k) for k in BACKEND_OPTIONS if k in mine}
     return mine, timeout, rest
+
+
+def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """
+    Return those of *options* that do not belong to one kind of backend.
+    """
+    return {k: v for k, v in options.items() if k in CORE_OPTIONS and k not in without}
+
+
+def _from_environment(without: Collection[str]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for name in CORE_OPTIONS:
+        variable = f"COATCHECK_{name.upper()}"
+        text = os.environ.get(variable)
+        if text and name not in without:
+            read |= read_options({name: text}, CORE_OPTIONS, where=variable)
+    return read

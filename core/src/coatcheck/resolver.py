@@ -1,18 +1,24 @@
 """
-From a URL to a backend: built-in, registered, or found by its entry point.
+From a URL or a name to a backend: built-in, registered, or found by its entry point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from . import config, entrypoints, hooks
+from . import entrypoints, hooks
 from .backend import PROTOCOL_VERSION
+from .config import URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
 from .results import Results
+from .url import masked
+
+if TYPE_CHECKING:
+    from .configfile import Config, Configuration, Named
 
 #: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
 KNOWN_GROUP: Final = "coatcheck.known"
@@ -23,6 +29,9 @@ BUILTIN: Final = {
     "disabled": "coatcheck.embedded.disabled:DisabledBackend",
     "file": "coatcheck.embedded.files:FilesBackend",
 }
+
+#: The name of the backend that is taken where none is named.
+DEFAULT_NAME: Final = "default"
 
 #: "module:Class", or the class itself.
 Target = str | type[Any]
@@ -123,17 +132,104 @@ def by_url(url: str | None = None, **options: Any) -> Results:
     return Results(made, **named)
 
 
+def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options: Any) -> Results:
+    """
+    Return the `Results` of the backend that the configuration calls *name*; connects to nothing.
+
+    A name that is not configured may be a scheme, which is taken with its defaults: `by_name("memory")`.
+
+    Args:
+        config: the configuration, or the path of its file. By default the file that
+            `COATCHECK_CONFIG` names, else the nearest `coatcheck.toml`, or `pyproject.toml` with
+            a table `tool.coatcheck`, from the working directory upwards.
+        options: as for `by_url`; they go over the URL's query, that over the environment, and that
+            over the configuration.
+    """
+    made, named = named_backend(name, config, options, SYNC)
+    return Results(made, **named)
+
+
+def named_backend(
+    name: str, config: Config | None, options: Mapping[str, Any], *registries: Registry
+) -> tuple[Any, dict[str, Any]]:
+    """
+    Return what `backend_for` does, for a name.
+    """
+    chosen = choose(name, config, *registries)
+    try:
+        return backend_for(
+            chosen.url, options, *registries, configured=chosen.options, where=chosen.where
+        )
+    except ConfigurationError as error:
+        # The same error, which says where to correct it.
+        if chosen.where not in str(error):
+            error.args = (f"{chosen.where}: {error}",)
+        raise
+
+
+def choose(name: str, config: Config | None, *registries: Registry) -> Named:
+    """
+    Return the URL and the options that *name* stands for, and what says so.
+    """
+    from .configfile import Named, load  # noqa: PLC0415 - not by those who have a URL
+
+    if not isinstance(name, str) or ":" in name:
+        shown = masked(name) if isinstance(name, str) else type(name).__name__
+        raise ConfigurationError(f"{shown!r} is not the name of a backend: give a URL to by_url()")
+    configuration = load(config)
+    named = configuration.backends.get(name)
+    url = os.environ.get(URL_VARIABLE) if name == DEFAULT_NAME else None
+    if url and named is None:
+        return Named(url, {}, URL_VARIABLE)
+    if url and named is not None:
+        # What only the other store has is of no use to this one.
+        return Named(url, core_options(named.options), f"{URL_VARIABLE} over {named.where}")
+    if named is not None:
+        return named
+    if _is_scheme(name, registries):
+        return Named(f"{name}://", {}, f"the backend {name!r}")
+    raise ConfigurationError(_not_named(name, configuration))
+
+
+def _is_scheme(name: str, registries: Iterable[Registry]) -> bool:
+    names = {name, name.partition("+")[0]}
+    if names & set(BUILTIN):
+        return True
+    known = {entry.name for entry in entrypoints.all_of(KNOWN_GROUP)}
+    return bool(names & known.union(*(registry.schemes() for registry in registries)))
+
+
+def _not_named(name: str, configuration: Configuration) -> str:
+    import difflib  # noqa: PLC0415 - only for an error
+
+    configured, schemes = sorted(configuration.backends), sorted(SYNC.schemes())
+    near = difflib.get_close_matches(name, [*configured, *schemes], 1)
+    message = f"no backend is named {name!r}"
+    if near:
+        message += f"; did you mean {near[0]!r}?"
+    if name == DEFAULT_NAME:
+        message += f"; configure one, or set {URL_VARIABLE}"
+    found = "no coatcheck.toml, nor pyproject.toml with tool.coatcheck, was found"
+    if configuration.where:
+        found = f"configured in {configuration.where}: {', '.join(configured) or 'none'}"
+    return f"{message} ({found}; schemes: {', '.join(schemes)})"
+
+
 def backend_for(
-    url: str | None, options: Mapping[str, Any], *registries: Registry
+    url: str | None,
+    options: Mapping[str, Any],
+    *registries: Registry,
+    configured: Mapping[str, Any] | None = None,
+    where: str = "",
 ) -> tuple[Any, dict[str, Any]]:
     """
     Return the backend for *url* from the first of *registries* that has one, and what is left
     of *options* for `Results`.
     """
-    parsed = config.resolve_url(url)
+    parsed = resolve_url(url)
     given = dict(options)
     plugins = given.pop("plugins", ())  # objects: never of the query
-    mine, timeout, rest = config.split_options(parsed, given)
+    mine, timeout, rest = split_options(parsed, given, configured, where=where)
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
     mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine}

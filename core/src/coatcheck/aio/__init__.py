@@ -10,7 +10,7 @@ from __future__ import annotations
 from .backend import Backend, KeyValueBackend
 from .bells import Bell
 from .handles import AsyncResult
-from .resolver import by_url, register, registered, unregister
+from .resolver import by_name, by_url, register, registered, unregister
 from .results import Results
 from .resultsets import ResultSet
 
@@ -21,6 +21,7 @@ __all__ = [
     "KeyValueBackend",
     "ResultSet",
     "Results",
+    "by_name",
     "by_url",
     "register",
     "registered",

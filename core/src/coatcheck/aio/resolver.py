@@ -1,13 +1,16 @@
 """
-From a URL to a backend for asyncio, see `coatcheck.resolver`.
+From a URL or a name to a backend for asyncio, see `coatcheck.resolver`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import resolver
 from .results import Results
+
+if TYPE_CHECKING:
+    from ..configfile import Config
 
 register = resolver.AIO.register
 unregister = resolver.AIO.unregister
@@ -21,4 +24,16 @@ def by_url(url: str | None = None, **options: Any) -> Results:
     A backend without a side for asyncio runs in threads.
     """
     made, named = resolver.backend_for(url, options, resolver.AIO, resolver.SYNC)
+    return Results(made, **named)
+
+
+def by_name(
+    name: str = resolver.DEFAULT_NAME, *, config: Config | None = None, **options: Any
+) -> Results:
+    """
+    Return the `Results` of the backend that the configuration calls *name*; called, not awaited.
+
+    See `coatcheck.by_name`.
+    """
+    made, named = resolver.named_backend(name, config, options, resolver.AIO, resolver.SYNC)
     return Results(made, **named)

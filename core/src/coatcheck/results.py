@@ -346,6 +346,7 @@ class Results(ResultsBase):
         """
         Delete expired records that the store has not removed itself; return how many.
         """
+        self._writer.check_writable()
         return self.backend.purge()
 
     # -- reading --------------------------------------------------------------------------

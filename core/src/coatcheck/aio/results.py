@@ -247,6 +247,7 @@ class Results(ResultsBase):
         """
         See `coatcheck.Results.purge`.
         """
+        self._writer.check_writable()
         return await self.backend.purge()
 
     # -- reading --------------------------------------------------------------------------

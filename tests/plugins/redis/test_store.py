@@ -100,7 +100,7 @@ def test_script_is_brought(results, oracle, many):
     won = results.store_many({"b": 1, "c": 2}) if many else {"b": results.store_result("b", 1)}
 
     assert all(won.values())
-    assert [True] == oracle.script_exists(script.SHA)
+    assert [True] == oracle.script_exists(script.SCRIPT.sha)
 
 
 async def test_script_is_brought_aio(aio_results, oracle):
@@ -183,4 +183,4 @@ def test_more_threads_than_connections(server):
             thread.join()
 
         assert 50 == len(list(results.scan()))
-        assert len(results.backend.backend._pool._connections) <= 2
+        assert len(results.backend.backend._link._pool._connections) <= 2

@@ -4,18 +4,9 @@ The Redis backend for asyncio.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
-
-from redis import exceptions
-from redis.asyncio.connection import (
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
 
 from coatcheck.aio import Bell, KeyValueBackend
 from coatcheck.aio.loops import PerLoop
@@ -24,8 +15,11 @@ from coatcheck.url import URL
 
 from . import script
 from .asyncio_bell import RedisBell
-from .errors import is_noscript, is_transient, mapped
-from .link import Attempts, Command, first_transient
+from .asyncio_cluster import Cluster
+from .asyncio_link import Link
+from .errors import is_noscript, is_wrong_type, mapped
+from .link import Place
+from .script import Command
 from .settings import Settings
 from .sync import CAPABILITIES, MAX_VALUE_BYTES
 
@@ -40,7 +34,10 @@ class RedisBackend(KeyValueBackend):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._links = PerLoop(lambda: Link(settings))
+        self._script = script.SHARDED if settings.cluster else script.SCRIPT
+        self._links: PerLoop[Link | Cluster] = PerLoop(
+            lambda: Cluster(settings) if settings.cluster else Link(settings)
+        )
 
     @classmethod
     def from_url(
@@ -54,6 +51,13 @@ class RedisBackend(KeyValueBackend):
         The error for which an operation is being repeated just now.
         """
         return self._links.get().trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        See `coatcheck_redis.sync.RedisBackend.polling`; for the running loop.
+        """
+        return self._links.get().polling
 
     # -- writing --------------------------------------------------------------------------
 
@@ -89,10 +93,10 @@ class RedisBackend(KeyValueBackend):
         ]
 
     async def _store(self, stores: Sequence[Command]) -> list[bool | bytes]:
-        replies = await self._ask(script.commands(stores), writing=True)
+        replies = await self._ask(self._script.commands(stores), writing=True)
         missing = [i for i, reply in enumerate(replies) if is_noscript(reply)]
         if missing:
-            commands = script.commands([stores[i] for i in missing], bring=True)
+            commands = self._script.commands([stores[i] for i in missing], bring=True)
             for i, reply in zip(missing, await self._ask(commands, writing=True), strict=True):
                 replies[i] = reply
         return [
@@ -101,37 +105,43 @@ class RedisBackend(KeyValueBackend):
         ]
 
     async def delete_many(self, keys: Collection[str]) -> int:
-        replies = await self._ask([("DEL", *batch) for batch in batches(keys)], writing=True)
-        return sum(self._checked(reply, writing=True) for reply in replies)
+        deleted = 0
+        for batch in batches(keys):
+            commands = script.deletions(batch, sharded=self._links.get().sharded)
+            replies = await self._ask(commands, writing=True)
+            deleted += sum(self._checked(reply, writing=True) for reply in replies)
+        return deleted
 
     # -- reading --------------------------------------------------------------------------
 
     async def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
+        sharded = self._links.get().sharded
         for batch in batches(keys):
-            reply = (await self._ask([("MGET", *batch)], writing=False))[0]
-            values = self._checked(reply, writing=False)
-            found.update((k, v) for k, v in zip(batch, values, strict=True) if v is not None)
+            replies = await self._ask(script.reads(batch, sharded=sharded), writing=False)
+            checked = [self._checked(reply, writing=False) for reply in replies]
+            found.update(script.values(batch, checked, sharded=sharded))
         return found
 
     async def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        cursor = b"0"
         seen: set[bytes] = set()  # SCAN may return a key twice
-        while True:
-            command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", BATCH)
-            reply = (await self._ask([command], writing=False))[0]
-            cursor, keys = self._checked(reply, writing=False)
-            fresh = [key for key in keys if key not in seen]
-            seen.update(fresh)
-            for key in fresh:
-                yield key.decode("utf-8", "surrogateescape")
-            if cursor == b"0":
-                return
+        for place in await self._links.get().places():
+            cursor = b"0"
+            while True:
+                command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", BATCH)
+                reply = (await self._ask([command], writing=False, place=place))[0]
+                cursor, keys = self._checked(reply, writing=False)
+                fresh = [key for key in keys if key not in seen]
+                seen.update(fresh)
+                for key in fresh:
+                    yield key.decode("utf-8", "surrogateescape")
+                if cursor == b"0":
+                    break
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
         bell = RedisBell(
-            self._links.get().make_subscriber,
+            self._links.get(),
             label=self._settings.label,
             patience=self._settings.operation_timeout,
         )
@@ -143,11 +153,13 @@ class RedisBackend(KeyValueBackend):
 
     # -- the server -----------------------------------------------------------------------
 
-    async def _ask(self, commands: Sequence[Command], *, writing: bool) -> list[Any]:
-        return await self._links.get().ask(commands, writing=writing)
+    async def _ask(
+        self, commands: Sequence[Command], *, writing: bool, place: Place = None
+    ) -> list[Any]:
+        return await self._links.get().ask(commands, writing=writing, place=place)
 
     def _checked(self, reply: Any, *, writing: bool) -> Any:
-        if isinstance(reply, Exception):
+        if isinstance(reply, Exception) and (writing or not is_wrong_type(reply)):
             raise mapped(reply, self._settings.label, writing=writing) from reply
         return reply
 
@@ -155,83 +167,3 @@ class RedisBackend(KeyValueBackend):
         link = self._links.pop()
         if link is not None:
             await link.close()
-
-
-class Link:
-    """
-    As `coatcheck_redis.link.Link`, for one event loop.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        kind = (
-            UnixDomainSocketConnection
-            if settings.socket
-            else SSLConnection
-            if settings.tls
-            else Connection
-        )
-        self._label = settings.label
-        self._timeout = settings.operation_timeout
-        self._pool: Any = BlockingConnectionPool(
-            max_connections=settings.max_connections,
-            timeout=settings.operation_timeout,
-            connection_class=kind,
-            **settings.connection,
-        )
-        self.trouble: Exception | None = None
-
-    def make_subscriber(self) -> Any:
-        """
-        Return a connection that is not of the pool.
-        """
-        return self._pool.connection_class(**self._pool.connection_kwargs)
-
-    async def ask(self, commands: Sequence[Command], *, writing: bool) -> list[Any]:
-        """
-        Return the replies; the server's errors among them as exceptions of the driver.
-        """
-        attempts = Attempts(self._timeout)
-        while True:
-            error: Exception | None
-            try:
-                async with asyncio.timeout(attempts.left):
-                    replies = await self._try(commands)
-                error = first_transient(replies)
-                if error is None:
-                    self.trouble = None
-                    return replies
-            except TimeoutError:
-                error = exceptions.TimeoutError("the server did not answer in time")
-            except (exceptions.RedisError, OSError) as raised:
-                error = raised
-            pause = attempts.next_pause() if is_transient(error) else None
-            ours = mapped(error, self._label, writing=writing)
-            if pause is None:
-                raise ours from error
-            self.trouble = ours
-            await asyncio.sleep(pause)
-
-    async def _try(self, commands: Sequence[Command]) -> list[Any]:
-        connection = await self._pool.get_connection()
-        try:
-            packed = connection.pack_commands(commands)
-            await connection.send_packed_command(packed, check_health=False)
-            return [await self._read(connection) for _ in commands]
-        except BaseException:
-            # Replies that were not read would answer the next command.
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await self._pool.release(connection)
-
-    async def _read(self, connection: Any) -> Any:
-        try:
-            return await connection.read_response(timeout=float("inf"))
-        except exceptions.ResponseError as error:
-            return error
-
-    async def close(self) -> None:
-        """
-        Close all connections; the next command opens new ones.
-        """
-        await self._pool.disconnect()

@@ -1,20 +1,25 @@
 """
-The bell for asyncio: one connection, and one task that reads it.
+The bell for asyncio: connections as in `bell`, and a task for each that reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+import time
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from redis import exceptions
 
 from coatcheck.aio import Bell
-from coatcheck.backend import BATCH
 
-from .bell import PING_AFTER, RECONNECT, REFUSED
+from .asyncio_cluster import Cluster
+from .asyncio_link import Link
+from .errors import is_refused, mapped
+from .link import Place
+from .script import Command
+from .subscription import PING_AFTER, RECONNECT, REFUSED, Subscription
 
 _logger = logging.getLogger("coatcheck")
 
@@ -24,126 +29,165 @@ class RedisBell(Bell):
     Subscribes, listens, and connects again; what rings is only a hint.
     """
 
-    def __init__(self, make_connection: Callable[[], Any], *, label: str, patience: float) -> None:
+    def __init__(self, link: Link | Cluster, *, label: str, patience: float) -> None:
         super().__init__()
-        self._make_connection = make_connection
+        self._link = link
         self._label = label
         self._patience = patience
-        self._connection: Any = None
         self._keys: set[str] = set()
+        # Those that no ear listens for.
+        self._homeless: set[str] = set()
+        self._ears: dict[Place, Ear] = {}
         self._rang: set[str] = set()
-        self._reader: asyncio.Task[None] | None = None
-        # The keys whose subscription the server has not confirmed, and whether that goes on.
-        self._unconfirmed: set[str] = set()
-        self._settled = asyncio.Event()
+        self._pause = RECONNECT[0]
+        self._retry_at = 0.0
+        self._settling = asyncio.Lock()
+        self._work = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
 
     @property
     def pushing(self) -> bool:  # type: ignore[override]
         """
-        Whether the subscription is live.
+        Whether the subscription to every key is live.
         """
-        return self._connection is not None
+        return bool(self._ears) and not self._homeless
+
+    # -- subscribing ----------------------------------------------------------------------
 
     async def add(self, keys: Collection[str]) -> None:
-        fresh = [key for key in keys if key not in self._keys]
-        self._keys.update(fresh)
-        if not fresh:
-            return
-        self._settled.clear()
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read_for_ever(), name="coatcheck-bell")
-        elif self._connection is not None:
-            await self._subscribe(self._connection, fresh)
-        else:
-            return  # it tries to connect, and will ring then
-        await self._until_settled()
-
-    async def _until_settled(self) -> None:
+        fresh = {key for key in keys if key not in self._keys}
+        self._keys |= fresh
+        self._homeless |= fresh
         try:
             async with asyncio.timeout(self._patience):
-                await self._settled.wait()
+                # Fresh ones do not ring: the look at them comes after this.
+                self._ring(await self._settle() - fresh)
         except TimeoutError:
-            # A server that does not confirm does not push either: the reader starts anew.
-            if self._connection is not None:
-                await self._connection.disconnect(nowait=True)
-
-    async def _subscribe(self, connection: Any, keys: Collection[str]) -> None:
-        """
-        Send the subscription; the reader settles it, or its end.
-        """
-        ordered = list(keys)
-        self._unconfirmed.update(ordered)
-        try:
-            for start in range(0, len(ordered), BATCH):
-                await connection.send_command("SUBSCRIBE", *ordered[start : start + BATCH])
-        except (exceptions.RedisError, OSError):
-            self._settled.set()  # the reader finds the same error
+            self._fail(exceptions.TimeoutError("the server did not confirm in time"))
+        if self._homeless:
+            self._keep()
 
     async def discard(self, keys: Iterable[str]) -> None:
-        gone = [key for key in keys if key in self._keys]
-        self._keys.difference_update(gone)
-        if self._connection is not None and gone:
+        gone = self._keys.intersection(keys)
+        self._keys -= gone
+        self._homeless -= gone
+        for ear in list(self._ears.values()):
             try:
-                await self._connection.send_command("UNSUBSCRIBE", *gone)
+                await ear.unsubscribe(gone)
             except (exceptions.RedisError, OSError) as error:
-                # The reader finds the same error, and connects again.
-                _logger.debug("%s: %s", self._label, error)
+                _logger.debug("%s: %s", self._label, error)  # its reader finds the same
 
-    # -- the reader -----------------------------------------------------------------------
-
-    async def _read_for_ever(self) -> None:
-        pause = RECONNECT[0]
-        while True:
-            connection = self._make_connection()
+    async def _settle(self) -> set[str]:
+        """
+        Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
+        """
+        async with self._settling:
+            if not self._homeless or time.monotonic() < self._retry_at:
+                return set()
             try:
-                await connection.connect()
-                await self._subscribe(connection, self._keys)
-                self._connection = connection
-                pause = RECONNECT[0]
-                # Whatever was stored while nobody listened has to be looked at.
-                self._ring(self._keys)
-                await self._read(connection)
+                homes = await self._link.locate(self._homeless)
             except (exceptions.RedisError, OSError) as error:
-                _logger.info("%s: no subscription, polling for now: %s", self._label, error)
-                refused = isinstance(error, exceptions.NoPermissionError)
-                pause = REFUSED if refused else min(pause * 2, RECONNECT[1])
-            finally:
-                self._connection = None
-                self._unconfirmed.clear()
-                self._settled.set()
-                await connection.disconnect(nowait=True)
-            await asyncio.sleep(pause)
+                self._fail(error)
+                return set()
+            await asyncio.gather(*(self._subscribe(*home) for home in homes.items()))
+        heard = {key for ear in self._ears.values() for key in ear.confirmed}
+        settled = self._homeless & heard
+        self._homeless -= settled
+        if not self._homeless:
+            self._pause = RECONNECT[0]
+            self._link.polling = None
+        elif time.monotonic() >= self._retry_at:
+            self._put_off(self._pause)
+        return settled
 
-    async def _read(self, connection: Any) -> None:
-        pinged = False
+    async def _subscribe(self, place: Place, keys: Collection[str]) -> None:
+        """
+        Subscribe to *keys*, and return when the server has said so for each of them.
+        """
+        try:
+            ear = self._ears.get(place) or await self._open(place)
+            await ear.subscribe(keys)
+            await ear.settled.wait()
+        except (exceptions.RedisError, OSError) as error:
+            await self._drop(place, error)
+
+    async def _open(self, place: Place) -> Ear:
+        connection = self._link.make_subscriber(place)
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        ear = self._ears[place] = Ear(connection, sharded=self._link.sharded)
+        ear.reader = asyncio.create_task(self._listen(place, ear), name="coatcheck-bell")
+        return ear
+
+    # -- what goes on by itself -----------------------------------------------------------
+
+    async def _listen(self, place: Place, ear: Ear) -> None:
+        try:
+            while True:
+                await ear.read()
+                self._gather(place, ear.subscription)
+        except (exceptions.RedisError, OSError) as error:
+            if self._ears.get(place) is ear:
+                await self._drop(place, error)
+        finally:
+            ear.settled.set()
+
+    def _gather(self, place: Place, subscription: Subscription) -> None:
+        """
+        Take over what a subscription heard, and what it lost.
+        """
+        if subscription.rang:
+            self._ring(subscription.rang)
+        for error in subscription.moves.values():
+            self._link.doubt(place, error)
+        if subscription.lost:
+            self._homeless |= subscription.lost & self._keys
+            self._keep()
+        subscription.clear()
+
+    async def _drop(self, place: Place, error: Exception) -> None:
+        self._link.doubt(place)
+        self._fail(error)
+        ear = self._ears.pop(place, None)
+        if ear is not None:
+            self._homeless |= ear.subscription.keys & self._keys
+            await ear.close()
+        self._keep()
+
+    def _fail(self, error: Exception) -> None:
+        _logger.info("%s: no subscription, polling for now: %s", self._label, error)
+        self._link.polling = mapped(error, self._label, writing=False)
+        self._put_off(REFUSED if is_refused(error) else self._pause)
+
+    def _put_off(self, pause: float) -> None:
+        self._retry_at = time.monotonic() + pause
+        self._pause = min(self._pause * 2, RECONNECT[1])
+
+    def _keep(self) -> None:
+        """
+        Have what is homeless settled in the background.
+        """
+        self._work.set()
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._settle_for_ever(), name="coatcheck-bell")
+
+    async def _settle_for_ever(self) -> None:
         while True:
-            try:
-                message = await connection.read_response(
-                    timeout=PING_AFTER, disconnect_on_error=False
-                )
-            except exceptions.TimeoutError:
-                if pinged:
-                    raise
-                pinged = True
-                await connection.send_command("PING")
-                continue
-            pinged = False
-            self._take(message)
+            await self._work.wait()
+            self._work.clear()
+            while self._homeless:
+                await asyncio.sleep(max(self._retry_at - time.monotonic(), 0.0))
+                self._ring(await self._settle())
 
-    def _take(self, message: Any) -> None:
-        kind = message[0] if isinstance(message, list) else message
-        if kind == b"message":
-            self._ring([message[1].decode("utf-8", "surrogateescape")])
-        elif kind == b"subscribe":
-            self._unconfirmed.discard(message[1].decode("utf-8", "surrogateescape"))
-            if not self._unconfirmed:
-                self._settled.set()
+    # -- listening ------------------------------------------------------------------------
 
     def _ring(self, keys: Iterable[str]) -> None:
         self._rang.update(keys)
-        self._woken.set()
-
-    # -- listening ------------------------------------------------------------------------
+        if self._rang:
+            self._woken.set()
 
     async def wait(self, timeout: float) -> Collection[str]:
         if not self._rang:
@@ -156,6 +200,82 @@ class RedisBell(Bell):
         """
         End the subscription.
         """
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
+        tasks = [ear.reader for ear in self._ears.values()] + [self._keeper]
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        for ear in self._ears.values():
+            await ear.close()
+        self._ears.clear()
+
+
+class Ear:
+    """
+    One connection that listens.
+    """
+
+    def __init__(self, connection: Any, *, sharded: bool) -> None:
+        self._connection = connection
+        self.subscription = Subscription(sharded=sharded)
+        self.reader: asyncio.Task[None] | None = None
+        #: Set while nothing is to be confirmed, or nobody listens any longer.
+        self.settled = asyncio.Event()
+        self._pinged = False
+
+    async def subscribe(self, keys: Collection[str]) -> None:
+        """
+        Send the subscription.
+        """
+        self.settled.clear()
+        await self._send(self.subscription.subscribe(keys))
+
+    async def unsubscribe(self, keys: Collection[str]) -> None:
+        """
+        Send the end of the subscription.
+        """
+        await self._send(self.subscription.unsubscribe(keys))
+
+    async def _send(self, commands: list[Command]) -> None:
+        if commands:
+            packed = self._connection.pack_commands(commands)
+            await self._connection.send_packed_command(packed, check_health=False)
+
+    @property
+    def confirmed(self) -> set[str]:
+        """
+        The keys whose subscription is live.
+        """
+        return self.subscription.keys - self.subscription.unconfirmed
+
+    async def read(self) -> None:
+        """
+        Read one message. Raises if none came for long, not even an answer.
+        """
+        message = await self._next()
+        if message is not None:
+            self._pinged = False
+            self.subscription.take(message)
+            if not self.subscription.unconfirmed:
+                self.settled.set()
+        elif self._pinged:
+            raise exceptions.ConnectionError("the subscription's connection fell silent")
+        else:
+            self._pinged = True
+            await self._send([("PING",)])
+
+    async def _next(self) -> Any:
+        try:
+            # `None` after the timeout.
+            return await self._connection.read_response(
+                timeout=PING_AFTER, disconnect_on_error=False
+            )
+        except exceptions.ResponseError as error:
+            return error
+
+    async def close(self) -> None:
+        """
+        Close the connection; its reader finds out, if it is not the one who calls.
+        """
+        await self._connection.disconnect(nowait=True)

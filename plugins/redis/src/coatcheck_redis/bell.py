@@ -1,5 +1,5 @@
 """
-The bell of synchronous code: one connection that subscribes to the keys' channels.
+The bell of synchronous code: connections that subscribe to the keys' channels, one for each node.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ import select
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from redis import exceptions
-from redis.connection import Connection
 
 from coatcheck import Bell
-from coatcheck.backend import BATCH
+
+from .cluster import Cluster
+from .errors import is_refused, mapped
+from .link import Link, Place
+from .script import Command
+from .subscription import PING_AFTER, RECONNECT, REFUSED, Subscription
 
 _logger = logging.getLogger("coatcheck")
-
-#: A connection that was silent for so long, in seconds, is asked for a sign of life.
-PING_AFTER: Final = 10.0
-#: The pause after a connection that failed, in seconds, doubled up to the second number.
-RECONNECT: Final = (0.05, 1.0)
-#: The pause where the server refused the subscription, in seconds.
-REFUSED: Final = 30.0
 
 
 class RedisBell(Bell):
@@ -32,14 +30,14 @@ class RedisBell(Bell):
     Subscribes, listens, and connects again; what rings is only a hint.
     """
 
-    def __init__(self, make_connection: Callable[[], Connection], *, label: str) -> None:
-        self._make_connection = make_connection
+    def __init__(self, link: Link | Cluster, *, label: str) -> None:
+        self._link = link
         self._label = label
-        self._connection: Any = None
         self._keys: set[str] = set()
+        # Those that no ear listens for.
+        self._homeless: set[str] = set()
+        self._ears: dict[Place, Ear] = {}
         self._rang: set[str] = set()
-        self._heard = 0.0
-        self._pinged = False
         self._pause = RECONNECT[0]
         self._retry_at = 0.0
         self._waker, self._alarm = socket.socketpair()
@@ -49,115 +47,120 @@ class RedisBell(Bell):
     @property
     def pushing(self) -> bool:  # type: ignore[override]
         """
-        Whether the subscription is live.
+        Whether the subscription to every key is live.
         """
-        return self._connection is not None
+        return bool(self._ears) and not self._homeless
 
     # -- subscribing ----------------------------------------------------------------------
 
     def add(self, keys: Collection[str]) -> None:
-        fresh = [key for key in keys if key not in self._keys]
-        self._keys.update(fresh)
-        if self._connection is None:
-            if fresh and time.monotonic() >= self._retry_at:
-                self._connect()
-        else:
-            self._guarded(lambda: self._subscribe(fresh))
+        fresh = {key for key in keys if key not in self._keys}
+        self._keys |= fresh
+        self._homeless |= fresh
+        # Fresh ones do not ring: the look at them comes after this.
+        self._rang |= self._settle() - fresh
 
     def discard(self, keys: Iterable[str]) -> None:
-        gone = [key for key in keys if key in self._keys]
-        self._keys.difference_update(gone)
-        if self._connection is not None and gone:
-            self._guarded(lambda: self._connection.send_command("UNSUBSCRIBE", *gone))
+        gone = self._keys.intersection(keys)
+        self._keys -= gone
+        self._homeless -= gone
+        for place, ear in list(self._ears.items()):
+            self._guarded(place, partial(ear.unsubscribe, gone))
 
-    def _connect(self) -> None:
-        self._connection = self._make_connection()
-        self._heard, self._pinged = time.monotonic(), False
-        # The first command connects.
-        if self._guarded(lambda: self._subscribe(self._keys)):
+    def _settle(self) -> set[str]:
+        """
+        Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
+        """
+        if not self._homeless or time.monotonic() < self._retry_at:
+            return set()
+        try:
+            homes = self._link.locate(self._homeless)
+        except (exceptions.RedisError, OSError) as error:
+            self._fail(error)
+            return set()
+        for place, keys in homes.items():
+            self._guarded(place, partial(self._subscribe, place, keys))
+        for place in homes:
+            if place in self._ears:
+                self._guarded(place, self._ears[place].confirm)
+        heard = {key for ear in self._ears.values() for key in ear.subscription.keys}
+        settled = self._homeless & heard
+        self._homeless -= settled
+        if not self._homeless:
             self._pause = RECONNECT[0]
-            # Whatever was stored while nobody listened has to be looked at.
-            self._rang.update(self._keys)
+            self._link.polling = None
+        elif time.monotonic() >= self._retry_at:
+            self._put_off(self._pause)
+        return settled
 
-    def _subscribe(self, keys: Collection[str]) -> None:
-        """
-        Subscribe to *keys*, and return when the server has said so for each of them.
-        """
-        ordered = list(keys)
-        for start in range(0, len(ordered), BATCH):
-            batch = ordered[start : start + BATCH]
-            self._connection.send_command("SUBSCRIBE", *batch)
-            missing = len(batch)
-            while missing:
-                missing -= self._take(self._connection.read_response()) == b"subscribe"
+    def _subscribe(self, place: Place, keys: Collection[str]) -> None:
+        ear = self._ears.get(place)
+        if ear is None:
+            connection = self._link.make_subscriber(place)
+            ear = self._ears[place] = Ear(connection, sharded=self._link.sharded)
+        ear.subscribe(keys)
 
-    def _guarded(self, act: Callable[[], object]) -> bool:
+    def _guarded(self, place: Place, act: Callable[[], object]) -> None:
         """
-        Do what needs the connection; an error of it ends the subscription for now.
+        Do what needs the connection to *place*; an error of it ends it.
         """
         try:
             act()
         except (exceptions.RedisError, OSError) as error:
-            refused = isinstance(error, exceptions.NoPermissionError)
-            pause = REFUSED if refused else self._pause
-            self._pause = min(self._pause * 2, RECONNECT[1])
-            self._retry_at = time.monotonic() + pause
-            _logger.info("%s: no subscription, polling for now: %s", self._label, error)
-            self._disconnect()
-            return False
-        return True
+            self._drop(place)
+            self._fail(error)
+        else:
+            self._gather(place, self._ears[place].subscription)
 
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
+    def _gather(self, place: Place, subscription: Subscription) -> None:
+        """
+        Take over what a subscription heard, and what it lost.
+        """
+        self._rang |= subscription.rang
+        self._homeless |= subscription.lost & self._keys
+        for error in subscription.moves.values():
+            self._link.doubt(place, error)
+        subscription.clear()
+
+    def _drop(self, place: Place) -> None:
+        ear = self._ears.pop(place)
+        ear.connection.disconnect()
+        self._gather(place, ear.subscription)
+        self._homeless |= ear.subscription.keys & self._keys
+        self._link.doubt(place)
+
+    def _fail(self, error: Exception) -> None:
+        _logger.info("%s: no subscription, polling for now: %s", self._label, error)
+        self._link.polling = mapped(error, self._label, writing=False)
+        self._put_off(REFUSED if is_refused(error) else self._pause)
+
+    def _put_off(self, pause: float) -> None:
+        self._retry_at = time.monotonic() + pause
+        self._pause = min(self._pause * 2, RECONNECT[1])
 
     # -- listening ------------------------------------------------------------------------
 
     def wait(self, timeout: float) -> Collection[str]:
         deadline = time.monotonic() + timeout
         while True:
-            if self._connection is None and self._keys and time.monotonic() >= self._retry_at:
-                self._connect()
-            self._guarded(self._read_what_is_there)
+            self._rang |= self._settle()
+            for place, ear in list(self._ears.items()):
+                self._guarded(place, ear.listen)
             left = deadline - time.monotonic()
             if self._rang or left <= 0 or self._pause_until_readable(left):
                 rang, self._rang = self._rang, set()
                 return rang
 
-    def _read_what_is_there(self) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        while connection.can_read(0):
-            self._take(connection.read_response())
-        silent = time.monotonic() - self._heard
-        if silent > 2 * PING_AFTER:
-            raise exceptions.ConnectionError("the subscription's connection fell silent")
-        if silent > PING_AFTER and not self._pinged:
-            connection.send_command("PING")
-            self._pinged = True
-
-    def _take(self, message: Any) -> bytes:
-        """
-        Take in one message, and return its kind.
-        """
-        self._heard, self._pinged = time.monotonic(), False
-        kind: bytes = message[0] if isinstance(message, list) else message
-        if kind == b"message":
-            self._rang.add(message[1].decode("utf-8", "surrogateescape"))
-        return kind
-
     def _pause_until_readable(self, seconds: float) -> bool:
         """
-        Sleep until there is something to read, at most *seconds*; `True` if woken by `wake`.
+        Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
         """
+        if self._homeless:
+            seconds = min(seconds, max(self._retry_at - time.monotonic(), 0.0))
         poller = select.poll()
         poller.register(self._alarm, select.POLLIN)
-        if self._connection is not None:
-            poller.register(self._connection._sock, select.POLLIN)  # noqa: SLF001 - no public way
-        elif self._keys:
-            seconds = min(seconds, max(self._retry_at - time.monotonic(), 0.0))
+        for ear in self._ears.values():
+            poller.register(ear.connection._sock, select.POLLIN)  # noqa: SLF001 - no public way
         ready = {descriptor for descriptor, _ in poller.poll(seconds * 1000)}
         if self._alarm.fileno() not in ready:
             return False
@@ -174,6 +177,65 @@ class RedisBell(Bell):
         """
         End the subscription.
         """
-        self._disconnect()
+        for ear in self._ears.values():
+            ear.connection.disconnect()
+        self._ears.clear()
         self._waker.close()
         self._alarm.close()
+
+
+class Ear:
+    """
+    One connection that listens.
+    """
+
+    def __init__(self, connection: Any, *, sharded: bool) -> None:
+        self.connection = connection
+        self.subscription = Subscription(sharded=sharded)
+        self._heard = time.monotonic()
+        self._pinged = False
+
+    def subscribe(self, keys: Collection[str]) -> None:
+        """
+        Send the subscription; the first one connects.
+        """
+        self._send(self.subscription.subscribe(keys))
+
+    def unsubscribe(self, keys: Collection[str]) -> None:
+        """
+        Send the end of the subscription.
+        """
+        self._send(self.subscription.unsubscribe(keys))
+
+    def _send(self, commands: list[Command]) -> None:
+        if commands:
+            packed = self.connection.pack_commands(commands)
+            self.connection.send_packed_command(packed, check_health=False)
+
+    def confirm(self) -> None:
+        """
+        Return when the server has confirmed all that was subscribed to.
+        """
+        while self.subscription.unconfirmed:
+            self._read()
+
+    def listen(self) -> None:
+        """
+        Read what is there. Raises if nothing was for long, not even an answer.
+        """
+        while self.connection.can_read(0):
+            self._read()
+        silent = time.monotonic() - self._heard
+        if silent > 2 * PING_AFTER:
+            raise exceptions.ConnectionError("the subscription's connection fell silent")
+        if silent > PING_AFTER and not self._pinged:
+            self._send([("PING",)])
+            self._pinged = True
+
+    def _read(self) -> None:
+        try:
+            message = self.connection.read_response()
+        except exceptions.ResponseError as error:
+            message = error
+        self._heard, self._pinged = time.monotonic(), False
+        self.subscription.take(message)

@@ -16,13 +16,14 @@ from coatcheck.errors import (
 )
 
 #: Replies that say "not now": a server that loads, fails over, or runs a long script.
-_TRANSIENT_WORDS: Final = (
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "BUSY ",
+_TRANSIENT_WORDS: Final = ("BUSY ", "NOREPLICAS ")  # the others have types of the driver's
+_TRANSIENT: Final = (
+    exceptions.ConnectionError,  # LOADING among them
+    exceptions.TimeoutError,
+    OSError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,  # MASTERDOWN among them
+    exceptions.TryAgainError,
 )
 _REFUSED: Final = (
     exceptions.AuthenticationError,
@@ -37,12 +38,7 @@ def is_transient(error: Exception) -> bool:
     """
     if isinstance(error, _REFUSED) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
-    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
-        return True
-    return isinstance(
-        error,
-        (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.TryAgainError),
-    ) or str(error).startswith(_TRANSIENT_WORDS)
+    return isinstance(error, _TRANSIENT) or str(error).startswith(_TRANSIENT_WORDS)
 
 
 def is_noscript(reply: object) -> bool:
@@ -50,6 +46,20 @@ def is_noscript(reply: object) -> bool:
     Whether the server does not have our script.
     """
     return isinstance(reply, exceptions.NoScriptError)
+
+
+def is_wrong_type(reply: object) -> bool:
+    """
+    Whether a key holds something that is no record.
+    """
+    return isinstance(reply, exceptions.ResponseError) and str(reply).startswith("WRONGTYPE")
+
+
+def is_refused(error: Exception) -> bool:
+    """
+    Whether the server will go on saying no: to this user, or because it is too old.
+    """
+    return isinstance(error, _REFUSED) or "unknown command" in str(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
@@ -61,6 +71,8 @@ def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
         message += _permission_hint(str(error))
     elif isinstance(error, _REFUSED):
         message = f"{label} refuses the user or password: {error}"
+    elif isinstance(error, exceptions.MovedError):
+        message = f"{label} is one node of a cluster: use redis+cluster:// ({error})"
     if isinstance(error, exceptions.ResponseError) and not is_transient(error):
         return BackendStoreError(message) if writing else BackendGetMetaError(message)
     return BackendUnavailableError(message)

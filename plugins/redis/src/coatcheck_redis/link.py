@@ -5,17 +5,27 @@ Commands to the server: one deadline for each, and repeats within it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, Self, TypeVar
 
 from redis import exceptions
-from redis.connection import BlockingConnectionPool
+from redis.connection import (
+    BlockingConnectionPool,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 
 from coatcheck.pacing import jittered
 
 from .errors import is_transient, mapped
+from .script import Command
+from .sentinel import MasterConnection, MasterTLSConnection
+from .settings import Node, Settings
 
-Command = tuple[Any, ...]
+T = TypeVar("T")
+#: A node of a cluster; `None` where there is one server.
+Place = Node | None
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
@@ -40,6 +50,13 @@ class Attempts:
         """
         return max(self.deadline - time.monotonic(), 0.001)
 
+    @property
+    def may_try(self) -> bool:
+        """
+        Whether there is time for another try.
+        """
+        return time.monotonic() < self._until
+
     def next_pause(self) -> float | None:
         """
         Return the pause before the next try, in seconds; `None` if there is to be none.
@@ -52,69 +69,167 @@ class Attempts:
         return jittered(pause)
 
 
-def first_transient(replies: Sequence[object]) -> Exception | None:
+def raise_transient(replies: Sequence[object]) -> None:
     """
-    Return the first reply that says "not now".
+    Raise the first reply that says "not now".
     """
-    return next((r for r in replies if isinstance(r, Exception) and is_transient(r)), None)
+    for reply in replies:
+        if isinstance(reply, Exception) and is_transient(reply):
+            raise reply
 
 
-class Link:
+class Line:
     """
-    Sends commands on pooled connections. Shared by threads; redis-py's pool survives a fork.
+    What the lines to one server and to a cluster have in common: repeats, and what is wrong.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, *, label: str, timeout: float) -> None:
-        self._pool = pool
-        self._label = label
-        self._timeout = timeout
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         #: The error for which an operation is being repeated just now.
         self.trouble: Exception | None = None
+        #: The error for which there is no subscription just now, so that waits look by themselves.
+        self.polling: Exception | None = None
 
-    def ask(self, commands: Sequence[Command], *, writing: bool) -> list[Any]:
+    def _repeat(self, act: Callable[[Attempts], T], *, writing: bool) -> T:
         """
-        Return the replies; the server's errors among them as exceptions of the driver.
-
-        Raises a `BackendError` where no try came through.
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
+        where no try came through.
         """
-        attempts = Attempts(self._timeout)
+        attempts = Attempts(self._settings.operation_timeout)
         while True:
             try:
-                replies = self._try(commands, attempts)
-                error = first_transient(replies)
-                if error is None:
-                    self.trouble = None
-                    return replies
-            except (exceptions.RedisError, OSError) as raised:
-                error = raised
-            pause = attempts.next_pause() if is_transient(error) else None
-            ours = mapped(error, self._label, writing=writing)
-            if pause is None:
-                raise ours from error
-            self.trouble = ours
+                result = act(attempts)
+            except (exceptions.RedisError, OSError) as error:
+                pause = attempts.next_pause() if is_transient(error) else None
+                ours = mapped(error, self._settings.label, writing=writing)
+                if pause is None:
+                    raise ours from error
+                self.trouble = ours
+            else:
+                self.trouble = None
+                return result
             time.sleep(pause)
 
-    def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
-        connection = self._pool.get_connection()
-        try:
-            packed = connection.pack_commands(commands)
-            connection.send_packed_command(packed, check_health=False)
-            return [self._read(connection, attempts) for _ in commands]
-        except BaseException:
-            # Replies that were not read would answer the next command.
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
+    def _make_pool(self, **place: Any) -> BlockingConnectionPool:
+        """
+        Return a pool, which survives a fork. Nothing is connected yet.
+        """
+        settings = self._settings
+        return BlockingConnectionPool(
+            max_connections=settings.max_connections,
+            timeout=settings.operation_timeout,
+            connection_class=connection_class(settings),
+            **settings.connection,
+            **place,
+        )
 
-    def _read(self, connection: Any, attempts: Attempts) -> Any:
-        try:
-            return connection.read_response(timeout=attempts.left)
-        except exceptions.ResponseError as error:
-            return error
+
+class Link(Line):
+    """
+    The line to one server, or to the master of sentinels. Shared by threads.
+    """
+
+    #: Whether commands have to be for keys of one slot each.
+    sharded = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._pool = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+
+    def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
+        """
+        Return the replies; the server's errors among them as exceptions of the driver.
+        """
+        return self._repeat(lambda attempts: self._try(commands, attempts), writing=writing)
+
+    def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
+        with Exchange(self._pool, commands) as exchange:
+            replies = exchange.receive(attempts)
+            raise_transient(replies)
+        return replies
+
+    def places(self) -> list[Place]:
+        """
+        Return where keys are, for `ask`.
+        """
+        return [None]
+
+    # -- for the bell ---------------------------------------------------------------------
+
+    def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+        """
+        Return where to subscribe to *keys*.
+        """
+        return {None: list(keys)}
+
+    def make_subscriber(self, place: Place) -> Any:
+        """
+        Return a connection that is not of the pool: its life is the bell's.
+        """
+        return self._pool.connection_class(**self._pool.connection_kwargs)
+
+    def doubt(self, place: Place, error: Exception | None = None) -> None:
+        """
+        Take in that keys are not where `locate` said, and what the server there says to it.
+        """
 
     def close(self) -> None:
         """
         Close all connections; the next command opens new ones.
         """
         self._pool.disconnect()
+
+
+class Exchange:
+    """
+    Commands that are sent over a connection of a pool on entry, and their replies.
+    """
+
+    def __init__(self, pool: BlockingConnectionPool, commands: Sequence[Command]) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._unread = True
+
+    def __enter__(self) -> Self:
+        self._connection: Any = self._pool.get_connection()
+        try:
+            packed = self._connection.pack_commands(self._commands)
+            self._connection.send_packed_command(packed, check_health=False)
+        except BaseException:
+            self.__exit__(BaseException)
+            raise
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        try:
+            if error or self._unread:
+                # Replies that were not read would answer the next command; and a server that
+                # says READONLY was the master once, the next connection may be to the new one.
+                self._connection.disconnect()
+        finally:
+            self._pool.release(self._connection)
+
+    def receive(self, attempts: Attempts) -> list[Any]:
+        """
+        Return the replies; the server's errors among them as exceptions of the driver.
+        """
+        replies = [self._read(attempts.left) for _ in self._commands]
+        self._unread = False
+        return replies
+
+    def _read(self, seconds: float) -> Any:
+        try:
+            return self._connection.read_response(timeout=seconds)
+        except exceptions.ResponseError as error:
+            return error
+
+
+def connection_class(settings: Settings) -> type[Any]:
+    """
+    Return the driver's class for the connections of *settings*.
+    """
+    if settings.sentinel:
+        return MasterTLSConnection if settings.tls else MasterConnection
+    if settings.socket:
+        return UnixDomainSocketConnection
+    return SSLConnection if settings.tls else Connection

@@ -1,5 +1,5 @@
 """
-The one script of a store, and its arguments and answers. No I/O.
+What is asked of a server: the one script of a store, reads and deletions. No I/O.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from coatcheck.backend import ANY, Unless
 from coatcheck.codec import Codec
 from coatcheck.errors import BackendStoreError
 
+Command = tuple[Any, ...]
+
 #: KEYS[1] the key; ARGV: value, life in ms or "", mode, then the value to match or the states.
 #: Answers 1 (stored, or this very value is there), 0 (refused), or the current value where its
 #: first bytes do not show the state: then the client decodes it and matches.
-PUT: Final = """
+_PUT: Final = """
 local function peek(head)
   local state = string.match(head, '^%s*{%s*"status"%s*:%s*"([^"\\\\]*)"')
   if state then return state end
@@ -54,10 +56,39 @@ else
 end
 if life == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', life) end
 -- A user without the right to publish still stores: who waits finds it at the next look.
-redis.pcall('PUBLISH', key, value)
+redis.pcall(@publish)
 return 1
 """
-SHA: Final = hashlib.sha1(PUT.encode()).hexdigest()  # noqa: S324 - Redis's name for a script
+
+
+class Script:
+    """
+    The script, published as it is to be.
+    """
+
+    def __init__(self, publish: str) -> None:
+        self.text = _PUT.replace("@publish", publish)
+        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - as Redis names it
+
+    def commands(self, stores: Sequence[Command], *, bring: bool = False) -> list[Command]:
+        """
+        Return the commands for *stores*. With *bring* the first one brings the script along.
+        """
+        named = [("EVALSHA", self.sha, *store) for store in stores]
+        return [self.bringing(named[0]), *named[1:]] if bring else named
+
+    def bringing(self, command: Command) -> Command:
+        """
+        Return *command* as one that brings the script along.
+        """
+        return ("EVAL", self.text, *command[2:])
+
+
+#: As Celery publishes: the record, on the channel named like the key.
+SCRIPT: Final = Script("'PUBLISH', key, value")
+#: For clusters, which Celery does not know: within the slot's shard, and without the record,
+#: which nobody reads from there and which would go to every replica once more.
+SHARDED: Final = Script("'SPUBLISH', key, ''")
 
 _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
 
@@ -74,14 +105,6 @@ def arguments(
     if unless is ANY:
         return (1, key, value, life, "any")
     return (1, key, value, life, "states", *sorted(unless))
-
-
-def commands(stores: Sequence[tuple[Any, ...]], *, bring: bool = False) -> list[tuple[Any, ...]]:
-    """
-    Return the commands for *stores*. With *bring* the first one brings the script along.
-    """
-    named = [("EVALSHA", SHA, *store) for store in stores]
-    return [("EVAL", PUT, *stores[0]), *named[1:]] if bring else named
 
 
 def _milliseconds(seconds: float) -> int:
@@ -104,6 +127,37 @@ def may_replace(current: bytes, unless: Unless, codec: Codec) -> bool:
     Whether *current*, whose first bytes do not show its state, may be replaced.
     """
     return unless is not ANY and codec.state_of(current) not in unless
+
+
+def reads(keys: Sequence[str], *, sharded: bool) -> list[Command]:
+    """
+    Return the commands that read *keys*. On a cluster MGET takes no keys of different slots.
+    """
+    return [("GET", key) for key in keys] if sharded else [("MGET", *keys)]
+
+
+def values(keys: Sequence[str], replies: Sequence[Any], *, sharded: bool) -> dict[str, bytes]:
+    """
+    Return what `reads` found.
+    """
+    found = replies if sharded else replies[0]
+    # What is no string is an error to GET and absent to MGET.
+    return {k: v for k, v in zip(keys, found, strict=True) if isinstance(v, bytes)}
+
+
+def deletions(keys: Sequence[str], *, sharded: bool) -> list[Command]:
+    """
+    Return the commands that delete *keys*; the replies say how many there were.
+    """
+    return [("DEL", key) for key in keys] if sharded else [("DEL", *keys)]
+
+
+def key_of(command: Command) -> str:
+    """
+    Return the key of a command that has one.
+    """
+    key: str = command[3] if command[0].startswith("EVAL") else command[1]
+    return key
 
 
 def glob(prefix: str) -> str:

@@ -1,9 +1,10 @@
 """
-What a URL says of a connection. No I/O.
+What a URL says of servers and connections. No I/O.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -62,71 +63,113 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 _SOCKET_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"virtual_host": _database}
 
-_TLS_SCHEMES: Final = frozenset({"rediss", "valkeys"})
+_SENTINEL_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "master_name": str,
+    "sentinel_username": str,
+    "sentinel_password": str,
+    "sentinel_kwargs": dict,
+    "min_other_sentinels": int,
+}
+
+_BASES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "sentinel"})
+_TLS_BASES: Final = frozenset({"rediss", "valkeys"})
+_TRANSPORTS: Final = frozenset({*_BASES, "socket", "cluster"})
+#: What is the user's, the database's or the name's, and not a sentinel's.
+_OF_SERVERS: Final = frozenset({"username", "password", "db", "client_name"})
+
+#: Where a server is: host and port.
+Node = tuple[str, int]
 
 
 class Settings:
     """
     How to connect: keyword arguments for redis-py's connections, sync and asyncio alike.
+
+    `nodes` are the one server, the sentinels, or those of a cluster to begin with.
     """
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
-        transport = url.scheme.rpartition("+")[2]
-        self.tls = transport in _TLS_SCHEMES
+        base, _, transport = url.scheme.partition("+")
+        if base not in _BASES or (transport or base) not in _TRANSPORTS:
+            raise ConfigurationError(
+                f"{url}: there is no {url.scheme}://; behind the + stand socket, cluster or "
+                "sentinel"
+            )
+        self.tls = bool({base, transport} & _TLS_BASES)
         self.socket = transport == "socket"
+        self.cluster = transport == "cluster"
+        self.sentinel = "sentinel" in {base, transport}
         self.operation_timeout = operation_timeout
         known = {
             **_OPTIONS,
             **(_TLS_OPTIONS if self.tls else {}),
             **(_SOCKET_OPTIONS if self.socket else {}),
+            **(_SENTINEL_OPTIONS if self.sentinel else {}),
         }
-        where = f"{url.scheme}://"
-        read = read_options({**url.query, **options}, known, where=where)
+        read = read_options({**url.query, **options}, known, where=f"{url.scheme}://")
         given = {name: value for name, value in read.items() if value is not None}
         self.max_connections: int = given.pop("max_connections", 50)
         database = given.pop("virtual_host", None)
-        connection = {**self._place(url), **given}
         if database is not None:
-            connection["db"] = database
+            given["db"] = database
+        sentinels = {name: given.pop(name) for name in _SENTINEL_OPTIONS if name in given}
+        self.nodes: list[Node] = []
+        place = self._socket_place(url) if self.socket else self._place(url)
+        # A part of the operation's time to connect, so that what comes before, and a second try,
+        # fit in: half, or a quarter where another server is asked first who the right one is.
+        part = operation_timeout / (4 if self.sentinel or self.cluster else 2)
         self.connection = {
-            # Half of the operation's time to connect, so that a second try fits in.
-            "socket_connect_timeout": operation_timeout / 2,
+            "socket_connect_timeout": part,
             "socket_timeout": operation_timeout / 2,
             "socket_keepalive": True,
             # One round trip less at connecting, and what a subscriber reads is plain lists.
             "protocol": 2,
             "driver_info": None,
-            **connection,
+            **place,
+            **given,
         }
         if self.socket:
             self.connection.pop("socket_keepalive")
+        if self.sentinel:
+            self._read_sentinels(url, sentinels, part)
+
+    def _read_sentinels(self, url: URL, given: dict[str, Any], part: float) -> None:
+        self.master_name: str = given.pop("master_name", "")
+        if not self.master_name:
+            raise ConfigurationError(
+                f"{url}: say by master_name= which master of the sentinels to use"
+            )
+        self.min_other_sentinels: int = given.pop("min_other_sentinels", 0)
+        like_servers = {k: v for k, v in self.connection.items() if k not in _OF_SERVERS}
+        each = part / len(self.nodes)
+        self.sentinel_connection = {
+            **like_servers,
+            "socket_connect_timeout": each,
+            "socket_timeout": each,
+            **_sentinel_kwargs(given.pop("sentinel_kwargs", {}), tls=self.tls),
+            **{name.removeprefix("sentinel_"): value for name, value in given.items()},
+        }
 
     def _place(self, url: URL) -> dict[str, Any]:
         """
-        Return where the URL points. Errors do not show it: it may hold a password.
+        Take in the hosts, and return what else of the URL is the connection's. The user info and
+        the database are those of the first URL, if there are several in one.
         """
-        try:
-            parts = urlsplit(f"//{url.rest}")
-            port = parts.port
-        except ValueError:
-            parts = None
-        if parts is None or parts.fragment:
-            raise ConfigurationError(
-                f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
-                "port/db, with special characters in the password as %XX"
-            )
-        place: dict[str, Any] = {}
-        if parts.username:
-            place["username"] = unquote(parts.username)
-        if parts.password:
-            place["password"] = unquote(parts.password)
-        if self.socket:
-            if not parts.path.strip("/"):
-                raise ConfigurationError(f"{url} names no socket: write {url.scheme}:///path")
-            return {**place, "path": unquote(parts.path)}
-        place["host"] = unquote(parts.hostname or "localhost")
-        place["port"] = port or 6379
-        database = unquote(parts.path).strip("/")
+        first, *others = re.split(r";[a-z+]+://", url.rest, flags=re.IGNORECASE)
+        info, _, hosts = first.rpartition("@")
+        several = self.sentinel or self.cluster
+        if several and any("://" in value for value in url.query.values()):
+            raise ConfigurationError(f"{url}: options stand behind the last host")
+        items = re.split("[;,]", hosts)
+        for other in others:
+            items += re.split("[;,]", other.rpartition("@")[2])
+        if len(items) > 1 and not several:
+            raise ConfigurationError(f"{url}: several hosts need sentinel:// or redis+cluster://")
+        self.nodes = [self._node(url, item) for item in items]
+        place: dict[str, Any] = _user_info(info)
+        if not several:
+            place["host"], place["port"] = self.nodes[0]
+        database = unquote(items[0].partition("/")[2]).strip("/")
         if database:
             try:
                 place["db"] = _database(database)
@@ -136,6 +179,28 @@ class Settings:
                 ) from None
         return place
 
+    def _node(self, url: URL, item: str) -> Node:
+        """
+        Return host and port. Errors do not show them: they may be part of a password.
+        """
+        try:
+            parts = urlsplit(f"//{item}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            parts = None
+        if parts is None or "#" in url.rest:
+            raise ConfigurationError(
+                f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
+                "port/db, with special characters in the password as %XX"
+            )
+        return unquote(host or "localhost"), port or (26379 if self.sentinel else 6379)
+
+    def _socket_place(self, url: URL) -> dict[str, Any]:
+        info, _, path = url.rest.rpartition("@")
+        if not path.strip("/"):
+            raise ConfigurationError(f"{url} names no socket: write {url.scheme}:///path")
+        return {**_user_info(info), "path": unquote(path)}
+
     @property
     def label(self) -> str:
         """
@@ -143,4 +208,20 @@ class Settings:
         """
         if self.socket:
             return str(self.connection["path"])
-        return f"{self.connection['host']}:{self.connection['port']}"
+        places = ", ".join(f"{host}:{port}" for host, port in self.nodes)
+        if self.sentinel:
+            return f"the master {self.master_name!r} of {places}"
+        return f"the cluster of {places}" if self.cluster else places
+
+
+def _sentinel_kwargs(given: Mapping[str, Any], *, tls: bool) -> dict[str, Any]:
+    known = {**_OPTIONS, **(_TLS_OPTIONS if tls else {})}
+    read = read_options(given, known, where="sentinel_kwargs")
+    read.pop("max_connections", None)
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _user_info(info: str) -> dict[str, Any]:
+    user, _, password = info.partition(":")
+    found = {"username": unquote(user), "password": unquote(password)}
+    return {name: value for name, value in found.items() if value}

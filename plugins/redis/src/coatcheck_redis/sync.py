@@ -8,21 +8,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
-from redis.connection import (
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-
 from coatcheck import Bell, Capability, KeyValueBackend
 from coatcheck.backend import BATCH, Unless, batches
 from coatcheck.url import URL
 
 from . import script
 from .bell import RedisBell
-from .errors import is_noscript, mapped
-from .link import Command, Link
+from .cluster import Cluster
+from .errors import is_noscript, is_wrong_type, mapped
+from .link import Link, Place
+from .script import Command
 from .settings import Settings
 
 CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
@@ -40,21 +35,8 @@ class RedisBackend(KeyValueBackend):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        kind = (
-            UnixDomainSocketConnection
-            if settings.socket
-            else SSLConnection
-            if settings.tls
-            else Connection
-        )
-        pool = BlockingConnectionPool(
-            max_connections=settings.max_connections,
-            timeout=settings.operation_timeout,
-            connection_class=kind,
-            **settings.connection,
-        )
-        self._pool = pool
-        self._link = Link(pool, label=settings.label, timeout=settings.operation_timeout)
+        self._link = Cluster(settings) if settings.cluster else Link(settings)
+        self._script = script.SHARDED if settings.cluster else script.SCRIPT
 
     @classmethod
     def from_url(
@@ -68,6 +50,14 @@ class RedisBackend(KeyValueBackend):
         The error for which an operation is being repeated just now.
         """
         return self._link.trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        The error for which waits look by themselves, for want of a subscription; `None` while
+        they are woken, and before the first of them.
+        """
+        return self._link.polling
 
     # -- writing --------------------------------------------------------------------------
 
@@ -102,10 +92,10 @@ class RedisBackend(KeyValueBackend):
         ]
 
     def _store(self, stores: Sequence[Command]) -> list[bool | bytes]:
-        replies = self._ask(script.commands(stores), writing=True)
+        replies = self._ask(self._script.commands(stores), writing=True)
         missing = [i for i, reply in enumerate(replies) if is_noscript(reply)]
         if missing:
-            commands = script.commands([stores[i] for i in missing], bring=True)
+            commands = self._script.commands([stores[i] for i in missing], bring=True)
             for i, reply in zip(missing, self._ask(commands, writing=True), strict=True):
                 replies[i] = reply
         return [
@@ -114,53 +104,54 @@ class RedisBackend(KeyValueBackend):
         ]
 
     def delete_many(self, keys: Collection[str]) -> int:
-        commands = [("DEL", *batch) for batch in batches(keys)]
-        return sum(self._checked(r, writing=True) for r in self._ask(commands, writing=True))
+        deleted = 0
+        for batch in batches(keys):
+            commands = script.deletions(batch, sharded=self._link.sharded)
+            replies = self._ask(commands, writing=True)
+            deleted += sum(self._checked(reply, writing=True) for reply in replies)
+        return deleted
 
     # -- reading --------------------------------------------------------------------------
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
+        sharded = self._link.sharded
         for batch in batches(keys):
-            reply = self._ask([("MGET", *batch)], writing=False)[0]
-            values = self._checked(reply, writing=False)
-            found.update((k, v) for k, v in zip(batch, values, strict=True) if v is not None)
+            replies = self._ask(script.reads(batch, sharded=sharded), writing=False)
+            checked = [self._checked(reply, writing=False) for reply in replies]
+            found.update(script.values(batch, checked, sharded=sharded))
         return found
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        cursor = b"0"
         seen: set[bytes] = set()  # SCAN may return a key twice
-        while True:
-            command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", BATCH)
-            reply = self._ask([command], writing=False)[0]
-            cursor, keys = self._checked(reply, writing=False)
-            fresh = [key for key in keys if key not in seen]
-            seen.update(fresh)
-            yield from (key.decode("utf-8", "surrogateescape") for key in fresh)
-            if cursor == b"0":
-                return
+        for place in self._link.places():
+            cursor = b"0"
+            while True:
+                command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", BATCH)
+                reply = self._ask([command], writing=False, place=place)[0]
+                cursor, keys = self._checked(reply, writing=False)
+                fresh = [key for key in keys if key not in seen]
+                seen.update(fresh)
+                yield from (key.decode("utf-8", "surrogateescape") for key in fresh)
+                if cursor == b"0":
+                    break
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
-        bell = RedisBell(self._make_subscriber, label=self._settings.label)
+        bell = RedisBell(self._link, label=self._settings.label)
         try:
             bell.add(keys)
             yield bell
         finally:
             bell.close()
 
-    def _make_subscriber(self) -> Connection:
-        # Not from the pool: it is for one purpose, and its life is the bell's.
-        connection: Connection = self._pool.connection_class(**self._pool.connection_kwargs)
-        return connection
-
     # -- the server -----------------------------------------------------------------------
 
-    def _ask(self, commands: Sequence[Command], *, writing: bool) -> list[Any]:
-        return self._link.ask(commands, writing=writing)
+    def _ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
+        return self._link.ask(commands, writing=writing, place=place)
 
     def _checked(self, reply: Any, *, writing: bool) -> Any:
-        if isinstance(reply, Exception):
+        if isinstance(reply, Exception) and (writing or not is_wrong_type(reply)):
             raise mapped(reply, self._settings.label, writing=writing) from reply
         return reply
 

@@ -1,0 +1,165 @@
+"""
+As `link`, for one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio.connection import (
+    BlockingConnectionPool,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+
+from .asyncio_sentinel import MasterConnection, MasterTLSConnection
+from .errors import is_transient, mapped
+from .link import Attempts, Place, raise_transient
+from .script import Command
+from .settings import Settings
+
+T = TypeVar("T")
+
+
+class Line:
+    """
+    As `coatcheck_redis.link.Line`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.trouble: Exception | None = None
+        self.polling: Exception | None = None
+
+    async def _repeat(self, act: Callable[[Attempts], Awaitable[T]], *, writing: bool) -> T:
+        """
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
+        where no try came through.
+        """
+        attempts = Attempts(self._settings.operation_timeout)
+        while True:
+            error: Exception
+            try:
+                async with asyncio.timeout(attempts.left):
+                    result = await act(attempts)
+            except TimeoutError:
+                error = exceptions.TimeoutError("the server did not answer in time")
+            except (exceptions.RedisError, OSError) as raised:
+                error = raised
+            else:
+                self.trouble = None
+                return result
+            pause = attempts.next_pause() if is_transient(error) else None
+            ours = mapped(error, self._settings.label, writing=writing)
+            if pause is None:
+                raise ours from error
+            self.trouble = ours
+            await asyncio.sleep(pause)
+
+    def _make_pool(self, **place: Any) -> BlockingConnectionPool:
+        settings = self._settings
+        return BlockingConnectionPool(
+            max_connections=settings.max_connections,
+            timeout=settings.operation_timeout,
+            connection_class=connection_class(settings),
+            **settings.connection,
+            **place,
+        )
+
+
+class Link(Line):
+    """
+    As `coatcheck_redis.link.Link`.
+    """
+
+    sharded = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._pool: Any = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+
+    async def ask(
+        self, commands: Sequence[Command], *, writing: bool, place: Place = None
+    ) -> list[Any]:
+        """
+        Return the replies; the server's errors among them as exceptions of the driver.
+        """
+        return await self._repeat(lambda _: self._try(commands), writing=writing)
+
+    async def _try(self, commands: Sequence[Command]) -> list[Any]:
+        return await exchange(self._pool, commands, check=True)
+
+    async def places(self) -> list[Place]:
+        """
+        Return where keys are, for `ask`.
+        """
+        return [None]
+
+    # -- for the bell ---------------------------------------------------------------------
+
+    async def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+        """
+        Return where to subscribe to *keys*.
+        """
+        return {None: list(keys)}
+
+    def make_subscriber(self, place: Place) -> Any:
+        """
+        Return a connection that is not of the pool: its life is the bell's.
+        """
+        return self._pool.connection_class(**self._pool.connection_kwargs)
+
+    def doubt(self, place: Place, error: Exception | None = None) -> None:
+        """
+        Take in that keys are not where `locate` said, and what the server there says to it.
+        """
+
+    async def close(self) -> None:
+        """
+        Close all connections; the next command opens new ones.
+        """
+        await self._pool.disconnect()
+
+
+async def exchange(pool: Any, commands: Sequence[Command], *, check: bool = False) -> list[Any]:
+    """
+    Send *commands* over a connection of *pool*, and return the replies. With *check* the first
+    one that says "not now" is raised.
+    """
+    connection = await pool.get_connection()
+    try:
+        packed = connection.pack_commands(commands)
+        await connection.send_packed_command(packed, check_health=False)
+        replies = [await _read(connection) for _ in commands]
+        if check:
+            raise_transient(replies)
+    except BaseException:
+        # Replies that were not read would answer the next command; and a server that says
+        # READONLY was the master once, the next connection may be to the new one.
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
+    return replies
+
+
+async def _read(connection: Any) -> Any:
+    try:
+        return await connection.read_response(timeout=float("inf"))
+    except exceptions.ResponseError as error:
+        return error
+
+
+def connection_class(settings: Settings) -> type[Any]:
+    """
+    Return the driver's class for the connections of *settings*.
+    """
+    if settings.sentinel:
+        return MasterTLSConnection if settings.tls else MasterConnection
+    if settings.socket:
+        return UnixDomainSocketConnection
+    return SSLConnection if settings.tls else Connection

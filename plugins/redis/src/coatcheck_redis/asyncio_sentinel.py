@@ -1,0 +1,58 @@
+"""
+As `sentinel`, for asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.connection import Connection, SSLConnection
+
+from .sentinel import check_role, master_of, no_master
+from .settings import Node, Settings
+
+
+class MasterConnection(Connection):
+    """
+    As `coatcheck_redis.sentinel.MasterConnection`.
+    """
+
+    def __init__(self, *, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+        if self.is_connected:
+            return
+        self.host, self.port = await self._find_master()
+        await super().connect_check_health(*args, **options)
+        try:
+            await self.send_command("ROLE", check_health=False)
+            check_role(await self.read_response(), self._host_error())
+        except exceptions.NoPermissionError:
+            return  # then the sentinels' word is all there is
+        except BaseException:
+            await self.disconnect(nowait=True)
+            raise
+
+    async def _find_master(self) -> Node:
+        kind = SSLConnection if self._settings.tls else Connection
+        errors: list[Exception] = []
+        for host, port in self._settings.nodes:
+            connection = kind(host=host, port=port, **self._settings.sentinel_connection)
+            try:
+                await connection.send_command("SENTINEL", "MASTER", self._settings.master_name)
+                reply = await connection.read_response()
+                return master_of(reply, self._settings.min_other_sentinels)
+            except (exceptions.RedisError, OSError) as error:
+                errors.append(error)
+            finally:
+                await connection.disconnect(nowait=True)
+        raise no_master(errors)
+
+
+class MasterTLSConnection(MasterConnection, SSLConnection):
+    """
+    The same with TLS, to the sentinels too.
+    """

@@ -1,0 +1,132 @@
+"""
+The line to a cluster: every command goes to the node that serves its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from redis import exceptions
+from redis.connection import BlockingConnectionPool
+
+from .link import Attempts, Exchange, Line, Place, connection_class
+from .script import Command
+from .settings import Node, Settings
+from .topology import SLOTS, Errand, Topology
+
+
+class Cluster(Line):
+    """
+    As `Link`, for commands with one key each. Shared by threads.
+    """
+
+    sharded = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._topology = Topology()
+        self._pools: dict[Node, BlockingConnectionPool] = {}
+
+    def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
+        """
+        Return the replies; the server's errors among them as exceptions of the driver.
+        """
+        errand = Errand(commands, self._topology, place)
+        while errand.is_open:
+            self._repeat(lambda attempts: self._round(errand, attempts), writing=writing)
+        return errand.replies[: len(commands)]
+
+    def _round(self, errand: Errand, attempts: Attempts) -> None:
+        if self._topology.stale:
+            self._refresh(attempts)
+        with ExitStack() as stack:
+            sent = []
+            for batch in errand.batches():
+                try:
+                    exchange = Exchange(self._pool(batch.node), batch.commands)
+                    sent.append((batch, stack.enter_context(exchange)))
+                except (exceptions.RedisError, OSError) as error:
+                    errand.failed(error)
+            for batch, exchange in sent:
+                try:
+                    errand.absorb(batch, exchange.receive(attempts))
+                except (exceptions.RedisError, OSError) as error:
+                    errand.failed(error)
+        if errand.error is not None:
+            raise errand.error
+
+    def _refresh(self, attempts: Attempts) -> None:
+        """
+        Ask the nodes, one after the other, who serves what.
+        """
+        refusal: Exception = exceptions.ConnectionError("no node can be reached")
+        for node in dict.fromkeys([*self._topology.nodes, *self._settings.nodes]):
+            if not attempts.may_try:
+                break
+            try:
+                with Exchange(self._pool(node), [SLOTS]) as exchange:
+                    reply = exchange.receive(attempts)[0]
+                if not isinstance(reply, Exception):
+                    self._topology.learn(reply, node)
+                    self._forget_nodes()
+                    return
+                refusal = reply
+            except (exceptions.RedisError, OSError) as error:
+                refusal = error
+        raise refusal
+
+    def _forget_nodes(self) -> None:
+        # Not disconnected here: another thread may just have taken a connection.
+        for node in set(self._pools).difference(self._topology.nodes):
+            self._pools.pop(node, None)
+
+    def _pool(self, node: Node) -> BlockingConnectionPool:
+        pool = self._pools.get(node)
+        if pool is None:
+            # Of two threads that make one, one makes it in vain: it has not connected yet.
+            made = self._make_pool(host=node[0], port=node[1])
+            pool = self._pools.setdefault(node, made)
+        return pool
+
+    def places(self) -> list[Place]:
+        """
+        Return where keys are, for `ask`.
+        """
+        self._repeat(self._refresh, writing=False)
+        return list(self._topology.nodes)
+
+    # -- for the bell ---------------------------------------------------------------------
+
+    def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+        """
+        Return where to subscribe to *keys*. Raises the driver's errors.
+        """
+        if self._topology.stale:
+            self._refresh(Attempts(self._settings.operation_timeout))
+        return self._topology.group(keys)
+
+    def make_subscriber(self, place: Place) -> Any:
+        """
+        Return a connection that is not of a pool: its life is the bell's.
+        """
+        assert place is not None  # noqa: S101 - as `locate` said
+        host, port = place
+        return connection_class(self._settings)(host=host, port=port, **self._settings.connection)
+
+    def doubt(self, place: Place, error: Exception | None = None) -> None:
+        """
+        Take in that keys are not where `locate` said, and what the node there says to it.
+        """
+        if isinstance(error, exceptions.MovedError) and place is not None:
+            self._topology.moved(error, place)
+        else:
+            self._topology.stale = True
+
+    def close(self) -> None:
+        """
+        Close all connections; the next command opens new ones.
+        """
+        for pool in list(self._pools.values()):
+            pool.disconnect()

@@ -1,0 +1,91 @@
+"""
+Connections to the master that sentinels name, looked up anew at every connect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import exceptions
+from redis.connection import Connection, SSLConnection
+
+from .errors import is_refused
+from .settings import Node, Settings
+
+
+class MasterConnection(Connection):
+    """
+    A connection whose host and port are the sentinels' to say.
+    """
+
+    def __init__(self, *, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    def connect_check_health(self, *args: Any, **options: Any) -> None:
+        if self.is_connected:
+            return
+        self.host, self.port = self._find_master()
+        super().connect_check_health(*args, **options)
+        try:
+            self.send_command("ROLE", check_health=False)
+            check_role(self.read_response(), self._host_error())
+        except exceptions.NoPermissionError:
+            return  # then the sentinels' word is all there is
+        except BaseException:
+            self.disconnect()
+            raise
+
+    def _find_master(self) -> Node:
+        kind = SSLConnection if self._settings.tls else Connection
+        errors: list[Exception] = []
+        for host, port in self._settings.nodes:
+            connection = kind(host=host, port=port, **self._settings.sentinel_connection)
+            try:
+                connection.send_command("SENTINEL", "MASTER", self._settings.master_name)
+                return master_of(connection.read_response(), self._settings.min_other_sentinels)
+            except (exceptions.RedisError, OSError) as error:
+                errors.append(error)
+            finally:
+                connection.disconnect()
+        raise no_master(errors)
+
+
+class MasterTLSConnection(MasterConnection, SSLConnection):
+    """
+    The same with TLS, to the sentinels too.
+    """
+
+
+def master_of(reply: list[bytes], min_other_sentinels: int) -> Node:
+    """
+    Return where the master is, of which a sentinel told.
+    """
+    state = {k.decode(): v.decode() for k, v in zip(reply[::2], reply[1::2], strict=True)}
+    flags = set(state["flags"].split(","))
+    if flags & {"s_down", "o_down", "disconnected"}:
+        raise exceptions.ConnectionError(f"the master is {state['flags']}")
+    if int(state["num-other-sentinels"]) < min_other_sentinels:
+        raise exceptions.ConnectionError("the sentinel sees too few others")
+    return state["ip"], int(state["port"])
+
+
+def check_role(reply: list[Any], place: str) -> None:
+    """
+    Raise if a server that a sentinel calls the master is none: others know better by now.
+    """
+    if reply[0] != b"master":
+        raise exceptions.ConnectionError(f"{place} is no longer the master")
+
+
+def no_master(errors: list[Exception]) -> Exception:
+    """
+    Return the error for sentinels none of which named a master.
+    """
+    last = errors[-1]
+    if all(map(is_refused, errors)):
+        return type(last)(f"sentinel: {last}")
+    if all(isinstance(error, exceptions.ResponseError) for error in errors):
+        return exceptions.ResponseError(f"no sentinel knows this master: {last}")
+    reasons = "; ".join(dict.fromkeys(map(str, errors)))
+    return exceptions.ConnectionError(f"no sentinel names a master that is up: {reasons}")

@@ -1,5 +1,5 @@
 """
-URLs, transports, users and what goes wrong with them.
+Transports, users and what goes wrong with them.
 """
 
 from __future__ import annotations
@@ -14,61 +14,6 @@ from support.redis import RedisServer, free_port
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.url import URL
-from coatcheck_redis.settings import Settings
-
-
-def settings(url: str, **options) -> Settings:
-    return Settings(URL(url), options, operation_timeout=5.0)
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("redis://", {"host": "localhost", "port": 6379}),
-        ("redis://h", {"host": "h", "port": 6379}),
-        ("redis://h:6380/2", {"host": "h", "port": 6380, "db": 2}),
-        ("redis://h:6380/", {"host": "h", "port": 6380}),
-        ("redis://:pw@h:6380/1", {"password": "pw", "host": "h", "db": 1}),
-        ("redis://user:p%40ss@h", {"username": "user", "password": "p@ss"}),
-        ("redis://h/1?db=3", {"db": 3}),
-        ("redis://[::1]:6380/1", {"host": "::1", "port": 6380}),
-        ("redis+redis://h/1", {"host": "h", "db": 1}),
-        ("redis+socket:///run/redis.sock?virtual_host=3", {"path": "/run/redis.sock", "db": 3}),
-        ("redis+socket://:pw@/run/redis.sock", {"path": "/run/redis.sock", "password": "pw"}),
-        ("rediss://h?ssl_cert_reqs=CERT_NONE", {"ssl_cert_reqs": "none"}),
-        ("rediss://h?ssl_ca_certs=%2Fca.pem", {"ssl_ca_certs": "/ca.pem"}),
-        ("redis://h?socket_timeout=5&socket_keepalive=True", {"socket_timeout": 5.0}),
-        ("valkey://h:1/2", {"host": "h", "port": 1, "db": 2}),
-    ],
-)
-def test_urls(url, expected):
-    """The URL's parts and options arrive at the connection."""
-    connection = settings(url).connection
-
-    assert expected == {name: connection.get(name) for name in expected}
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("redis://h/abc", "'abc' is not the number of a database"),
-        ("redis://h:port/1", "host or port"),
-        ("redis://:pa#secret@h/1", "host or port"),
-        ("redis://h?no_such=1", "no option 'no_such'"),
-        ("redis://h?socket_timeot=1", "did you mean 'socket_timeout'"),
-        ("redis://h?ssl_cert_reqs=required", "no option 'ssl_cert_reqs'"),
-        ("rediss://h?ssl_cert_reqs=bogus", "required, optional or none"),
-        ("redis://h?db=x", "'db'"),
-        ("redis+socket://", "names no socket"),
-    ],
-)
-@pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])
-def test_wrong_urls(module, url, message):
-    """A URL that cannot be is refused at once, with the reason and without its secrets."""
-    with pytest.raises(coatcheck.ConfigurationError, match=message) as caught:
-        module.by_url(url)
-    assert "secret" not in str(caught.value)
 
 
 def test_refused_connection():
@@ -244,12 +189,6 @@ async def test_unix_socket_aio(server):
         await results.store_result("t", 1)
 
         assert 1 == (await results.wait_for("t", 30)).result
-
-
-def test_valkey_scheme(server):
-    """The scheme valkey is the same plugin."""
-    with coatcheck.by_url(server.url.replace("redis:", "valkey:")) as results:
-        assert results.store_result("t", 1)
 
 
 def test_by_url_does_no_io():

@@ -154,7 +154,9 @@ def test_help_tells_the_exit_statuses(cli: CommandLine) -> None:
     assert done.stdout.split() == none.stderr.split()
 
 
-@pytest.mark.parametrize("command", ["get", "list", "run", "version", "wait"])
+@pytest.mark.parametrize(
+    "command", ["backends", "forget", "get", "list", "purge", "run", "version", "wait"]
+)
 def test_every_command_has_help(cli: CommandLine, command: str) -> None:
     """
     Each command has a help, with the options that all have.

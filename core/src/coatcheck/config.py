@@ -13,6 +13,8 @@ from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, read_options
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
+#: The name of the backend that is taken where none is named.
+DEFAULT_NAME: Final = "default"
 #: The options that all results have; COATCHECK_EXPIRES and so on are their variables.
 CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import entrypoints, hooks
 from .backend import PROTOCOL_VERSION
-from .config import URL_VARIABLE, core_options, resolve_url, split_options
+from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
 from .results import Results
 from .url import masked
@@ -29,9 +29,6 @@ BUILTIN: Final = {
     "disabled": "coatcheck.embedded.disabled:DisabledBackend",
     "file": "coatcheck.embedded.files:FilesBackend",
 }
-
-#: The name of the backend that is taken where none is named.
-DEFAULT_NAME: Final = "default"
 
 #: "module:Class", or the class itself.
 Target = str | type[Any]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import resolver
+from ..config import DEFAULT_NAME
 from .results import Results
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def by_url(url: str | None = None, **options: Any) -> Results:
     return Results(made, **named)
 
 
-def by_name(
-    name: str = resolver.DEFAULT_NAME, *, config: Config | None = None, **options: Any
-) -> Results:
+def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options: Any) -> Results:
     """
     Return the `Results` of the backend that the configuration calls *name*; called, not awaited.
 

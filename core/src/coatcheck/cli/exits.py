@@ -30,7 +30,7 @@ BROKEN_PIPE: Final = SIGNALLED + 13
 
 HELP: Final = """
 \b
-Exit status of get and wait:
+Exit status of get, wait and forget:
   0    the task succeeded
   1    the task failed
   2    wrong usage or configuration, an error of the store,

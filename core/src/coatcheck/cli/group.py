@@ -20,8 +20,11 @@ from .text import one_line
 
 #: Where each command is; imported when it is used.
 _COMMANDS: Final = {
+    "backends": "backends:backends",
+    "forget": "forget:forget",
     "get": "show:get",
     "list": "show:list_",
+    "purge": "forget:purge",
     "run": "run:run",
     "version": "version:version",
     "wait": "wait:wait",
@@ -90,8 +93,8 @@ def coatcheck(ctx: click.Context) -> int | None:
     """
     Run commands as tasks, and read and await the results of tasks.
 
-    The store is that of --backend, else of the variable COATCHECK_URL, else a file in the
-    user's data directory.
+    The store is that of --backend, else of the variable COATCHECK_URL, else the backend "default"
+    of coatcheck.toml or pyproject.toml, else a file in the user's data directory.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from ..config import URL_VARIABLE
+from ..config import DEFAULT_NAME, URL_VARIABLE
 from ..errors import ConfigurationError
 from ..url import masked
 
@@ -33,13 +33,29 @@ class Common:
     json: bool = False
 
     @cached_property
-    def url(self) -> str:
+    def name(self) -> str | None:
         """
-        The URL that the options, the environment, or nobody, chose; secrets included.
+        The configured name, or the scheme, that was chosen; `None` where it is a URL.
         """
         if self.backend is not None:
-            return self.backend
-        return os.environ.get(URL_VARIABLE) or default_url()
+            is_url = not self.backend or ":" in self.backend or "/" in self.backend
+            return None if is_url else self.backend
+        from ..configfile import load
+
+        is_configured = os.environ.get(URL_VARIABLE) or DEFAULT_NAME in load().backends
+        return DEFAULT_NAME if is_configured else None
+
+    @cached_property
+    def url(self) -> str:
+        """
+        The URL that the options, the environment, the configuration, or nobody, chose; secrets
+        included.
+        """
+        if self.name is not None:
+            from ..resolver import SYNC, choose
+
+            return choose(self.name, None, SYNC).url
+        return default_url() if self.backend is None else self.backend
 
     @property
     def store(self) -> str:
@@ -50,11 +66,11 @@ class Common:
 
     def open(self) -> Results:
         """
-        Return the `Results` for the URL. No connection.
+        Return the `Results` of the store. No connection.
         """
-        from ..resolver import by_url
+        from ..resolver import by_name, by_url
 
-        return by_url(self.url)
+        return by_url(self.url) if self.name is None else by_name(self.name)
 
 
 def common_options(command: F) -> F:
@@ -71,10 +87,10 @@ def common_options(command: F) -> F:
         ),
         click.option(
             "--backend",
-            metavar="URL",
+            metavar="URL|NAME",
             expose_value=False,
             callback=_set,
-            help="The store, such as sqlite:///results.db.",
+            help="The store: a URL such as sqlite:///results.db, or a configured name.",
         ),
     ):
         command = option(command)

@@ -1,0 +1,178 @@
+"""
+`coatcheck backends`: what is installed, what is configured, and what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import __version__, entrypoints
+from ..backend import Capability
+from ..errors import CoatcheckError, PluginError, SchemeConflictError
+from ..resolver import AIO, BUILTIN, SYNC, Registry
+from ..url import masked
+from . import exits
+from .options import Common, common_options
+from .text import one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+_SCHEMES = ("SCHEME", "DISTRIBUTION", "CAPABILITIES", "ASYNCIO", "STATUS")
+_NAMES = ("NAME", "URL", "FILE")
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def backends(common: Common) -> int:
+    """
+    List the schemes of URLs that can be used, and the configured backends.
+
+    Each scheme with its distribution, what its store can do, whether it has a side for asyncio of
+    its own (else it runs in threads), and whether it can be loaded. --json prints one JSON object.
+    """
+    schemes = [_scheme(name) for name in sorted(SYNC.schemes() | AIO.schemes())]
+    schemes += _passed_over()
+    try:
+        names, error = _configured(), None
+    except CoatcheckError as caught:
+        names, error = [], one_line(str(caught))
+    if common.json:
+        click.echo(json.dumps({"schemes": schemes, "configured": names, "error": error}))
+    else:
+        _print(_SCHEMES, [_row(scheme) for scheme in schemes])
+        if names:
+            click.echo()
+            _print(_NAMES, [tuple(map(one_line, name.values())) for name in names])
+        if error is not None:
+            click.echo(f"coatcheck: {error}", err=True)
+    return exits.SUCCESS if error is None else exits.ERROR
+
+
+# -- what there is ----------------------------------------------------------------------------
+
+
+def _scheme(name: str) -> dict[str, Any]:
+    """
+    Return all about a scheme; one that cannot be loaded has an `error`.
+    """
+    entries = _entries(SYNC, name) or _entries(AIO, name)
+    sync, error = _side(SYNC, name)
+    native, aio_error = _side(AIO, name)
+    if sync is None and error is None:
+        error = PluginError("it has no synchronous side")
+    aio = native if native is not None or aio_error is not None else sync
+    builtin = name in BUILTIN
+    return _described(
+        name,
+        [f"coatcheck {__version__}"] if builtin else list(map(entrypoints.owner, entries)),
+        error or aio_error,
+        sync=sync,
+        asyncio=None if aio is None else {**aio, "threads": aio is sync},
+    )
+
+
+def _described(
+    name: str, owners: list[str], error: BaseException | None, **sides: dict[str, Any] | None
+) -> dict[str, Any]:
+    conflict = isinstance(error, SchemeConflictError)
+    status = "ok" if error is None else "conflict" if conflict else "error"
+    text = str(error) if isinstance(error, CoatcheckError) else repr(error)
+    return {
+        "scheme": name,
+        "distributions": owners,
+        "status": status,
+        "error": None if error is None else one_line(text),
+        **sides,
+    }
+
+
+def _side(registry: Registry, name: str) -> tuple[dict[str, Any] | None, BaseException | None]:
+    try:
+        cls = registry.find(name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken plugin breaks nobody
+        return None, error
+    if cls is None:
+        return None, None
+    where = f"{cls.__module__}:{cls.__qualname__}"
+    return {"class": where, "capabilities": _capabilities(cls)}, None
+
+
+def _capabilities(cls: type[Any]) -> list[str] | None:
+    """
+    Return what the store can do; `None` where that depends on its URL.
+    """
+    declared = getattr(cls, "capabilities", None)
+    return [str(each.name) for each in declared] if isinstance(declared, Capability) else None
+
+
+def _entries(registry: Registry, name: str) -> list[EntryPoint]:
+    return entrypoints.named(registry.group, name)
+
+
+def _passed_over() -> list[dict[str, Any]]:
+    """
+    Return what claims a scheme that is built in, and is never asked.
+    """
+    return [
+        _described(
+            entry.name,
+            [entrypoints.owner(entry)],
+            SchemeConflictError(entry.name, [f"coatcheck {__version__}", entrypoints.owner(entry)]),
+            sync=None,
+            asyncio=None,
+        )
+        for name in sorted(BUILTIN)
+        for entry in _entries(SYNC, name)
+    ]
+
+
+def _configured() -> list[dict[str, str]]:
+    from ..configfile import load
+
+    configuration = load()
+    return [
+        {"name": name, "url": masked(named.url), "file": configuration.where}
+        for name, named in configuration.backends.items()
+    ]
+
+
+# -- for people -------------------------------------------------------------------------------
+
+
+def _row(scheme: dict[str, Any]) -> tuple[str, ...]:
+    sync, aio = scheme["sync"], scheme["asyncio"]
+    capabilities = "" if sync is None else _words(sync["capabilities"])
+    native = "" if aio is None else "threads" if aio["threads"] else "native"
+    owners = " and ".join(scheme["distributions"])
+    return scheme["scheme"], owners, capabilities, native, scheme["error"] or "ok"
+
+
+def _words(capabilities: list[str] | None) -> str:
+    return "by its URL" if capabilities is None else " ".join(capabilities).lower() or "none"
+
+
+def _print(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if sys.stdout is None or not sys.stdout.isatty():
+        for row in (headers, *rows):
+            click.echo("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headers, box=box.SIMPLE_HEAD, header_style="bold", show_edge=False)
+    for row in rows:
+        # Text: what stands in brackets is no markup.
+        *cells, last = (Text(cell, overflow="fold") for cell in row)
+        if headers == _SCHEMES:
+            last.stylize("green" if last.plain == "ok" else "red")
+        table.add_row(*cells, last)
+    Console().print(table)

@@ -1,0 +1,58 @@
+"""
+`coatcheck forget` and `coatcheck purge`: what deletes records.
+"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..errors import UnknownTaskError
+from ..meta import checked_id
+from . import exits
+from .options import Common, common_options
+from .text import one_line
+
+
+@click.command()
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@common_options
+@click.pass_obj
+def forget(common: Common, task_ids: tuple[str, ...]) -> int:
+    """
+    Delete the records of tasks, ready or not.
+
+    The ids are new after that. With --json prints a JSON object on each line. The exit status is
+    4 if nothing was stored for one of them.
+    """
+    status = exits.SUCCESS
+    ids = [checked_id(task_id) for task_id in dict.fromkeys(task_ids)]
+    with common.open() as results:
+        for task_id in ids:
+            forgotten = results.forget(task_id)
+            if not forgotten:
+                status = exits.UNKNOWN
+            if common.json:
+                click.echo(json.dumps({"task_id": task_id, "forgotten": forgotten}))
+            elif not forgotten:
+                click.echo(one_line(f"coatcheck: {UnknownTaskError(task_id)}"), err=True)
+    return status
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def purge(common: Common) -> None:
+    """
+    Delete expired records that the store has not deleted itself.
+
+    Readers do not see them anyway: this frees their space. Prints how many there were. Stores
+    that forget by themselves may have none.
+    """
+    with common.open() as results:
+        purged = results.purge()
+    if common.json:
+        click.echo(json.dumps({"purged": purged}))
+    else:
+        click.echo(f"{purged} expired record{'' if purged == 1 else 's'} deleted")

@@ -189,7 +189,7 @@ def test_unread_generator(make):
     results.as_completed(["t"])
     gc.collect()
 
-    assert results._hub._thread is None
+    assert results._hub._watch is None
 
 
 def test_collected_in_the_middle(make):
@@ -199,7 +199,7 @@ def test_collected_in_the_middle(make):
     cycle: dict[str, object] = {"stream": results.as_completed(["a", "never"])}
     cycle["self"] = cycle
     next(cycle["stream"])
-    hub_lock = results._hub._lock
+    hub_lock = results._hub.lock
     del cycle
     with hub_lock:  # as if the collector ran in a thread that holds it
         gc.collect()

@@ -299,22 +299,12 @@ def test_no_id_is_forgotten(operations):
     assert waited == {*agenda.take_due(now + 5.0 * GRID)}
 
 
-def test_portions_adapt(monkeypatch):
+def test_portions():
     """
-    Portions grow while reads are quick and shrink while they are slow, and lose nothing.
+    What is due is read in portions, and nothing is lost.
     """
-    now = [0.0]
-    monkeypatch.setattr(pacing.time, "monotonic", lambda: now[0])
-    portions = pacing.Portions()
-    ids = [str(number) for number in range(5000)]
-    quick, slow = [], []
-    for portion in portions.of(ids):
-        quick.append(portion)
-    for portion in portions.of(ids):
-        now[0] += 0.1
-        slow.append(portion)
+    ids = [str(number) for number in range(600)]
 
-    assert [100, 200, 400, 800, 1000] == [len(portion) for portion in quick[:5]]
-    assert 10 == len(slow[-2])
-    assert ids == [id_ for portion in quick for id_ in portion]
-    assert ids == [id_ for portion in slow for id_ in portion]
+    assert [250, 250, 100] == [len(portion) for portion in pacing.portions(ids)]
+    assert ids == [id_ for portion in pacing.portions(ids) for id_ in portion]
+    assert [] == list(pacing.portions([]))

@@ -127,7 +127,7 @@ async def test_failures_aio(aio_results):
     with pytest.raises(ValueError, match="b"):
         await tasks.get(timeout=30)
 
-    assert aio_results._hubs.get()._waits.idle
+    assert aio_results._hubs.get().idle
     assert "b" == str((await aio_results.ResultSet(["b"]).get(propagate=False))[0])
 
 

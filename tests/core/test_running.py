@@ -93,10 +93,55 @@ async def test_a_result_that_is_not_stored_is_an_error_aio(aio_results):
             pass
 
 
-def test_progress_that_is_not_stored_is_an_error(results):
-    """The block hears of progress that cannot be stored."""
-    with pytest.raises(coatcheck.BackendUnavailableError), results.running("t") as task:
+def test_progress_that_is_not_stored(results, backend, caplog):
+    """A store that is away does not break the work off; its next write shows the progress."""
+    with results.running("t", heartbeat=0.02) as task:
         task.progress(1)
+        backend.away = False
+        deadline = time.monotonic() + 20
+        while not results.exists("t"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+        assert ("PROGRESS", 1) == (results.get_state("t"), results.get_result("t")["current"])
+    assert "away" in caplog.text
+
+
+def test_progress_that_cannot_be_kept(results, backend):
+    """Progress at fault is an error of the block, and the heart beats on."""
+    backend.away = False
+    with results.running("t", heartbeat=0.02) as task:
+        task.progress(1)
+        with pytest.raises(coatcheck.EncodeError):
+            task.progress(2, detail=object())
+        beat = results.get_task_meta("t").heartbeat["beat"]
+        deadline = time.monotonic() + 20
+        while results.get_task_meta("t").heartbeat["beat"] < beat + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+        assert 1 == results.get_result("t")["current"]
+    assert task.won
+
+
+async def test_progress_that_cannot_be_kept_aio(aio_results, backend):
+    """Progress at fault is an error of the block, and the heart beats on."""
+    backend.away = False
+    async with aio_results.running("t", heartbeat=0.02) as task:
+        with pytest.raises(coatcheck.EncodeError):
+            await task.progress(2, detail=object())
+        beat = (await aio_results.get_task_meta("t")).heartbeat["beat"]
+        async with asyncio.timeout(20):
+            while (await aio_results.get_task_meta("t")).heartbeat["beat"] < beat + 3:
+                await asyncio.sleep(0.01)
+    assert task.won
+
+
+@pytest.mark.parametrize("heartbeat", [0, -1, float("nan"), float("inf"), "10", True])
+def test_heartbeats_that_cannot_be(results, heartbeat):
+    """A heartbeat that is no positive number of seconds is refused."""
+    with pytest.raises(coatcheck.ArgumentError, match="heartbeat"):
+        results.running("t", heartbeat=heartbeat)
 
 
 def test_unencodable_result(results, backend):

@@ -818,23 +818,19 @@ def test_a_forked_child_opens_its_own(path):
     assert "0 True ['again', 'before', 'child', 'parent']\n" == done.stdout
 
 
-def test_after_a_fork_nothing_is_shared(backend):
+def test_nothing_is_open_while_the_process_forks(backend):
     """
-    What the child makes anew: the turns, which may all be taken, and the connections, which are
-    neither used nor closed.
+    Before a fork the backend comes to rest; the parent goes on, and the child begins anew.
     """
     put(backend, "k", READY)
-    idle = [*backend._idle]
-    with contextlib.ExitStack() as stack:
-        for _ in range(backend.CONNECTIONS):
-            stack.callback(backend._turns.release)
-            backend._turns.acquire()
-        stack.callback(setattr, backend, "_turns", backend._turns)
 
-        backend.after_fork()
+    backend.before_fork()
+    assert [] == backend._idle
+    assert not backend._turns.acquire(blocking=False)
+    backend.after_fork_in_parent()
+    assert {"k": READY} == backend.get_many(["k"])
+    backend.before_fork()
+    backend.after_fork()
+    assert {"k": READY} == backend.get_many(["k"])
 
-        assert {"k": READY} == backend.get_many(["k"])
-        assert not {*idle} & {*backend._idle}
-        assert idle == backend._abandoned
-        assert 1 == idle[0].execute("SELECT count(*) FROM coatcheck_records").fetchone()[0]
-    backend._idle += idle  # to be closed: this is no child
+

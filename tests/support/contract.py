@@ -166,7 +166,9 @@ class Contract:
         assert not results.backend.put("t", meta, unless=frozenset(), if_match=observed, expires=60)
         observed = results.get_task_meta("t")
         assert results.backend.put("t", meta, unless=frozenset(), if_match=observed, expires=60)
-        assert not results.backend.put("gone", meta, unless=frozenset(), if_match=observed, expires=9)
+        assert not results.backend.put(
+            "gone", meta, unless=frozenset(), if_match=observed, expires=9
+        )
         assert "SUCCESS" == results.get_state("t")
 
     def test_race_of_threads(self, results):
@@ -193,9 +195,7 @@ class Contract:
             return
         context = multiprocessing.get_context("spawn")
         won = context.Queue()
-        racers = [
-            context.Process(target=race_in_child, args=(url, "t", n, won)) for n in range(3)
-        ]
+        racers = [context.Process(target=race_in_child, args=(url, "t", n, won)) for n in range(3)]
         for racer in racers:
             racer.start()
         winner = won.get(timeout=60)
@@ -348,7 +348,7 @@ class Contract:
             break
         results.wait_for("a", 5)
         deadline = time.monotonic() + 10
-        while not results._hub._waits.idle:
+        while not results._hub.idle:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -761,7 +761,7 @@ class AioContract:
         ended = await asyncio.gather(*waits, return_exceptions=True)
 
         assert all(isinstance(error, asyncio.CancelledError) for error in ended)
-        assert results._hubs.get()._waits.idle
+        assert results._hubs.get().idle
         await results.store_result("t0", 1)
         assert 1 == (await results.wait_for("t0", 5)).result
 

@@ -62,7 +62,9 @@ def load(entry: EntryPoint) -> Any:
                 f"the plugin {owner(entry)} is installed, but the package {error.name!r} that it needs "
                 f"is missing: pip install --upgrade {dist}"
             ) from error
-        raise PluginError(f"the plugin {owner(entry)} cannot be imported: {error}; reinstall it") from error
+        raise PluginError(
+            f"the plugin {owner(entry)} cannot be imported: {error}; reinstall it"
+        ) from error
     except Exception as error:
         raise PluginError(
             f"the plugin {owner(entry)} failed while it was imported: {type(error).__name__}: {error}"

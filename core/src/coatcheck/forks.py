@@ -1,5 +1,5 @@
 """
-What has to be made anew in a forked child: locks, threads and connections.
+What a fork must not copy, and what has to be made anew in the child: locks, threads, connections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,24 @@ class Forkable(Protocol):
         """
 
 
+class Quiescent(Forkable, Protocol):
+    """
+    Has to come to rest before a fork, and may go on after it.
+    """
+
+    def before_fork(self) -> None:
+        """
+        Come to rest. Runs in the parent, which waits.
+        """
+
+    def after_fork_in_parent(self) -> None:
+        """
+        Go on. Runs in the parent.
+        """
+
+
 _forkables: weakref.WeakSet[Any] = weakref.WeakSet()
+_quiescent: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def register(forkable: Forkable) -> None:
@@ -30,10 +47,30 @@ def register(forkable: Forkable) -> None:
     _forkables.add(forkable)
 
 
-def _after_fork_in_child() -> None:
+def register_quiescent(quiescent: Quiescent) -> None:
+    """
+    Have all three methods called at every fork, for as long as *quiescent* lives.
+    """
+    _forkables.add(quiescent)
+    _quiescent.add(quiescent)
+
+
+def _before() -> None:
+    for quiescent in list(_quiescent):
+        quiescent.before_fork()
+
+
+def _after_in_parent() -> None:
+    for quiescent in list(_quiescent):
+        quiescent.after_fork_in_parent()
+
+
+def _after_in_child() -> None:
     for forkable in list(_forkables):
         forkable.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from .errors import UnknownTaskError
 from .meta import ResultMeta, checked_id
 
 if TYPE_CHECKING:
@@ -158,11 +157,9 @@ class AsyncResult(Generic[T]):
             propagate: `False` returns the exception instead of raising it.
             wrap: raise `TaskError` whatever the task raised, with the original as data.
         """
-        if missing == "raise" and not self.meta().known:
-            raise UnknownTaskError(self.task_id)
         meta = self._meta or self.remember(
-            self._results.wait_for(
-                self.task_id, timeout, interval=interval, on_interval=on_interval
+            self._results._wait(  # noqa: SLF001 - its handle
+                self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)

@@ -19,7 +19,7 @@ from .backend import BATCH, Backend
 from .bells import Bell
 from .errors import BackendError
 from .meta import ResultMeta
-from .pacing import Portions
+from .pacing import portions
 from .waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
@@ -30,8 +30,10 @@ class ThreadWaiter(Waiter):
     A wait in a thread.
     """
 
-    def __init__(self, task_ids: set[str], *, updates: bool = False) -> None:
-        super().__init__(task_ids, updates=updates)
+    def __init__(
+        self, task_ids: set[str], *, updates: bool = False, must_exist: bool = False
+    ) -> None:
+        super().__init__(task_ids, updates=updates, must_exist=must_exist)
         self._event = threading.Event()
 
     def notify(self) -> None:
@@ -62,24 +64,23 @@ class Hub:
         safety_look: float,
         on_lost: Callable[[ResultMeta], ResultMeta | None],
     ) -> None:
-        self._backend = backend
-        self._safety_look = safety_look
-        self._on_lost = on_lost
+        self.backend = backend
+        self.safety_look = safety_look
+        self.on_lost = on_lost
         self.after_fork()
         forks.register(self)
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._waits = Waits(safety_look=self._safety_look)
-        # Waits that ended. A generator may be closed by the garbage collector, in any thread and
-        # in the middle of anything, so leaving takes no lock: the thread clears up later.
-        self._left: deque[tuple[Waiter, frozenset[str]]] = deque()
-        self._thread: threading.Thread | None = None
-        self._bell: Bell | None = None
-        self._portions = Portions()
-        self._closing = False
+        self.lock = threading.Lock()
+        self._watch: Watch | None = None
 
-    # -- the waiting threads' side --------------------------------------------------------
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nobody waits.
+        """
+        with self.lock:
+            return self._watch is None or self._watch.idle
 
     def results(
         self,
@@ -98,7 +99,7 @@ class Hub:
         deadline = float("inf") if timeout is None else start + timeout
         tick = start + interval if on_interval is not None else float("inf")
         task_ids = frozenset(waiter.pending)
-        self._join(waiter, once=timeout == 0)
+        watch = self._join(waiter, once=timeout == 0)
         try:
             while True:
                 while (meta := waiter.take()) is not None:
@@ -110,7 +111,7 @@ class Hub:
                 now = time.monotonic()
                 if now >= deadline:
                     # With a timeout of 0 the first look is the last one.
-                    self._last_look(waiter, repeat=timeout != 0)
+                    watch.last_look(waiter, repeat=timeout != 0)
                     while (meta := waiter.take()) is not None:
                         yield meta
                     waiter.check_over(timeout)
@@ -120,17 +121,75 @@ class Hub:
                     tick = now + max(interval, SHORTEST_INTERVAL)
                 waiter.pause(min(deadline, tick) - now)
         finally:
-            self._left.append((waiter, task_ids))
+            watch.left.append((waiter, task_ids))
 
-    def _join(self, waiter: Waiter, *, once: bool) -> None:
-        with self._lock:
-            self._waits.join(waiter, time.monotonic(), once=once)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
-                self._thread.start()
-        self._wake()
+    def _join(self, waiter: Waiter, *, once: bool) -> Watch:
+        with self.lock:
+            watch = self._watch
+            if watch is None:
+                watch = self._watch = Watch(self)
+                watch.thread.start()
+            watch.waits.join(waiter, time.monotonic(), once=once)
+        watch.wake()
+        return watch
 
-    def _last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> None:
+    def dismiss(self, watch: Watch) -> None:
+        """
+        Let the next wait start a watch of its own. The caller holds the lock.
+        """
+        if self._watch is watch:
+            self._watch = None
+
+    def close(self) -> None:
+        """
+        Break all waits and end the thread. A later wait starts a new one.
+        """
+        with self.lock:
+            watch, self._watch = self._watch, None
+            if watch is not None:
+                watch.closed = True
+                watch.waits.abort_all(BackendError("the result backend was closed during the wait"))
+        if watch is not None:
+            watch.wake()
+            if watch.thread is not threading.current_thread():
+                # Not for longer than it stays anyway: it may be in the middle of a read.
+                watch.thread.join(LINGER)
+
+
+class Watch:
+    """
+    One life of the hub's thread: its waits, its subscription.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._lock = hub.lock
+        self._backend = hub.backend
+        self.waits = Waits(safety_look=hub.safety_look)
+        # Waits that ended. A generator may be closed by the garbage collector, in any thread and
+        # in the middle of anything, so leaving takes no lock: the thread clears up later.
+        self.left: deque[tuple[Waiter, frozenset[str]]] = deque()
+        self.thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
+        self.closed = False
+        self._bell: Bell | None = None
+
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nobody waits. The caller holds the lock.
+        """
+        self._clear_up()
+        return self.waits.idle
+
+    def wake(self) -> None:
+        """
+        End the thread's pause. For any thread.
+        """
+        bell = self._bell
+        if bell is not None:
+            bell.wake()
+
+    def last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> None:
         """
         Have the pending tasks looked at; not for longer than the grace that a deadline has.
 
@@ -138,8 +197,8 @@ class Hub:
         """
         if repeat:
             with self._lock:
-                self._waits.look_again(waiter, time.monotonic())
-            self._wake()
+                self.waits.look_again(waiter, time.monotonic())
+            self.wake()
         failures = waiter.failures if repeat else 0
         progress, stalls_at = waiter.progress, time.monotonic() + GRACE
         while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
@@ -151,25 +210,7 @@ class Hub:
                 return
             waiter.pause(stalls_at - now)
 
-    def _wake(self) -> None:
-        bell = self._bell
-        if bell is not None:
-            bell.wake()
-
-    def close(self) -> None:
-        """
-        Break all waits and end the thread.
-        """
-        with self._lock:
-            thread = self._thread
-            self._waits.abort_all(BackendError("the result backend was closed during the wait"))
-            self._closing = thread is not None
-        self._wake()
-        if thread is not None and thread is not threading.current_thread():
-            # Not for longer than the thread stays anyway: it may be in the middle of a read.
-            thread.join(LINGER)
-
-    # -- the thread's side ----------------------------------------------------------------
+    # -- the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -182,8 +223,8 @@ class Hub:
         except Exception as error:
             _logger.exception("the hub failed, and with it all waits")
             with self._lock:
-                self._thread = None
-                self._waits.abort_all(error)
+                self._hub.dismiss(self)
+                self.waits.abort_all(error)
 
     def _serve(self, bell: Bell) -> None:
         self._bell = bell
@@ -201,29 +242,27 @@ class Hub:
         self._look_at_due(bell)
         with self._lock:
             now = time.monotonic()
-            at = self._waits.next_look(now)
-            was_idle = self._waits.idle
+            at = self.waits.next_look(now)
+            was_idle = self.waits.idle
         # Never longer than the thread is to stay: it notices by itself when the last wait left.
         rang = bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
         with self._lock:
-            self._clear_up()
-            self._waits.ring(rang, time.monotonic())
-            if self._closing or (was_idle and self._waits.idle):
-                self._thread = None
-                self._closing = False
+            self.waits.ring(rang, time.monotonic())
+            if self.closed or (was_idle and self.idle):
+                self._hub.dismiss(self)
                 return False
         return True
 
     def _clear_up(self) -> None:
-        while self._left:
-            self._waits.leave(*self._left.popleft())
+        while self.left:
+            self.waits.leave(*self.left.popleft())
 
     def _update_subscription(self, bell: Bell) -> None:
         while True:
             with self._lock:
                 self._clear_up()
-                fresh = self._waits.to_watch(BATCH, time.monotonic())
-                gone = [] if fresh else self._waits.to_unwatch()
+                fresh = self.waits.to_watch(BATCH, time.monotonic())
+                gone = [] if fresh else self.waits.to_unwatch()
             if gone:
                 bell.discard(gone)
             if not fresh:
@@ -233,8 +272,8 @@ class Hub:
 
     def _look_at_due(self, bell: Bell) -> None:
         with self._lock:
-            due = self._waits.take_due(time.monotonic())
-        for portion in self._portions.of(due):
+            due = self.waits.take_due(time.monotonic())
+        for portion in portions(due):
             self._look(portion, bell)
 
     def _look(self, task_ids: list[str], bell: Bell) -> None:
@@ -243,13 +282,13 @@ class Hub:
         except BackendError as error:
             _logger.debug("a look failed: %s", error)
             with self._lock:
-                self._waits.failed(task_ids, error, time.monotonic())
+                self.waits.failed(task_ids, error, time.monotonic())
         except Exception as error:  # noqa: BLE001 - raised in the threads that wait
             with self._lock:
-                self._waits.abort(task_ids, error)
+                self.waits.abort(task_ids, error)
         else:
             for observed in self._tell(task_ids, metas, bell):
-                meta = self._on_lost(observed)
+                meta = self._hub.on_lost(observed)
                 if meta is not None:
                     self._tell([meta.task_id], {meta.task_id: meta}, bell)
 
@@ -258,4 +297,4 @@ class Hub:
     ) -> list[ResultMeta]:
         with self._lock:
             now = time.monotonic()
-            return self._waits.absorb(task_ids, metas, now, pushing=bell.pushing)
+            return self.waits.absorb(task_ids, metas, now, pushing=bell.pushing)

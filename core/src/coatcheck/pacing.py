@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import heapq
 import math
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from random import random
 from typing import Final
 
@@ -17,6 +16,8 @@ SHORTEST: Final = 0.001
 LONGEST: Final = 0.5
 #: Pauses vary by this fraction, so that many waiters do not look at once.
 JITTER: Final = 0.1
+#: How many tasks one read looks at.
+PORTION: Final = 250
 
 
 def adaptive(waited: float) -> float:
@@ -44,37 +45,14 @@ def aligned(now: float, pause: float) -> float:
     return math.ceil((now + pause) / grid) * grid
 
 
-class Portions:
+def portions(ids: list[str]) -> Iterator[list[str]]:
     """
-    Splits what is due into reads that take a few milliseconds each, whatever the store is like.
+    Split what is due into reads that take a few milliseconds each.
 
-    So a wait that is at its deadline sees that its last look makes progress, and a store that
-    answers in no time is asked for many at once.
+    So a wait that is at its deadline sees that its look makes progress; larger reads would save
+    next to nothing.
     """
-
-    QUICK: Final = 0.005
-    SLOW: Final = 0.02
-
-    def __init__(self) -> None:
-        self._size = 100
-
-    def of(self, ids: Sequence[str]) -> Iterator[list[str]]:
-        """
-        Iterate over portions of *ids*; how long the caller takes for one decides on the next.
-        """
-        start = 0
-        while start < len(ids):
-            portion = list(ids[start : start + self._size])
-            began = time.monotonic()
-            yield portion
-            self._adapt(len(portion), time.monotonic() - began)
-            start += len(portion)
-
-    def _adapt(self, count: int, seconds: float) -> None:
-        if seconds > self.SLOW:
-            self._size = max(self._size // 2, 10)
-        elif seconds < self.QUICK and count == self._size:
-            self._size = min(self._size * 2, 1000)
+    return (ids[start : start + PORTION] for start in range(0, len(ids), PORTION))
 
 
 class Agenda:

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
 from . import handles, resultsets, states
-from .backend import ANY, Backend, Unless, batches, lift
+from .backend import ANY, Anything, Backend, Unless, batches, lift
 from .codec import DEFAULT_ACCEPT, Codec
 from .errors import (
     BackendError,
+    BackendUnavailableError,
     EncodeError,
     ResultTooLargeError,
     SerializationError,
@@ -26,7 +27,15 @@ from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
 from .serializers import Serializer
 from .waits import DEFAULT_INTERVAL
-from .writing import DEFAULT, DEFAULT_EXPIRES, Default, Expires, Writer, checked_timeout
+from .writing import (
+    DEFAULT,
+    DEFAULT_EXPIRES,
+    Default,
+    Expires,
+    Writer,
+    checked_heartbeat,
+    checked_timeout,
+)
 
 DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
 DEFAULT_SAFETY_LOOK: Final = 5.0
@@ -145,7 +154,7 @@ class Results(ResultsBase):
         *,
         traceback: str | None = None,
         expires: Expires | Default = DEFAULT,
-        protect: Unless | None = None,
+        protect: Iterable[str] | Anything | None = None,
         **fields: Unpack[AllFields],
     ) -> bool:
         """
@@ -162,7 +171,7 @@ class Results(ResultsBase):
         """
         seconds = self._writer.lifetime(expires)
         meta = self._draft(task_id, state, result, traceback, seconds, fields)
-        return self._put(meta, self._writer.protect if protect is None else protect, seconds)
+        return self._put(meta, self._writer.unless(protect), seconds)
 
     def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
         try:
@@ -213,7 +222,9 @@ class Results(ResultsBase):
             answers = self.backend.put_many(
                 [(meta.task_id, meta) for meta in metas], unless=unless, expires=expires
             )
-            won.update(zip((meta.task_id for meta in metas), answers, strict=True))
+            for meta, first in zip(metas, answers, strict=True):
+                # An id that comes twice in one call is won by its first value.
+                won[meta.task_id] = won.get(meta.task_id, False) or first
         except (EncodeError, ResultTooLargeError):
             # All are encoded before the first is sent, so none of them is stored yet.
             for meta in metas:
@@ -327,7 +338,13 @@ class Results(ResultsBase):
         KeyboardInterrupt and SystemExit make REVOKED. Exceptions go on. With *heartbeat* a
         thread gives a sign of life every so many seconds, and those who wait notice if it stops.
         """
-        return RunningTask(self, task_id, expires=expires, heartbeat=heartbeat, fields=fields)
+        return RunningTask(
+            self,
+            checked_id(task_id),
+            expires=expires,
+            heartbeat=checked_heartbeat(heartbeat),
+            fields=fields,
+        )
 
     def forget(self, task_id: str) -> bool:
         """
@@ -405,8 +422,9 @@ class Results(ResultsBase):
         yield from self._scanned(batch, state)
 
     def _scanned(self, batch: list[str], state: str | None) -> Iterator[ResultMeta]:
-        for meta in self.get_many(batch).values():
-            if meta.known and state in (None, meta.status):
+        # Not checked as ids: foreign keys may have made them.
+        for meta in self.backend.get_many(batch).values():
+            if meta.task_id and state in (None, meta.status):
                 yield meta
 
     # -- waiting --------------------------------------------------------------------------
@@ -426,7 +444,18 @@ class Results(ResultsBase):
             interval: seconds between calls of *on_interval*, half a second by default.
             on_interval: called again and again while waiting; what it raises ends the wait.
         """
-        waiter = ThreadWaiter({checked_id(task_id)})
+        return self._wait(task_id, timeout, interval, on_interval, must_exist=False)
+
+    def _wait(
+        self,
+        task_id: str,
+        timeout: float | None,
+        interval: float | None,
+        on_interval: Callable[[], object] | None,
+        *,
+        must_exist: bool,
+    ) -> ResultMeta:
+        waiter = ThreadWaiter({checked_id(task_id)}, must_exist=must_exist)
         found = self._hub.results(
             waiter,
             checked_timeout(timeout),
@@ -468,8 +497,10 @@ class Results(ResultsBase):
                 if_match=observed,
                 expires=self.expires,
             )
+        except BackendUnavailableError:
+            return None  # nothing is certain while the store is away
         except (BackendError, SerializationError):
-            return meta  # who cannot write still tells its waiters
+            return meta  # who may not write still tells its waiters
         return meta if written else None
 
     # -- handles, groups, and the end --------------------------------------------------------

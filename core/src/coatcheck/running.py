@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import states
-from .errors import BackendError
+from .errors import BackendError, EncodeError, ResultTooLargeError
 from .meta import AllFields, Fields
 
 if TYPE_CHECKING:
@@ -60,12 +60,13 @@ class TaskProgress:
             fields["heartbeat"] = {"every": self._heartbeat, "beat": self._beat}
         return self._state, self._info, fields
 
-    def set(self, state: str, info: Any) -> None:
+    def set(self, state: str, info: Any) -> tuple[str, Any]:
         """
-        Set the state and info that the next unready record shows.
+        Set the state and info that the next unready record shows; return those before.
         """
-        self._state = states.checked(state)
-        self._info = info
+        before = self._state, self._info
+        self._state, self._info = states.checked(state), info
+        return before
 
     def ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
         """
@@ -130,11 +131,18 @@ class RunningTask(TaskProgress):
 
     def update_state(self, state: str, meta: Any = None) -> None:
         """
-        Store an unready record. Raises `EncodeError` if *meta* cannot be stored.
+        Store an unready record. Raises `EncodeError` or `ResultTooLargeError` if *meta* is at fault.
+
+        A store that is away does not break the work off: it is logged, and the next write shows
+        the state.
         """
         with self._writing:
-            self.set(state, meta)
-            self._store_unready()
+            before = self.set(state, meta)
+            try:
+                self._try_unready()
+            except (EncodeError, ResultTooLargeError):
+                self.set(*before)  # or the next sign of life would fail as well
+                raise
 
     def _store_unready(self) -> bool:
         state, info, fields = self.unready()
@@ -166,6 +174,8 @@ class RunningTask(TaskProgress):
         """
         try:
             return self._store_unready()
+        except ResultTooLargeError:
+            raise
         except BackendError as error:
             _logger.warning(
                 "task %r runs on, its state could not be stored: %s", self.task_id, error

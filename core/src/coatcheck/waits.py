@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
-from .errors import BackendUnavailableError, WaitTimeoutError
+from .errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
 from .meta import ResultMeta
 from .pacing import Agenda
 
@@ -31,7 +31,9 @@ class Waiter(ABC):
     One wait for some tasks. The hub fills it, its owner takes from it.
     """
 
-    def __init__(self, task_ids: Collection[str], *, updates: bool = False) -> None:
+    def __init__(
+        self, task_ids: Collection[str], *, updates: bool = False, must_exist: bool = False
+    ) -> None:
         #: The tasks that have not been delivered as ready.
         self.pending = set(task_ids)
         #: Those of them that have yet to be looked at.
@@ -40,6 +42,8 @@ class Waiter(ABC):
         self.early: set[str] = set()
         #: Whether unready records are delivered too, as they change.
         self.updates = updates
+        #: Whether a task for which nothing is stored ends the wait.
+        self.must_exist = must_exist
         #: The store's last error, while looks fail.
         self.last_error: Exception | None = None
         #: Counts the looks that failed.
@@ -75,6 +79,8 @@ class Waiter(ABC):
             self.early.discard(task_id)
         else:
             self.unlooked.discard(task_id)
+            if self.must_exist and meta is None:
+                self.fatal = UnknownTaskError(task_id)
         if meta is not None and meta.ready:
             self.pending.discard(task_id)
             self._ready.append(meta)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from . import states
+from .backend import Anything, Unless
 from .codec import Codec
 from .errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
 from .failures import Failure, format_traceback, safe_repr
@@ -18,6 +19,8 @@ from .meta import AllFields, ResultMeta, checked_id, new_document
 
 #: One day: how long a record lives where nobody says otherwise.
 DEFAULT_EXPIRES: Final = 86_400.0
+#: Seconds between signs of life at most: a worker is noticed as lost after three of them.
+LONGEST_HEARTBEAT: Final = 86_400.0
 #: How much of a message stays in a failure that is too large for the store.
 _SHORT: Final = 1_000
 
@@ -77,6 +80,18 @@ def _seconds(value: object) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def checked_heartbeat(heartbeat: float | None) -> float | None:
+    """
+    Return *heartbeat* if it can be one: `None`, or seconds above 0.
+    """
+    if heartbeat is None:
+        return None
+    number = isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool)
+    if not number or not 0 < heartbeat <= LONGEST_HEARTBEAT:
+        raise ArgumentError("a heartbeat", heartbeat, "use seconds above 0, at most a day, or None")
+    return float(heartbeat)
+
+
 def checked_states(words: Iterable[str]) -> frozenset[str]:
     """
     Return the states *words*, each of them one that can be.
@@ -97,6 +112,14 @@ class Writer:
         self.expires = checked_expires(expires)
         self.protect = checked_states(protect)
         self.read_only = read_only
+
+    def unless(self, protect: Iterable[str] | Anything | None) -> Unless:
+        """
+        Return the states that may not be replaced: *protect*, or the default.
+        """
+        if protect is None or isinstance(protect, Anything):
+            return self.protect if protect is None else protect
+        return checked_states(protect)
 
     def check_writable(self) -> None:
         """

@@ -122,16 +122,16 @@ async def test_subscription_is_cut_aio(aio_results, oracle):
     assert 1 == (await wait).result
 
 
-def test_missed_ring(results, oracle):
+def test_missed_ring(server, oracle):
     """What was written without a ring is found by the safety look."""
-    results._hub._waits._safety_look = 0.2
-    wait = threading.Thread(target=results.wait_for, args=("t", DEADLINE))
-    wait.start()
-    until(lambda: subscribed(oracle) == 1)
-    oracle.set("celery-task-meta-t", b'{"status": "SUCCESS", "result": 1}')
-    wait.join(DEADLINE)
+    with coatcheck.by_url(server.url, safety_look=0.2) as results:
+        wait = threading.Thread(target=results.wait_for, args=("t", DEADLINE))
+        wait.start()
+        until(lambda: subscribed(oracle) == 1)
+        oracle.set("celery-task-meta-t", b'{"status": "SUCCESS", "result": 1}')
+        wait.join(DEADLINE)
 
-    assert not wait.is_alive()
+        assert not wait.is_alive()
 
 
 def test_server_restarts(own_server):
@@ -255,3 +255,18 @@ def test_server_stalls_during_a_wait(own_server):
         wait.join(DEADLINE)
 
         assert [1] == got
+
+
+async def test_cancelled_anywhere_aio(aio_results):
+    """A cancellation is never swallowed, whatever the driver was doing."""
+    await aio_results.store_result("warm", 1)
+    for steps in range(1000):
+        store = asyncio.create_task(aio_results.store_result(f"t{steps}", 1))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not store.cancel():
+            break
+        await asyncio.wait([store])
+
+        assert store.cancelled()
+    assert await aio_results.store_result("after", 1)

@@ -113,7 +113,7 @@ class ThreadedBackend(Backend[ResultMeta]):
 
     async def close(self) -> None:
         await self._run(self.backend.close)
-        self._executor.shutdown(wait=False)
+        # Not shut down: another loop may be about to use it. Its threads end with it.
         self.after_fork()
 
 

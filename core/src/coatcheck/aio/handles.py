@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from ..errors import UnknownTaskError
 from ..meta import ResultMeta, checked_id
 
 if TYPE_CHECKING:
@@ -147,11 +146,9 @@ class AsyncResult(Generic[T]):
         """
         See `coatcheck.AsyncResult.get`.
         """
-        if missing == "raise" and not (await self.meta()).known:
-            raise UnknownTaskError(self.task_id)
         meta = self._meta or self.remember(
-            await self._results.wait_for(
-                self.task_id, timeout, interval=interval, on_interval=on_interval
+            await self._results._wait(  # noqa: SLF001 - its handle
+                self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from ..backend import BATCH
 from ..errors import BackendError
 from ..meta import ResultMeta
-from ..pacing import Portions
+from ..pacing import portions
 from ..waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 from .backend import Backend
 from .bells import Bell
@@ -25,8 +25,10 @@ class TaskWaiter(Waiter):
     A wait in a task.
     """
 
-    def __init__(self, task_ids: set[str], *, updates: bool = False) -> None:
-        super().__init__(task_ids, updates=updates)
+    def __init__(
+        self, task_ids: set[str], *, updates: bool = False, must_exist: bool = False
+    ) -> None:
+        super().__init__(task_ids, updates=updates, must_exist=must_exist)
         self._event = asyncio.Event()
 
     def notify(self) -> None:
@@ -57,14 +59,17 @@ class Hub:
         safety_look: float,
         on_lost: Callable[[ResultMeta], Awaitable[ResultMeta | None]],
     ) -> None:
-        self._backend = backend
-        self._on_lost = on_lost
-        self._waits = Waits(safety_look=safety_look)
-        self._task: asyncio.Task[None] | None = None
-        self._bell: Bell | None = None
-        self._portions = Portions()
+        self.backend = backend
+        self.safety_look = safety_look
+        self.on_lost = on_lost
+        self._watch: Watch | None = None
 
-    # -- the waiting tasks' side ----------------------------------------------------------
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nobody waits.
+        """
+        return self._watch is None or self._watch.waits.idle
 
     async def results(
         self,
@@ -83,7 +88,7 @@ class Hub:
         deadline = float("inf") if timeout is None else start + timeout
         tick = start + interval if on_interval is not None else float("inf")
         task_ids = frozenset(waiter.pending)
-        self._join(waiter, once=timeout == 0)
+        watch = self._join(waiter, once=timeout == 0)
         try:
             while True:
                 while (meta := waiter.take()) is not None:
@@ -95,7 +100,7 @@ class Hub:
                 now = time.monotonic()
                 if now >= deadline:
                     # With a timeout of 0 the first look is the last one.
-                    await self._last_look(waiter, repeat=timeout != 0)
+                    await watch.last_look(waiter, repeat=timeout != 0)
                     while (meta := waiter.take()) is not None:
                         yield meta
                     waiter.check_over(timeout)
@@ -105,23 +110,62 @@ class Hub:
                     tick = now + max(interval, SHORTEST_INTERVAL)
                 await waiter.pause(min(deadline, tick) - now)
         finally:
-            self._waits.leave(waiter, task_ids)
+            watch.waits.leave(waiter, task_ids)
 
-    def _join(self, waiter: Waiter, *, once: bool) -> None:
-        self._waits.join(waiter, time.monotonic(), once=once)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
-        self._wake()
+    def _join(self, waiter: Waiter, *, once: bool) -> Watch:
+        watch = self._watch
+        if watch is None or watch.task.done():
+            watch = self._watch = Watch(self)
+        watch.waits.join(waiter, time.monotonic(), once=once)
+        watch.wake()
+        return watch
 
-    async def _last_look(self, waiter: TaskWaiter, *, repeat: bool) -> None:
+    def dismiss(self, watch: Watch) -> None:
+        """
+        Let the next wait start a watch of its own.
+        """
+        if self._watch is watch:
+            self._watch = None
+
+    async def close(self) -> None:
+        """
+        Break all waits and end the task. A later wait starts a new one.
+        """
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.waits.abort_all(BackendError("the result backend was closed during the wait"))
+            watch.task.cancel()
+            await asyncio.wait([watch.task])
+
+
+class Watch:
+    """
+    One life of the hub's task: its waits, its subscription.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._backend = hub.backend
+        self.waits = Waits(safety_look=hub.safety_look)
+        self.task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
+        self._bell: Bell | None = None
+
+    def wake(self) -> None:
+        """
+        End the task's pause.
+        """
+        if self._bell is not None:
+            self._bell.wake()
+
+    async def last_look(self, waiter: TaskWaiter, *, repeat: bool) -> None:
         """
         Have the pending tasks looked at; not for longer than the grace that a deadline has.
 
         A first look, which is not a *repeat*, has it anew with each portion that was read.
         """
         if repeat:
-            self._waits.look_again(waiter, time.monotonic())
-            self._wake()
+            self.waits.look_again(waiter, time.monotonic())
+            self.wake()
         failures = waiter.failures if repeat else 0
         progress, stalls_at = waiter.progress, time.monotonic() + GRACE
         while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
@@ -133,21 +177,7 @@ class Hub:
                 return
             await waiter.pause(stalls_at - now)
 
-    def _wake(self) -> None:
-        if self._bell is not None:
-            self._bell.wake()
-
-    async def close(self) -> None:
-        """
-        Break all waits and end the task.
-        """
-        self._waits.abort_all(BackendError("the result backend was closed during the wait"))
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-    # -- the hub's task -------------------------------------------------------------------
+    # -- the task -------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -158,10 +188,11 @@ class Hub:
                 _logger.warning("no subscription, polling instead: %s", error)
                 await self._serve(Bell())
         except asyncio.CancelledError:
-            self._waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
+            self.waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
             raise
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
-            self._waits.abort_all(error)
+            self._hub.dismiss(self)
+            self.waits.abort_all(error)
 
     async def _serve(self, bell: Bell) -> None:
         self._bell = bell
@@ -178,25 +209,25 @@ class Hub:
         await self._update_subscription(bell)
         await self._look_at_due(bell)
         now = time.monotonic()
-        at = self._waits.next_look(now)
-        was_idle = self._waits.idle
+        at = self.waits.next_look(now)
+        was_idle = self.waits.idle
         rang = await bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
-        self._waits.ring(rang, time.monotonic())
-        if was_idle and self._waits.idle:
-            self._task = None
+        self.waits.ring(rang, time.monotonic())
+        if was_idle and self.waits.idle:
+            self._hub.dismiss(self)
             return False
         return True
 
     async def _update_subscription(self, bell: Bell) -> None:
-        while fresh := self._waits.to_watch(BATCH, time.monotonic()):
+        while fresh := self.waits.to_watch(BATCH, time.monotonic()):
             await bell.add(fresh)  # a barrier: the look comes after it
             await self._look_at_due(bell)
-        gone = self._waits.to_unwatch()
+        gone = self.waits.to_unwatch()
         if gone:
             await bell.discard(gone)
 
     async def _look_at_due(self, bell: Bell) -> None:
-        for portion in self._portions.of(self._waits.take_due(time.monotonic())):
+        for portion in portions(self.waits.take_due(time.monotonic())):
             await self._look(portion, bell)
 
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
@@ -204,16 +235,16 @@ class Hub:
             metas = await self._backend.get_many(task_ids)
         except BackendError as error:
             _logger.debug("a look failed: %s", error)
-            self._waits.failed(task_ids, error, time.monotonic())
+            self.waits.failed(task_ids, error, time.monotonic())
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
-            self._waits.abort(task_ids, error)
+            self.waits.abort(task_ids, error)
         else:
             for observed in self._tell(task_ids, metas, bell):
-                meta = await self._on_lost(observed)
+                meta = await self._hub.on_lost(observed)
                 if meta is not None:
                     self._tell([meta.task_id], {meta.task_id: meta}, bell)
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
     ) -> list[ResultMeta]:
-        return self._waits.absorb(task_ids, metas, time.monotonic(), pushing=bell.pushing)
+        return self.waits.absorb(task_ids, metas, time.monotonic(), pushing=bell.pushing)

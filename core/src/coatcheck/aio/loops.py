@@ -5,7 +5,6 @@ State that belongs to an event loop.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -15,13 +14,14 @@ T = TypeVar("T")
 class PerLoop(Generic[T]):
     """
     One value for each event loop, made when that loop first asks.
+
+    A value refers to its loop, so no weak reference would ever let go of the two: values of
+    closed loops are dropped when another loop asks for its own.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, T] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._values: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
         """
@@ -31,6 +31,8 @@ class PerLoop(Generic[T]):
         try:
             return self._values[loop]
         except KeyError:
+            for other in [other for other in self._values if other.is_closed()]:
+                self._values.pop(other, None)
             value = self._values[loop] = self._make()
             return value
 

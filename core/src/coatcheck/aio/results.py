@@ -11,10 +11,11 @@ from typing import Any, Self, Unpack
 
 from .. import backend as sync
 from .. import states
-from ..backend import ANY, Unless, batches
+from ..backend import ANY, Anything, Unless, batches
 from ..codec import Codec
 from ..errors import (
     BackendError,
+    BackendUnavailableError,
     EncodeError,
     ResultTooLargeError,
     SerializationError,
@@ -23,7 +24,7 @@ from ..errors import (
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
 from ..waits import DEFAULT_INTERVAL
-from ..writing import DEFAULT, Default, Expires, checked_timeout
+from ..writing import DEFAULT, Default, Expires, checked_heartbeat, checked_timeout
 from . import handles, resultsets
 from .backend import Backend, KeyValueBackend, Records
 from .bridge import ThreadedBackend
@@ -61,7 +62,7 @@ class Results(ResultsBase):
         *,
         traceback: str | None = None,
         expires: Expires | Default = DEFAULT,
-        protect: Unless | None = None,
+        protect: Iterable[str] | Anything | None = None,
         **fields: Unpack[AllFields],
     ) -> bool:
         """
@@ -69,7 +70,7 @@ class Results(ResultsBase):
         """
         seconds = self._writer.lifetime(expires)
         meta = self._draft(task_id, state, result, traceback, seconds, fields)
-        return await self._put(meta, self._writer.protect if protect is None else protect, seconds)
+        return await self._put(meta, self._writer.unless(protect), seconds)
 
     async def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
         try:
@@ -117,7 +118,9 @@ class Results(ResultsBase):
             answers = await self.backend.put_many(
                 [(meta.task_id, meta) for meta in metas], unless=unless, expires=expires
             )
-            won.update(zip((meta.task_id for meta in metas), answers, strict=True))
+            for meta, first in zip(metas, answers, strict=True):
+                # An id that comes twice in one call is won by its first value.
+                won[meta.task_id] = won.get(meta.task_id, False) or first
         except (EncodeError, ResultTooLargeError):
             # All are encoded before the first is sent, so none of them is stored yet.
             for meta in metas:
@@ -228,7 +231,13 @@ class Results(ResultsBase):
         """
         See `coatcheck.Results.running`.
         """
-        return RunningTask(self, task_id, expires=expires, heartbeat=heartbeat, fields=fields)
+        return RunningTask(
+            self,
+            checked_id(task_id),
+            expires=expires,
+            heartbeat=checked_heartbeat(heartbeat),
+            fields=fields,
+        )
 
     async def forget(self, task_id: str) -> bool:
         """
@@ -308,8 +317,9 @@ class Results(ResultsBase):
             yield meta
 
     async def _scanned(self, batch: list[str], state: str | None) -> list[ResultMeta]:
-        metas = (await self.get_many(batch)).values()
-        return [meta for meta in metas if meta.known and state in (None, meta.status)]
+        # Not checked as ids: foreign keys may have made them.
+        metas = (await self.backend.get_many(batch)).values()
+        return [meta for meta in metas if meta.task_id and state in (None, meta.status)]
 
     # -- waiting --------------------------------------------------------------------------
 
@@ -323,7 +333,18 @@ class Results(ResultsBase):
         """
         See `coatcheck.Results.wait_for`.
         """
-        waiter = TaskWaiter({checked_id(task_id)})
+        return await self._wait(task_id, timeout, interval, on_interval, must_exist=False)
+
+    async def _wait(
+        self,
+        task_id: str,
+        timeout: float | None,
+        interval: float | None,
+        on_interval: Callable[[], object] | None,
+        *,
+        must_exist: bool,
+    ) -> ResultMeta:
+        waiter = TaskWaiter({checked_id(task_id)}, must_exist=must_exist)
         found = self._hubs.get().results(
             waiter,
             checked_timeout(timeout),
@@ -363,8 +384,10 @@ class Results(ResultsBase):
                 if_match=observed,
                 expires=self.expires,
             )
+        except BackendUnavailableError:
+            return None  # nothing is certain while the store is away
         except (BackendError, SerializationError):
-            return meta  # who cannot write still tells its waiters
+            return meta  # who may not write still tells its waiters
         return meta if written else None
 
     # -- handles, and the end -------------------------------------------------------------

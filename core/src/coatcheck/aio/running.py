@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import states
-from ..errors import BackendError
+from ..errors import BackendError, EncodeError, ResultTooLargeError
 from ..meta import Fields
 from ..running import TaskProgress, note_lost, progress_info
 
@@ -39,6 +39,7 @@ class RunningTask(TaskProgress):
         self._results = results
         self._expires = expires
         self._writing = asyncio.Lock()
+        self._ended = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
 
     async def progress(self, current: float, total: float | None = None, **info: Any) -> None:
@@ -52,8 +53,12 @@ class RunningTask(TaskProgress):
         See `coatcheck.running.RunningTask.update_state`.
         """
         async with self._writing:
-            self.set(state, meta)
-            await self._store_unready()
+            before = self.set(state, meta)
+            try:
+                await self._try_unready()
+            except (EncodeError, ResultTooLargeError):
+                self.set(*before)  # or the next sign of life would fail as well
+                raise
 
     async def _store_unready(self) -> bool:
         state, info, fields = self.unready()
@@ -70,15 +75,24 @@ class RunningTask(TaskProgress):
         return self
 
     async def _keep_beating(self, every: float) -> None:
-        while True:
-            await asyncio.sleep(every)
+        while not await self._has_ended(every):
             async with self._writing:
-                if not await self._try_unready():
+                if self._ended.is_set() or not await self._try_unready():
                     return
+
+    async def _has_ended(self, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _try_unready(self) -> bool:
         try:
             return await self._store_unready()
+        except ResultTooLargeError:
+            raise
         except BackendError as error:
             _logger.warning(
                 "task %r runs on, its state could not be stored: %s", self.task_id, error
@@ -91,8 +105,9 @@ class RunningTask(TaskProgress):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._ended.set()
         if self._beating is not None:
-            self._beating.cancel()
+            # Not cancelled: a sign of life that is under way must not come after the result.
             await asyncio.wait([self._beating])
         state, result, fields = self.ready(error)
         try:

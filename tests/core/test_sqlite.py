@@ -832,5 +832,3 @@ def test_nothing_is_open_while_the_process_forks(backend):
     backend.before_fork()
     backend.after_fork()
     assert {"k": READY} == backend.get_many(["k"])
-
-

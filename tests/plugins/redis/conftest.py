@@ -5,6 +5,7 @@ Redis servers, and clients of both colours.
 from __future__ import annotations
 
 import pytest
+import trustme
 from support.redis import RedisServer
 
 import coatcheck
@@ -53,3 +54,25 @@ async def aio_results(server):
     """Results for asyncio on the shared server."""
     async with coatcheck.aio.by_url(server.url) as results:
         yield results
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A certificate authority, a server's certificate, and one for a client."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "client"):
+        leaf = authority.issue_cert(name)
+        leaf.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        leaf.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    return tmp_path
+
+
+@pytest.fixture
+def tls_options(certificates):
+    """What lets a server speak TLS and take a client certificate, but for the port."""
+    return (
+        "--tls-cert-file", str(certificates / "127.0.0.1.pem"),
+        "--tls-key-file", str(certificates / "127.0.0.1.key"),
+        "--tls-ca-cert-file", str(certificates / "ca.pem"), "--tls-auth-clients", "optional",
+    )  # fmt: skip

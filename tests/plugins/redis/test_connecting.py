@@ -9,7 +9,6 @@ import time
 
 import pytest
 import redis
-import trustme
 from support.redis import RedisServer, free_port
 
 import coatcheck
@@ -117,27 +116,10 @@ def test_right_to_read(guarded):
 
 
 @pytest.fixture
-def certificates(tmp_path):
-    """A certificate authority, a server's certificate, and one for a client."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    for name in ("127.0.0.1", "client"):
-        leaf = authority.issue_cert(name)
-        leaf.private_key_pem.write_to_path(tmp_path / f"{name}.key")
-        leaf.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
-    return tmp_path
-
-
-@pytest.fixture
-def tls_server(certificates, tmp_path):
-    """A server that speaks TLS and asks for a client certificate."""
+def tls_server(tls_options, tmp_path):
+    """A server that speaks TLS."""
     port = free_port()
-    options = (
-        "--tls-port", str(port), "--tls-cert-file", str(certificates / "127.0.0.1.pem"),
-        "--tls-key-file", str(certificates / "127.0.0.1.key"),
-        "--tls-ca-cert-file", str(certificates / "ca.pem"), "--tls-auth-clients", "optional",
-    )  # fmt: skip
-    with RedisServer(tmp_path, options=options):
+    with RedisServer(tmp_path, options=(*tls_options, "--tls-port", str(port))):
         yield f"rediss://127.0.0.1:{port}/0?client_name=tls"
 
 

@@ -5,8 +5,10 @@ Redis 7.0, Redis 8.2 and Valkey 9 keep the contract.
 from __future__ import annotations
 
 import pytest
-from support.contract import AioContract, Contract
-from support.redis import RedisServer
+from support.redis import RedisServer, free_port
+
+from coatcheck.testing import AioBackendContract, BackendContract
+from coatcheck.testing.proof import SECRET
 
 
 @pytest.fixture(scope="module", params=["redis", "redis8", "valkey"])
@@ -15,20 +17,41 @@ def server(request, tmp_path_factory):
         yield server
 
 
-@pytest.fixture
-def empty(server):
-    with server.client as client:
-        client.flushall()
-    return server.url
-
-
-class TestRedis(Contract):
+class RedisProof:
     @pytest.fixture
-    def url(self, empty):
-        return empty
+    def url(self, server):
+        self.server = server
+        with server.client as self.client:
+            self.client.flushall()
+            yield server.url
+
+    def raw_get(self, key):
+        return self.client.get(key)
+
+    def raw_put(self, key, value):
+        self.client.set(key, value)
+
+    def raw_ttl(self, key):
+        left = self.client.pttl(key)
+        return None if left == -1 else left / 1000
+
+    def open_resources(self):
+        ours = self.client.info("clients")["connected_clients"]
+        return ours + len(self.client.pubsub_channels())
+
+    def unreachable_url(self):
+        return f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
+
+    def address(self):
+        return "127.0.0.1", self.server.port
+
+    def through(self, port):
+        return f"redis://127.0.0.1:{port}/0"
 
 
-class TestRedisAio(AioContract):
-    @pytest.fixture
-    def url(self, empty):
-        return empty
+class TestRedis(RedisProof, BackendContract):
+    pass
+
+
+class TestRedisAio(RedisProof, AioBackendContract):
+    pass

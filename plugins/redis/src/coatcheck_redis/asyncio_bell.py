@@ -58,12 +58,8 @@ class RedisBell(Bell):
         fresh = {key for key in keys if key not in self._keys}
         self._keys |= fresh
         self._homeless |= fresh
-        try:
-            async with asyncio.timeout(self._patience):
-                # Fresh ones do not ring: the look at them comes after this.
-                self._ring(await self._settle() - fresh)
-        except TimeoutError:
-            self._fail(exceptions.TimeoutError("the server did not confirm in time"))
+        # Fresh ones do not ring: the look at them comes after this.
+        self._ring(await self._settle_in_time() - fresh)
         if self._homeless:
             self._keep()
 
@@ -77,6 +73,14 @@ class RedisBell(Bell):
             except (exceptions.RedisError, OSError) as error:
                 _logger.debug("%s: %s", self._label, error)  # its reader finds the same
 
+    async def _settle_in_time(self) -> set[str]:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._settle()
+        except TimeoutError:
+            self._fail(exceptions.TimeoutError("the server did not confirm in time"))
+            return set()
+
     async def _settle(self) -> set[str]:
         """
         Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
@@ -89,7 +93,9 @@ class RedisBell(Bell):
             except (exceptions.RedisError, OSError) as error:
                 self._fail(error)
                 return set()
-            await asyncio.gather(*(self._subscribe(*home) for home in homes.items()))
+            async with asyncio.TaskGroup() as group:
+                for place, keys in homes.items():
+                    group.create_task(self._subscribe(place, keys))
         heard = {key for ear in self._ears.values() for key in ear.confirmed}
         settled = self._homeless & heard
         self._homeless -= settled
@@ -118,7 +124,9 @@ class RedisBell(Bell):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        ear = self._ears[place] = Ear(connection, sharded=self._link.sharded)
+        ear = self._ears[place] = Ear(
+            connection, sharded=self._link.sharded, patience=self._patience
+        )
         ear.reader = asyncio.create_task(self._listen(place, ear), name="coatcheck-bell")
         return ear
 
@@ -180,7 +188,7 @@ class RedisBell(Bell):
             self._work.clear()
             while self._homeless:
                 await asyncio.sleep(max(self._retry_at - time.monotonic(), 0.0))
-                self._ring(await self._settle())
+                self._ring(await self._settle_in_time())
 
     # -- listening ------------------------------------------------------------------------
 
@@ -216,8 +224,9 @@ class Ear:
     One connection that listens.
     """
 
-    def __init__(self, connection: Any, *, sharded: bool) -> None:
+    def __init__(self, connection: Any, *, sharded: bool, patience: float) -> None:
         self._connection = connection
+        self._patience = patience
         self.subscription = Subscription(sharded=sharded)
         self.reader: asyncio.Task[None] | None = None
         #: Set while nothing is to be confirmed, or nobody listens any longer.
@@ -240,7 +249,8 @@ class Ear:
     async def _send(self, commands: list[Command]) -> None:
         if commands:
             packed = self._connection.pack_commands(commands)
-            await self._connection.send_packed_command(packed, check_health=False)
+            async with asyncio.timeout(self._patience):
+                await self._connection.send_packed_command(packed, check_health=False)
 
     @property
     def confirmed(self) -> set[str]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from redis import exceptions
 
-from .asyncio_link import Line, connection_class, exchange
+from .asyncio_link import Line, exchange
 from .link import Attempts, Place
 from .script import Command
 from .settings import Node, Settings
-from .topology import SLOTS, Batch, Errand, Topology
+from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
 
 
 class Cluster(Line):
@@ -53,18 +53,20 @@ class Cluster(Line):
         try:
             errand.absorb(batch, await exchange(self._pool(batch.node), batch.commands))
         except (exceptions.RedisError, OSError) as error:
-            errand.failed(error)
+            errand.failed(batch, error)
 
     async def _refresh(self, attempts: Attempts) -> None:
         """
         Ask the nodes, one after the other, who serves what.
         """
+        seconds = self._settings.operation_timeout * SLOTS_PART
         refusal: Exception = exceptions.ConnectionError("no node can be reached")
-        for node in dict.fromkeys([*self._topology.nodes, *self._settings.nodes]):
+        for node in self._topology.to_ask(self._settings.nodes):
             if not attempts.may_try:
                 break
             try:
-                reply = (await exchange(self._pool(node), [SLOTS]))[0]
+                async with asyncio.timeout(seconds):
+                    reply = (await exchange(self._pool(node), [SLOTS]))[0]
                 if not isinstance(reply, Exception):
                     self._topology.learn(reply, node)
                     await self._forget_nodes()
@@ -97,7 +99,7 @@ class Cluster(Line):
         Return where to subscribe to *keys*. Raises the driver's errors.
         """
         if self._topology.stale:
-            await self._refresh(Attempts(self._settings.operation_timeout))
+            await self._refresh(Attempts(self._settings))
         return self._topology.group(keys)
 
     def make_subscriber(self, place: Place) -> Any:
@@ -105,8 +107,8 @@ class Cluster(Line):
         Return a connection that is not of a pool: its life is the bell's.
         """
         assert place is not None  # noqa: S101 - as `locate` said
-        host, port = place
-        return connection_class(self._settings)(host=host, port=port, **self._settings.connection)
+        pool = self._pool(place)
+        return pool.connection_class(**pool.connection_kwargs)
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """

@@ -40,7 +40,7 @@ class Line:
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
         where no try came through.
         """
-        attempts = Attempts(self._settings.operation_timeout)
+        attempts = Attempts(self._settings)
         while True:
             error: Exception
             try:
@@ -66,7 +66,9 @@ class Line:
             max_connections=settings.max_connections,
             timeout=settings.operation_timeout,
             connection_class=connection_class(settings),
-            **settings.connection,
+            # Its own timeouts are ours already; with one of the socket's, the driver sends in a
+            # way that swallows cancellations on Python 3.11.
+            **{**settings.connection, "socket_timeout": None},
             **place,
         )
 

@@ -4,6 +4,7 @@ As `sentinel`, for asyncio.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from redis import exceptions
@@ -37,19 +38,26 @@ class MasterConnection(Connection):
             raise
 
     async def _find_master(self) -> Node:
-        kind = SSLConnection if self._settings.tls else Connection
         errors: list[Exception] = []
-        for host, port in self._settings.nodes:
-            connection = kind(host=host, port=port, **self._settings.sentinel_connection)
+        for place in self._settings.nodes:
             try:
-                await connection.send_command("SENTINEL", "MASTER", self._settings.master_name)
-                reply = await connection.read_response()
-                return master_of(reply, self._settings.min_other_sentinels)
+                return await self._ask(place)
             except (exceptions.RedisError, OSError) as error:
                 errors.append(error)
-            finally:
-                await connection.disconnect(nowait=True)
         raise no_master(errors)
+
+    async def _ask(self, place: Node) -> Node:
+        settings = self._settings
+        options = {**settings.sentinel_connection, "socket_timeout": None}  # see asyncio_link
+        kind = SSLConnection if settings.tls else Connection
+        connection = kind(host=place[0], port=place[1], **options)
+        try:
+            async with asyncio.timeout(settings.sentinel_connection["socket_timeout"]):
+                await connection.send_command("SENTINEL", "MASTER", settings.master_name)
+                reply = await connection.read_response()
+            return master_of(reply, settings.min_other_sentinels)
+        finally:
+            await connection.disconnect(nowait=True)
 
 
 class MasterTLSConnection(MasterConnection, SSLConnection):

@@ -11,10 +11,10 @@ from typing import Any
 from redis import exceptions
 from redis.connection import BlockingConnectionPool
 
-from .link import Attempts, Exchange, Line, Place, connection_class
+from .link import Attempts, Exchange, Line, Place
 from .script import Command
 from .settings import Node, Settings
-from .topology import SLOTS, Errand, Topology
+from .topology import SLOTS, SLOTS_PART, Errand, Topology
 
 
 class Cluster(Line):
@@ -48,12 +48,12 @@ class Cluster(Line):
                     exchange = Exchange(self._pool(batch.node), batch.commands)
                     sent.append((batch, stack.enter_context(exchange)))
                 except (exceptions.RedisError, OSError) as error:
-                    errand.failed(error)
+                    errand.failed(batch, error)
             for batch, exchange in sent:
                 try:
-                    errand.absorb(batch, exchange.receive(attempts))
+                    errand.absorb(batch, exchange.receive(attempts.left))
                 except (exceptions.RedisError, OSError) as error:
-                    errand.failed(error)
+                    errand.failed(batch, error)
         if errand.error is not None:
             raise errand.error
 
@@ -61,13 +61,14 @@ class Cluster(Line):
         """
         Ask the nodes, one after the other, who serves what.
         """
+        seconds = self._settings.operation_timeout * SLOTS_PART
         refusal: Exception = exceptions.ConnectionError("no node can be reached")
-        for node in dict.fromkeys([*self._topology.nodes, *self._settings.nodes]):
+        for node in self._topology.to_ask(self._settings.nodes):
             if not attempts.may_try:
                 break
             try:
                 with Exchange(self._pool(node), [SLOTS]) as exchange:
-                    reply = exchange.receive(attempts)[0]
+                    reply = exchange.receive(seconds)[0]
                 if not isinstance(reply, Exception):
                     self._topology.learn(reply, node)
                     self._forget_nodes()
@@ -104,7 +105,7 @@ class Cluster(Line):
         Return where to subscribe to *keys*. Raises the driver's errors.
         """
         if self._topology.stale:
-            self._refresh(Attempts(self._settings.operation_timeout))
+            self._refresh(Attempts(self._settings))
         return self._topology.group(keys)
 
     def make_subscriber(self, place: Place) -> Any:
@@ -112,8 +113,8 @@ class Cluster(Line):
         Return a connection that is not of a pool: its life is the bell's.
         """
         assert place is not None  # noqa: S101 - as `locate` said
-        host, port = place
-        return connection_class(self._settings)(host=host, port=port, **self._settings.connection)
+        pool = self._pool(place)
+        return pool.connection_class(**pool.connection_kwargs)
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """

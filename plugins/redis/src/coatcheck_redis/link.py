@@ -29,26 +29,31 @@ Place = Node | None
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
+#: What part of the time the first try may take, where another server may take over.
+_FIRST_TRY: Final = 0.45
 
 
 class Attempts:
     """
     How often and how soon an operation may be repeated: while half of its time is left, so that
-    a last try, which may take the other half, ends in time.
+    a last try, which may take the other half, ends in time. Where another server may take over,
+    the first try ends before that half, too: who does not answer may be gone.
     """
 
-    def __init__(self, timeout: float) -> None:
-        now = time.monotonic()
-        self.deadline = now + timeout
+    def __init__(self, settings: Settings) -> None:
+        now, timeout = time.monotonic(), settings.operation_timeout
+        self._deadline = now + timeout
         self._until = now + timeout / 2
+        alone = not (settings.sentinel or settings.cluster)
+        self._end = self._deadline if alone else now + timeout * _FIRST_TRY
         self._pause = 0.0
 
     @property
     def left(self) -> float:
         """
-        The seconds left for a reply; never none, which would not even read what is there.
+        The seconds left for this try.
         """
-        return max(self.deadline - time.monotonic(), 0.001)
+        return self._end - time.monotonic()
 
     @property
     def may_try(self) -> bool:
@@ -63,6 +68,7 @@ class Attempts:
         """
         if time.monotonic() + self._pause >= self._until:
             return None
+        self._end = self._deadline
         pause = self._pause
         # The first repeat comes at once: most often a connection was closed while it was idle.
         self._pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
@@ -95,7 +101,7 @@ class Line:
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
         where no try came through.
         """
-        attempts = Attempts(self._settings.operation_timeout)
+        attempts = Attempts(self._settings)
         while True:
             try:
                 result = act(attempts)
@@ -144,7 +150,7 @@ class Link(Line):
 
     def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
         with Exchange(self._pool, commands) as exchange:
-            replies = exchange.receive(attempts)
+            replies = exchange.receive(attempts.left)
             raise_transient(replies)
         return replies
 
@@ -209,17 +215,19 @@ class Exchange:
         finally:
             self._pool.release(self._connection)
 
-    def receive(self, attempts: Attempts) -> list[Any]:
+    def receive(self, seconds: float) -> list[Any]:
         """
         Return the replies; the server's errors among them as exceptions of the driver.
         """
-        replies = [self._read(attempts.left) for _ in self._commands]
+        end = time.monotonic() + seconds
+        replies = [self._read(end) for _ in self._commands]
         self._unread = False
         return replies
 
-    def _read(self, seconds: float) -> Any:
+    def _read(self, end: float) -> Any:
         try:
-            return self._connection.read_response(timeout=seconds)
+            # Never none, which would not even read what is there.
+            return self._connection.read_response(timeout=max(end - time.monotonic(), 0.001))
         except exceptions.ResponseError as error:
             return error
 

@@ -37,18 +37,23 @@ class MasterConnection(Connection):
             raise
 
     def _find_master(self) -> Node:
-        kind = SSLConnection if self._settings.tls else Connection
         errors: list[Exception] = []
-        for host, port in self._settings.nodes:
-            connection = kind(host=host, port=port, **self._settings.sentinel_connection)
+        for place in self._settings.nodes:
             try:
-                connection.send_command("SENTINEL", "MASTER", self._settings.master_name)
-                return master_of(connection.read_response(), self._settings.min_other_sentinels)
+                return self._ask(place)
             except (exceptions.RedisError, OSError) as error:
                 errors.append(error)
-            finally:
-                connection.disconnect()
         raise no_master(errors)
+
+    def _ask(self, place: Node) -> Node:
+        settings = self._settings
+        kind = SSLConnection if settings.tls else Connection
+        connection = kind(host=place[0], port=place[1], **settings.sentinel_connection)
+        try:
+            connection.send_command("SENTINEL", "MASTER", settings.master_name)
+            return master_of(connection.read_response(), settings.min_other_sentinels)
+        finally:
+            connection.disconnect()
 
 
 class MasterTLSConnection(MasterConnection, SSLConnection):

@@ -115,12 +115,13 @@ class Settings:
         sentinels = {name: given.pop(name) for name in _SENTINEL_OPTIONS if name in given}
         self.nodes: list[Node] = []
         place = self._socket_place(url) if self.socket else self._place(url)
-        # A part of the operation's time to connect, so that what comes before, and a second try,
-        # fit in: half, or a quarter where another server is asked first who the right one is.
-        part = operation_timeout / (4 if self.sentinel or self.cluster else 2)
+        # A part of the operation's time, so that a second try fits in: half, or less where
+        # another server is asked first who the right one is, and that one may be gone.
+        several = self.sentinel or self.cluster
+        part = operation_timeout * (0.25 if several else 0.5)
         self.connection = {
             "socket_connect_timeout": part,
-            "socket_timeout": operation_timeout / 2,
+            "socket_timeout": operation_timeout * (0.4 if several else 0.5),
             "socket_keepalive": True,
             # One round trip less at connecting, and what a subscriber reads is plain lists.
             "protocol": 2,

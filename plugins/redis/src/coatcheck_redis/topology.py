@@ -17,6 +17,8 @@ from .settings import Node
 
 #: Asks a node for all slots and who serves them.
 SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
+#: What part of an operation's time its answer may take.
+SLOTS_PART: Final = 1 / 8
 
 
 def slot_of(key: str) -> int:
@@ -35,6 +37,8 @@ class Topology:
         self._owners: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         #: Whether it has to be asked for anew.
         self.stale = True
+        #: The node that failed last: it is asked last.
+        self.suspect: Node | None = None
 
     def learn(self, reply: Sequence[Any], asked: Node) -> None:
         """
@@ -81,6 +85,12 @@ class Topology:
         All primaries that serve something, in one order for all threads.
         """
         return sorted({node for node in self._owners if node is not None})
+
+    def to_ask(self, seeds: Iterable[Node]) -> list[Node]:
+        """
+        Return the nodes to ask for the slots, in turn.
+        """
+        return sorted(dict.fromkeys([*self.nodes, *seeds]), key=lambda node: node == self.suspect)
 
 
 def redirect(error: exceptions.AskError, asked: Node) -> Node:
@@ -191,11 +201,12 @@ class Errand:
             self._commands.append(("SPUBLISH", key_of(command), ""))
             self.replies.append(None)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, batch: Batch, error: Exception) -> None:
         """
         Take in that a node could not be reached.
         """
         self._topology.stale = True
+        self._topology.suspect = batch.node
         self.error = error
 
 

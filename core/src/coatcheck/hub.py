@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 
 from . import forks
 from .backend import BATCH, Backend
@@ -20,7 +20,7 @@ from .bells import Bell
 from .errors import BackendError
 from .meta import ResultMeta
 from .pacing import portions
-from .waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
+from .waits import DEFAULT_INTERVAL, GATHER, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
 
@@ -172,6 +172,8 @@ class Watch:
         self.thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
         self.closed = False
         self._bell: Bell | None = None
+        # Whether the last turn heard something: those who wait come first, clearing up later.
+        self._ringing = False
 
     @property
     def idle(self) -> bool:
@@ -245,7 +247,7 @@ class Watch:
             at = self.waits.next_look(now)
             was_idle = self.waits.idle
         # Never longer than the thread is to stay: it notices by itself when the last wait left.
-        rang = bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
+        rang = self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
         with self._lock:
             self.waits.ring(rang, time.monotonic())
             if self.closed or (was_idle and self.idle):
@@ -257,12 +259,24 @@ class Watch:
         while self.left:
             self.waits.leave(*self.left.popleft())
 
+    def _listen(self, bell: Bell, seconds: float) -> Collection[str]:
+        """
+        Return what rang. Where one ring follows the other, one read is to serve many of them.
+        """
+        start = time.monotonic()
+        rang = bell.wait(seconds)
+        if rang and self._ringing and time.monotonic() - start < GATHER:
+            time.sleep(GATHER)
+            rang = {*rang, *bell.wait(0)}
+        self._ringing = bool(rang)
+        return rang
+
     def _update_subscription(self, bell: Bell) -> None:
         while True:
             with self._lock:
                 self._clear_up()
                 fresh = self.waits.to_watch(BATCH, time.monotonic())
-                gone = [] if fresh else self.waits.to_unwatch()
+                gone = [] if fresh else self.waits.to_unwatch(BATCH if self._ringing else 1)
             if gone:
                 bell.discard(gone)
             if not fresh:

@@ -21,6 +21,8 @@ LONGEST_INTERVAL: Final = 1e9
 GRACE: Final = 0.04
 #: How long a hub stays after the last wait, in seconds.
 LINGER: Final = 1.0
+#: How long rings are gathered that come one upon the other, in seconds.
+GATHER: Final = 0.001
 #: Seconds between calls of `on_interval`, where nobody says otherwise, and at least.
 DEFAULT_INTERVAL: Final = 0.5
 SHORTEST_INTERVAL: Final = 0.001
@@ -194,10 +196,12 @@ class Waits:
             self._agenda.add(task_id, now)
         return taken
 
-    def to_unwatch(self) -> list[str]:
+    def to_unwatch(self, least: int = 1) -> list[str]:
         """
-        Return the tasks whose subscription nobody needs any longer.
+        Return the tasks whose subscription nobody needs any longer, if they are *least* or more.
         """
+        if len(self._unneeded) < least:
+            return []
         gone = list(self._unneeded)
         self._unneeded.clear()
         self._watched.difference_update(gone)

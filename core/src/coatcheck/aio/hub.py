@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
 from ..backend import BATCH
 from ..errors import BackendError
 from ..meta import ResultMeta
 from ..pacing import portions
-from ..waits import DEFAULT_INTERVAL, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
+from ..waits import DEFAULT_INTERVAL, GATHER, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
 from .backend import Backend
 from .bells import Bell
 
@@ -149,6 +149,8 @@ class Watch:
         self.waits = Waits(safety_look=hub.safety_look)
         self.task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
         self._bell: Bell | None = None
+        # Whether the last turn heard something: those who wait come first, clearing up later.
+        self._ringing = False
 
     def wake(self) -> None:
         """
@@ -211,18 +213,30 @@ class Watch:
         now = time.monotonic()
         at = self.waits.next_look(now)
         was_idle = self.waits.idle
-        rang = await bell.wait(LINGER if at is None else min(max(at - now, 0.0), LINGER))
+        rang = await self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
         self.waits.ring(rang, time.monotonic())
         if was_idle and self.waits.idle:
             self._hub.dismiss(self)
             return False
         return True
 
+    async def _listen(self, bell: Bell, seconds: float) -> Collection[str]:
+        """
+        Return what rang. Where one ring follows the other, one read is to serve many of them.
+        """
+        start = time.monotonic()
+        rang = await bell.wait(seconds)
+        if rang and self._ringing and time.monotonic() - start < GATHER:
+            await asyncio.sleep(GATHER)
+            rang = {*rang, *await bell.wait(0)}
+        self._ringing = bool(rang)
+        return rang
+
     async def _update_subscription(self, bell: Bell) -> None:
         while fresh := self.waits.to_watch(BATCH, time.monotonic()):
             await bell.add(fresh)  # a barrier: the look comes after it
             await self._look_at_due(bell)
-        gone = self.waits.to_unwatch()
+        gone = self.waits.to_unwatch(BATCH if self._ringing else 1)
         if gone:
             await bell.discard(gone)
 

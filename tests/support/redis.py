@@ -340,6 +340,20 @@ class RedisCluster:
         """
         return node.ask("CLUSTER", "MYID").decode()
 
+    def add_replica(self, of: RedisServer) -> RedisServer:
+        """
+        Start a replica of a node, and return it when all is on it.
+        """
+        first = self.nodes[0]
+        bus = free_port()
+        options = (*first.options[:3], str(bus), *first.options[4:])
+        node = RedisServer(first.directory.parent / str(len(self.nodes)), first.kind, options)
+        self.nodes.append(node.start())
+        first.ask("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        until(lambda: node.ask("CLUSTER", "REPLICATE", self.id_of(of)))
+        until(lambda: node.ask("ROLE")[3] == b"connected")
+        return node
+
     def flush(self) -> None:
         """
         Empty all nodes.

@@ -184,3 +184,20 @@ def test_more_threads_than_connections(server):
 
         assert 50 == len(list(results.scan()))
         assert len(results.backend.backend._link._pool._connections) <= 2
+
+
+def test_scan_leaves_out_what_is_no_text(results, oracle):
+    """Keys of others that are no text are not scanned, and do not end the scan."""
+    oracle.set(b"celery-task-meta-\xff\xfe", "x")
+    oracle.set("celery-task-meta-", "x")
+    results.store_result("t", 1)
+
+    assert ["t"] == [meta.task_id for meta in results.scan()]
+
+
+async def test_scan_leaves_out_what_is_no_text_aio(aio_results, oracle):
+    """Keys of others that are no text are not scanned, and do not end the scan."""
+    oracle.set(b"celery-task-meta-\xff\xfe", "x")
+    await aio_results.store_result("t", 1)
+
+    assert ["t"] == [meta.task_id async for meta in aio_results.scan()]

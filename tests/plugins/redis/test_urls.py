@@ -99,7 +99,7 @@ def test_sentinels_own_credentials():
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://h/abc", "'abc' is not the number of a database"),
+        ("redis://h/abc", "what follows the host is not the number"),
         ("redis://h:port/1", "host or port"),
         ("redis://:pa#secret@h/1", "host or port"),
         ("redis://a,b", "several hosts"),

@@ -133,8 +133,8 @@ class RedisBackend(KeyValueBackend):
                 cursor, keys = self._checked(reply, writing=False)
                 fresh = [key for key in keys if key not in seen]
                 seen.update(fresh)
-                for key in fresh:
-                    yield key.decode("utf-8", "surrogateescape")
+                for key in script.texts(fresh):
+                    yield key
                 if cursor == b"0":
                     break
 

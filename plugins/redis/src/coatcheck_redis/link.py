@@ -29,23 +29,22 @@ Place = Node | None
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
-#: What part of the time the first try may take, where another server may take over.
+#: What part of the time the first try may take.
 _FIRST_TRY: Final = 0.45
 
 
 class Attempts:
     """
     How often and how soon an operation may be repeated: while half of its time is left, so that
-    a last try, which may take the other half, ends in time. Where another server may take over,
-    the first try ends before that half, too: who does not answer may be gone.
+    a last try, which may take the other half, ends in time. The first try ends before that half,
+    too: a connection that was idle may lead nowhere without anybody having said so.
     """
 
     def __init__(self, settings: Settings) -> None:
         now, timeout = time.monotonic(), settings.operation_timeout
         self._deadline = now + timeout
         self._until = now + timeout / 2
-        alone = not (settings.sentinel or settings.cluster)
-        self._end = self._deadline if alone else now + timeout * _FIRST_TRY
+        self._end = now + timeout * _FIRST_TRY
         self._pause = 0.0
 
     @property
@@ -123,7 +122,7 @@ class Line:
         settings = self._settings
         return BlockingConnectionPool(
             max_connections=settings.max_connections,
-            timeout=settings.operation_timeout,
+            timeout=settings.operation_timeout / 2,  # to connect takes time as well
             connection_class=connection_class(settings),
             **settings.connection,
             **place,

@@ -5,7 +5,7 @@ What is asked of a server: the one script of a store, reads and deletions. No I/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from coatcheck.backend import ANY, Unless
@@ -165,3 +165,14 @@ def glob(prefix: str) -> str:
     Return the pattern of SCAN for keys that start with *prefix*.
     """
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in prefix) + "*"
+
+
+def texts(keys: Iterable[bytes]) -> Iterator[str]:
+    """
+    Iterate over *keys* as text, without those of others that are none.
+    """
+    for key in keys:
+        try:
+            yield key.decode()
+        except UnicodeDecodeError:
+            continue

@@ -175,8 +175,9 @@ class Settings:
             try:
                 place["db"] = _database(database)
             except ValueError:
+                # It is not shown: where it is no number, it may be a part of a password.
                 raise ConfigurationError(
-                    f"{url}: {database!r} is not the number of a database"
+                    f"{url}: what follows the host is not the number of a database"
                 ) from None
         return place
 

@@ -132,7 +132,7 @@ class RedisBackend(KeyValueBackend):
                 cursor, keys = self._checked(reply, writing=False)
                 fresh = [key for key in keys if key not in seen]
                 seen.update(fresh)
-                yield from (key.decode("utf-8", "surrogateescape") for key in fresh)
+                yield from script.texts(fresh)
                 if cursor == b"0":
                     break
 

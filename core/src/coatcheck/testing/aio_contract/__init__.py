@@ -1,0 +1,61 @@
+"""
+The contract for asyncio: the same promises under the same names, and those of cancellation.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .batches import Batches
+from .bells import Bells
+from .cancelled import Cancelled
+from .chaos import Chaos
+from .damage import Damage
+from .errors import Errors
+from .expiry import Expiry
+from .groups import Groups
+from .ids import Ids
+from .loops import Loops
+from .modelled import Modelled
+from .races import Races
+from .reading import Reading
+from .resources import Resources
+from .running import Running
+from .scanning import Scanning
+from .states import States
+from .streams import Streams
+from .values import Values
+from .waiting import Waiting
+
+
+@pytest.mark.asyncio
+class AioBackendContract(
+    Values,
+    States,
+    Races,
+    Expiry,
+    Ids,
+    Batches,
+    Scanning,
+    Reading,
+    Bells,
+    Waiting,
+    Streams,
+    Running,
+    Damage,
+    Loops,
+    Cancelled,
+    Resources,
+    Errors,
+    Groups,
+    Modelled,
+    Chaos,
+    contract=True,
+):
+    """
+    As `coatcheck.testing.BackendContract`, for `coatcheck.aio`: of a native backend, or of a sync
+    one that runs in threads.
+    """
+
+
+__all__ = ["AioBackendContract"]

@@ -1,0 +1,139 @@
+"""
+The bell: what a backend that pushes owes to those who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ... import Capability
+from ... import Results as SyncResults
+from ...aio import Bell, Results
+from ..contract.bells import RINGS
+from ..promises import promise
+from ..proof import PATIENCE, has
+from .case import AioCase, patiently
+
+
+async def heard(bell: Bell, task_id: str) -> bool:
+    """
+    Whether *task_id* rings in time. Other rings are hints that may be false.
+    """
+    deadline = time.monotonic() + RINGS
+    while (left := deadline - time.monotonic()) > 0:
+        if task_id in await bell.wait(left):
+            return True
+    return False
+
+
+class Bells(AioCase):
+    """
+    Promise 2, for the backend alone.
+    """
+
+    @promise(2)
+    async def test_without_push(self, results: Results) -> None:
+        """
+        A store that cannot push says so: its bell only sleeps, and can be woken.
+        """
+        if has(results, Capability.PUSH):
+            return
+        async with results.backend.watch(["t"]) as bell:
+            await results.store_result("t", 1)
+
+            assert not bell.pushing
+            assert [] == list(await bell.wait(0.05))
+            bell.wake()
+            assert [] == list(await bell.wait(RINGS))
+
+    @promise(2)
+    async def test_rings(self, results: Results, other: SyncResults) -> None:
+        """
+        Every write rings, of whoever it is, ready or not, also of a batch.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        async with results.backend.watch(["t", "u", "v"]) as bell:
+            assert bell.pushing
+            other.mark_as_started("t")
+            assert await heard(bell, "t")
+            await results.store_result("t", 1)
+            assert await heard(bell, "t")
+            await results.store_many({"u": 1, "v": 2})
+            assert await heard(bell, "u") or await heard(bell, "v")
+
+    @promise(2)
+    async def test_watch_is_a_barrier(self, results: Results, other: SyncResults) -> None:
+        """
+        What is written after `watch` or `add` returned rings, however soon.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        for round_ in range(5):
+            async with results.backend.watch([f"t{round_}"]) as bell:
+                other.store_result(f"t{round_}", 1)
+                assert await heard(bell, f"t{round_}")
+                await bell.add([f"u{round_}", f"v{round_}"])
+                other.store_result(f"u{round_}", 1)
+                assert await heard(bell, f"u{round_}")
+
+    @promise(2)
+    async def test_latches(self, results: Results, other: SyncResults) -> None:
+        """
+        A ring between two waits ends the next one.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        async with results.backend.watch(["t"]) as bell:
+            await bell.wait(0.01)
+            other.store_result("t", 1)
+            await asyncio.sleep(0.2)  # by now it rang
+
+            assert await heard(bell, "t")
+
+    @promise(2)
+    async def test_wake(self, results: Results) -> None:
+        """
+        `wake` ends the wait that goes on, or else the next one.
+        """
+        async with results.backend.watch(["t"]) as bell:
+            bell.wake()
+            await patiently(bell.wait(2 * PATIENCE))
+            waiting = asyncio.create_task(_wait(bell, 2 * PATIENCE))
+            await asyncio.sleep(0.05)
+            bell.wake()
+
+            await patiently(waiting)
+
+    @promise(2)
+    async def test_discard(self, results: Results) -> None:
+        """
+        What is no longer watched is no matter, nor what never was; the rest rings on.
+        """
+        async with results.backend.watch(["t", "u"]) as bell:
+            await bell.discard(["t", "never"])
+            await bell.discard(["t"])
+            await results.store_many({"t": 1, "u": 2})
+
+            assert not bell.pushing or await heard(bell, "u")
+
+    @promise(2)
+    async def test_no_lock_while_listening(self, results: Results) -> None:
+        """
+        While a bell listens, the same backend goes on storing and reading.
+        """
+        async with results.backend.watch(["never"]) as bell:
+            listening = asyncio.create_task(_wait(bell, RINGS))
+            await asyncio.sleep(0.05)
+            await results.store_result("t", 1)
+            assert await results.exists("t")
+            went_on = not listening.done()
+
+            bell.wake()
+            await patiently(listening)
+            assert went_on
+
+
+async def _wait(bell: Bell, seconds: float) -> None:
+    await bell.wait(seconds)

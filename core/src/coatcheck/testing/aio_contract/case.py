@@ -1,0 +1,38 @@
+"""
+What the tests of the contract for asyncio have in common.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
+
+import pytest_asyncio
+
+from ...aio import Results
+from ..proof import PATIENCE, Proof
+
+T = TypeVar("T")
+
+
+class AioCase(Proof):
+    """
+    A store, and a client of it under test.
+    """
+
+    @pytest_asyncio.fixture
+    async def results(self) -> AsyncIterator[Results]:
+        """
+        The client under test.
+        """
+        async with self.aio_results() as results:
+            yield results
+
+
+async def patiently(awaitable: Awaitable[T], *, patience: float = PATIENCE) -> T:
+    """
+    Await, and fail instead of hanging.
+    """
+    async with asyncio.timeout(patience):
+        return await awaitable

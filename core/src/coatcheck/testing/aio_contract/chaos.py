@@ -1,0 +1,141 @@
+"""
+A network between client and store that cuts, stalls, and loses replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ... import BackendError, BackendUnavailableError, WaitTimeoutError
+from ... import Results as SyncResults
+from ...aio import by_url
+from ..promises import needs, promise
+from ..proof import PATIENCE
+from ..proxy import Proxy
+from .case import AioCase, patiently
+
+
+class Chaos(AioCase):
+    """
+    Promises 1, 2, 3 and 9, where the proof has an address and a way through a port.
+    """
+
+    @pytest.fixture
+    def proxy(self) -> Iterator[Proxy]:
+        """
+        What stands between `results` and the store.
+        """
+        with Proxy(*self.address()) as proxy:
+            yield proxy
+
+    @promise(1)
+    @needs("address", "through")
+    async def test_lost_reply(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        A write whose reply is lost is repeated, and recognises itself.
+        """
+        async with by_url(self.through(proxy.port)) as results:
+            await results.exists("warm")
+            for round_ in range(5):
+                proxy.drop_replies(1)
+                assert await patiently(results.store_result(f"t{round_}", round_))
+
+                assert proxy.dropped == round_ + 1
+                assert round_ == other.get_result(f"t{round_}")
+            proxy.drop_replies(1)
+            assert {"a": True, "b": True} == await results.store_many({"a": 1, "b": 2})
+
+    @promise(1)
+    @needs("address", "through")
+    async def test_race_over_lost_replies(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        Where replies get lost all the time, one of many writes is told that it won, and is there.
+        """
+        async with by_url(self.through(proxy.port)) as results:
+            for round_ in range(8):
+                proxy.drop_replies(2)
+                stores = (results.store_result(f"t{round_}", n) for n in range(8))
+                won = await patiently(asyncio.gather(*stores))
+
+                assert [other.get_result(f"t{round_}")] == [n for n, w in enumerate(won) if w]
+            proxy.drop_replies(0)
+
+    @promise(2)
+    @needs("address", "through")
+    async def test_cut_during_wait(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        A wait whose connections are cut, again and again, gets what is stored meanwhile.
+        """
+        async with by_url(self.through(proxy.port)) as results:
+            for round_ in range(3):
+                wait = asyncio.create_task(results.wait_for(f"t{round_}", PATIENCE))
+                await asyncio.sleep(0.1)
+                proxy.cut()
+                other.store_result(f"t{round_}", round_)
+
+                assert round_ == (await wait).result
+
+    @promise(2, 3)
+    @needs("address", "through")
+    async def test_stall(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        While the store says nothing, operations and waits end in their time; after that all goes
+        on without anything being opened by hand.
+        """
+        async with by_url(self.through(proxy.port), operation_timeout=1.0) as results:
+            await results.store_result("warm", 1)
+            wait = asyncio.create_task(results.wait_for("t", PATIENCE))
+            await asyncio.sleep(0.1)
+            proxy.stall()
+            start = time.monotonic()
+            for timeout in (0, 0.2):
+                with pytest.raises(WaitTimeoutError):
+                    await patiently(results.wait_for("u", timeout))
+            with pytest.raises(BackendUnavailableError):
+                await patiently(results.store_result("u", 1))
+            took = time.monotonic() - start
+            proxy.resume()
+            other.store_result("t", 2)
+
+            assert 2 == (await wait).result
+            assert took < PATIENCE / 2
+            assert 1 == await results.get_result("warm")
+
+    @promise(2, 9)
+    @needs("address", "through")
+    async def test_refused_for_a_while(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        A client that could not connect can, as soon as the store takes it.
+        """
+        proxy.refuse()
+        async with by_url(self.through(proxy.port), operation_timeout=0.5) as results:
+            with pytest.raises(BackendError):
+                await results.exists("t")
+            wait = asyncio.create_task(results.wait_for("t", PATIENCE))
+            await asyncio.sleep(0.2)
+            proxy.accept()
+            other.store_result("t", 1)
+
+            assert 1 == (await wait).result
+            assert await results.exists("t")
+
+    @promise(3)
+    @needs("address", "through")
+    async def test_delay(self, proxy: Proxy) -> None:
+        """
+        A slow way makes nothing wrong, only slow.
+        """
+        proxy.delay(0.05)
+        async with by_url(self.through(proxy.port)) as results:
+            assert await results.store_result("t", 1)
+            assert not await results.store_result("t", 2)
+            assert 1 == (await results.wait_for("t", PATIENCE)).result
+            start = time.monotonic()
+            with pytest.raises(WaitTimeoutError):
+                await results.wait_for("u", 0.3)
+
+            assert time.monotonic() - start >= 0.3

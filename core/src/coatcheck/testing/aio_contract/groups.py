@@ -1,0 +1,104 @@
+"""
+Groups of tasks that are saved and restored, and hooks that watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ... import Capability, WaitTimeoutError
+from ... import Results as SyncResults
+from ...aio import Results
+from ..promises import promise
+from ..proof import PATIENCE, has
+from ..threads import aio_until
+from ..watcher import EXPECTED, Watcher
+from .case import AioCase
+
+
+class Groups(AioCase):
+    """
+    Promises 2, 4 and 7, for sets of tasks; and what plugins are told.
+    """
+
+    @promise(2)
+    async def test_result_set(self, results: Results, other: SyncResults) -> None:
+        """
+        The values of a set come in its order, in whatever order they were stored.
+        """
+        ids = [f"t{n}" for n in range(100)]
+        tasks = results.ResultSet(ids)
+        waiting = asyncio.create_task(tasks.get(PATIENCE))
+        await asyncio.sleep(0.01)
+        other.store_many({id_: id_ for id_ in reversed(ids)})
+
+        assert ids == await waiting
+        assert (True, True) == (await tasks.ready(), await tasks.successful())
+        assert 100 == await tasks.completed_count()
+
+    @promise(3)
+    async def test_result_set_times_out(self, results: Results) -> None:
+        """
+        A set that is not complete at the deadline names what is missing.
+        """
+        await results.store_result("a", 1)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await results.ResultSet(["a", "b"]).get(timeout=0.1)
+
+        assert {"b"} == caught.value.task_ids
+
+    @promise(4)
+    @pytest.mark.parametrize("group_id", ["group", "of emoji 🎉", "x" * 500, "a/b"])
+    async def test_group(self, results: Results, other: SyncResults, group_id: str) -> None:
+        """
+        A set is saved under an id of any shape, restored by another client, and deleted alone.
+        """
+        ids = ["b", "a", "line\nbreak"]
+        await results.ResultSet(ids).save(group_id)
+        await results.store_result("a", 1)
+        restored = await results.restore_group(group_id)
+
+        assert ids == restored.task_ids
+        assert ids == other.restore_group(group_id).task_ids
+        assert not await results.exists(group_id)
+        if has(results, Capability.SCAN):
+            assert ["a"] == [meta.task_id async for meta in results.scan()]
+        assert await restored.delete()
+        assert not await restored.delete()
+        assert await results.exists("a")
+        with pytest.raises(LookupError):
+            await results.restore_group(group_id)
+
+    @promise(3)
+    async def test_group_expires(self, results: Results) -> None:
+        """
+        A saved set lives as long as it was to, and the last save wins.
+        """
+        await results.ResultSet(["a"]).save("g", expires=60)
+        await results.ResultSet(["a", "b"]).save("g", expires=0.5)
+        assert ["a", "b"] == (await results.restore_group("g")).task_ids
+
+        async def gone() -> bool:
+            return await results.backend.get_group("g") is None
+
+        assert await aio_until(gone)
+
+    @promise(2)
+    async def test_hooks(self) -> None:
+        """
+        Plugins are told of every store, read, wait, failure and forgotten record, in order.
+        """
+        watcher = Watcher()
+        async with self.aio_results(plugins=[watcher]) as results:
+            await results.store_result("t", 1)
+            await results.store_result("t", 2)
+            await results.store_many({"a": 1, "t": 3})
+            await results.get_many("atx")
+            await results.wait_for("t", 5)
+            with pytest.raises(WaitTimeoutError):
+                await results.wait_for("x", 0)
+            await results.forget("t")
+
+        assert EXPECTED == watcher.told

@@ -1,0 +1,128 @@
+"""
+What is left after waits: nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from ... import WaitTimeoutError
+from ...aio import Results
+from ..contract.resources import objects
+from ..promises import needs, promise
+from ..threads import aio_until
+from .case import AioCase
+
+
+def tasks() -> int:
+    """
+    Count the tasks of the running loop that are not this one.
+    """
+    return len(asyncio.all_tasks()) - 1
+
+
+async def a_thousand_waits(results: Results) -> None:
+    """
+    Wait: for what is there, for what never comes, and for what is cancelled.
+    """
+    stored = [f"stored{n}" for n in range(500)]
+    await results.store_many(dict.fromkeys(stored, 1))
+    await asyncio.gather(*(results.wait_for(id_, 5) for id_ in stored[:200]))
+    late = [asyncio.create_task(results.wait_for(f"late{n}", n % 2 * 0.05)) for n in range(200)]
+    off = [asyncio.create_task(results.wait_for(f"off{n}")) for n in range(200)]
+    await asyncio.gather(*late, return_exceptions=True)
+    for wait in off:
+        wait.cancel()
+    await asyncio.gather(*off, return_exceptions=True)
+    with suppress(WaitTimeoutError):
+        async for _ in results.as_completed([*stored[200:], "never"], timeout=0.05):
+            pass
+
+
+class Resources(AioCase):
+    """
+    Promises 2 and 9: nothing outlives a wait.
+    """
+
+    @promise(2, 9)
+    async def test_no_object_is_left(self, results: Results) -> None:
+        """
+        After a thousand waits there are as many of our objects and tasks as after one.
+        """
+        await results.store_result("t", 1)
+        await results.wait_for("t", 5)
+        await aio_until(no_task)
+        before = objects()
+        await a_thousand_waits(results)
+        await aio_until(no_task)
+
+        left = objects() - before
+        # A few connections may have been added to a pool.
+        assert {} == {kind: count for kind, count in left.items() if count > 10}
+
+    @promise(2, 9)
+    @needs("open_resources")
+    async def test_nothing_is_left_open(self, results: Results) -> None:
+        """
+        After a thousand waits the store sees no more of us than before, but for a pool.
+        """
+        # As many at the same time as there will be, so that a pool has grown by then.
+        await asyncio.gather(*(results.store_result("t", 1) for _ in range(30)))
+        await results.wait_for("t", 5)
+        await aio_until(no_task)
+        before = self.open_resources()
+        await a_thousand_waits(results)
+        await aio_until(no_task)
+
+        await self._until_at_most(before)
+
+    @promise(2, 9)
+    @needs("open_resources")
+    async def test_subscriptions_end(self, results: Results) -> None:
+        """
+        What `watch` opens is given up at its end, and what `add` opens as well.
+        """
+        await results.exists("t")
+        before = self.open_resources()
+        for n in range(20):
+            async with results.backend.watch([f"t{n}"]) as bell:
+                await bell.add([f"u{n}", f"v{n}"])
+        with pytest.raises(ZeroDivisionError):
+            async with results.backend.watch(["t"]) as bell:
+                raise ZeroDivisionError
+
+        await self._until_at_most(before)
+
+    @promise(9)
+    @needs("open_resources")
+    async def test_close_gives_up_all(self) -> None:
+        """
+        A closed client holds nothing of the store, though its user goes on holding it.
+        """
+        before = self.open_resources()
+        results = self.aio_results()
+        await results.store_result("t", 1)
+        await results.wait_for("t", 5)
+        with suppress(WaitTimeoutError):
+            await results.wait_for("never", 0.05)
+        await results.close()
+
+        await self._until_at_most(before)
+        assert await results.exists("t")
+        await results.close()
+
+    async def _until_at_most(self, count: int) -> None:
+        async def few() -> bool:
+            return self.open_resources() <= count
+
+        await aio_until(few)
+
+
+async def no_task() -> bool:
+    """
+    Whether no task is left in the loop.
+    """
+    return tasks() == 0

@@ -1,0 +1,142 @@
+"""
+Running tasks: their states, how they end, and workers that vanish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ... import Results as SyncResults
+from ... import TaskRevokedError, WaitTimeoutError, WorkerLostError
+from ...aio import Results
+from ..promises import promise
+from ..proof import PATIENCE
+from ..threads import aio_until
+from .case import AioCase, patiently
+
+
+class Running(AioCase):
+    """
+    Promises 1 and 11.
+    """
+
+    @promise(1, 4)
+    async def test_running(self, results: Results) -> None:
+        """
+        A block is STARTED, shows progress, and ends in its result.
+        """
+        async with results.running("t", name="resize") as task:
+            started = await results.get_task_meta("t")
+            await task.progress(3, 10, note="n")
+            progress = await results.get_task_meta("t")
+            task.result = 42
+        meta = await results.get_task_meta("t")
+
+        assert ("STARTED", "resize") == (started.status, started.name)
+        info = {"current": 3, "total": 10, "note": "n"}
+        assert ("PROGRESS", info) == (progress.status, progress.result)
+        assert (True, 42, "resize") == (task.won, meta.result, meta.name)
+        assert started.date_started == meta.date_started
+
+    @promise(4)
+    async def test_running_fails(self, results: Results) -> None:
+        """
+        An exception of the block makes FAILURE and goes on.
+        """
+        with pytest.raises(KeyError):
+            async with results.running("t"):
+                raise KeyError("k")
+
+        with pytest.raises(KeyError, match="k"):
+            await results.AsyncResult("t").get(timeout=5)
+
+    @promise(4, 9)
+    async def test_running_is_broken_off(self, results: Results) -> None:
+        """
+        A cancelled block is REVOKED, and the cancellation goes on.
+        """
+
+        async def block() -> None:
+            async with results.running("t"):
+                await asyncio.sleep(PATIENCE)
+
+        task = asyncio.create_task(block())
+        await aio_until(lambda: results.exists("t"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        with pytest.raises(TaskRevokedError, match="CancelledError"):
+            await results.AsyncResult("t").get(timeout=5)
+
+    @promise(1)
+    async def test_running_comes_second(self, results: Results, other: SyncResults) -> None:
+        """
+        Who ends second hears of it, and the first record stays.
+        """
+        async with results.running("t", heartbeat=0.02) as task:
+            other.store_result("t", "first")
+            await asyncio.sleep(0.1)
+            task.result = "second"
+
+        assert task.won is False
+        assert "first" == await results.get_result("t")
+
+    @promise(11)
+    async def test_heartbeat(self, results: Results) -> None:
+        """
+        A task that gives signs of life is not lost, however long it takes.
+        """
+        # Two seconds without a sign would be needed to take it for lost.
+        async with results.running("t", heartbeat=0.7) as task:
+            with pytest.raises(WaitTimeoutError):
+                await results.wait_for("t", 1)
+            beat = (await results.get_task_meta("t")).heartbeat
+            task.result = 1
+        meta = await results.get_task_meta("t")
+
+        assert beat is not None
+        assert (0.7, True) == (beat["every"], beat["beat"] >= 2)
+        assert (1, None) == (meta.result, meta.heartbeat)
+
+    @promise(11)
+    async def test_lost_worker(self, results: Results, other: SyncResults) -> None:
+        """
+        A worker that vanished is noticed by who waits, and its record says so to all.
+        """
+        await results.store_result("t", None, "STARTED", heartbeat={"every": 0.1, "beat": 7})
+
+        with pytest.raises(WorkerLostError, match="no sign of life"):
+            await patiently(results.AsyncResult("t").get())
+        assert "FAILURE" == other.get_state("t")
+        assert not other.store_result("t", "late")
+
+    @promise(11, 7)
+    async def test_lost_to_a_reader(self, results: Results) -> None:
+        """
+        Who may only read notices a lost worker, and leaves its record as it is.
+        """
+        await results.store_result("t", None, "STARTED", heartbeat={"every": 0.05, "beat": 1})
+        stored = self.raw_document("t")
+        async with self.aio_results(read_only=True) as reader:
+            with pytest.raises(WorkerLostError):
+                await patiently(reader.AsyncResult("t").get())
+
+        assert stored == self.raw_document("t")
+
+    @promise(11, 1)
+    async def test_late_sign_of_life(self, results: Results) -> None:
+        """
+        A worker that was taken for lost and ends after all hears that it came second.
+        """
+        fields = {"every": 0.05, "beat": 1}
+        async with results.running("t") as task:
+            await results.store_result("t", None, "STARTED", heartbeat=fields)
+            with pytest.raises(WorkerLostError):
+                await patiently(results.AsyncResult("t").get())
+            task.result = "late"
+
+        assert task.won is False
+        assert "FAILURE" == await results.get_state("t")

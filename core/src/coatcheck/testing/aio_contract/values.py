@@ -1,0 +1,164 @@
+"""
+What is stored is what comes back, or the caller is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ... import EncodeError, ResultTooLargeError
+from ... import Results as SyncResults
+from ...aio import Results
+from ..promises import promise
+from ..proof import ALL_SERIALIZERS, innermost
+from ..samples import VALUES
+from .case import AioCase, patiently
+
+
+class Values(AioCase):
+    """
+    Promise 4.
+    """
+
+    @promise(4)
+    @pytest.mark.parametrize(("serializer", "value"), VALUES)
+    async def test_round_trip(self, serializer: str, value: Any) -> None:
+        """
+        A value of every kind comes back equal, of its type, also on the other side.
+        """
+        options = {"serializer": serializer, "unsafe_pickle": True, "accept": ALL_SERIALIZERS}
+        async with self.aio_results(**options) as results:
+            assert await results.store_result("t", value)
+            meta = await results.get_task_meta("t")
+            with self.sync_results(**options) as other:
+                other.store_result("u", value)
+                assert value == other.get_result("t")
+
+            assert ("SUCCESS", value) == (meta.status, meta.result)
+            assert type(value) is type(meta.result)
+            assert value == await results.AsyncResult("u").get(timeout=5)
+
+    @promise(4)
+    async def test_record_in_the_store(self, results: Results) -> None:
+        """
+        The store holds one record with Celery's fields, seen round the backend.
+        """
+        await results.store_result("t", 579, name="add")
+        document = self.raw_document("t")
+
+        assert document is not None
+        assert {"status": "SUCCESS", "task_id": "t", "name": "add"}.items() <= document.items()
+        assert {"result", "traceback", "children", "date_done", "write_id"} <= set(document)
+
+    @promise(4)
+    async def test_foreign_record(self, results: Results) -> None:
+        """
+        What somebody else put into the store is read.
+        """
+        self.plant("t", b'{"status": "SUCCESS", "result": [1, 2], "task_id": "t"}')
+
+        assert [1, 2] == await results.get_result("t")
+
+    @promise(4)
+    @pytest.mark.parametrize("size", [1_000, 65_536, 1_000_000])
+    async def test_size(self, results: Results, size: int) -> None:
+        """
+        A record within the store's limit comes back to the last byte.
+        """
+        limit = innermost(results.backend).max_value_bytes
+        value = "x" * (size if limit is None else min(size, limit - 1_000)) + "end"
+        await results.store_result("t", value)
+
+        assert value == await results.get_result("t")
+
+    @promise(4, 10)
+    async def test_none_is_a_value(self, results: Results) -> None:
+        """
+        A stored `None` is there, and is not the same as nothing.
+        """
+        await results.store_result("t", None)
+
+        assert await results.exists("t")
+        assert (await results.wait_for("t", 5)).result is None
+
+    @promise(4)
+    async def test_strict(self) -> None:
+        """
+        Under `strict` a value that would change its type is refused, and waiters hear of it.
+        """
+        async with self.aio_results(strict=True) as results:
+            with pytest.raises(EncodeError):
+                await results.store_result("t", {"key": range(3)})
+
+            assert "FAILURE" == (await results.wait_for("t", 5)).status
+
+    @promise(4)
+    async def test_unencodable(self, results: Results) -> None:
+        """
+        A value that cannot be kept is a failure that waiters hear of, and an error here.
+        """
+        with pytest.raises(EncodeError, match=r"result\['a'\]\[1\]"):
+            await results.store_result("t", {"a": [1, object()]})
+        with pytest.raises(EncodeError):
+            await results.update_state("u", "PROGRESS", object())
+
+        with pytest.raises(TypeError, match=r"result\['a'\]\[1\]"):
+            await results.AsyncResult("t").get(timeout=5)
+        assert not await results.exists("u")
+
+    @promise(4)
+    async def test_too_large(self, results: Results) -> None:
+        """
+        A value over the limit is a failure that waiters hear of, and an error here.
+        """
+        innermost(results.backend).max_value_bytes = 10_000
+        with pytest.raises(ResultTooLargeError, match="10000"):
+            await results.store_result("t", "x" * 10_000)
+        assert await results.mark_as_failure("long", ValueError("y" * 20_000))
+        with pytest.raises(ResultTooLargeError):
+            await results.store_many({"a": 1, "b": "x" * 10_000, "c": 3})
+
+        assert ["FAILURE", "FAILURE"] == [await results.get_state(i) for i in ("t", "long")]
+        assert ["SUCCESS", "FAILURE", "SUCCESS"] == [await results.get_state(i) for i in "abc"]
+
+    @promise(4)
+    async def test_failure(self, results: Results, other: SyncResults) -> None:
+        """
+        A failure comes back as the type it was, with its arguments, notes and traceback.
+        """
+        error = KeyError("missing", 7)
+        error.add_note("a note")
+        try:
+            raise error
+        except KeyError as raised:
+            await results.mark_as_failure("t", raised)
+
+        with pytest.raises(KeyError) as caught:
+            await results.AsyncResult("t").get(timeout=5)
+        assert ("missing", 7) == caught.value.args
+        assert "a note" in caught.value.__notes__
+        assert "raise error" in (other.get_traceback("t") or "")
+
+    @promise(4)
+    async def test_state_and_value_are_one(self, results: Results) -> None:
+        """
+        Whoever sees the state of a moment sees the value of that moment.
+        """
+        ids = [f"t{n}" for n in range(50)]
+
+        async def write() -> None:
+            for id_ in ids:
+                await results.update_state(id_, "PROGRESS", "unready")
+                await results.store_result(id_, "ready")
+
+        writing = asyncio.create_task(write())
+        seen: set[tuple[str, Any]] = set()
+        while not writing.done():
+            metas = await patiently(results.get_many(ids))
+            seen |= {(meta.status, meta.result) for meta in metas.values()}
+        await writing
+
+        assert seen <= {("PENDING", None), ("PROGRESS", "unready"), ("SUCCESS", "ready")}

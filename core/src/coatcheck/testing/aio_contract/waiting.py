@@ -1,0 +1,189 @@
+"""
+Waiting for one task: before, during and after the store, and until a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from ... import BackendError, Capability, WaitTimeoutError
+from ... import Results as SyncResults
+from ...aio import Results
+from ..child import children
+from ..promises import promise
+from ..proof import PATIENCE, has
+from .case import AioCase, patiently
+
+
+class Waiting(AioCase):
+    """
+    Promises 2 and 3.
+    """
+
+    @promise(2)
+    async def test_wait_after_store(self, results: Results, other: SyncResults) -> None:
+        """
+        A wait for what is there returns, whatever its timeout.
+        """
+        other.store_result("t", 1)
+        metas = [await patiently(results.wait_for("t", t)) for t in (None, 0, 0.05, PATIENCE)]
+
+        assert [1, 1, 1, 1] == [meta.result for meta in metas]
+
+    @promise(2)
+    async def test_wait_before_store(self, results: Results, other: SyncResults) -> None:
+        """
+        A wait that began before the store is woken by it, by every one of many waiters.
+        """
+        waits = [asyncio.create_task(results.wait_for("t", PATIENCE)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        other.mark_as_started("t")
+        await asyncio.to_thread(other.store_result, "t", "now")
+
+        assert ["now"] * 20 == [meta.result for meta in await asyncio.gather(*waits)]
+
+    @promise(2)
+    async def test_wait_during_store(self, results: Results) -> None:
+        """
+        A wait that begins while the store takes place is not missed, however they interleave.
+        """
+        for round_ in range(60):
+            wait = asyncio.create_task(results.wait_for(f"t{round_}", PATIENCE))
+            await asyncio.sleep(random.random() * 0.003)  # noqa: S311 - no secret
+            await results.store_result(f"t{round_}", round_)
+
+            assert round_ == (await wait).result
+
+    @promise(2)
+    async def test_wait_after_forget(self, results: Results, other: SyncResults) -> None:
+        """
+        A wait for an id that was used before waits for the new record.
+        """
+        other.store_result("t", "old")
+        await results.wait_for("t", 5)
+        other.forget("t")
+        wait = asyncio.create_task(results.wait_for("t", PATIENCE))
+        await asyncio.sleep(0.05)
+        other.store_result("t", "new")
+
+        assert "new" == (await wait).result
+
+    @promise(2)
+    async def test_wait_across_processes(self, results: Results) -> None:
+        """
+        A wait is woken by another process.
+        """
+        if not has(results, Capability.SHARED):
+            return
+        with children([("store", (self.store_url, "t", [1, 2]))]) as (child,):
+            wait = asyncio.create_task(results.wait_for("t", PATIENCE))
+            await asyncio.sleep(0.05)
+            child.go()
+
+            assert [1, 2] == (await wait).result
+            assert child.answer()
+
+    @promise(2)
+    async def test_ring_wakes(self, results: Results, other: SyncResults) -> None:
+        """
+        Where the store pushes, no wait depends on the safety look.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        async with self.aio_results(safety_look=600.0) as patient:
+            for round_ in range(20):
+                wait = asyncio.create_task(patient.wait_for(f"t{round_}"))
+                await asyncio.sleep(0.01)
+                other.store_result(f"t{round_}", 1)
+
+                assert 1 == (await patiently(wait)).result
+
+    @promise(2)
+    async def test_missed_ring(self) -> None:
+        """
+        What was written without a ring is found by the safety look.
+        """
+        async with self.aio_results(safety_look=0.2) as watchful:
+            wait = asyncio.create_task(watchful.wait_for("t", PATIENCE))
+            await asyncio.sleep(0.1)
+            self.plant("t", b'{"status": "SUCCESS", "result": 1, "task_id": "t"}')
+
+            assert 1 == (await wait).result
+
+    @promise(3)
+    @pytest.mark.parametrize("timeout", [0, 0.05, 1])
+    async def test_timeout(self, results: Results, timeout: float) -> None:
+        """
+        A wait for what does not come ends, not before its time, and names the task.
+        """
+        await results.mark_as_started("t")
+        start = time.monotonic()
+        with pytest.raises(WaitTimeoutError, match="'t'") as caught:
+            await patiently(results.wait_for("t", timeout))
+
+        assert time.monotonic() - start >= timeout
+        assert {"t"} == caught.value.task_ids
+        assert caught.value.last_error is None
+
+    @promise(3)
+    async def test_timeouts_side_by_side(self, results: Results) -> None:
+        """
+        Waits for one task keep each their own deadline.
+        """
+
+        async def wait(timeout: float) -> float:
+            start = time.monotonic()
+            with pytest.raises(WaitTimeoutError):
+                await results.wait_for("t", timeout)
+            return time.monotonic() - start
+
+        timeouts = [0, 0.01, 0.1, 0.3]
+        waited = await patiently(asyncio.gather(*map(wait, timeouts)))
+
+        assert all(took >= timeout for took, timeout in zip(waited, timeouts, strict=True))
+
+    @promise(3)
+    async def test_timeout_looks_once_more(self) -> None:
+        """
+        What was stored without a ring just before the deadline is found by the last look.
+        """
+        async with self.aio_results(safety_look=600.0) as patient:
+            wait = asyncio.create_task(patient.wait_for("t", 0.5))
+            await asyncio.sleep(0.25)
+            self.plant("t", b'{"status": "SUCCESS", "result": 1, "task_id": "t"}')
+
+            assert 1 == (await wait).result
+
+    @promise(3)
+    async def test_on_interval(self, results: Results) -> None:
+        """
+        What is called while waiting is called again and again, and can end the wait.
+        """
+        calls = [1, 2, 3]
+
+        with pytest.raises(IndexError):
+            await patiently(results.wait_for("t", None, 0.01, calls.pop))
+        assert [] == calls
+        assert await results.store_result("t", 1)
+        assert 1 == (await results.wait_for("t", 5)).result
+
+    @promise(2)
+    async def test_close_during_wait(self) -> None:
+        """
+        Closing breaks the waits, and a later call opens anew.
+        """
+        results = self.aio_results()
+        wait = asyncio.create_task(results.wait_for("t"))
+        await asyncio.sleep(0.1)
+        await results.close()
+
+        with pytest.raises(BackendError, match="closed"):
+            await patiently(wait)
+        assert await results.store_result("t", 1)
+        assert 1 == (await results.wait_for("t", 5)).result
+        await results.close()
+        await results.close()

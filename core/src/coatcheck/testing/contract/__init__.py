@@ -1,0 +1,56 @@
+"""
+The contract for synchronous code: one class, composed of what the modules here hold.
+"""
+
+from __future__ import annotations
+
+from .batches import Batches
+from .bells import Bells
+from .chaos import Chaos
+from .damage import Damage
+from .errors import Errors
+from .expiry import Expiry
+from .groups import Groups
+from .ids import Ids
+from .modelled import Modelled
+from .races import Races
+from .reading import Reading
+from .resources import Resources
+from .running import Running
+from .scanning import Scanning
+from .sharing import Sharing
+from .states import States
+from .streams import Streams
+from .values import Values
+from .waiting import Waiting
+
+
+class BackendContract(
+    Values,
+    States,
+    Races,
+    Expiry,
+    Ids,
+    Batches,
+    Scanning,
+    Reading,
+    Bells,
+    Waiting,
+    Streams,
+    Running,
+    Damage,
+    Sharing,
+    Resources,
+    Errors,
+    Groups,
+    Modelled,
+    Chaos,
+    contract=True,
+):
+    """
+    What a backend is. Subclass it in a test module and give the hooks of `Proof`; its tests and
+    fixtures cannot be overridden.
+    """
+
+
+__all__ = ["BackendContract"]

@@ -1,0 +1,79 @@
+"""
+Many at once.
+"""
+
+from __future__ import annotations
+
+from ...results import Results
+from ...states import READY_STATES
+from ..promises import promise
+from ..proof import record_of
+from .case import Case
+
+
+class Batches(Case):
+    """
+    Promises 1, 4 and 6, for batches.
+    """
+
+    @promise(1, 4)
+    def test_many(self, results: Results, other: Results) -> None:
+        """
+        Batches keep the order, answer for each, and are larger than any one round trip.
+        """
+        ids = [f"t{n}" for n in range(2500)]
+        results.store_result("t7", "first")
+        won = results.store_many((id_, id_) for id_ in ids)
+
+        assert ids == list(won)
+        assert ["t7"] == [id_ for id_, first in won.items() if not first]
+        metas = other.get_many(reversed(ids))
+        assert list(reversed(ids)) == list(metas)
+        assert "first" == metas["t7"].result
+        assert ids[8:] == [metas[id_].result for id_ in ids[8:]]
+
+    @promise(4)
+    def test_none_at_all(self, results: Results) -> None:
+        """
+        Empty batches are answered.
+        """
+        assert {} == results.store_many({})
+        assert {} == results.get_many([])
+        assert [] == results.backend.put_many([], unless=READY_STATES, expires=60)
+        assert {} == results.backend.get_many([])
+        assert 0 == results.backend.delete_many([])
+        assert [] == list(results.as_completed([], timeout=5))
+
+    @promise(10)
+    def test_some_absent(self, results: Results) -> None:
+        """
+        The backend leaves out what is absent; `Results` says that it is unknown.
+        """
+        results.store_many({"a": 1, "c": 3})
+        found = results.backend.get_many(["a", "b", "c", "a"])
+
+        assert {"a", "c"} == set(found)
+        assert {str} == set(map(type, found))
+        assert [True, False, True] == [meta.known for meta in results.get_many("abc").values()]
+
+    @promise(1)
+    def test_one_id_twice(self, results: Results) -> None:
+        """
+        Of two records for one id in one batch the first one stays.
+        """
+        pairs = [("t", record_of(results, "t", "SUCCESS", n)) for n in (1, 2)]
+
+        assert [True, False] == results.backend.put_many(pairs, unless=READY_STATES, expires=60)
+        assert 1 == results.get_result("t")
+
+    @promise(7)
+    def test_delete_many(self, results: Results) -> None:
+        """
+        What was there is counted, and the rest stays.
+        """
+        ids = [f"t{n}" for n in range(1500)]
+        results.store_many(dict.fromkeys(ids, 1))
+        deleted = results.backend.delete_many([*ids[1:], "absent"])
+
+        assert len(ids) - 1 == deleted
+        assert ids[:1] == [id_ for id_, meta in results.get_many(ids).items() if meta.known]

@@ -1,0 +1,139 @@
+"""
+The bell: what a backend that pushes owes to those who wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from ... import Bell, Capability
+from ...results import Results
+from ..promises import promise
+from ..proof import PATIENCE, has
+from ..threads import Started
+from .case import Case
+
+#: Seconds in which a ring has to come. Less than the safety look, which would hide a lost one.
+RINGS = min(4.0, PATIENCE)
+
+
+def heard(bell: Bell, task_id: str) -> bool:
+    """
+    Whether *task_id* rings in time. Other rings are hints that may be false.
+    """
+    deadline = time.monotonic() + RINGS
+    while (left := deadline - time.monotonic()) > 0:
+        rang: Collection[str] = bell.wait(left)
+        if task_id in rang:
+            return True
+    return False
+
+
+class Bells(Case):
+    """
+    Promise 2, for the backend alone.
+    """
+
+    @promise(2)
+    def test_without_push(self, results: Results) -> None:
+        """
+        A store that cannot push says so: its bell only sleeps, and can be woken.
+        """
+        if has(results, Capability.PUSH):
+            return
+        with results.backend.watch(["t"]) as bell:
+            results.store_result("t", 1)
+
+            assert not bell.pushing
+            assert [] == list(bell.wait(0.05))
+            bell.wake()
+            assert [] == list(bell.wait(RINGS))
+
+    @promise(2)
+    def test_rings(self, results: Results, other: Results) -> None:
+        """
+        Every write rings, of whoever it is, ready or not, also of a batch.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        with results.backend.watch(["t", "u", "v"]) as bell:
+            assert bell.pushing
+            other.mark_as_started("t")
+            assert heard(bell, "t")
+            results.store_result("t", 1)
+            assert heard(bell, "t")
+            other.store_many({"u": 1, "v": 2})
+            assert heard(bell, "u") or heard(bell, "v")
+
+    @promise(2)
+    def test_watch_is_a_barrier(self, results: Results, other: Results) -> None:
+        """
+        What is written after `watch` or `add` returned rings, however soon.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        for round_ in range(5):
+            with results.backend.watch([f"t{round_}"]) as bell:
+                other.store_result(f"t{round_}", 1)
+                assert heard(bell, f"t{round_}")
+                bell.add([f"u{round_}", f"v{round_}"])
+                other.store_result(f"u{round_}", 1)
+                assert heard(bell, f"u{round_}")
+
+    @promise(2)
+    def test_latches(self, results: Results, other: Results) -> None:
+        """
+        A ring between two waits ends the next one.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        with results.backend.watch(["t"]) as bell:
+            bell.wait(0.01)
+            other.store_result("t", 1)
+            time.sleep(0.2)  # by now it rang
+
+            assert heard(bell, "t")
+
+    @promise(2)
+    def test_wake(self, results: Results) -> None:
+        """
+        `wake` ends the wait that goes on, or else the next one.
+        """
+        with results.backend.watch(["t"]) as bell:
+            bell.wake()
+            latched = Started(bell.wait, 2 * PATIENCE)
+            latched.answer()
+            waiting = Started(bell.wait, 2 * PATIENCE)
+            time.sleep(0.05)
+            bell.wake()
+
+            waiting.answer()
+
+    @promise(2)
+    def test_discard(self, results: Results, other: Results) -> None:
+        """
+        What is no longer watched is no matter, nor what never was; the rest rings on.
+        """
+        with results.backend.watch(["t", "u"]) as bell:
+            bell.discard(["t", "never"])
+            bell.discard(["t"])
+            other.store_many({"t": 1, "u": 2})
+
+            assert not bell.pushing or heard(bell, "u")
+
+    @promise(2)
+    def test_no_lock_while_listening(self, results: Results) -> None:
+        """
+        While a bell listens, the same backend goes on storing and reading.
+        """
+        with results.backend.watch(["never"]) as bell:
+            listening = Started(bell.wait, RINGS)
+            time.sleep(0.05)
+            results.store_result("t", 1)
+            assert results.exists("t")
+            went_on = listening.running
+
+            bell.wake()
+            listening.answer()
+            assert went_on

@@ -1,0 +1,24 @@
+"""
+The backend against a model, in sequences that hypothesis makes up.
+"""
+
+from __future__ import annotations
+
+from ...results import Results
+from ..machine import check
+from ..promises import promise
+from .case import Case
+
+
+class Modelled(Case):
+    """
+    Promises 1, 3 and 7, in any order.
+    """
+
+    @promise(1, 3, 7)
+    def test_model(self, results: Results) -> None:
+        """
+        Whatever is put, matched, read, deleted, scanned and expired, in whatever order, comes to
+        the same as in a dict.
+        """
+        check(results.backend)

@@ -1,0 +1,73 @@
+"""
+Going over all records, where the store can.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ... import Capability, UnsupportedError
+from ...results import Results
+from ..promises import promise
+from ..proof import has
+from .case import Case
+
+
+class Scanning(Case):
+    """
+    A declared capability works, an undeclared one refuses.
+    """
+
+    @promise(4)
+    def test_scan(self, results: Results, other: Results) -> None:
+        """
+        Every record is found once; a store that cannot scan says so at once.
+        """
+        if not has(results, Capability.SCAN):
+            with pytest.raises(UnsupportedError, match="SCAN"):
+                next(iter(results.scan()))
+            return
+        ids = {f"t{n}" for n in range(1500)}
+        other.store_many(dict.fromkeys(ids, 1))
+        other.mark_as_started("started")
+        found = [meta.task_id for meta in results.scan()]
+
+        assert ids | {"started"} == set(found)
+        assert len(found) == len(ids) + 1
+        assert ["started"] == [meta.task_id for meta in results.scan(state="STARTED")]
+
+    @promise(4)
+    def test_scan_by_prefix(self, results: Results) -> None:
+        """
+        A prefix is text, not a pattern, and what is of other prefixes is not found.
+        """
+        if not has(results, Capability.SCAN):
+            with pytest.raises(UnsupportedError):
+                next(iter(results.backend.scan("a")))
+            return
+        results.store_many(dict.fromkeys(["a", "ab", "b", "a*", "[a]", "%", "A"], 1))
+
+        scan = results.backend.scan
+        assert [{"a", "ab", "a*"}, {"a*"}, {"[a]"}, {"%"}, set()] == [
+            set(scan(prefix)) for prefix in ("a", "a*", "[a]", "%", "?")
+        ]
+        with self.sync_results(key_prefix="else:") as elsewhere:
+            assert [] == list(elsewhere.scan())
+
+    @promise(7)
+    def test_scan_while_written(self, results: Results, other: Results) -> None:
+        """
+        What is written or forgotten meanwhile neither breaks a scan nor hides the rest.
+        """
+        if not has(results, Capability.SCAN):
+            return
+        ids = [f"t{n}" for n in range(1200)]
+        results.store_many(dict.fromkeys(ids, 1))
+        found: set[str] = set()
+        for meta in results.scan():
+            if not found:
+                other.store_many({f"new{n}": 1 for n in range(300)})
+                other.backend.delete_many(ids[:100])
+            found.add(meta.task_id)
+
+        assert set(ids[100:]) <= found

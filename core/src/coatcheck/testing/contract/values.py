@@ -1,0 +1,158 @@
+"""
+What is stored is what comes back, or the caller is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ... import EncodeError, ResultTooLargeError
+from ...results import Results
+from ..promises import promise
+from ..proof import ALL_SERIALIZERS, innermost
+from ..samples import VALUES
+from ..threads import Started
+from .case import Case
+
+
+class Values(Case):
+    """
+    Promise 4.
+    """
+
+    @promise(4)
+    @pytest.mark.parametrize(("serializer", "value"), VALUES)
+    def test_round_trip(self, serializer: str, value: Any) -> None:
+        """
+        A value of every kind comes back equal, of its type, and with its state.
+        """
+        options = {"serializer": serializer, "unsafe_pickle": True, "accept": ALL_SERIALIZERS}
+        with self.sync_results(**options) as writer, self.sync_results(**options) as reader:
+            assert writer.store_result("t", value)
+            meta = reader.get_task_meta("t")
+
+            assert ("SUCCESS", value) == (meta.status, meta.result)
+            assert type(value) is type(meta.result)
+            assert value == reader.AsyncResult("t").get(timeout=5)
+
+    @promise(4)
+    def test_record_in_the_store(self, results: Results) -> None:
+        """
+        The store holds one record with Celery's fields, seen round the backend.
+        """
+        results.store_result("t", 579, name="add")
+        document = self.raw_document("t")
+
+        assert document is not None
+        assert {"status": "SUCCESS", "task_id": "t", "name": "add"}.items() <= document.items()
+        assert {"result", "traceback", "children", "date_done", "write_id"} <= set(document)
+
+    @promise(4)
+    def test_foreign_record(self, results: Results) -> None:
+        """
+        What somebody else put into the store is read.
+        """
+        self.plant("t", b'{"status": "SUCCESS", "result": [1, 2], "task_id": "t"}')
+
+        assert [1, 2] == results.get_result("t")
+
+    @promise(4)
+    @pytest.mark.parametrize("size", [1_000, 65_536, 1_000_000])
+    def test_size(self, results: Results, size: int) -> None:
+        """
+        A record within the store's limit comes back to the last byte.
+        """
+        limit = innermost(results.backend).max_value_bytes
+        value = "x" * (size if limit is None else min(size, limit - 1_000)) + "end"
+        results.store_result("t", value)
+
+        assert value == results.get_result("t")
+
+    @promise(4, 10)
+    def test_none_is_a_value(self, results: Results) -> None:
+        """
+        A stored `None` is there, and is not the same as nothing.
+        """
+        results.store_result("t", None)
+
+        assert results.exists("t")
+        assert results.wait_for("t", 5).result is None
+
+    @promise(4)
+    def test_strict(self) -> None:
+        """
+        Under `strict` a value that would change its type is refused, and waiters hear of it.
+        """
+        with self.sync_results(strict=True) as results:
+            with pytest.raises(EncodeError):
+                results.store_result("t", {"key": range(3)})
+
+            assert "FAILURE" == results.wait_for("t", 5).status
+
+    @promise(4)
+    def test_unencodable(self, results: Results) -> None:
+        """
+        A value that cannot be kept is a failure that waiters hear of, and an error here.
+        """
+        with pytest.raises(EncodeError, match=r"result\['a'\]\[1\]"):
+            results.store_result("t", {"a": [1, object()]})
+        with pytest.raises(EncodeError):
+            results.update_state("u", "PROGRESS", object())
+
+        with pytest.raises(TypeError, match=r"result\['a'\]\[1\]"):
+            results.AsyncResult("t").get(timeout=5)
+        assert not results.exists("u")
+
+    @promise(4)
+    def test_too_large(self, results: Results) -> None:
+        """
+        A value over the limit is a failure that waiters hear of, and an error here.
+        """
+        innermost(results.backend).max_value_bytes = 10_000
+        with pytest.raises(ResultTooLargeError, match="10000"):
+            results.store_result("t", "x" * 10_000)
+        assert results.mark_as_failure("long", ValueError("y" * 20_000))
+        with pytest.raises(ResultTooLargeError):
+            results.store_many({"a": 1, "b": "x" * 10_000, "c": 3})
+
+        assert ["FAILURE", "FAILURE"] == [results.get_state(i) for i in ("t", "long")]
+        assert ["SUCCESS", "FAILURE", "SUCCESS"] == [results.get_state(i) for i in "abc"]
+
+    @promise(4)
+    def test_failure(self, results: Results, other: Results) -> None:
+        """
+        A failure comes back as the type it was, with its arguments, notes and traceback.
+        """
+        error = KeyError("missing", 7)
+        error.add_note("a note")
+        try:
+            raise error
+        except KeyError as raised:
+            results.mark_as_failure("t", raised)
+
+        with pytest.raises(KeyError) as caught:
+            other.AsyncResult("t").get(timeout=5)
+        assert ("missing", 7) == caught.value.args
+        assert "a note" in caught.value.__notes__
+        assert "raise error" in (other.get_traceback("t") or "")
+
+    @promise(4)
+    def test_state_and_value_are_one(self, results: Results, other: Results) -> None:
+        """
+        Whoever sees the state of a moment sees the value of that moment.
+        """
+        ids = [f"t{n}" for n in range(50)]
+
+        def write() -> None:
+            for id_ in ids:
+                results.update_state(id_, "PROGRESS", "unready")
+                results.store_result(id_, "ready")
+
+        writing, seen = Started(write), set()
+        while writing.running:
+            seen |= {(meta.status, meta.result) for meta in other.get_many(ids).values()}
+        writing.answer()
+
+        assert seen <= {("PENDING", None), ("PROGRESS", "unready"), ("SUCCESS", "ready")}

@@ -1,0 +1,201 @@
+"""
+What a proof gives: a store, ways into it round the backend, and nothing in place of the tests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import pytest
+
+from .. import Capability, by_url
+from ..aio import Results as AioResults
+from ..aio import by_url as aio_by_url
+from ..codec import Codec
+from ..meta import ResultMeta
+from ..results import DEFAULT_KEY_PREFIX, Results
+from .promises import suite_of
+
+#: A password that must show nowhere; for use in `unreachable_url`.
+SECRET: Final = "hunter2-is-secret"  # noqa: S105 - that is the point
+#: How long anything may take that has no deadline of its own, in seconds; the environment may say
+#: otherwise, for a machine that is slow or a backend that is known to hang.
+PATIENCE: Final = float(os.environ.get("COATCHECK_TESTING_PATIENCE", "30"))
+
+ALL_SERIALIZERS: Final = ("json", "msgpack", "pickle")
+
+
+class Proof:
+    """
+    The hooks of a proof. `url` and the two `raw_` ways are given by all, the rest where it can be:
+    tests that need what a proof does not give are left out of it, see `left_out`.
+    """
+
+    #: What a proof may define; everything else of the contract stays as it is.
+    HOOKS: ClassVar[frozenset[str]] = frozenset(
+        {
+            "url", "sync_results", "aio_results", "raw_get", "raw_put", "raw_ttl", "raw_document",
+            "open_resources", "unreachable_url", "address", "through",
+        }
+    )  # fmt: skip
+    _contract: ClassVar[type] = object
+    _left_out: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    # -- the store ------------------------------------------------------------------------
+
+    @pytest.fixture
+    def url(self) -> str:
+        """
+        The URL of an empty store. New processes have to find the backend by it, too.
+        """
+        raise NotImplementedError("a proof has a fixture `url`: the URL of an empty store")
+
+    def sync_results(self, **options: Any) -> Results:
+        """
+        Return a new client of the store, for synchronous code.
+        """
+        return by_url(self.store_url, **options)
+
+    def aio_results(self, **options: Any) -> AioResults:
+        """
+        Return a new client of the store, for asyncio.
+        """
+        return aio_by_url(self.store_url, **options)
+
+    # -- the oracle: round the backend ----------------------------------------------------
+
+    def raw_get(self, key: str) -> bytes | None:
+        """
+        Return the bytes that the store has under *key*; `None` where it has none.
+        """
+        raise NotImplementedError("a proof has a method raw_get(key) that goes round the backend")
+
+    def raw_put(self, key: str, value: bytes) -> None:
+        """
+        Put bytes into the store, without a life.
+        """
+        raise NotImplementedError("a proof has a method raw_put(key, value)")
+
+    def raw_ttl(self, key: str) -> float | None:
+        """
+        Return the seconds that the store gives *key* to live; `None` where it keeps it.
+        """
+        raise NotImplementedError
+
+    def raw_document(self, task_id: str) -> Mapping[str, Any] | None:
+        """
+        Return the record's fields as stored. For a store that keeps fields instead of bytes.
+        """
+        data = self.raw_get(DEFAULT_KEY_PREFIX + task_id)
+        return None if data is None else self._codec.decode(task_id, data).document
+
+    def open_resources(self) -> int:
+        """
+        Return how many connections, subscriptions or files of ours the store sees open.
+        """
+        raise NotImplementedError
+
+    # -- trouble --------------------------------------------------------------------------
+
+    def unreachable_url(self) -> str:
+        """
+        Return the URL of a store that cannot be reached, with `SECRET` as its password if a URL
+        of this backend can have one.
+        """
+        raise NotImplementedError
+
+    def address(self) -> tuple[str, int]:
+        """
+        Return host and TCP port of the store, for a proxy before it.
+        """
+        raise NotImplementedError
+
+    def through(self, port: int) -> str:
+        """
+        Return the URL of the store by way of *port* on 127.0.0.1.
+        """
+        raise NotImplementedError
+
+    # -- what the contract makes of it ----------------------------------------------------
+
+    store_url: str
+    _codec: ClassVar[Codec] = Codec(accept=ALL_SERIALIZERS)
+
+    @pytest.fixture(autouse=True)
+    def _proof(self, url: str, request: pytest.FixtureRequest) -> None:
+        self.store_url = url
+        # Not by `record_property`, which warns: reports have these all the same.
+        promises = getattr(request.function, "promises", ())
+        request.node.user_properties.extend(("promise", number) for number in promises)
+
+    @pytest.fixture
+    def other(self) -> Iterator[Results]:
+        """
+        Another client of the same store, synchronous on both sides.
+        """
+        with self.sync_results() as results:
+            yield results
+
+    def plant(self, task_id: str, record: bytes) -> None:
+        """
+        Put a record into the store that no backend of ours wrote.
+        """
+        self.raw_put(DEFAULT_KEY_PREFIX + task_id, record)
+
+    def __init_subclass__(cls, *, contract: bool = False, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if contract:
+            cls._contract = cls
+        elif cls._contract is not object:
+            _refuse_overrides(cls, cls._contract)
+            _leave_out(cls, cls._contract)
+
+
+def _refuse_overrides(proof: type, contract: type) -> None:
+    own = {name for part in contract.__mro__[:-1] for name in vars(part)}
+    for part in proof.__mro__:
+        if part in contract.__mro__:
+            continue
+        made = vars(part).get("_left_out", {})
+        taken = {n for n in own & set(vars(part)) if not n.startswith("__") and n not in made}
+        if forbidden := sorted(taken - Proof.HOOKS - {"_left_out"}):
+            raise TypeError(
+                f"{part.__qualname__} may not override {', '.join(forbidden)}: the contract is "
+                "the same for all backends"
+            )
+
+
+def _leave_out(proof: Any, contract: type) -> None:
+    proof._left_out = {}
+    for name, test in suite_of(contract).items():
+        lacking = [h for h in getattr(test, "needs", ()) if getattr(proof, h) is getattr(Proof, h)]
+        if lacking:
+            proof._left_out[name] = tuple(lacking)
+        # A subclass of a proof may have what the proof lacks.
+        if lacking or getattr(proof, name) is None:
+            setattr(proof, name, None if lacking else test)
+
+
+def innermost(backend: Any) -> Any:
+    """
+    Return the backend of the store itself, out of what core put around it.
+    """
+    while hasattr(backend, "backend"):
+        backend = backend.backend
+    return backend
+
+
+def has(results: Results | AioResults, capability: Capability) -> bool:
+    """
+    Whether the backend declares *capability*.
+    """
+    return capability in results.backend.capabilities
+
+
+def record_of(results: Results | AioResults, task_id: str, state: str, value: Any) -> ResultMeta:
+    """
+    Return a record as *results* would write it, for calls of the backend itself.
+    """
+    return results._writer.record(task_id, state, value)

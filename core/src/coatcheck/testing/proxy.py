@@ -1,0 +1,178 @@
+"""
+A TCP proxy that cuts, delays, stalls, refuses, and drops replies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 65_536
+
+
+class Proxy:
+    """
+    Passes on what comes to `port` of 127.0.0.1, until it is told otherwise. In threads.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._lock = threading.Lock()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._delay = 0.0
+        self._to_drop = 0
+        self._refusing = False
+        self._closed = False
+        #: How many replies were dropped.
+        self.dropped = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._start(self._accept)
+
+    def _start(self, function: object, *args: object) -> None:
+        threading.Thread(
+            target=function,  # type: ignore[arg-type]
+            args=args,
+            name="proxy",
+            daemon=True,
+        ).start()
+
+    # -- trouble --------------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """
+        Cut all connections; new ones are taken.
+        """
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._hang_up(pair)
+
+    def delay(self, seconds: float) -> None:
+        """
+        Hold back every piece of data, in both directions.
+        """
+        self._delay = seconds
+
+    def stall(self) -> None:
+        """
+        Pass on nothing, and go on taking connections.
+        """
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """
+        Pass on what was held back, and all that comes.
+        """
+        self._flowing.set()
+
+    def drop_replies(self, count: int) -> None:
+        """
+        Drop the next *count* replies, each with its connection. The requests went through.
+        """
+        with self._lock:
+            self._to_drop = count
+
+    def refuse(self) -> None:
+        """
+        Cut all connections, also those to come.
+        """
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """
+        Take connections again.
+        """
+        self._refusing = False
+
+    def close(self) -> None:
+        """
+        End it all.
+        """
+        self._closed = True
+        self.resume()
+        self._listener.close()
+        self.cut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- the flow -------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        self._listener.settimeout(0.2)  # a closed listener does not always end an accept
+        while not self._closed:
+            try:
+                client, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            self._connect(client)
+
+    def _connect(self, client: socket.socket) -> None:
+        client.settimeout(None)
+        try:
+            if self._refusing:
+                raise ConnectionRefusedError
+            server = socket.create_connection(self._upstream, timeout=30)
+        except OSError:
+            client.close()
+            return
+        server.settimeout(None)
+        pair = (client, server)
+        for end in pair:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._pairs.add(pair)
+        self._start(self._pump, pair, client, server)
+        self._start(self._pump, pair, server, client)
+
+    def _pump(
+        self,
+        pair: tuple[socket.socket, socket.socket],
+        source: socket.socket,
+        target: socket.socket,
+    ) -> None:
+        is_reply = source is pair[1]
+        with contextlib.suppress(OSError):
+            while data := source.recv(_CHUNK):
+                self._flowing.wait()
+                if self._delay:
+                    time.sleep(self._delay)
+                if is_reply and self._drops():
+                    break
+                target.sendall(data)
+        self._hang_up(pair)
+
+    def _drops(self) -> bool:
+        with self._lock:
+            if self._to_drop < 1:
+                return False
+            self._to_drop -= 1
+            self.dropped += 1
+            return True
+
+    def _hang_up(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        with self._lock:
+            self._pairs.discard(pair)
+        for end in pair:
+            # Wakes the other thread, which a close alone would not.
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

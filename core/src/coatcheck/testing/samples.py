@@ -1,0 +1,78 @@
+"""
+What the contract stores: values of every kind, ids of any shape, records that are damaged.
+"""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+PLAIN: Final[list[Any]] = [
+    None, 0, -1, 2**63 - 1, 1.5, float("inf"), True, False, "", "text", "snow ☃ and 🎉", "\x00",
+    [], {}, [1, [2, [3]]], {"a": {"b": None}}, "x" * 100_000, {"": ""}, ["status", "SUCCESS"],
+    {"status": "FAILURE"}, b"", b"\xff\x00",
+]  # fmt: skip
+#: What JSON keeps by a tag.
+TAGGED: Final[list[Any]] = [
+    2**70, {1: "one"}, {"x": {1, 2}}, frozenset({"a"}), timedelta(days=31), 1 + 2j, Decimal("0.10"),
+    UUID(int=7), datetime(2026, 11, 5, 12, tzinfo=UTC), date(2026, 11, 5), time(12, 30),
+    {"__type__": "datetime", "__value__": "no date"},
+]  # fmt: skip
+#: What only pickle keeps.
+PICKLED: Final[list[Any]] = [(1, (2,)), range(3), bytearray(b"\x00")]
+
+#: Serializer and value, for all that it keeps.
+VALUES: Final[list[tuple[str, Any]]] = [
+    *(("json", value) for value in PLAIN + TAGGED),
+    *(("msgpack", value) for value in PLAIN),
+    *(("pickle", value) for value in PLAIN + TAGGED + PICKLED),
+]
+
+IDS: Final[list[str]] = [
+    "plain", "with space", " ", "x" * 500, "☃" * 500, "emoji 🎉", "line\nbreak", "tab\tand\x01control",
+    "celery-task-meta-nested", "taskiq:nested", "rq:job:nested", "a/b/../c", "..", ".", "/", "*?[x]",
+    "'quoted\"", "%s%d", "%2F", "{tag}", "a:b", "a\\b", "CaSe", "case", "\u00e9", "e\u0301",
+]  # fmt: skip
+
+#: Records that no reader can make all of, by the id to store them under.
+DAMAGED: Final[dict[str, bytes]] = {
+    "newer": b'{"status": "SUCCESS", "result": 1, "v": 2, "task_id": "newer"}',
+    "pickled": pickle.dumps({"status": "SUCCESS", "result": 1}, protocol=4),
+    "cut": b'{"status": "SUCCESS", "result": [1, 2',
+    "no-state": b'{"result": [1, 2]}',
+    "noise": b"\xff\xfe\x00noise",
+    "envelope": b"\xc1COAT\x01rest",
+    "list": b"[1, 2]",
+    "tag": b'{"status": "SUCCESS", "result": {"__type__": "date", "__value__": "x"}}',
+    "inflating": b"\x00celery-compressed\x00application/x-gzip\x00cut",
+    "one-byte": b"{",
+}
+#: Those of them whose state can be read.
+READABLE: Final = frozenset({"newer", "pickled", "cut", "tag"})
+
+#: A pickle that leaves a mark where it is loaded.
+MARKS: Final[list[str]] = []
+
+
+def leave_mark() -> str:
+    """
+    What the pickle below would call.
+    """
+    MARKS.append("called")
+    return "SUCCESS"
+
+
+class _Calls:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return leave_mark, ()
+
+
+BOMB: Final = pickle.dumps({"status": "SUCCESS", "result": _Calls()}, protocol=4)
+#: Names a class as the failure's type that must not be looked up, let alone called.
+NAMES_A_CALL: Final = (
+    b'{"status": "FAILURE", "result": {"exc_type": "leave_mark", "exc_message": ["x"], '
+    b'"exc_module": "coatcheck.testing.samples"}, "traceback": null, "task_id": "t"}'
+)

@@ -1,0 +1,89 @@
+"""
+Threads and conditions, each with a deadline: a test of a broken backend fails instead of hanging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+from .proof import PATIENCE
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
+    """
+    Return the first true answer of *condition*.
+    """
+    deadline = time.monotonic() + patience
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)
+    return answer
+
+
+async def aio_until(condition: Callable[[], Awaitable[Any]], *, patience: float = PATIENCE) -> Any:
+    """
+    Return the first true answer of the coroutine function *condition*.
+    """
+    deadline = time.monotonic() + patience
+    while not (answer := await condition()):
+        assert time.monotonic() < deadline, "it did not come true"
+        await asyncio.sleep(0.01)
+    return answer
+
+
+class Started:
+    """
+    A function under way in a thread.
+    """
+
+    def __init__(self, function: Callable[..., T], *args: Any) -> None:
+        self._function = function
+        self._args = args
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._function(*self._args)
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is asked for
+            self._error = error
+
+    @property
+    def running(self) -> bool:
+        """
+        Whether it goes on.
+        """
+        return self._thread.is_alive()
+
+    def answer(self, *, patience: float = PATIENCE) -> Any:
+        """
+        Return what the function returned, or raise what it raised.
+        """
+        self._thread.join(patience)
+        assert not self._thread.is_alive(), "it hangs"
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+
+def in_threads(functions: Iterable[Callable[[], T]]) -> list[T]:
+    """
+    Run *functions* in a thread each, all from one moment on, and return their answers in order.
+    """
+    functions = list(functions)
+    barrier = threading.Barrier(len(functions))
+
+    def run(function: Callable[[], T]) -> T:
+        barrier.wait(PATIENCE)
+        return function()
+
+    started = [Started(run, function) for function in functions]
+    return [thread.answer() for thread in started]

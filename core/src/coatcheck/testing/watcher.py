@@ -1,0 +1,68 @@
+"""
+A plugin that writes down what its hooks are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..hooks import hookimpl
+from ..meta import ResultMeta
+
+
+class Watcher:
+    """
+    Pass it as one of `plugins`; `told` then has a line for each call.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    @hookimpl
+    def stored(self, meta: ResultMeta, won: bool) -> None:  # noqa: FBT001 - the hook's signature
+        """
+        A record was sent.
+        """
+        self.told.append(("stored", meta.task_id, meta.status, won))
+
+    @hookimpl
+    def read(self, metas: Mapping[str, ResultMeta], asked: int) -> None:
+        """
+        Records were read.
+        """
+        self.told.append(("read", sorted(metas), asked))
+
+    @hookimpl
+    def waited(self, meta: ResultMeta) -> None:
+        """
+        A wait got its record.
+        """
+        self.told.append(("waited", meta.task_id))
+
+    @hookimpl
+    def failed(self, operation: str, error: Exception) -> None:
+        """
+        An operation raised.
+        """
+        self.told.append(("failed", operation, type(error).__name__))
+
+    @hookimpl
+    def forgotten(self, task_ids: list[str], count: int) -> None:
+        """
+        Records were deleted.
+        """
+        self.told.append(("forgotten", task_ids, count))
+
+
+#: What is told of the calls that the contract makes.
+EXPECTED: list[tuple[Any, ...]] = [
+    ("stored", "t", "SUCCESS", True),
+    ("stored", "t", "SUCCESS", False),
+    ("stored", "a", "SUCCESS", True),
+    ("stored", "t", "SUCCESS", False),
+    ("read", ["a", "t"], 3),
+    ("waited", "t"),
+    ("failed", "wait", "WaitTimeoutError"),
+    ("forgotten", ["t"], 1),
+]

@@ -1,0 +1,372 @@
+"""
+Backends that are broken on purpose, each in one way, with their proofs; run by `test_bites.py`.
+
+Every proof runs the whole contract; which of its tests are to fail stands in `NOTICED`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+
+import pytest
+
+import coatcheck
+from coatcheck.backend import ANY
+from coatcheck.embedded.memory import MemoryBackend
+from coatcheck.testing import AioBackendContract, BackendContract
+
+#: The proof's name, and the test of each side that has to notice.
+NOTICED = {
+    "ReadThenWrite": "test_race_of_threads",
+    "CheckedByEachClient": "test_race_of_threads",
+    "RefusesItself": "test_same_write_again",
+    "MatchesAnything": "test_if_match",
+    "ProtectsSuccessOnly": "test_ready_states_are_protected[json-FAILURE]",
+    "LostRing": "test_rings",
+    "Forgetful": "test_latches",
+    "LateSubscription": "test_watch_is_a_barrier",
+    "DeafToWake": "test_wake",
+    "IgnoresLife": "test_expires[0.5]",
+    "CutsLongLife": "test_life_in_the_store[expires4]",
+    "LongLifeIsADate": "test_lives[expires1]",
+    "ExpiredIsProtected": "test_expires[0.5]",
+    "BytesKeys": "test_some_absent",
+    "TupleKeys": "test_round_trip[json-text]",
+    "DeletesOnRead": "test_reads_change_nothing",
+    "ProlongsOnRead": "test_reads_prolong_nothing",
+    "LeaksSubscriptions": "test_subscriptions_end",
+    "LocksWhileListening": "test_no_lock_while_listening",
+    "Truncates": "test_size[1000000]",
+    "UnmappedErrors": "test_store_is_away[read]",
+    "TellsSecrets": "test_secrets_are_masked",
+    "CannotScan": "test_scan",
+    "ScansPatterns": "test_scan_by_prefix",
+    "FoldsCase": "test_ids_do_not_touch",
+    "SumsUpBatches": "test_many",
+}
+
+
+class Whole(MemoryBackend):
+    """Not broken at all."""
+
+
+class ReadThenWrite(MemoryBackend):
+    """Looks first, and writes then: others write in between."""
+
+    def put(self, key, value, *, unless, if_match=None, expires):
+        current = self._space.living(key)
+        if current is not None and (unless is ANY or self.codec.state_of(current) in unless):
+            return current == value
+        time.sleep(0.001)  # as long as a network takes
+        return super().put(key, value, unless=frozenset(), expires=expires)
+
+
+class CheckedByEachClient(ReadThenWrite):
+    """Locks its own threads out, but not other clients."""
+
+    def __init__(self, name=None):
+        super().__init__(name)
+        self._lock = threading.Lock()
+
+    def put(self, *args, **options):
+        with self._lock:
+            return super().put(*args, **options)
+
+
+class RefusesItself(MemoryBackend):
+    """Takes a repeated write for another's."""
+
+    def put(self, key, value, **how):
+        return self._space.living(key) != value and super().put(key, value, **how)
+
+
+class MatchesAnything(MemoryBackend):
+    """Does not look what it writes over."""
+
+    def put(self, key, value, *, unless, if_match=None, expires):
+        return super().put(key, value, unless=unless, expires=expires)
+
+
+class ProtectsSuccessOnly(MemoryBackend):
+    """Lets failures be replaced, as Celery does."""
+
+    def put(self, key, value, *, unless, if_match=None, expires):
+        unless = unless if unless is ANY else frozenset({"SUCCESS"})
+        return super().put(key, value, unless=unless, if_match=if_match, expires=expires)
+
+
+class Rewired(MemoryBackend):
+    """Has another bell."""
+
+    @contextmanager
+    def watch(self, keys=()):
+        with super().watch(keys) as bell:
+            self.rewire(bell)
+            yield bell
+
+    def rewire(self, bell):
+        raise NotImplementedError
+
+
+class LostRing(Rewired):
+    """Rings for ready records only."""
+
+    def rewire(self, bell):
+        def ring(key, ring=bell.ring):
+            if self.codec.state_of(self._space.living(key) or b"") == "SUCCESS":
+                ring(key)
+
+        bell.ring = ring
+
+
+class Forgetful(Rewired):
+    """Hears only while somebody listens."""
+
+    def rewire(self, bell):
+        def wait(timeout, wait=bell.wait):
+            bell._rang.clear()
+            bell._woken.clear()
+            return wait(timeout)
+
+        bell.wait = wait
+
+
+class LateSubscription(Rewired):
+    """Subscribes a moment after it said so."""
+
+    def rewire(self, bell):
+        keys = set(bell._keys)
+        bell._keys.clear()
+        threading.Timer(0.05, bell._keys.update, (keys,)).start()
+
+
+class DeafToWake(Rewired):
+    """Cannot be woken."""
+
+    def rewire(self, bell):
+        bell.wake = lambda: None
+
+
+class IgnoresLife(MemoryBackend):
+    """Keeps everything."""
+
+    def put(self, key, value, *, expires, **how):
+        return super().put(key, value, expires=None, **how)
+
+
+class CutsLongLife(MemoryBackend):
+    """Keeps nothing for longer than 30 days."""
+
+    def put(self, key, value, *, expires, **how):
+        expires = expires and min(expires, 30 * 86_400)
+        return super().put(key, value, expires=expires, **how)
+
+
+class LongLifeIsADate(MemoryBackend):
+    """Takes more than 30 days for seconds since 1970."""
+
+    def put(self, key, value, *, expires, **how):
+        if expires is not None and expires > 30 * 86_400:
+            expires = 1e-9
+        return super().put(key, value, expires=expires, **how)
+
+
+class ExpiredIsProtected(MemoryBackend):
+    """Hides what expired from reads, but not from writes."""
+
+    def put(self, key, value, *, unless, if_match=None, expires):
+        stored = self._space.records.get(key, (None, 0))[0]
+        if stored is not None and (unless is ANY or self.codec.state_of(stored) in unless):
+            return stored == value
+        return super().put(key, value, unless=unless, if_match=if_match, expires=expires)
+
+
+class BytesKeys(MemoryBackend):
+    """Answers with the driver's own keys."""
+
+    def get_many(self, keys):
+        return {key.encode(): value for key, value in super().get_many(keys).items()}
+
+
+class TupleKeys(MemoryBackend):
+    """Answers with keys that nobody asked for."""
+
+    def get_many(self, keys):
+        return {("record", key): value for key, value in super().get_many(keys).items()}
+
+
+class DeletesOnRead(MemoryBackend):
+    """Hands out each ready record once."""
+
+    def get_many(self, keys):
+        found = super().get_many(keys)
+        self.delete_many([k for k, v in found.items() if self.codec.state_of(v) == "SUCCESS"])
+        return found
+
+
+class ProlongsOnRead(MemoryBackend):
+    """Keeps for longer what is read."""
+
+    def get_many(self, keys):
+        found = super().get_many(keys)
+        for key, value in found.items():
+            self._space.records[key] = (value, time.monotonic() + 3600)
+        return found
+
+
+class LeaksSubscriptions(MemoryBackend):
+    """Never ends a subscription."""
+
+    @contextmanager
+    def watch(self, keys=()):
+        context = super().watch(keys)
+        self._space.leaked = [*getattr(self._space, "leaked", []), context]
+        yield context.__enter__()
+
+
+class LocksWhileListening(Rewired):
+    """Holds the lock of its connection while it waits for a ring."""
+
+    def __init__(self, name=None):
+        super().__init__(name)
+        self._lock = threading.Lock()
+
+    def rewire(self, bell):
+        def wait(timeout, wait=bell.wait):
+            with self._lock:
+                return wait(timeout)
+
+        bell.wait = wait
+
+    def put(self, key, value, **how):
+        with self._lock:
+            return super().put(key, value, **how)
+
+
+class Truncates(MemoryBackend):
+    """Keeps the first half a megabyte."""
+
+    def put(self, key, value, **how):
+        return super().put(key, value[:500_000], **how)
+
+
+class UnmappedErrors(MemoryBackend):
+    """Lets the driver's errors through, where the store is away."""
+
+    def get_many(self, keys):
+        if self._name == "away":
+            raise ConnectionRefusedError("errno 111")
+        return super().get_many(keys)
+
+    def __init__(self, name=None):
+        super().__init__(name)
+        self._name = name
+
+
+class TellsSecrets(MemoryBackend):
+    """Says where it failed to connect to, with the password."""
+
+    secret = ""
+
+    def get_many(self, keys):
+        if self.secret:
+            raise coatcheck.BackendUnavailableError(f"cannot connect: {self.secret}") from OSError()
+        return super().get_many(keys)
+
+    @classmethod
+    def from_url(cls, url, **options):
+        made = super().from_url(url, **options)
+        made.secret = url.rest.partition("@")[0] if "@" in url.rest else ""
+        return made
+
+
+class CannotScan(MemoryBackend):
+    """Declares what it does not have."""
+
+    def scan(self, prefix=""):
+        return coatcheck.KeyValueBackend.scan(self, prefix)
+
+
+class ScansPatterns(MemoryBackend):
+    """Takes a prefix for a pattern."""
+
+    def scan(self, prefix=""):
+        import fnmatch
+
+        keys = super().scan("")
+        return (key for key in keys if fnmatch.fnmatchcase(key, prefix + "*"))
+
+
+class FoldsCase(MemoryBackend):
+    """Does not tell upper from lower case."""
+
+    def put(self, key, value, **how):
+        return super().put(key.lower(), value, **how)
+
+    def get_many(self, keys):
+        found = super().get_many([key.lower() for key in keys])
+        return {key: found[key.lower()] for key in keys if key.lower() in found}
+
+    def delete_many(self, keys):
+        return super().delete_many([key.lower() for key in keys])
+
+
+class SumsUpBatches(MemoryBackend):
+    """Answers the same for all of a batch."""
+
+    def put_many(self, items, **how):
+        won = super().put_many(items, **how)
+        return [all(won)] * len(won)
+
+
+class BrokenProof:
+    """Looks into the memory of the broken backend."""
+
+    backend = MemoryBackend
+
+    @pytest.fixture
+    def url(self):
+        scheme = self.backend.__name__.lower()
+        # On the sync side alone: the other one finds it there, and runs it in threads.
+        coatcheck.register(scheme, self.backend, replace=True)
+        url = f"{scheme}://{uuid.uuid4()}"
+        with coatcheck.by_url(url) as results:
+            self.space = results.backend.backend._space
+        return url
+
+    def raw_get(self, key):
+        return self.space.records.get(key, (None, 0))[0]
+
+    def raw_put(self, key, value):
+        self.space.records[key] = (value, float("inf"))
+
+    def raw_ttl(self, key):
+        until = self.space.records[key][1]
+        return None if until == float("inf") else until - time.monotonic()
+
+    def open_resources(self):
+        return len(self.space.bells)
+
+
+class AwayProof(BrokenProof):
+    """Besides knows how the store is away."""
+
+    def unreachable_url(self):
+        secret = "user:hunter2-is-secret@" if self.backend is TellsSecrets else ""
+        return f"{self.backend.__name__.lower()}://{secret}away"
+
+
+def proofs():
+    """Make a proof of each side for each backend."""
+    for name in ["Whole", *NOTICED]:
+        backend = globals()[name]
+        proof = AwayProof if backend in (UnmappedErrors, TellsSecrets) else BrokenProof
+        for side, contract in (("", BackendContract), ("Aio", AioBackendContract)):
+            contents = {"backend": backend, "__doc__": backend.__doc__, "__module__": __name__}
+            yield type(f"Test{name}{side}", (proof, contract), contents)
+
+
+globals().update({proof.__name__: proof for proof in proofs()})

@@ -1,0 +1,121 @@
+"""
+Proofs: what they hold, what they lack, and what they may not do.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from coatcheck.testing import PROMISES, AioBackendContract, BackendContract, left_out, promises_of
+from coatcheck.testing.contract.case import Case
+from coatcheck.testing.promises import promise, suite_of
+
+SIDES = [BackendContract, AioBackendContract]
+#: What one side alone can have.
+SYNC_ONLY = {"test_fork", "test_fork_during_wait", "test_threads"}
+AIO_ONLY = {
+    "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_cancelled_store",
+    "test_cancelled_waits", "test_loops_side_by_side", "test_one_loop_after_the_other",
+    "test_race_of_tasks", "test_sides_agree", "test_tasks",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_promise_is_held(side):
+    """There are eleven promises, and at least one test for each of them."""
+    held = promises_of(side)
+
+    assert list(range(1, 12)) == sorted(PROMISES) == sorted(held)
+    assert [] == [number for number, tests in held.items() if not tests]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_test_holds_a_promise(side):
+    """No test is there for nothing, and each says in a sentence what is true."""
+    tests = suite_of(side)
+
+    assert [] == [name for name, test in tests.items() if not getattr(test, "promises", ())]
+    assert [] == [name for name, test in tests.items() if not (test.__doc__ or "").strip()]
+
+
+def test_sides_are_twins():
+    """Both sides have the same tests, but for what only threads or only tasks can do."""
+    sync, aio = (set(suite_of(side)) for side in SIDES)
+
+    assert (SYNC_ONLY, AIO_ONLY) == (sync - aio, aio - sync)
+
+
+@pytest.mark.parametrize("number", [0, 12])
+def test_unknown_promise(number):
+    """A test cannot hold a promise that was not made."""
+    with pytest.raises(ValueError, match=f"{number}"):
+        promise(number)
+
+
+@pytest.mark.parametrize("name", ["test_round_trip", "results", "plant", "_proof"])
+@pytest.mark.parametrize("side", SIDES)
+def test_nothing_can_be_overridden(side, name):
+    """A proof that replaces a test, a fixture or a helper is refused; also by way of a mixin."""
+    mixin = type("Mixin", (), {name: lambda self: None})
+
+    with pytest.raises(TypeError, match=f"Proof may not override {name}"):
+        type("Proof", (side,), {name: None})
+    with pytest.raises(TypeError, match=f"Mixin may not override {name}"):
+        type("Proof", (mixin, side), {})
+
+
+def test_hooks_can_be_given():
+    """A proof gives hooks, and methods and tests of its own."""
+
+    class Proof(BackendContract):
+        def raw_get(self, key):
+            return None
+
+        def test_of_its_own(self):
+            pass
+
+    assert "test_of_its_own" in suite_of(Proof)
+
+
+def test_what_is_left_out():
+    """Tests that lack a hook are no part of the proof; who adds the hook has them again."""
+
+    class Little(BackendContract):
+        pass
+
+    class More(Little):
+        def raw_ttl(self, key):
+            return None
+
+    lacking = left_out(Little)
+
+    assert ("raw_ttl",) == lacking["test_kept_in_the_store"]
+    assert ("address", "through") == lacking["test_lost_reply"]
+    assert not set(lacking) & set(suite_of(Little))
+    assert "test_kept_in_the_store" in suite_of(More)
+    assert {} == {name: hooks for name, hooks in left_out(More).items() if "raw_ttl" in hooks}
+
+
+def test_children_need_no_pytest():
+    """The contract's other processes import nothing of what tests with."""
+    code = "import coatcheck.testing.child, sys; print({'pytest', 'hypothesis'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert "set()" == run.stdout.strip()
+
+
+class TestReported(Case):
+    """What reports say of a test."""
+
+    @pytest.fixture
+    def url(self):
+        return f"memory://{uuid.uuid4()}"
+
+    @promise(4, 8)
+    def test_promises_are_reported(self, request):
+        """Reports name the promises that a test holds."""
+        assert [("promise", 4), ("promise", 8)] == request.node.user_properties

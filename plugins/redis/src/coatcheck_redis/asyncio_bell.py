@@ -212,11 +212,12 @@ class RedisBell(Bell):
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        # First what is not suspended: this may be cancelled at the wait.
         for ear in self._ears.values():
             await ear.close()
         self._ears.clear()
+        if running:
+            await asyncio.wait(running)
 
 
 class Ear:

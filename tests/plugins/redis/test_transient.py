@@ -1,0 +1,88 @@
+"""
+Replies that say "not now": they are repeated until the deadline.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from support.redis import free_port
+
+import coatcheck
+import coatcheck.aio
+
+#: What makes a server say no for now, and what ends that.
+REPLIES = {
+    "READONLY": (("REPLICAOF", "127.0.0.1", free_port()), ("REPLICAOF", "NO", "ONE")),
+    "NOREPLICAS": (
+        ("CONFIG", "SET", "min-replicas-to-write", 1),
+        ("CONFIG", "SET", "min-replicas-to-write", 0),
+    ),
+    "MASTERDOWN": (
+        ("CONFIG", "SET", "replica-serve-stale-data", "no"),
+        ("REPLICAOF", "127.0.0.1", free_port()),
+        ("REPLICAOF", "NO", "ONE"),
+    ),
+    "BUSY": (("CONFIG", "SET", "busy-reply-threshold", 50), ("SCRIPT", "KILL")),
+}
+
+
+@pytest.fixture(params=REPLIES)
+def refusing(own_server, request):
+    """A server that says no, and will say yes in a moment."""
+    *befores, after = REPLIES[request.param]
+    for command in befores:
+        own_server.ask(*command)
+    looping = threading.Thread(target=loop, args=(own_server,))
+    if request.param == "BUSY":
+        looping.start()
+        until_busy(own_server)
+    relenting = threading.Timer(0.3, own_server.ask, after)
+    relenting.start()
+    yield own_server
+    relenting.join()
+    if request.param == "BUSY":
+        looping.join()
+
+
+def loop(server) -> None:
+    """Run a script until it is killed."""
+    with pytest.raises(Exception, match="killed"):
+        server.ask("EVAL", "while true do end", 0)
+
+
+def until_busy(server) -> None:
+    """Wait until the server says that it is."""
+    while True:
+        try:
+            server.ask("PING")
+        except Exception as error:
+            if "BUSY" in str(error):
+                return
+        time.sleep(0.01)
+
+
+def test_store_is_repeated(refusing):
+    """A store waits for a server that says no for now."""
+    with coatcheck.by_url(refusing.url, operation_timeout=20) as results:
+        assert results.store_result("t", 1)
+        assert 1 == results.wait_for("t", 30).result
+
+
+async def test_store_is_repeated_aio(refusing):
+    """A store waits for a server that says no for now, under asyncio."""
+    async with coatcheck.aio.by_url(refusing.url, operation_timeout=20) as results:
+        assert await results.store_result("t", 1)
+        assert 1 == (await results.wait_for("t", 30)).result
+
+
+def test_deadline_is_kept(own_server):
+    """What goes on is told after the operation's time, in the server's words."""
+    own_server.ask("REPLICAOF", "127.0.0.1", free_port())
+    with (
+        coatcheck.by_url(own_server.url, operation_timeout=0.3) as results,
+        pytest.raises(coatcheck.BackendUnavailableError, match="read only replica"),
+    ):
+        results.store_result("t", 1)

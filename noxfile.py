@@ -129,6 +129,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """
+    Run what sentinels and clusters have to survive, at length; arguments go to pytest.
+    """
+    ready_redis(session)
+    session.install(*group("tests"), *members())
+    session.run("pytest", "-m", "cluster", "--ignore=tests/packaging", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """
     Report the coverage that `tests` left. `fail_under` in pyproject.toml would make it a gate.

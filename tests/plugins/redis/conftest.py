@@ -12,6 +12,26 @@ import coatcheck
 import coatcheck.aio
 
 
+#: What of the contract is run on a cluster and behind sentinels by default, on one kind of server.
+SHORT = {
+    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
+    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan", "test_rings",
+    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
+    "test_cancelled_everywhere", "test_nothing_is_left_open", "test_secrets_are_masked",
+}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave most of the contract on clusters and behind sentinels to `nox -s cluster`."""
+    for item in items:
+        if item.path.name == "test_contract_deployments.py" and not (
+            item.originalname in SHORT
+            and "redis" in item.name.rpartition("[")[2].rstrip("]").split("-")
+        ):
+            item.add_marker("cluster")
+
+
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory):
     """One Redis for the tests that leave it as it is."""

@@ -160,6 +160,41 @@ async def test_connections_aio(cluster, aio_results):
     assert aio_results.backend.backend.polling is None
 
 
+def connected(cluster: RedisCluster) -> int:
+    """Return how many connections there are by TCP, which the tests' own are not."""
+    lists = [node.ask("CLIENT", "LIST").splitlines() for node in cluster.nodes]
+    return sum(b" laddr=127.0.0.1" in client for clients in lists for client in clients)
+
+
+async def test_close_gives_up_all(cluster):
+    """A closed client holds nothing of any node."""
+    until(lambda: connected(cluster) == 0)
+    results, aio_results = coatcheck.by_url(cluster.url), coatcheck.aio.by_url(cluster.url)
+    results.store_many(dict.fromkeys(IDS, 1))
+    results.wait_for("t0", 60)
+    await aio_results.store_many(dict.fromkeys(IDS, 1))
+    await aio_results.wait_for("t0", 60)
+    assert connected(cluster) >= 6
+    results.close()
+    await aio_results.close()
+
+    until(lambda: connected(cluster) == 0)
+
+
+async def test_rights(cluster):
+    """The rights that the documentation names are enough."""
+    rights = "+evalsha +eval +get +getrange +set +spublish +ssubscribe +sunsubscribe +ping +asking"
+    for node in cluster.nodes:
+        node.ask("ACL", "SETUSER", "u", "on", ">pw", "~*", f"&{PREFIX}*", "+cluster|slots", *rights.split())  # fmt: skip
+    url = cluster.url.replace("://", "://u:pw@")
+    with coatcheck.by_url(url) as results:
+        threading.Timer(0.2, results.store_many, (dict.fromkeys(IDS, 1),)).start()
+        assert len(IDS) == len(list(results.as_completed(IDS, timeout=60)))
+        assert results.backend.backend.polling is None
+        with pytest.raises(coatcheck.BackendStoreError, match="'del'"):
+            results.forget("t0")
+
+
 # -- slots that move ------------------------------------------------------------------------
 
 

@@ -78,6 +78,15 @@ async def test_what_is_wrong(quiet, old, new, message):
             await results.store_result("t", 1)
 
 
+def test_no_right_to_ask_for_the_role(quiet):
+    """Without the right to ask a server for its role the sentinels' word is enough."""
+    rights = "+evalsha +eval +get +getrange +set +publish +mget +subscribe +unsubscribe +ping"
+    quiet.master.ask("ACL", "SETUSER", "u", "on", ">upw", "~*", "&*", *rights.split())
+    with coatcheck.by_url(quiet.url.replace(":pw@", "u:upw@")) as results:
+        assert results.store_result("rights", 1)
+        assert 1 == results.wait_for("rights", 30).result
+
+
 def test_no_connection_to_sentinels_stays(quiet):
     """Sentinels are asked at connecting, and then left alone."""
 

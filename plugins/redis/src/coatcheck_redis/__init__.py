@@ -1,8 +1,16 @@
 """
 coatcheck results in Redis and Valkey.
 
-URLs: `redis://[user:password@]host[:port][/db]`, `rediss://` for TLS (verified by default),
-`redis+socket:///path[?virtual_host=db]`, and `valkey://`. See `settings` for the options.
+URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `sentinel://`,
+`redis+cluster://`, with TLS `rediss://`, and the same with `valkey`. See `settings` for the options.
+
+    sync, asyncio                       the backends: what is asked for
+    link, sentinel, cluster             the way to the server that is asked, and repeats
+    bell                                who listens where
+    settings, script, errors            without I/O: what URLs, commands and errors mean,
+    topology, subscription              where keys are, what a subscriber hears
+
+What does I/O has a twin for asyncio, named `asyncio_...`.
 """
 
 __version__ = "0.1.0"

@@ -15,47 +15,9 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck.embedded.memory import MemoryBackend
+from coatcheck.testing.doubles import Failing, Quiet, Stalling
 
 DEADLINE = 30
-
-
-class Quiet(MemoryBackend):
-    """Never rings: the default bell only sleeps."""
-
-    capabilities = MemoryBackend.capabilities & ~coatcheck.Capability.PUSH
-    looks = 0
-
-    def get_many(self, keys):
-        self.looks += 1
-        return super().get_many(keys)
-
-    @contextmanager
-    def watch(self, keys=()):
-        with coatcheck.KeyValueBackend.watch(self, keys) as bell:
-            yield bell
-
-
-class Failing(MemoryBackend):
-    """Raises on reads, until told otherwise."""
-
-    error: Exception | None = coatcheck.BackendUnavailableError("away")
-
-    def get_many(self, keys):
-        if self.error is not None:
-            raise self.error
-        return super().get_many(keys)
-
-
-class Stalling(MemoryBackend):
-    """Does not answer reads, until told otherwise."""
-
-    def __init__(self):
-        super().__init__()
-        self.answer = threading.Event()
-
-    def get_many(self, keys):
-        self.answer.wait(DEADLINE)
-        return super().get_many(keys)
 
 
 class Unsubscribable(MemoryBackend):

@@ -11,6 +11,7 @@ from typing import Any
 from redis import exceptions
 
 from .asyncio_link import Line, exchange
+from .asyncio_pool import Pool
 from .link import Attempts, Place
 from .script import Command
 from .settings import Node, Settings
@@ -27,7 +28,7 @@ class Cluster(Line):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._topology = Topology()
-        self._pools: dict[Node, Any] = {}
+        self._pools: dict[Node, Pool] = {}
 
     async def ask(
         self, commands: Sequence[Command], *, writing: bool, place: Place = None
@@ -78,9 +79,9 @@ class Cluster(Line):
 
     async def _forget_nodes(self) -> None:
         for node in set(self._pools).difference(self._topology.nodes):
-            await self._pools.pop(node).disconnect(inuse_connections=False)
+            await self._pools.pop(node).close(idle=True)
 
-    def _pool(self, node: Node) -> Any:
+    def _pool(self, node: Node) -> Pool:
         if node not in self._pools:
             self._pools[node] = self._make_pool(host=node[0], port=node[1])
         return self._pools[node]
@@ -107,8 +108,7 @@ class Cluster(Line):
         Return a connection that is not of a pool: its life is the bell's.
         """
         assert place is not None  # noqa: S101 - as `locate` said
-        pool = self._pool(place)
-        return pool.connection_class(**pool.connection_kwargs)
+        return self._pool(place).make()
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """
@@ -124,4 +124,4 @@ class Cluster(Line):
         Close all connections; the next command opens new ones.
         """
         for pool in self._pools.values():
-            await pool.disconnect()
+            await pool.close()

@@ -9,13 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.asyncio.connection import (
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
+from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import is_transient, mapped
 from .link import Attempts, Place, raise_transient
@@ -60,17 +56,12 @@ class Line:
             self.trouble = ours
             await asyncio.sleep(pause)
 
-    def _make_pool(self, **place: Any) -> BlockingConnectionPool:
+    def _make_pool(self, **place: Any) -> Pool:
         settings = self._settings
-        return BlockingConnectionPool(
-            max_connections=settings.max_connections,
-            timeout=settings.operation_timeout,
-            connection_class=connection_class(settings),
-            # Its own timeouts are ours already; with one of the socket's, the driver sends in a
-            # way that swallows cancellations on Python 3.11.
-            **{**settings.connection, "socket_timeout": None},
-            **place,
-        )
+        # Its own timeouts are ours already; with one of the socket's, the driver sends in a way
+        # that swallows cancellations on Python 3.11, and takes a task for each command.
+        options = {**settings.connection, "socket_timeout": None, **place}
+        return Pool(connection_class(settings), options, limit=settings.max_connections)
 
 
 class Link(Line):
@@ -82,7 +73,7 @@ class Link(Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._pool: Any = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+        self._pool = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
 
     async def ask(
         self, commands: Sequence[Command], *, writing: bool, place: Place = None
@@ -113,7 +104,7 @@ class Link(Line):
         """
         Return a connection that is not of the pool: its life is the bell's.
         """
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+        return self._pool.make()
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """
@@ -124,15 +115,15 @@ class Link(Line):
         """
         Close all connections; the next command opens new ones.
         """
-        await self._pool.disconnect()
+        await self._pool.close()
 
 
-async def exchange(pool: Any, commands: Sequence[Command], *, check: bool = False) -> list[Any]:
+async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = False) -> list[Any]:
     """
     Send *commands* over a connection of *pool*, and return the replies. With *check* the first
     one that says "not now" is raised.
     """
-    connection = await pool.get_connection()
+    connection = await pool.take()
     try:
         packed = connection.pack_commands(commands)
         await connection.send_packed_command(packed, check_health=False)
@@ -145,7 +136,7 @@ async def exchange(pool: Any, commands: Sequence[Command], *, check: bool = Fals
         await connection.disconnect(nowait=True)
         raise
     finally:
-        await pool.release(connection)
+        pool.give_back(connection)
     return replies
 
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from redis import exceptions
-from redis.connection import BlockingConnectionPool
 
 from .link import Attempts, Exchange, Line, Place
+from .pool import Pool
 from .script import Command
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Errand, Topology
@@ -27,7 +27,7 @@ class Cluster(Line):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._topology = Topology()
-        self._pools: dict[Node, BlockingConnectionPool] = {}
+        self._pools: dict[Node, Pool] = {}
 
     def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
         """
@@ -83,7 +83,7 @@ class Cluster(Line):
         for node in set(self._pools).difference(self._topology.nodes):
             self._pools.pop(node, None)
 
-    def _pool(self, node: Node) -> BlockingConnectionPool:
+    def _pool(self, node: Node) -> Pool:
         pool = self._pools.get(node)
         if pool is None:
             # Of two threads that make one, one makes it in vain: it has not connected yet.
@@ -113,8 +113,7 @@ class Cluster(Line):
         Return a connection that is not of a pool: its life is the bell's.
         """
         assert place is not None  # noqa: S101 - as `locate` said
-        pool = self._pool(place)
-        return pool.connection_class(**pool.connection_kwargs)
+        return self._pool(place).make()
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """
@@ -130,4 +129,4 @@ class Cluster(Line):
         Close all connections; the next command opens new ones.
         """
         for pool in list(self._pools.values()):
-            pool.disconnect()
+            pool.close()

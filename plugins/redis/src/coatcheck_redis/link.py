@@ -9,16 +9,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from redis import exceptions
-from redis.connection import (
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from coatcheck.pacing import jittered
 
 from .errors import is_transient, mapped
+from .pool import Pool
 from .script import Command
 from .sentinel import MasterConnection, MasterTLSConnection
 from .settings import Node, Settings
@@ -115,17 +111,16 @@ class Line:
                 return result
             time.sleep(pause)
 
-    def _make_pool(self, **place: Any) -> BlockingConnectionPool:
+    def _make_pool(self, **place: Any) -> Pool:
         """
-        Return a pool, which survives a fork. Nothing is connected yet.
+        Return a pool. Nothing is connected yet.
         """
         settings = self._settings
-        return BlockingConnectionPool(
-            max_connections=settings.max_connections,
+        return Pool(
+            connection_class(settings),
+            {**settings.connection, **place},
+            limit=settings.max_connections,
             timeout=settings.operation_timeout / 2,  # to connect takes time as well
-            connection_class=connection_class(settings),
-            **settings.connection,
-            **place,
         )
 
 
@@ -171,7 +166,7 @@ class Link(Line):
         """
         Return a connection that is not of the pool: its life is the bell's.
         """
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+        return self._pool.make()
 
     def doubt(self, place: Place, error: Exception | None = None) -> None:
         """
@@ -182,7 +177,7 @@ class Link(Line):
         """
         Close all connections; the next command opens new ones.
         """
-        self._pool.disconnect()
+        self._pool.close()
 
 
 class Exchange:
@@ -190,13 +185,13 @@ class Exchange:
     Commands that are sent over a connection of a pool on entry, and their replies.
     """
 
-    def __init__(self, pool: BlockingConnectionPool, commands: Sequence[Command]) -> None:
+    def __init__(self, pool: Pool, commands: Sequence[Command]) -> None:
         self._pool = pool
         self._commands = commands
         self._unread = True
 
     def __enter__(self) -> Self:
-        self._connection: Any = self._pool.get_connection()
+        self._connection: Any = self._pool.take()
         try:
             packed = self._connection.pack_commands(self._commands)
             self._connection.send_packed_command(packed, check_health=False)
@@ -212,7 +207,7 @@ class Exchange:
                 # says READONLY was the master once, the next connection may be to the new one.
                 self._connection.disconnect()
         finally:
-            self._pool.release(self._connection)
+            self._pool.give_back(self._connection)
 
     def receive(self, seconds: float) -> list[Any]:
         """

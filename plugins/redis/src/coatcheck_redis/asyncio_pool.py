@@ -1,0 +1,56 @@
+"""
+As `pool`, for one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+class Pool:
+    """
+    As `coatcheck_redis.pool.Pool`. How long a task waits for a connection is up to the task.
+    """
+
+    def __init__(self, kind: type[Any], options: dict[str, Any], *, limit: int) -> None:
+        self._kind = kind
+        self._options = options
+        self._free = asyncio.Semaphore(limit)
+        self._idle: list[Any] = []
+        self._connections: list[Any] = []
+
+    def make(self) -> Any:
+        """
+        Return a connection that is not the pool's.
+        """
+        return self._kind(**self._options)
+
+    async def take(self) -> Any:
+        """
+        Return a connection, to be given back.
+        """
+        await self._free.acquire()
+        if self._idle:
+            return self._idle.pop()
+        try:
+            connection = self.make()
+        except BaseException:
+            self._free.release()
+            raise
+        self._connections.append(connection)
+        return connection
+
+    def give_back(self, connection: Any) -> None:
+        """
+        Take back a *connection*, of which all replies were read or which is closed.
+        """
+        self._idle.append(connection)
+        self._free.release()
+
+    async def close(self, *, idle: bool = False) -> None:
+        """
+        Close all connections, or those that are *idle*; used again, they connect again.
+        """
+        for connection in list(self._idle if idle else self._connections):
+            await connection.disconnect()

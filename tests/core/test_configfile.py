@@ -164,7 +164,7 @@ def test_nothing_is_read_at_import(project):
     A file that cannot be read breaks neither the import nor who has a URL.
     """
     (project / "package" / "coatcheck.toml").write_text("not toml")
-    code = "import sys, coatcheck; coatcheck.by_url('memory://'); print('tomllib' in sys.modules)"
+    code = "import sys, coatcheck; coatcheck.by_url('memory://'); print('coatcheck.configfile' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path.cwd()
     )

@@ -23,10 +23,10 @@ from coatcheck.cli import process, run
 ROOT = Path(__file__).parents[2]
 
 STUBBORN = """
-import signal, time
+import os, signal, time
 for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-    signal.signal(n, lambda n, _: print(n, flush=True))
-print("ready", flush=True)
+    signal.signal(n, lambda n, _: os.write(1, b"%d\\n" % n))
+os.write(1, b"ready\\n")  # whole lines: a signal may come in the middle of a print
 while True: time.sleep(1)
 """
 

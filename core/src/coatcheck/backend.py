@@ -93,7 +93,7 @@ class BaseBackend(Generic[V]):
         text, or typed where they came from Python. Raises `ConfigurationError` for one that
         does not exist.
         """
-        raise NotImplementedError
+        raise UnsupportedError(f"{cls.__name__} cannot be made from a URL")
 
     def _lacks_groups(self) -> UnsupportedError:
         return UnsupportedError(f"{type(self).__name__} does not keep groups")

@@ -93,6 +93,7 @@ class BaseBackend(Generic[V]):
         text, or typed where they came from Python. Raises `ConfigurationError` for one that
         does not exist.
         """
+        del url, operation_timeout, options  # for those who know what to do with them
         raise UnsupportedError(f"{cls.__name__} cannot be made from a URL")
 
     def _lacks_groups(self) -> UnsupportedError:

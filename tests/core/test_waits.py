@@ -460,9 +460,24 @@ def test_a_failed_look_is_told_and_repeated(waits):
 
     waits.failed(waits.take_due(0.0), error, 0.0)
 
-    assert (error, 1, 1) == (waiter.last_error, waiter.failures, waiter.woken)
+    assert (error, 1) == (waiter.last_error, waiter.failures)
     assert {"a"} == waiter.unlooked
     assert waits.next_look(0.0) <= 0.00125
+
+
+@pytest.mark.parametrize("attentive", [False, True])
+def test_only_the_attentive_are_woken_in_vain(waits, attentive):
+    """
+    A look that finds nothing, or fails, wakes only who is at its last look.
+    """
+    waiter = joined(waits, Recorder("a", "b"))
+    waiter.attentive = attentive
+
+    look(waits, 0.0, record("a", "STARTED"))
+    waits.look_again(waiter, 1.0)
+    waits.failed(waits.take_due(1.0), BackendError("away"), 1.0)
+
+    assert (2 if attentive else 0) == waiter.woken
 
 
 def test_a_look_that_succeeds_clears_the_error(waits):

@@ -98,7 +98,7 @@ class Hub:
         start = time.monotonic()
         deadline = float("inf") if timeout is None else start + timeout
         tick = start + interval if on_interval is not None else float("inf")
-        task_ids = frozenset(waiter.pending)
+        task_ids = tuple(waiter.pending)
         watch = self._join(waiter, once=timeout == 0)
         try:
             while True:
@@ -168,7 +168,7 @@ class Watch:
         self.waits = Waits(safety_look=hub.safety_look)
         # Waits that ended. A generator may be closed by the garbage collector, in any thread and
         # in the middle of anything, so leaving takes no lock: the thread clears up later.
-        self.left: deque[tuple[Waiter, frozenset[str]]] = deque()
+        self.left: deque[tuple[Waiter, tuple[str, ...]]] = deque()
         self.thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
         self.closed = False
         self._bell: Bell | None = None
@@ -197,6 +197,7 @@ class Watch:
 
         A first look, which is not a *repeat*, has it anew with each portion that was read.
         """
+        waiter.attentive = True
         if repeat:
             with self._lock:
                 self.waits.look_again(waiter, time.monotonic())

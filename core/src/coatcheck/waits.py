@@ -54,7 +54,9 @@ class Waiter(ABC):
         self.fatal: Exception | None = None
         #: Counts the looks, so that a stalled store can be told from a slow one.
         self.progress = 0
-        self._ready: deque[ResultMeta] = deque()
+        #: Whether every look wakes the owner, not only what it waits for.
+        self.attentive = False
+        self._ready: deque[ResultMeta] | None = None  # an empty one is large, and most waits short
         self._shown: dict[str, object] = {}
 
     @abstractmethod
@@ -62,6 +64,13 @@ class Waiter(ABC):
         """
         Wake the owner.
         """
+
+    @property
+    def is_called(self) -> bool:
+        """
+        Whether the owner is to be woken.
+        """
+        return bool(self._ready) or self.attentive or self.fatal is not None
 
     def take(self) -> ResultMeta | None:
         """
@@ -85,9 +94,14 @@ class Waiter(ABC):
                 self.fatal = UnknownTaskError(task_id)
         if meta is not None and meta.ready:
             self.pending.discard(task_id)
-            self._ready.append(meta)
+            self._deliver(meta)
         elif meta is not None and self.updates and self._is_news(meta):
-            self._ready.append(meta)
+            self._deliver(meta)
+
+    def _deliver(self, meta: ResultMeta) -> None:
+        if self._ready is None:
+            self._ready = deque()
+        self._ready.append(meta)
 
     def _is_news(self, meta: ResultMeta) -> bool:
         # A heartbeat alone is none, nor is another write of the same.
@@ -241,24 +255,25 @@ class Waits:
         """
         Tell the waiters what a look found; return the records whose worker is lost.
         """
-        told: set[Waiter] = set()
+        called: set[Waiter] = set()
         lost = []
         safety_look = self._safety_look if pushing else None
         for task_id in task_ids:
             meta = metas.get(task_id)
-            waiters = tuple(self._waiters.get(task_id, ()))
+            waiters = self._waiters.get(task_id)
             self._agenda.looked(task_id, now, safety_look)
             if not waiters:  # they left while the look was under way
                 continue
             for waiter in waiters:
                 waiter.looked(task_id, meta)
-            told.update(waiters)
+                if waiter.is_called:
+                    called.add(waiter)
             if meta is not None and meta.ready:
                 self._forget(task_id)
                 continue
             if meta is not None and self._is_lost(meta, now):
                 lost.append(meta)
-        for waiter in told:
+        for waiter in called:
             waiter.notify()
         return lost
 
@@ -299,7 +314,8 @@ class Waits:
         told = {w for task_id in task_ids for w in self._waiters.get(task_id, ())}
         for waiter in told:
             what(waiter)
-            waiter.notify()
+            if waiter.is_called:
+                waiter.notify()
 
     def abort_all(self, error: Exception) -> None:
         """

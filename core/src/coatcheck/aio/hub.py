@@ -29,22 +29,30 @@ class TaskWaiter(Waiter):
         self, task_ids: set[str], *, updates: bool = False, must_exist: bool = False
     ) -> None:
         super().__init__(task_ids, updates=updates, must_exist=must_exist)
-        self._event = asyncio.Event()
+        self._notified = False
+        self._paused: asyncio.Future[None] | None = None
 
     def notify(self) -> None:
-        self._event.set()
+        self._notified = True
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
 
     async def pause(self, seconds: float) -> None:
         """
         Sleep until notified, at most *seconds*.
         """
-        if not self._event.is_set() and seconds > 0:
+        if not self._notified and seconds > 0:
+            # Not an event and a timeout: of waits there are many, and those are large.
+            loop = asyncio.get_running_loop()
+            self._paused = loop.create_future()
+            timer = None if seconds == float("inf") else loop.call_later(seconds, self.notify)
             try:
-                async with asyncio.timeout(None if seconds == float("inf") else seconds):
-                    await self._event.wait()
-            except TimeoutError:
-                pass
-        self._event.clear()
+                await self._paused
+            finally:
+                self._paused = None
+                if timer is not None:
+                    timer.cancel()
+        self._notified = False
 
 
 class Hub:
@@ -87,7 +95,7 @@ class Hub:
         start = time.monotonic()
         deadline = float("inf") if timeout is None else start + timeout
         tick = start + interval if on_interval is not None else float("inf")
-        task_ids = frozenset(waiter.pending)
+        task_ids = tuple(waiter.pending)
         watch = self._join(waiter, once=timeout == 0)
         try:
             while True:
@@ -165,6 +173,7 @@ class Watch:
 
         A first look, which is not a *repeat*, has it anew with each portion that was read.
         """
+        waiter.attentive = True
         if repeat:
             self.waits.look_again(waiter, time.monotonic())
             self.wake()

@@ -190,6 +190,7 @@ def wake_rows(server: RedisServer, size: Size, *, asynchronous: bool) -> list[Ro
     names = contenders.installed(known)
     with Child("storing.py", server.url) as storer, asyncio.Runner() as runner:
         made = {name: known[name][1](server.url) for name in names}
+        polling = [name for name in names if hasattr(made[name], "polls")]
 
         def one(name: str, task_id: str) -> float:
             if asynchronous:
@@ -202,10 +203,9 @@ def wake_rows(server: RedisServer, size: Size, *, asynchronous: bool) -> list[Ro
                 name: lambda i, name=name, n=number: one(name, f"{side}-{name}-{n}-{i}")
                 for name in names
             }
-            # Others poll, and take their time: a few of theirs will do.
-            few = {name: sampling[name] for name in names if name not in (OURS, RAW)}
-            both = {name: sampling[name] for name in (OURS, RAW)}
-            found = harness.in_turns(both, size.wakes if number else 20, warm_up=0)
+            many = {name: sampling[name] for name in names if name not in polling}
+            few = {name: sampling[name] for name in polling}
+            found = harness.in_turns(many, size.wakes if number else 20, warm_up=0)
             found |= harness.in_turns(few, size.wakes // 15 if number else 2, warm_up=0)
             if number:
                 rounds.append(found)
@@ -216,7 +216,9 @@ def wake_rows(server: RedisServer, size: Size, *, asynchronous: bool) -> list[Ro
     rows = []
     for percent, target in ((50, 1.3), (99, 1.5)):
         samples = {
-            name: [harness.percentile(found[name], percent) for found in rounds] for name in names
+            name: [harness.percentile(found[name], percent) for found in rounds]
+            for name in names
+            if percent == 50 or name not in polling
         }
         rows.append(harness.delay(f"{label} p{percent}", samples, target=target))
     return rows

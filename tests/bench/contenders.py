@@ -277,6 +277,9 @@ class Taskiq:
     taskiq-redis's result backend.
     """
 
+    #: Looks every 0.2 s; a few of its waits say it all.
+    polls = True
+
     def __init__(self, url: str) -> None:
         from taskiq import TaskiqResult
         from taskiq_redis import RedisAsyncResultBackend

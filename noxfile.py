@@ -70,26 +70,30 @@ def members() -> list[str]:
     return [argument for path in paths for argument in ("-e", path)]
 
 
-def ready_redis(session: nox.Session) -> None:
+#: What the tests start, and the package of Debian and of Homebrew that has it. The others, and
+#: other versions of Redis, come as wheels; those do not speak TLS.
+SERVERS = {"redis-server": "redis-server", "memcached": "memcached"}
+
+
+def ready_servers(session: nox.Session) -> None:
     """
-    Provide a redis-server that speaks TLS, which those that come as wheels do not.
+    Provide the servers that do not come as wheels.
     """
-    if shutil.which("redis-server"):
+    missing = [package for program, package in SERVERS.items() if not shutil.which(program)]
+    if not missing:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        session.warn(
-            "redis-server is not on PATH: the tests of TLS need one that is built with it "
-            "(apt-get install redis-server, brew install redis)"
-        )
+        session.warn(f"not on PATH, and some tests need them: {', '.join(missing)} (apt-get, brew)")
         return
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    # One broken source must not be the end, as long as the package is found.
+    # One broken source must not be the end, as long as the packages are found.
     session.run("apt-get", "update", external=True, success_codes=[0, 100])
-    install = ["apt-get", "install", "-y", "--no-install-recommends", "redis-server"]
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     session.run(*install, external=True, env=quiet)
-    # Debian starts what it installs. The tests start their own, and must not find this one.
+    # Debian starts what it installs. The tests start their own, and must not find these.
     if shutil.which("service"):
-        session.run("service", "redis-server", "stop", external=True, success_codes=range(256))
+        for package in missing:
+            session.run("service", package, "stop", external=True, success_codes=range(256))
 
 
 @nox.session
@@ -119,7 +123,7 @@ def tests(session: nox.Session) -> None:
     """
     Run the tests; arguments go to pytest. The coverage of all Pythons is reported at the end.
     """
-    ready_redis(session)
+    ready_servers(session)
     session.install(*group("tests"), *members())
     session.notify("coverage")
     env = {"COVERAGE_FILE": str(ROOT / f".coverage.py{session.python}")}
@@ -133,7 +137,7 @@ def cluster(session: nox.Session) -> None:
     """
     Run what sentinels and clusters have to survive, at length; arguments go to pytest.
     """
-    ready_redis(session)
+    ready_servers(session)
     session.install(*group("tests"), *members())
     session.run("pytest", "-m", "cluster", "--ignore=tests/packaging", *session.posargs)
 
@@ -153,7 +157,7 @@ def lowest(session: nox.Session) -> None:
     """
     Run the tests with the lowest version of every dependency that the members allow.
     """
-    ready_redis(session)
+    ready_servers(session)
     session.install("uv")
     python = str(Path(session.bin) / "python")
     resolve = ["uv", "pip", "install", "--python", python, "--resolution=lowest-direct"]
@@ -186,7 +190,7 @@ def bench(session: nox.Session) -> None:
     if not scripts:
         session.log("there are no benchmarks yet: nothing in tests/bench is called bench_*.py")
         return
-    ready_redis(session)
+    ready_servers(session)
     session.install(*group("tests"), *members())
     for path in scripts:
         if path.stem in (chosen or names):

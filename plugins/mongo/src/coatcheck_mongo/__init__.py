@@ -1,0 +1,5 @@
+"""
+coatcheck results in MongoDB.
+"""
+
+__version__ = "0.1.0"

@@ -33,7 +33,7 @@ handles running
 writing
 resultsets
 results
-config configfile
+config configfile celeryconfig
 resolver
 _api
 __init__

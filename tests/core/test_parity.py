@@ -24,6 +24,7 @@ PAIRS = [
     (coatcheck.Bell, coatcheck.aio.Bell),
     (coatcheck.running.RunningTask, coatcheck.aio.running.RunningTask),
 ]
+FUNCTIONS = ["by_name", "by_url", "from_celery_config", "register", "registered", "unregister"]
 NAMES = [pytest.param(*pair, id=pair[0].__name__) for pair in PAIRS]
 
 
@@ -64,7 +65,7 @@ def test_module_names():
     assert set(coatcheck.aio.__all__) <= set(coatcheck.__all__)
 
 
-@pytest.mark.parametrize("name", ["by_name", "by_url", "register", "registered", "unregister"])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name):
     """The functions take the same arguments, and none of them is awaited."""
     sync, aio = getattr(coatcheck, name), getattr(coatcheck.aio, name)

@@ -16,6 +16,7 @@ def sync_side() -> None:
     Everything a synchronous program does.
     """
     print(coatcheck.by_name(), coatcheck.by_name("audit", config={"backends": {}}, expires=None))
+    print(coatcheck.from_celery_config({"result_backend": "memory://"}, read_only=True))
     with coatcheck.by_url("redis://localhost/1", expires=timedelta(hours=1)) as results:
         won: bool = results.store_result("t", {"a": 1}, name="add", retries=1)
         many: dict[str, bool] = results.store_many({"a": 1}, expires=None)

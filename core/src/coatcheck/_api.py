@@ -36,7 +36,7 @@ from .failures import Failure
 from .handles import AsyncResult
 from .hooks import hookimpl
 from .meta import ResultMeta
-from .resolver import by_name, by_url, register, registered, unregister
+from .resolver import by_name, by_url, from_celery_config, register, registered, unregister
 from .results import Results
 from .resultsets import ResultSet
 
@@ -79,6 +79,7 @@ __all__ = [
     "WorkerLostError",
     "by_name",
     "by_url",
+    "from_celery_config",
     "hookimpl",
     "register",
     "registered",

@@ -96,6 +96,19 @@ class BaseBackend(Generic[V]):
         del url, operation_timeout, options  # for those who know what to do with them
         raise UnsupportedError(f"{cls.__name__} cannot be made from a URL")
 
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """
+        Return the URL and the options by which to make what Celery makes of *url* and *settings*.
+
+        The settings are all that are given, by Celery's names; those that concern every backend
+        (lifetime, serializers, `global_keyprefix`) are not for this method. By default the URL is
+        all there is. Raises `ConfigurationError` for a setting that means what the backend cannot
+        do. Asked of the class for synchronous code, on behalf of both.
+        """
+        del settings  # for those who have some
+        return url.raw, {}
+
     def _lacks_groups(self) -> UnsupportedError:
         return UnsupportedError(f"{type(self).__name__} does not keep groups")
 

@@ -22,8 +22,9 @@ def key_prefix_of(task_prefix: str) -> str:
 
     Never such a key itself, or a scan for tasks would find groups.
     """
-    if "task-meta" in task_prefix:
-        return task_prefix.replace("task-meta", "taskset-meta")
+    before, found, after = task_prefix.rpartition("task-meta")
+    if found:
+        return f"{before}taskset-meta{after}"
     return f"taskset-{task_prefix}"
 
 

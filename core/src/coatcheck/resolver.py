@@ -18,6 +18,7 @@ from .results import Results
 from .url import masked
 
 if TYPE_CHECKING:
+    from .celeryconfig import CeleryConfig
     from .configfile import Config, Configuration, Named
 
 #: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
@@ -144,6 +145,44 @@ def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options
     """
     made, named = named_backend(name, config, options, SYNC)
     return Results(made, **named)
+
+
+def from_celery_config(
+    config: CeleryConfig, *, namespace: str = "CELERY", **options: Any
+) -> Results:
+    """
+    Return the `Results` that an application of Celery with this configuration has. No I/O, and
+    nothing of Celery is imported.
+
+    The settings that concern results are taken as Celery takes them: URL, credentials, key prefix,
+    lifetime, serializer, what is accepted. Raises `ConfigurationError` for one that coatcheck
+    cannot follow.
+
+    Args:
+        config: a mapping, such as `app.conf`; a module or an object with the settings as
+            attributes; an application; or the import path of one: "package.module" or
+            "package.module:app".
+        namespace: what names in upper case start with, in a Django project's settings.
+        options: as for `by_url`; they go over the configuration. With `read_only=True` the
+            settings that concern writing do not matter.
+    """
+    made, named = celery_backend(config, namespace, options, SYNC)
+    return Results(made, **named)
+
+
+def celery_backend(
+    config: CeleryConfig, namespace: str, options: Mapping[str, Any], *registries: Registry
+) -> tuple[Any, dict[str, Any]]:
+    """
+    Return what `backend_for` does, for a configuration of Celery.
+    """
+    from . import celeryconfig  # noqa: PLC0415 - only for those who have one
+
+    settings = celeryconfig.read(config, namespace)
+    parsed = celeryconfig.url_of(settings)
+    mine = celeryconfig.common_options(settings, read_only=bool(options.get("read_only")))
+    url, theirs = backend_class(parsed.scheme, SYNC).celery_options(parsed, settings)
+    return backend_for(url, {**mine, **theirs, **options}, *registries)
 
 
 def named_backend(

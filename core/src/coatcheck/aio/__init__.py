@@ -10,7 +10,7 @@ from __future__ import annotations
 from .backend import Backend, KeyValueBackend
 from .bells import Bell
 from .handles import AsyncResult
-from .resolver import by_name, by_url, register, registered, unregister
+from .resolver import by_name, by_url, from_celery_config, register, registered, unregister
 from .results import Results
 from .resultsets import ResultSet
 
@@ -23,6 +23,7 @@ __all__ = [
     "Results",
     "by_name",
     "by_url",
+    "from_celery_config",
     "register",
     "registered",
     "unregister",

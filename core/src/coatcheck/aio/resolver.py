@@ -11,6 +11,7 @@ from ..config import DEFAULT_NAME
 from .results import Results
 
 if TYPE_CHECKING:
+    from ..celeryconfig import CeleryConfig
     from ..configfile import Config
 
 register = resolver.AIO.register
@@ -35,4 +36,17 @@ def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options
     See `coatcheck.by_name`.
     """
     made, named = resolver.named_backend(name, config, options, resolver.AIO, resolver.SYNC)
+    return Results(made, **named)
+
+
+def from_celery_config(
+    config: CeleryConfig, *, namespace: str = "CELERY", **options: Any
+) -> Results:
+    """
+    Return the `Results` that an application of Celery with this configuration has; called, not
+    awaited.
+
+    See `coatcheck.from_celery_config`.
+    """
+    made, named = resolver.celery_backend(config, namespace, options, resolver.AIO, resolver.SYNC)
     return Results(made, **named)

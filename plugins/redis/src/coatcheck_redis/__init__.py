@@ -9,6 +9,7 @@ URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `senti
     bell                                who listens where
     settings, script, errors            without I/O: what URLs, commands and errors mean,
     topology, subscription              where keys are, what a subscriber hears
+    celerysettings                      what the settings of Celery mean
 
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """

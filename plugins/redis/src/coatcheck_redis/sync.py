@@ -14,6 +14,7 @@ from coatcheck.url import URL
 
 from . import script
 from .bell import RedisBell
+from .celerysettings import celery_options
 from .cluster import Cluster
 from .errors import is_noscript, is_wrong_type, mapped
 from .link import Link, Place
@@ -43,6 +44,10 @@ class RedisBackend(KeyValueBackend):
         cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
     ) -> Self:
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        return celery_options(url, settings)
 
     @property
     def trouble(self) -> Exception | None:  # type: ignore[override]

@@ -1,0 +1,189 @@
+"""
+Celery's configuration: its settings under one name each, and what those of all backends mean here.
+
+Nothing of Celery is imported. What a store's own settings mean is that backend's to say, see
+`BaseBackend.celery_options`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final
+
+from .errors import ConfigurationError
+from .serializers import get_serializer
+from .url import URL
+
+#: A mapping, a module or an object with the settings as attributes, an application, or the import
+#: path of one of these.
+CeleryConfig = Any
+#: What the names of settings start with in a Django project, and did in Celery 3.
+NAMESPACE: Final = "CELERY"
+
+#: Names of Celery 3 that are not "CELERY_" and the new name.
+_RENAMED: Final = {"task_result_expires": "result_expires", "result_dburi": "database_url"}
+#: Content types by which `accept_content` may name a serializer.
+_CONTENT_TYPES: Final = {
+    "application/json": "json",
+    "application/x-msgpack": "msgpack",
+    "application/x-python-serialize": "pickle",
+}
+#: Classes of Celery's own, which its setting may name in place of a scheme.
+_CLASS: Final = re.compile(r"celery\.backends\.(\w+)[.:]\w+\Z")
+_MODULES: Final = {"base": "disabled", "filesystem": "file"}
+_TASK_KEYS: Final = "celery-task-meta-"
+#: What Celery writes behind a key prefix that ends in none of these, and where.
+_JOINTS: Final = ":_-."
+
+
+def read(config: CeleryConfig, namespace: str = NAMESPACE) -> Mapping[str, Any]:
+    """
+    Return the settings of *config* by their new names, such as "result_backend".
+
+    Where a setting is given by its old name too, the new one counts.
+    """
+    prefix = f"{namespace.upper().rstrip('_')}_"
+    old: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    for name, value in _items(_found(config)):
+        if name.startswith(prefix):
+            short = name.removeprefix(prefix).lower()
+            old[_RENAMED.get(short, short)] = value
+        elif name.islower():
+            new[name] = value
+    given = {name: value for name, value in new.items() if value is not None or name not in old}
+    return MappingProxyType({**old, **given})
+
+
+def _found(config: CeleryConfig) -> Any:
+    if isinstance(config, str):
+        config = _imported(config)
+    # An application keeps its settings in `conf`, as a mapping.
+    conf = None if isinstance(config, Mapping) else getattr(config, "conf", None)
+    return conf if isinstance(conf, Mapping) else config
+
+
+def _imported(path: str) -> Any:
+    module, _, attributes = path.partition(":")
+    try:
+        found: Any = import_module(module)
+        for name in filter(None, attributes.split(".")):
+            found = getattr(found, name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"the configuration {path!r} cannot be imported: {error}; write package.module, or "
+            "package.module:app"
+        ) from error
+    return found
+
+
+def _items(config: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping):
+        yield from ((name, config[name]) for name in config if isinstance(name, str))
+        return
+    for name in dir(config):
+        if not name.startswith("_"):
+            yield name, getattr(config, name, None)
+
+
+def url_of(settings: Mapping[str, Any]) -> URL:
+    """
+    Return the URL that `result_backend` means; without it Celery keeps no results.
+    """
+    given = settings.get("result_backend") or "disabled"
+    if not isinstance(given, str):
+        raise ConfigurationError("result_backend has to be a URL, such as scheme://host")
+    named = _CLASS.match(given)
+    if named is not None:
+        given = _MODULES.get(named[1], named[1])
+    return URL(given)
+
+
+def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
+    """
+    Return the options of `Results` that stand for the settings which all backends of Celery have.
+
+    What only concerns writing is left out where nothing is written. Raises `ConfigurationError`
+    for what Celery means and coatcheck cannot do.
+    """
+    options: dict[str, Any] = {}
+    if not read_only:
+        options |= _writing(settings)
+    accept = settings.get("result_accept_content") or settings.get("accept_content")
+    if accept:
+        options["accept"] = tuple(_accepted(accept))
+    prefix = transport_options(settings).get("global_keyprefix")
+    if prefix:
+        joint = "" if str(prefix)[-1] in _JOINTS else "_"
+        options["key_prefix"] = f"{prefix}{joint}{_TASK_KEYS}"
+    return options
+
+
+def transport_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """
+    Return `result_backend_transport_options`.
+    """
+    options = settings.get("result_backend_transport_options") or {}
+    if not isinstance(options, Mapping):
+        raise ConfigurationError("result_backend_transport_options has to be a dict")
+    return options
+
+
+def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if "result_expires" in settings:
+        options["expires"] = _seconds("result_expires", settings["result_expires"])
+    failures = settings.get("result_failure_expires")
+    if failures is not None:
+        lifetime = _seconds("result_failure_expires", failures)
+        if lifetime != options.get("expires", 86_400.0):
+            raise _unsupported(
+                "result_failure_expires", "all records live equally long here, see result_expires"
+            )
+    serializer = settings.get("result_serializer")
+    if serializer is not None:
+        try:
+            get_serializer(str(serializer))
+        except ConfigurationError as error:
+            raise _unsupported("result_serializer", str(error)) from None
+        options["serializer"] = serializer
+    return options
+
+
+def _unsupported(name: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the setting {name}: {reason}; leave it out, or say read_only=True where nothing is "
+        "written"
+    )
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    """
+    Return a lifetime in seconds; 0 keeps the record, as in Celery.
+    """
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 <= seconds < float("inf"):
+        raise ConfigurationError(
+            f"the setting {name}: use seconds, a timedelta, or 0 or None to keep"
+        )
+    return float(seconds) or None
+
+
+def _accepted(accept: Any) -> Iterator[str]:
+    """
+    Iterate over the serializers that are known here: what cannot be read needs no permission.
+    """
+    for given in [accept] if isinstance(accept, str) else accept:
+        name = _CONTENT_TYPES.get(str(given), str(given))
+        try:
+            get_serializer(name)
+        except ConfigurationError:
+            continue
+        yield name

@@ -1,0 +1,109 @@
+"""
+What Celery's settings for its Redis backend mean here. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from coatcheck.celeryconfig import transport_options
+from coatcheck.errors import ConfigurationError
+from coatcheck.url import URL
+
+#: Celery's settings, and the options of the same meaning.
+_OPTIONS: Final = {
+    "redis_max_connections": "max_connections",
+    "redis_socket_timeout": "socket_timeout",
+    "redis_socket_connect_timeout": "socket_connect_timeout",
+    "redis_socket_keepalive": "socket_keepalive",
+    "redis_backend_health_check_interval": "health_check_interval",
+    "redis_client_name": "client_name",
+}
+#: Celery's default of `redis_socket_timeout`, which nobody chose: operations are bounded anyhow.
+_CELERYS_TIMEOUT: Final = 120.0
+_ONE_HOST: Final = ("redis", "rediss", "valkey", "valkeys")
+_SENTINEL_OPTIONS: Final = ("master_name", "sentinel_kwargs", "min_other_sentinels")
+#: `ssl.CERT_NONE` and so on, which Celery takes in place of names.
+_CERT_REQS: Final = ("none", "optional", "required")
+
+
+def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """
+    Return the URL and the options, see `coatcheck.Backend.celery_options`.
+    """
+    if settings.get("redis_backend_credential_provider") is not None:
+        raise ConfigurationError(
+            "the setting redis_backend_credential_provider: there is no such thing here; put user "
+            "and password into the URL"
+        )
+    # As in Celery the URL goes over the settings, so they are options only where it is silent.
+    options = {
+        option: settings[name]
+        for name, option in _OPTIONS.items()
+        if settings.get(name) and option not in url.query
+    }
+    if options.get("socket_timeout") == _CELERYS_TIMEOUT:
+        del options["socket_timeout"]
+    options |= _identity(url, settings) | _sentinel(url, settings)
+    return _with_tls(_located(url, settings), settings, options)
+
+
+def _located(url: URL, settings: Mapping[str, Any]) -> str:
+    """
+    Return the URL with the host, the port and, for a bare name, the database of the settings.
+    """
+    host, port = settings.get("redis_host"), settings.get("redis_port")
+    bare = "://" not in url.raw
+    if not bare and (url.scheme not in _ONE_HOST or not (host or port)):
+        return url.raw
+    place, slash, path = url.rest.partition("/")
+    info, at, own = place.rpartition("@")
+    name, colon, number = own.rpartition(":")
+    if not colon or own.endswith("]"):
+        name, number = own, ""
+    where = f"{info}{at}{name or _shown(str(host or 'localhost'))}:{number or port or 6379}"
+    database = f"/{settings.get('redis_db') or 0}" if bare else f"{slash}{path}"
+    query = "".join(url.raw.partition("?")[1:])
+    return f"{url.scheme}://{where}{database}{query}"
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else quote(host)
+
+
+def _identity(url: URL, settings: Mapping[str, Any]) -> dict[str, Any]:
+    user, _, password = url.rest.partition("/")[0].rpartition("@")[0].partition(":")
+    named = {"username": user, "password": password}
+    return {
+        name: settings[f"redis_{name}"]
+        for name, value in named.items()
+        if not value and name not in url.query and settings.get(f"redis_{name}")
+    }
+
+
+def _sentinel(url: URL, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if "sentinel" not in url.scheme:
+        return {}
+    given = transport_options(settings)
+    return {name: given[name] for name in _SENTINEL_OPTIONS if given.get(name)}
+
+
+def _with_tls(
+    text: str, settings: Mapping[str, Any], options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    tls = settings.get("redis_backend_use_ssl")
+    scheme = text.partition("://")[0]
+    if not tls or "socket" in scheme:
+        return text, options
+    if not isinstance(tls, Mapping):
+        raise ConfigurationError("redis_backend_use_ssl has to be a dict, with ssl_cert_reqs")
+    given = dict(tls)
+    required = given.get("ssl_cert_reqs")
+    if isinstance(required, int) and 0 <= required < len(_CERT_REQS):
+        given["ssl_cert_reqs"] = _CERT_REQS[required]
+    secure = {"redis": "rediss", "valkey": "valkeys", "sentinel": "rediss+sentinel"}
+    base, plus, transport = scheme.lower().partition("+")
+    chosen = f"{secure.get(base, base)}{plus}{transport}"
+    return text.replace(f"{scheme}://", f"{chosen}://"), {**options, **given}

@@ -18,8 +18,8 @@ class Recorder(Waiter):
     A waiter that counts how often it was woken.
     """
 
-    def __init__(self, *task_ids, updates=False):
-        super().__init__(task_ids, updates=updates)
+    def __init__(self, *task_ids, **options):
+        super().__init__(task_ids, **options)
         self.woken = 0
 
     def notify(self):
@@ -55,11 +55,11 @@ def waits():
     return Waits(safety_look=5.0)
 
 
-def joined(waits, waiter, now=0.0, *, once=False):
+def joined(waits, waiter, now=0.0):
     """
     Have *waiter* join and its tasks subscribed to.
     """
-    waits.join(waiter, now, once=once)
+    waits.join(waiter, now)
     waits.to_watch(10_000, now)
     return waiter
 
@@ -80,7 +80,7 @@ def test_tasks_are_subscribed_to_before_they_are_looked_at(waits):
     """
     A task is due for its first look only after it was handed out for subscription.
     """
-    waits.join(Recorder("a"), 0.0, once=False)
+    waits.join(Recorder("a"), 0.0)
 
     assert [] == waits.take_due(0.0)
     assert 7.0 == waits.next_look(7.0)
@@ -93,7 +93,7 @@ def test_subscriptions_are_handed_out_in_portions(waits):
     """
     No more than the limit is handed out at once, and everything in the end.
     """
-    waits.join(Recorder(*map(str, range(25))), 0.0, once=False)
+    waits.join(Recorder(*map(str, range(25))), 0.0)
 
     portions = [waits.to_watch(10, 0.0) for _ in range(4)]
 
@@ -105,7 +105,7 @@ def test_a_wait_that_looks_once_is_not_subscribed_to(waits):
     """
     A wait with a timeout of 0 is due at once, and costs no subscription.
     """
-    waits.join(Recorder("a"), 0.0, once=True)
+    waits.join(Recorder("a", timeout=0), 0.0)
 
     assert [] == waits.to_watch(10, 0.0)
     assert ["a"] == waits.take_due(0.0)
@@ -121,7 +121,7 @@ def test_what_is_ready_is_delivered_to_everybody(waits):
     look(waits, 0.0, record("a"))
 
     assert [("a", "SUCCESS")] == one.all() == two.all()
-    assert ({"b"}, set()) == (one.pending, two.pending)
+    assert ({"b"}, set()) == (set(one.pending), set(two.pending))
     assert (1, 1) == (one.woken, two.woken)
     assert [] == one.all()
 
@@ -135,8 +135,8 @@ def test_what_is_not_ready_is_not_delivered(waits):
     look(waits, 0.0, record("a", "STARTED"))
 
     assert [] == waiter.all()
-    assert {"a", "b"} == waiter.pending
-    assert set() == waiter.unlooked
+    assert {"a", "b"} == set(waiter.pending)
+    assert not waiter.unlooked
 
 
 def test_a_record_is_not_looked_at_again(waits):
@@ -161,7 +161,7 @@ def test_a_record_that_cannot_be_read_is_not_ready(waits):
     look(waits, 0.0, CODEC.decode("a", b"garbage"))
     look(waits, 10.0, CODEC.decode("a", b'{"status": ["SUCCESS"]}'))
 
-    assert {"a"} == waiter.pending
+    assert {"a"} == set(waiter.pending)
 
 
 def test_many_tasks_are_one_wake_up(waits):
@@ -225,7 +225,7 @@ def test_the_last_look_is_at_everything_pending(waits):
 
     waits.look_again(waiter, 1.0)
 
-    assert {"b"} == waiter.unlooked
+    assert waiter.unlooked
     assert ["b"] == waits.take_due(1.0)
 
 
@@ -234,7 +234,7 @@ def test_the_last_look_leaves_what_is_yet_to_be_subscribed_to(waits):
     A task that waits for its subscription is not looked at before.
     """
     waiter = Recorder("a")
-    waits.join(waiter, 0.0, once=False)
+    waits.join(waiter, 0.0)
 
     waits.look_again(waiter, 1.0)
 
@@ -242,20 +242,20 @@ def test_the_last_look_leaves_what_is_yet_to_be_subscribed_to(waits):
     assert ["a"] == waits.to_watch(10, 1.0)
 
 
-@pytest.mark.parametrize("once", [True, False])
-def test_a_look_from_before_the_wait_does_not_count(waits, once):
+@pytest.mark.parametrize("timeout", [0, 1, None])
+def test_a_look_from_before_the_wait_does_not_count(waits, timeout):
     """
     A look that was under way when the wait began may have come too early: another one counts.
     """
     joined(waits, Recorder("a"))
     due = waits.take_due(0.0)
-    late = joined(waits, Recorder("a"), 0.1, once=once)
+    late = joined(waits, Recorder("a", timeout=timeout), 0.1)
 
     waits.absorb(due, {}, 0.2, pushing=True)
-    assert {"a"} == late.unlooked
+    assert late.unlooked
     look(waits, 0.2)
 
-    assert set() == late.unlooked
+    assert not late.unlooked
 
 
 def test_a_look_from_before_the_deadline_does_not_count(waits):
@@ -267,7 +267,7 @@ def test_a_look_from_before_the_deadline_does_not_count(waits):
     waits.look_again(waiter, 0.1)
 
     waits.absorb(due, {}, 0.2, pushing=True)
-    assert {"a"} == waiter.unlooked
+    assert waiter.unlooked
     look(waits, 0.2, record("a"))
 
     assert [("a", "SUCCESS")] == waiter.all()
@@ -279,7 +279,7 @@ def test_an_early_look_still_delivers(waits):
     """
     joined(waits, Recorder("a"))
     due = waits.take_due(0.0)
-    late = joined(waits, Recorder("a"), 0.1, once=True)
+    late = joined(waits, Recorder("a", timeout=0), 0.1)
 
     waits.absorb(due, records(record("a")), 0.2, pushing=True)
 
@@ -292,7 +292,7 @@ def test_who_leaves_is_told_nothing_more(waits):
     """
     one, two = joined(waits, Recorder("a", "b")), joined(waits, Recorder("a"))
 
-    waits.leave(one, ["a", "b"])
+    waits.leave(one)
 
     assert ["b"] == waits.to_unwatch()
     assert ["a"] == waits.take_due(0.0)
@@ -306,8 +306,8 @@ def test_leaving_twice_or_what_is_over_is_no_error(waits):
     A waiter may leave what is no longer waited for.
     """
     waiter = joined(waits, Recorder("a"))
-    waits.leave(waiter, ["a", "x"])
-    waits.leave(waiter, ["a"])
+    waits.leave(waiter)
+    waits.leave(waiter)
 
     assert waits.idle
     assert waits.next_look(0.0) is None
@@ -318,8 +318,8 @@ def test_leaving_before_the_subscription(waits):
     A task that is left before it was subscribed to is not subscribed to, nor given up.
     """
     waiter = Recorder("a")
-    waits.join(waiter, 0.0, once=False)
-    waits.leave(waiter, ["a"])
+    waits.join(waiter, 0.0)
+    waits.leave(waiter)
 
     assert ([], []) == (waits.to_watch(10, 0.0), waits.to_unwatch())
 
@@ -329,8 +329,8 @@ def test_joining_again_keeps_the_subscription(waits):
     A task that is waited for again before its subscription was given up keeps it.
     """
     first = joined(waits, Recorder("a"))
-    waits.leave(first, ["a"])
-    waits.join(Recorder("a"), 1.0, once=False)
+    waits.leave(first)
+    waits.join(Recorder("a"), 1.0)
 
     assert ([], []) == (waits.to_watch(10, 1.0), waits.to_unwatch())
     assert ["a"] == waits.take_due(1.0)
@@ -340,9 +340,9 @@ def test_joining_after_the_subscription_was_given_up(waits):
     """
     A task that is waited for again later is subscribed to anew.
     """
-    waits.leave(joined(waits, Recorder("a")), ["a"])
+    waits.leave(joined(waits, Recorder("a")))
     waits.to_unwatch()
-    waits.join(Recorder("a"), 1.0, once=False)
+    waits.join(Recorder("a"), 1.0)
 
     assert ["a"] == waits.to_watch(10, 1.0)
 
@@ -354,7 +354,7 @@ def test_leaving_while_a_look_is_under_way(waits, status):
     """
     waiter = joined(waits, Recorder("a"))
     due = waits.take_due(0.0)
-    waits.leave(waiter, ["a"])
+    waits.leave(waiter)
 
     lost = waits.absorb(
         due, records(record("a", status, heartbeat={"every": 1, "beat": 1})), 0.0, pushing=True
@@ -375,7 +375,7 @@ def test_nothing_outlives_its_wait(waits):
     for number in range(100):
         waiter = joined(waits, Recorder(f"{number}", f"{number}x"), float(number))
         look(waits, float(number), record(f"{number}"), record(f"{number}x", "STARTED", **beat))
-        waits.leave(waiter, [f"{number}", f"{number}x"])
+        waits.leave(waiter)
         waits.to_unwatch()
 
     kept = {name: value for name, value in vars(waits).items() if isinstance(value, dict | set)}
@@ -461,7 +461,7 @@ def test_a_failed_look_is_told_and_repeated(waits):
     waits.failed(waits.take_due(0.0), error, 0.0)
 
     assert (error, 1) == (waiter.last_error, waiter.failures)
-    assert {"a"} == waiter.unlooked
+    assert waiter.unlooked
     assert waits.next_look(0.0) <= 0.00125
 
 
@@ -503,7 +503,7 @@ def test_a_broken_wait_says_why(waits):
     assert (error, None) == (one.fatal, two.fatal)
     assert (1, 0) == (one.woken, two.woken)
     with pytest.raises(RuntimeError, match="a bug"):
-        one.check_over(None)
+        one.check()
 
 
 def test_all_waits_can_be_broken(waits):
@@ -524,20 +524,22 @@ def test_after_a_broken_look_the_next_one_counts(waits):
     """
     first = joined(waits, Recorder("a"))
     waits.abort(waits.take_due(0.0), RuntimeError())
-    waits.leave(first, ["a"])
-    waiter = joined(waits, Recorder("a"), 1.0, once=True)
+    waits.leave(first)
+    waiter = joined(waits, Recorder("a", timeout=0), 1.0)
     look(waits, 1.0)
 
-    assert set() == waiter.unlooked
+    assert not waiter.unlooked
 
 
 def test_what_ends_a_wait():
     """
-    A wait that is over raises nothing, and one with tasks pending the timeout that names them.
+    A wait goes on until its last look; after it the timeout names what is pending.
     """
-    Recorder().check_over(5)
+    waiter = Recorder("a", timeout=5)
+    waiter.check()
+    waiter.attentive = True
     with pytest.raises(WaitTimeoutError, match=r"not ready after 5 s: 'a'$") as info:
-        Recorder("a").check_over(5)
+        waiter.check()
     assert info.value.__cause__ is None
 
 
@@ -545,14 +547,39 @@ def test_a_timeout_names_the_last_error():
     """
     The store's last error is the cause of the timeout that follows.
     """
-    waiter = Recorder("a")
+    waiter = Recorder("a", timeout=5)
     error = BackendError("away")
     waiter.failed(error)
+    waiter.attentive = True
 
     with pytest.raises(WaitTimeoutError, match="away") as info:
-        waiter.check_over(5)
+        waiter.check()
 
     assert error is info.value.__cause__ is info.value.last_error
+
+
+def test_the_time_of_a_wait():
+    """
+    The deadline runs from the beginning; the owner calls `on_interval` each interval until then.
+    """
+    calls = []
+    waiter = Recorder("a", timeout=5, interval=2, on_interval=lambda: calls.append(1))
+    waiter.begin(100.0)
+
+    assert (105.0, 2.0) == (waiter.deadline, waiter.tick(100.0))
+    assert ([], 0.5) == (calls, waiter.tick(101.5))
+    assert (2.0, [1]) == (waiter.tick(102.0), calls)
+    assert (0.5, [1, 1]) == (waiter.tick(104.5), calls)
+
+
+def test_without_a_timeout_nothing_is_to_be_done():
+    """
+    A wait without a timeout, and without `on_interval`, has no deadline to wake up for.
+    """
+    waiter = Recorder("a")
+    waiter.begin(100.0)
+
+    assert float("inf") == waiter.deadline == waiter.tick(100.0)
 
 
 def test_a_stalled_look_names_the_trouble():

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator
+from typing import Any
 
 from . import forks
 from .backend import BATCH, Backend
@@ -20,7 +21,7 @@ from .bells import Bell
 from .errors import BackendError
 from .meta import ResultMeta
 from .pacing import portions
-from .waits import DEFAULT_INTERVAL, GATHER, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
+from .waits import GATHER, GRACE, LINGER, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
 
@@ -30,10 +31,10 @@ class ThreadWaiter(Waiter):
     A wait in a thread.
     """
 
-    def __init__(
-        self, task_ids: set[str], *, updates: bool = False, must_exist: bool = False
-    ) -> None:
-        super().__init__(task_ids, updates=updates, must_exist=must_exist)
+    __slots__ = ("_event",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._event = threading.Event()
 
     def notify(self) -> None:
@@ -82,54 +83,26 @@ class Hub:
         with self.lock:
             return self._watch is None or self._watch.idle
 
-    def results(
-        self,
-        waiter: ThreadWaiter,
-        timeout: float | None,
-        *,
-        interval: float = DEFAULT_INTERVAL,
-        on_interval: Callable[[], object] | None = None,
-    ) -> Generator[ResultMeta, None, None]:
+    def results(self, waiter: ThreadWaiter) -> Generator[ResultMeta, None, None]:
         """
         Iterate over what *waiter* waits for, as it comes.
 
-        Raises `WaitTimeoutError` after *timeout* seconds and a last look.
+        Raises `WaitTimeoutError` after its timeout and a last look.
         """
-        start = time.monotonic()
-        deadline = float("inf") if timeout is None else start + timeout
-        tick = start + interval if on_interval is not None else float("inf")
-        task_ids = tuple(waiter.pending)
-        watch = self._join(waiter, once=timeout == 0)
+        watch = self._join(waiter)
         try:
-            while True:
-                while (meta := waiter.take()) is not None:
-                    yield meta
-                if not waiter.pending:
-                    return
-                if waiter.fatal is not None:
-                    raise waiter.fatal
-                now = time.monotonic()
-                if now >= deadline:
-                    # With a timeout of 0 the first look is the last one.
-                    watch.last_look(waiter, repeat=timeout != 0)
-                    while (meta := waiter.take()) is not None:
-                        yield meta
-                    waiter.check_over(timeout)
-                    return
-                if now >= tick and on_interval is not None:
-                    on_interval()
-                    tick = now + max(interval, SHORTEST_INTERVAL)
-                waiter.pause(min(deadline, tick) - now)
+            while (meta := watch.next(waiter)) is not None:
+                yield meta
         finally:
-            watch.left.append((waiter, task_ids))
+            watch.left.append(waiter)
 
-    def _join(self, waiter: Waiter, *, once: bool) -> Watch:
+    def _join(self, waiter: Waiter) -> Watch:
         with self.lock:
             watch = self._watch
             if watch is None:
                 watch = self._watch = Watch(self)
                 watch.thread.start()
-            watch.waits.join(waiter, time.monotonic(), once=once)
+            watch.waits.join(waiter, time.monotonic())
         watch.wake()
         return watch
 
@@ -168,7 +141,7 @@ class Watch:
         self.waits = Waits(safety_look=hub.safety_look)
         # Waits that ended. A generator may be closed by the garbage collector, in any thread and
         # in the middle of anything, so leaving takes no lock: the thread clears up later.
-        self.left: deque[tuple[Waiter, tuple[str, ...]]] = deque()
+        self.left: deque[Waiter] = deque()
         self.thread = threading.Thread(target=self._run, name="coatcheck-hub", daemon=True)
         self.closed = False
         self._bell: Bell | None = None
@@ -191,22 +164,35 @@ class Watch:
         if bell is not None:
             bell.wake()
 
-    def last_look(self, waiter: ThreadWaiter, *, repeat: bool) -> None:
+    def next(self, waiter: ThreadWaiter) -> ResultMeta | None:
+        """
+        Wait for the next snapshot and return it, or `None` when nothing is pending.
+        """
+        while (meta := waiter.take()) is None and waiter.pending:
+            waiter.check()
+            now = time.monotonic()
+            if now < waiter.deadline:
+                waiter.pause(waiter.tick(now))
+            else:
+                self._last_look(waiter)
+        return meta
+
+    def _last_look(self, waiter: ThreadWaiter) -> None:
         """
         Have the pending tasks looked at; not for longer than the grace that a deadline has.
 
-        A first look, which is not a *repeat*, has it anew with each portion that was read.
+        A look that is the first as well has it anew with each portion that was read.
         """
         waiter.attentive = True
-        if repeat:
+        if not waiter.once:
             with self._lock:
                 self.waits.look_again(waiter, time.monotonic())
             self.wake()
-        failures = waiter.failures if repeat else 0
+        failures = 0 if waiter.once else waiter.failures
         progress, stalls_at = waiter.progress, time.monotonic() + GRACE
         while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
             now = time.monotonic()
-            if not repeat and waiter.progress != progress:
+            if waiter.once and waiter.progress != progress:
                 progress, stalls_at = waiter.progress, now + GRACE
             elif now >= stalls_at:
                 waiter.stalled(self._backend.trouble)
@@ -258,7 +244,7 @@ class Watch:
 
     def _clear_up(self) -> None:
         while self.left:
-            self.waits.leave(*self.left.popleft())
+            self.waits.leave(self.left.popleft())
 
     def _listen(self, bell: Bell, seconds: float) -> Collection[str]:
         """

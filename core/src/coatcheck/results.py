@@ -26,7 +26,6 @@ from .meta import AllFields, Fields, ResultMeta, checked_id
 from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
 from .serializers import Serializer
-from .waits import DEFAULT_INTERVAL
 from .writing import (
     DEFAULT,
     DEFAULT_EXPIRES,
@@ -455,19 +454,18 @@ class Results(ResultsBase):
         *,
         must_exist: bool,
     ) -> ResultMeta:
-        waiter = ThreadWaiter({checked_id(task_id)}, must_exist=must_exist)
-        found = self._hub.results(
-            waiter,
+        waiter = ThreadWaiter(
+            [checked_id(task_id)],
             checked_timeout(timeout),
-            interval=DEFAULT_INTERVAL if interval is None else interval,
+            interval=interval,
             on_interval=on_interval,
+            must_exist=must_exist,
         )
-        with closing(self._observed(found)) as metas:
+        with closing(self._results(waiter)) as metas:
             return next(metas)
 
-    def _observed(
-        self, metas: Generator[ResultMeta, None, None]
-    ) -> Generator[ResultMeta, None, None]:
+    def _results(self, waiter: ThreadWaiter) -> Generator[ResultMeta, None, None]:
+        metas = self._hub.results(waiter)
         return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
@@ -478,12 +476,12 @@ class Results(ResultsBase):
 
         Raises `WaitTimeoutError`, which names the rest, *timeout* seconds after the start.
         """
-        waiter = ThreadWaiter({checked_id(task_id) for task_id in task_ids})
-        return self._observed(self._hub.results(waiter, checked_timeout(timeout)))
+        ids = [checked_id(task_id) for task_id in task_ids]
+        return self._results(ThreadWaiter(ids, checked_timeout(timeout)))
 
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
-        waiter = ThreadWaiter({checked_id(task_id)}, updates=True)
-        return self._observed(self._hub.results(waiter, checked_timeout(timeout)))
+        ids = [checked_id(task_id)]
+        return self._results(ThreadWaiter(ids, checked_timeout(timeout), updates=True))
 
     def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

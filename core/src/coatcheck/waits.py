@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from .errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
@@ -26,25 +26,49 @@ GATHER: Final = 0.001
 #: Seconds between calls of `on_interval`, where nobody says otherwise, and at least.
 DEFAULT_INTERVAL: Final = 0.5
 SHORTEST_INTERVAL: Final = 0.001
+INFINITY: Final = float("inf")
+
+
+#: What is known of a pending task. A look that was under way before the wait began came too early.
+LOOKED: Final = 0
+UNLOOKED: Final = 1
+EARLY: Final = 2
 
 
 class Waiter(ABC):
     """
     One wait for some tasks. The hub fills it, its owner takes from it.
+
+    Args:
+        task_ids: what is waited for.
+        timeout: seconds from `begin`; `None` waits, 0 looks once.
+        interval: seconds between calls of *on_interval*.
+        on_interval: called by the owner again and again; what it raises ends the wait.
+        updates: whether unready records are delivered too, as they change.
+        must_exist: whether a task for which nothing is stored ends the wait.
     """
 
+    # Ten thousand of them are an ordinary number: no dict each, and nothing that most do not need.
+    __slots__ = (
+        "_on_interval", "_ready", "_shown", "_tick", "attentive", "deadline", "failures", "fatal",
+        "interval", "last_error", "must_exist", "pending", "progress", "timeout", "updates",
+    )  # fmt: skip
+
     def __init__(
-        self, task_ids: Collection[str], *, updates: bool = False, must_exist: bool = False
+        self,
+        task_ids: Iterable[str],
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        updates: bool = False,
+        must_exist: bool = False,
     ) -> None:
-        #: The tasks that have not been delivered as ready.
-        self.pending = set(task_ids)
-        #: Those of them that have yet to be looked at.
-        self.unlooked = set(task_ids)
-        #: Those at which a look was under way before it counted; that one may have come too early.
-        self.early: set[str] = set()
-        #: Whether unready records are delivered too, as they change.
+        #: The tasks that have not been delivered as ready, and what is known of each.
+        self.pending = dict.fromkeys(task_ids, UNLOOKED)
+        self.timeout = timeout
+        self.interval = DEFAULT_INTERVAL if interval is None else interval
         self.updates = updates
-        #: Whether a task for which nothing is stored ends the wait.
         self.must_exist = must_exist
         #: The store's last error, while looks fail.
         self.last_error: Exception | None = None
@@ -54,10 +78,46 @@ class Waiter(ABC):
         self.fatal: Exception | None = None
         #: Counts the looks, so that a stalled store can be told from a slow one.
         self.progress = 0
-        #: Whether every look wakes the owner, not only what it waits for.
+        #: Whether the last look began: every look wakes the owner, not only what it waits for.
         self.attentive = False
-        self._ready: deque[ResultMeta] | None = None  # an empty one is large, and most waits short
-        self._shown: dict[str, object] = {}
+        #: When the last look is due.
+        self.deadline = INFINITY
+        self._tick = INFINITY
+        self._on_interval = on_interval
+        self._ready: deque[ResultMeta] | None = None
+        self._shown: dict[str, object] | None = None
+
+    def begin(self, now: float) -> None:
+        """
+        Let the time of the wait run from *now* on.
+        """
+        if self.timeout is not None:
+            self.deadline = now + self.timeout
+        if self._on_interval is not None:
+            self._tick = now + self.interval
+
+    def tick(self, now: float) -> float:
+        """
+        Call `on_interval` if it is time to; return the seconds until something is to be done.
+        """
+        if now >= self._tick and self._on_interval is not None:
+            self._on_interval()
+            self._tick = now + max(self.interval, SHORTEST_INTERVAL)
+        return min(self.deadline, self._tick) - now
+
+    @property
+    def once(self) -> bool:
+        """
+        Whether the first look is the last one.
+        """
+        return self.timeout == 0
+
+    @property
+    def unlooked(self) -> bool:
+        """
+        Whether a pending task has yet to be looked at.
+        """
+        return any(list(self.pending.values()))  # copied at once: the hub may be at it
 
     @abstractmethod
     def notify(self) -> None:
@@ -86,14 +146,14 @@ class Waiter(ABC):
         self.last_error = None
         if task_id not in self.pending:
             return
-        if task_id in self.early:
-            self.early.discard(task_id)
+        if self.pending[task_id] == EARLY:
+            self.pending[task_id] = UNLOOKED
         else:
-            self.unlooked.discard(task_id)
+            self.pending[task_id] = LOOKED
             if self.must_exist and meta is None:
                 self.fatal = UnknownTaskError(task_id)
         if meta is not None and meta.ready:
-            self.pending.discard(task_id)
+            del self.pending[task_id]
             self._deliver(meta)
         elif meta is not None and self.updates and self._is_news(meta):
             self._deliver(meta)
@@ -107,6 +167,8 @@ class Waiter(ABC):
         # A heartbeat alone is none, nor is another write of the same.
         document = meta.document
         seen = (document.get("status"), document.get("result"), document.get("traceback"))
+        if self._shown is None:
+            self._shown = {}
         if _same(self._shown.get(meta.task_id), seen):
             return False
         self._shown[meta.task_id] = seen
@@ -120,12 +182,6 @@ class Waiter(ABC):
         self.failures += 1
         self.last_error = error
 
-    def look_again(self) -> None:
-        """
-        Count all pending tasks as yet to be looked at.
-        """
-        self.unlooked = set(self.pending)
-
     def stalled(self, trouble: Exception | None) -> None:
         """
         Take in that the last look got no answer, for which *trouble* may be the reason.
@@ -136,14 +192,16 @@ class Waiter(ABC):
             or BackendUnavailableError("the store has not answered the last look yet")
         )
 
-    def check_over(self, timeout: float | None) -> None:
+    def check(self) -> None:
         """
-        Raise what ends the wait: `WaitTimeoutError`, unless nothing is pending.
+        Raise what ends a wait that is not over: an error, or after the last look the timeout.
         """
         if self.fatal is not None:
             raise self.fatal
-        if self.pending:
-            raise WaitTimeoutError(self.pending, timeout, self.last_error) from self.last_error
+        if self.attentive:
+            raise WaitTimeoutError(
+                list(self.pending), self.timeout, self.last_error
+            ) from self.last_error
 
 
 class Waits:
@@ -154,7 +212,9 @@ class Waits:
     def __init__(self, *, safety_look: float) -> None:
         self._safety_look = safety_look
         self._agenda = Agenda()
-        self._waiters: dict[str, set[Waiter]] = {}
+        # In lists: most tasks have one, and a set for it is large. Those who joined first mostly leave
+        # first, which is what lists are good at.
+        self._waiters: dict[str, list[Waiter]] = {}
         self._unwatched: set[str] = set()
         self._watched: set[str] = set()
         self._unneeded: set[str] = set()
@@ -167,28 +227,33 @@ class Waits:
         """
         return not self._waiters
 
-    def join(self, waiter: Waiter, now: float, *, once: bool) -> None:
+    def join(self, waiter: Waiter, now: float) -> None:
         """
-        Add *waiter*. With *once* its tasks are looked at, but not subscribed to for its sake.
+        Add *waiter*. What is looked at once is not subscribed to for its sake.
         """
+        waiter.begin(now)
         for task_id in waiter.pending:
-            self._waiters.setdefault(task_id, set()).add(waiter)
+            waiters = self._waiters.get(task_id)
+            if waiters is None:
+                self._waiters[task_id] = [waiter]
+            else:
+                waiters.append(waiter)
             self._unneeded.discard(task_id)
             if self._agenda.is_taken(task_id):
-                waiter.early.add(task_id)
-            if once or task_id in self._watched:
+                waiter.pending[task_id] = EARLY
+            if waiter.once or task_id in self._watched:
                 self._agenda.add(task_id, now)
             else:
                 self._unwatched.add(task_id)
 
-    def leave(self, waiter: Waiter, task_ids: Iterable[str]) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """
-        Take *waiter* off *task_ids*; a task that nobody waits for is forgotten.
+        Take *waiter* off what is pending; a task that nobody waits for is forgotten.
         """
-        for task_id in task_ids:
+        for task_id in waiter.pending:
             waiters = self._waiters.get(task_id)
-            if waiters is not None:
-                waiters.discard(waiter)
+            if waiters is not None and waiter in waiters:
+                waiters.remove(waiter)
                 if not waiters:
                     self._forget(task_id)
 
@@ -225,10 +290,9 @@ class Waits:
         """
         Have all pending tasks of *waiter* looked at at once.
         """
-        waiter.look_again()
         for task_id in waiter.pending:
-            if self._agenda.is_taken(task_id):
-                waiter.early.add(task_id)
+            taken = self._agenda.is_taken(task_id)
+            waiter.pending[task_id] = EARLY if taken else UNLOOKED
             self._agenda.hasten(task_id, now)
 
     def ring(self, task_ids: Iterable[str], now: float) -> None:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from typing import Any
 
 from ..backend import BATCH
 from ..errors import BackendError
 from ..meta import ResultMeta
 from ..pacing import portions
-from ..waits import DEFAULT_INTERVAL, GATHER, GRACE, LINGER, SHORTEST_INTERVAL, Waiter, Waits
+from ..waits import GATHER, GRACE, INFINITY, LINGER, Waiter, Waits
 from .backend import Backend
 from .bells import Bell
 
@@ -25,34 +26,43 @@ class TaskWaiter(Waiter):
     A wait in a task.
     """
 
-    def __init__(
-        self, task_ids: set[str], *, updates: bool = False, must_exist: bool = False
-    ) -> None:
-        super().__init__(task_ids, updates=updates, must_exist=must_exist)
+    __slots__ = ("_notified", "_paused", "_timer")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._notified = False
         self._paused: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def notify(self) -> None:
         self._notified = True
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
 
-    async def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> Awaitable[None]:
         """
         Sleep until notified, at most *seconds*.
         """
-        if not self._notified and seconds > 0:
-            # Not an event and a timeout: of waits there are many, and those are large.
-            loop = asyncio.get_running_loop()
-            self._paused = loop.create_future()
-            timer = None if seconds == float("inf") else loop.call_later(seconds, self.notify)
-            try:
-                await self._paused
-            finally:
-                self._paused = None
-                if timer is not None:
-                    timer.cancel()
+        # Neither a coroutine nor an event and a timeout: of waits there are many, and those are
+        # large.
+        loop = asyncio.get_running_loop()
+        self.rest()
+        self._paused = loop.create_future()
+        if self._notified or seconds <= 0:
+            self.notify()
+        elif seconds < INFINITY:
+            self._timer = loop.call_later(seconds, self.notify)
         self._notified = False
+        return self._paused
+
+    def rest(self) -> None:
+        """
+        Let go of what the last pause needed.
+        """
+        self._paused = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Hub:
@@ -79,52 +89,27 @@ class Hub:
         """
         return self._watch is None or self._watch.waits.idle
 
-    async def results(
-        self,
-        waiter: TaskWaiter,
-        timeout: float | None,
-        *,
-        interval: float = DEFAULT_INTERVAL,
-        on_interval: Callable[[], object] | None = None,
-    ) -> AsyncGenerator[ResultMeta, None]:
+    async def results(self, waiter: TaskWaiter) -> AsyncGenerator[ResultMeta, None]:
         """
         Iterate over what *waiter* waits for, as it comes.
 
-        Raises `WaitTimeoutError` after *timeout* seconds and a last look.
+        Raises `WaitTimeoutError` after its timeout and a last look.
         """
-        start = time.monotonic()
-        deadline = float("inf") if timeout is None else start + timeout
-        tick = start + interval if on_interval is not None else float("inf")
-        task_ids = tuple(waiter.pending)
-        watch = self._join(waiter, once=timeout == 0)
+        watch = self.join(waiter)
         try:
-            while True:
-                while (meta := waiter.take()) is not None:
-                    yield meta
-                if not waiter.pending:
-                    return
-                if waiter.fatal is not None:
-                    raise waiter.fatal
-                now = time.monotonic()
-                if now >= deadline:
-                    # With a timeout of 0 the first look is the last one.
-                    await watch.last_look(waiter, repeat=timeout != 0)
-                    while (meta := waiter.take()) is not None:
-                        yield meta
-                    waiter.check_over(timeout)
-                    return
-                if now >= tick and on_interval is not None:
-                    on_interval()
-                    tick = now + max(interval, SHORTEST_INTERVAL)
-                await waiter.pause(min(deadline, tick) - now)
+            while (meta := await watch.next(waiter)) is not None:
+                yield meta
         finally:
-            watch.waits.leave(waiter, task_ids)
+            watch.leave(waiter)
 
-    def _join(self, waiter: Waiter, *, once: bool) -> Watch:
+    def join(self, waiter: TaskWaiter) -> Watch:
+        """
+        Begin a wait; whoever does so ends it by `Watch.leave`.
+        """
         watch = self._watch
         if watch is None or watch.task.done():
             watch = self._watch = Watch(self)
-        watch.waits.join(waiter, time.monotonic(), once=once)
+        watch.waits.join(waiter, time.monotonic())
         watch.wake()
         return watch
 
@@ -167,21 +152,41 @@ class Watch:
         if self._bell is not None:
             self._bell.wake()
 
-    async def last_look(self, waiter: TaskWaiter, *, repeat: bool) -> None:
+    def leave(self, waiter: TaskWaiter) -> None:
+        """
+        Forget *waiter*.
+        """
+        waiter.rest()
+        self.waits.leave(waiter)
+
+    async def next(self, waiter: TaskWaiter) -> ResultMeta | None:
+        """
+        Wait for the next snapshot and return it, or `None` when nothing is pending.
+        """
+        while (meta := waiter.take()) is None and waiter.pending:
+            waiter.check()
+            now = time.monotonic()
+            if now < waiter.deadline:
+                await waiter.pause(waiter.tick(now))
+            else:
+                await self._last_look(waiter)
+        return meta
+
+    async def _last_look(self, waiter: TaskWaiter) -> None:
         """
         Have the pending tasks looked at; not for longer than the grace that a deadline has.
 
-        A first look, which is not a *repeat*, has it anew with each portion that was read.
+        A look that is the first as well has it anew with each portion that was read.
         """
         waiter.attentive = True
-        if repeat:
+        if not waiter.once:
             self.waits.look_again(waiter, time.monotonic())
             self.wake()
-        failures = waiter.failures if repeat else 0
+        failures = 0 if waiter.once else waiter.failures
         progress, stalls_at = waiter.progress, time.monotonic() + GRACE
         while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
             now = time.monotonic()
-            if not repeat and waiter.progress != progress:
+            if waiter.once and waiter.progress != progress:
                 progress, stalls_at = waiter.progress, now + GRACE
             elif now >= stalls_at:
                 waiter.stalled(self._backend.trouble)

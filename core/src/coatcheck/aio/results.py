@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from .. import backend as sync
 from .. import states
@@ -23,7 +23,6 @@ from ..errors import (
 )
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
-from ..waits import DEFAULT_INTERVAL
 from ..writing import DEFAULT, Default, Expires, checked_heartbeat, checked_timeout
 from . import handles, resultsets
 from .backend import Backend, KeyValueBackend, Records
@@ -323,17 +322,18 @@ class Results(ResultsBase):
 
     # -- waiting --------------------------------------------------------------------------
 
-    async def wait_for(
+    def wait_for(
         self,
         task_id: str,
         timeout: float | None = None,
         interval: float | None = None,
         on_interval: Callable[[], object] | None = None,
-    ) -> ResultMeta:
+    ) -> Coroutine[Any, Any, ResultMeta]:
         """
         See `coatcheck.Results.wait_for`.
         """
-        return await self._wait(task_id, timeout, interval, on_interval, must_exist=False)
+        # Not a coroutine of its own, which is memory where ten thousand wait.
+        return self._wait(task_id, timeout, interval, on_interval, must_exist=False)
 
     async def _wait(
         self,
@@ -344,19 +344,25 @@ class Results(ResultsBase):
         *,
         must_exist: bool,
     ) -> ResultMeta:
-        waiter = TaskWaiter({checked_id(task_id)}, must_exist=must_exist)
-        found = self._hubs.get().results(
-            waiter,
+        waiter = TaskWaiter(
+            [checked_id(task_id)],
             checked_timeout(timeout),
-            interval=DEFAULT_INTERVAL if interval is None else interval,
+            interval=interval,
             on_interval=on_interval,
+            must_exist=must_exist,
         )
-        async with aclosing(self._observed(found)) as metas:
-            return await anext(metas)
+        if self._hooks:
+            async with aclosing(self._results(waiter)) as metas:
+                return await anext(metas)
+        # Without a generator, which is large as well.
+        watch = self._hubs.get().join(waiter)
+        try:
+            return cast("ResultMeta", await watch.next(waiter))
+        finally:
+            watch.leave(waiter)
 
-    def _observed(
-        self, metas: AsyncGenerator[ResultMeta, None]
-    ) -> AsyncGenerator[ResultMeta, None]:
+    def _results(self, waiter: TaskWaiter) -> AsyncGenerator[ResultMeta, None]:
+        metas = self._hubs.get().results(waiter)
         return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
@@ -365,12 +371,12 @@ class Results(ResultsBase):
         """
         See `coatcheck.Results.as_completed`.
         """
-        waiter = TaskWaiter({checked_id(task_id) for task_id in task_ids})
-        return self._observed(self._hubs.get().results(waiter, checked_timeout(timeout)))
+        ids = [checked_id(task_id) for task_id in task_ids]
+        return self._results(TaskWaiter(ids, checked_timeout(timeout)))
 
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
-        waiter = TaskWaiter({checked_id(task_id)}, updates=True)
-        return self._observed(self._hubs.get().results(waiter, checked_timeout(timeout)))
+        ids = [checked_id(task_id)]
+        return self._results(TaskWaiter(ids, checked_timeout(timeout), updates=True))
 
     async def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

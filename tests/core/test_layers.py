@@ -20,6 +20,7 @@ meta
 failures
 entrypoints jsontypes compression groups
 jsontags
+pickles
 serializers
 codec
 pacing bells forks

@@ -36,6 +36,14 @@ def rows(name: str) -> Iterator[dict[str, Any]]:
     return map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
+def kept_rows(*names: str) -> list[dict[str, Any]]:
+    """
+    Return the rows of the files *names* that are kept here.
+    """
+    texts = [(KEPT / f"{name}.jsonl").read_text(encoding="utf-8") for name in names]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
 def by_id(found: Iterator[dict[str, Any]]) -> Any:
     """
     Return *found* as parameters of a test.

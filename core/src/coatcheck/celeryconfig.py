@@ -110,9 +110,9 @@ def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str,
     What only concerns writing is left out where nothing is written. Raises `ConfigurationError`
     for what Celery means and coatcheck cannot do.
     """
-    options: dict[str, Any] = {}
+    options = _written_with(settings, read_only=read_only)
     if not read_only:
-        options |= _writing(settings)
+        options |= _lifetime(settings)
     accept = settings.get("result_accept_content") or settings.get("accept_content")
     if accept:
         options["accept"] = tuple(_accepted(accept))
@@ -133,7 +133,7 @@ def transport_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return options
 
 
-def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _lifetime(settings: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if "result_expires" in settings:
         options["expires"] = _seconds("result_expires", settings["result_expires"])
@@ -144,14 +144,22 @@ def _writing(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise _unsupported(
                 "result_failure_expires", "all records live equally long here, see result_expires"
             )
-    serializer = settings.get("result_serializer")
-    if serializer is not None:
-        try:
-            get_serializer(str(serializer))
-        except ConfigurationError as error:
-            raise _unsupported("result_serializer", str(error)) from None
-        options["serializer"] = serializer
     return options
+
+
+def _written_with(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
+    name = settings.get("result_serializer")
+    if name is None:
+        return {}
+    try:
+        serializer = get_serializer(str(name))
+    except ConfigurationError as error:
+        if read_only:
+            return {}
+        raise _unsupported("result_serializer", str(error)) from None
+    # A reader needs to know it as well: a store of fields may not say what wrote a value.
+    pickled = {"unsafe_pickle": True} if read_only and serializer.name == "pickle" else {}
+    return {"serializer": serializer.name, **pickled}
 
 
 def _unsupported(name: str, reason: str) -> ConfigurationError:

@@ -63,6 +63,9 @@ _OWN_TYPES: Final[Mapping[tuple[str, str], type[TaskError]]] = {
     ("billiard.exceptions", "WorkerLostError"): WorkerLostError,
 }
 
+#: What Celery's worker makes of an exception that it cannot pickle.
+_WRAPPER: Final = ("celery.utils.serialization", "UnpickleableExceptionWrapper")
+
 
 class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause, in the terminal
     """
@@ -250,7 +253,10 @@ class Failure:
         Celery's own reader raises on a result that is not such a dict; this one keeps its text.
         """
         if isinstance(result, BaseException):
-            return cls.of(result)
+            failure = cls.of(result)
+            named = (failure.module, failure.qualname)
+            return cls._from_wrapper(failure.args) if named == _WRAPPER else failure
+        result = _pairs(result)
         if not isinstance(result, dict) or "exc_type" not in result:
             text = _text(result)
             return cls("builtins", "Exception", message=text, args=(text,) if text else ())
@@ -258,13 +264,16 @@ class Failure:
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
         name = _text(result["exc_type"]) or "Exception"
-        if module == "celery.utils.serialization" and name == "UnpickleableExceptionWrapper":
+        named = (_text(module) if module else "", name)
+        if named == _WRAPPER:
             return cls._from_wrapper(args)
-        return cls(_text(module) if module else "", name, message=_message(args), args=args)
+        # `str()` of a group of exceptions is not made of its arguments.
+        grouped = named == ("builtins", "ExceptionGroup")
+        return cls(*named, message=_message(args[:1] if grouped else args), args=args)
 
     @classmethod
     def _from_wrapper(cls, args: tuple[Any, ...]) -> Failure:
-        # Celery's worker wraps what it cannot pickle: module, class name, args, text.
+        # Module, class name, args, text.
         module, name, inner, text = (*args, None, None, None, None)[:4]
         return cls(_text(module), _text(name), message=_text(text), args=_items(inner))
 
@@ -547,6 +556,17 @@ def safe_repr(value: object, limit: int = 2_000) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else safe_repr(value)
+
+
+def _pairs(value: object) -> object:
+    """
+    Return the dict that a list of pairs makes, as Celery's reader does, or *value* as it is.
+    """
+    if not isinstance(value, (list, tuple)):
+        return value
+    with suppress(TypeError, ValueError):
+        return dict(value)
+    return value
 
 
 def _items(value: object) -> list[Any]:

@@ -1,0 +1,103 @@
+"""
+Stores that hold what the capture found in them, put there past coatcheck.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, Protocol
+
+import redis
+
+Row = dict[str, Any]
+
+
+class Captured(Protocol):
+    """
+    One store, with one row of the capture at a time.
+    """
+
+    #: Where coatcheck finds it.
+    url: str
+
+    def load(self, row: Row) -> None:
+        """
+        Put what the row found into the store, and nothing else.
+        """
+
+
+class CapturedRedis:
+    """
+    A Redis server.
+    """
+
+    def __init__(self, client: redis.Redis, url: str) -> None:
+        self._client = client
+        self.url = url
+
+    def load(self, row: Row) -> None:
+        pipe = self._client.pipeline(transaction=False)
+        pipe.flushdb()
+        for item in row["raw"]["keys"]:
+            key, members = item["key"], item.get("members", [])
+            if item["type"] == "string":
+                pipe.set(key, base64.b64decode(item["value"]))
+            elif item["type"] == "zset":
+                pipe.zadd(key, {base64.b64decode(value): score for value, score in members})
+            elif item["type"] == "set":
+                pipe.sadd(key, *map(base64.b64decode, members))
+            else:
+                pipe.rpush(key, *map(base64.b64decode, members))
+        pipe.execute()
+
+
+class CapturedFiles:
+    """
+    A directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.url = f"file://{directory}"
+
+    def load(self, row: Row) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory.mkdir()
+        for item in row["raw"]["files"]:
+            (self._directory / item["name"]).write_bytes(base64.b64decode(item["value"]))
+
+
+class CapturedMemcached:
+    """
+    A memcached; items keep the flags that Celery's client gave them.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._replies = self._socket.makefile("rb")
+        self._keys: list[str] = []
+        self.url = f"cache+memcached://127.0.0.1:{port}/"
+
+    def load(self, row: Row) -> None:
+        for key in self._keys:
+            self._ask(f"delete {key}\r\n".encode())
+        items = [item for item in row["raw"]["items"] if not item.get("missing")]
+        self._keys = [item["key"] for item in items]
+        for item in items:
+            data = base64.b64decode(item["value"])
+            head = f"set {item['key']} {item['flags']} 0 {len(data)}\r\n".encode()
+            assert self._ask(head + data + b"\r\n") == b"STORED\r\n"
+
+    def _ask(self, request: bytes) -> bytes:
+        self._socket.sendall(request)
+        return self._replies.readline()
+
+    def close(self) -> None:
+        """
+        Give up the connection.
+        """
+        self._replies.close()
+        self._socket.close()

@@ -43,7 +43,7 @@ __main__
 """
 #: The same for asyncio, each with the module of core that it may import up to.
 AIO = """
-loops:forks bells:bells
+loops:forks bells:bells alarms:errors
 backend:backend
 observed:observed
 bridge:backend

@@ -168,14 +168,14 @@ class Watch:
         """
         Wait for the next snapshot and return it, or `None` when nothing is pending.
         """
-        while (meta := waiter.take()) is None and waiter.pending:
+        while not waiter.is_served:
             waiter.check()
             now = time.monotonic()
             if now < waiter.deadline:
                 waiter.pause(waiter.tick(now))
             else:
                 self._last_look(waiter)
-        return meta
+        return waiter.take()
 
     def _last_look(self, waiter: ThreadWaiter) -> None:
         """

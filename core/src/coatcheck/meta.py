@@ -57,6 +57,12 @@ class AllFields(Fields, total=False):
 #: Written between `date_done` and `task_id`, as Celery orders them.
 _FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", "retries", "queue")
 
+#: The keys of a document, as `new_document` writes them.
+DOCUMENT_KEYS: Final = (
+    "status", "result", "traceback", "children", "date_done", *_FOREIGN_FIELDS, "task_id", "v",
+    "write_id", "failure", "date_started", "heartbeat", "attempt", "expires_at",
+)  # fmt: skip
+
 
 def checked_id(task_id: str) -> str:
     """

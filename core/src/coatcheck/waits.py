@@ -132,6 +132,13 @@ class Waiter(ABC):
         """
         return bool(self._ready) or self.attentive or self.fatal is not None
 
+    @property
+    def is_served(self) -> bool:
+        """
+        Whether there is something to take, or nothing to wait for.
+        """
+        return bool(self._ready) or not self.pending
+
     def take(self) -> ResultMeta | None:
         """
         Return the next delivered snapshot, or `None`.

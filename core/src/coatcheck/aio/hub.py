@@ -15,6 +15,7 @@ from ..errors import BackendError
 from ..meta import ResultMeta
 from ..pacing import portions
 from ..waits import GATHER, GRACE, INFINITY, LINGER, Waiter, Waits
+from .alarms import Alarms
 from .backend import Backend
 from .bells import Bell
 
@@ -26,43 +27,42 @@ class TaskWaiter(Waiter):
     A wait in a task.
     """
 
-    __slots__ = ("_notified", "_paused", "_timer")
+    __slots__ = ("_alarm", "_notified", "_paused")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._notified = False
         self._paused: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: int | None = None
 
     def notify(self) -> None:
         self._notified = True
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
 
-    def pause(self, seconds: float) -> Awaitable[None]:
+    def pause(self, seconds: float, alarms: Alarms) -> Awaitable[None]:
         """
         Sleep until notified, at most *seconds*.
         """
         # Neither a coroutine nor an event and a timeout: of waits there are many, and those are
         # large.
-        loop = asyncio.get_running_loop()
-        self.rest()
-        self._paused = loop.create_future()
+        self.rest(alarms)
+        self._paused = asyncio.get_running_loop().create_future()
         if self._notified or seconds <= 0:
             self.notify()
         elif seconds < INFINITY:
-            self._timer = loop.call_later(seconds, self.notify)
+            self._alarm = alarms.set(time.monotonic() + seconds, self)
         self._notified = False
         return self._paused
 
-    def rest(self) -> None:
+    def rest(self, alarms: Alarms) -> None:
         """
         Let go of what the last pause needed.
         """
         self._paused = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._alarm is not None:
+            alarms.unset(self._alarm, self)
+            self._alarm = None
 
 
 class Hub:
@@ -97,7 +97,11 @@ class Hub:
         """
         watch = self.join(waiter)
         try:
-            while (meta := await watch.next(waiter)) is not None:
+            while True:
+                while (pause := watch.pause(waiter)) is not None:
+                    await pause
+                if (meta := waiter.take()) is None:
+                    return
                 yield meta
         finally:
             watch.leave(waiter)
@@ -141,6 +145,7 @@ class Watch:
         self._backend = hub.backend
         self.waits = Waits(safety_look=hub.safety_look)
         self.task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
+        self._alarms = Alarms()
         self._bell: Bell | None = None
         # Whether the last turn heard something: those who wait come first, clearing up later.
         self._ringing = False
@@ -156,21 +161,22 @@ class Watch:
         """
         Forget *waiter*.
         """
-        waiter.rest()
+        waiter.rest(self._alarms)
         self.waits.leave(waiter)
 
-    async def next(self, waiter: TaskWaiter) -> ResultMeta | None:
+    def pause(self, waiter: TaskWaiter) -> Awaitable[None] | None:
         """
-        Wait for the next snapshot and return it, or `None` when nothing is pending.
+        Return what to await next; `None` where a snapshot is there to take, or nothing is pending.
+
+        Not a coroutine that returns the snapshot: that is memory where ten thousand wait.
         """
-        while (meta := waiter.take()) is None and waiter.pending:
-            waiter.check()
-            now = time.monotonic()
-            if now < waiter.deadline:
-                await waiter.pause(waiter.tick(now))
-            else:
-                await self._last_look(waiter)
-        return meta
+        if waiter.is_served:
+            return None
+        waiter.check()
+        now = time.monotonic()
+        if now < waiter.deadline:
+            return waiter.pause(waiter.tick(now), self._alarms)
+        return self._last_look(waiter)
 
     async def _last_look(self, waiter: TaskWaiter) -> None:
         """
@@ -191,7 +197,7 @@ class Watch:
             elif now >= stalls_at:
                 waiter.stalled(self._backend.trouble)
                 return
-            await waiter.pause(stalls_at - now)
+            await waiter.pause(stalls_at - now, self._alarms)
 
     # -- the task -------------------------------------------------------------------------
 

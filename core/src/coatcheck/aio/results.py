@@ -357,7 +357,9 @@ class Results(ResultsBase):
         # Without a generator, which is large as well.
         watch = self._hubs.get().join(waiter)
         try:
-            return cast("ResultMeta", await watch.next(waiter))
+            while (pause := watch.pause(waiter)) is not None:
+                await pause
+            return cast("ResultMeta", waiter.take())
         finally:
             watch.leave(waiter)
 

@@ -1,0 +1,87 @@
+"""
+One timer of the loop for many waits.
+"""
+
+import asyncio
+import time
+
+import pytest
+
+from coatcheck.aio.alarms import GRID, Alarms
+
+
+class Sleeper:
+    """
+    Remembers when it was woken.
+    """
+
+    def __init__(self):
+        self.woken = []
+
+    def notify(self):
+        self.woken.append(time.monotonic())
+
+
+@pytest.fixture
+def alarms():
+    """
+    Nobody sleeps.
+    """
+    return Alarms()
+
+
+async def test_nobody_is_woken_too_early(alarms):
+    """
+    Each is woken once, at its time or later.
+    """
+    start = time.monotonic()
+    sleepers = {start + n / 100: Sleeper() for n in range(10)}
+    for at, sleeper in sleepers.items():
+        alarms.set(at, sleeper)
+
+    await asyncio.sleep(0.2)
+
+    assert [1] * 10 == [len(sleeper.woken) for sleeper in sleepers.values()]
+    assert all(at <= sleeper.woken[0] for at, sleeper in sleepers.items())
+
+
+async def test_those_at_about_the_same_time_share_a_timer(alarms):
+    """
+    Two within one step of the grid are one timer, which outlives the first that is taken back.
+    """
+    at = (int(time.monotonic() / GRID) + 4) * GRID
+    one, two = Sleeper(), Sleeper()
+    place = alarms.set(at - GRID / 2, one)
+    assert place == alarms.set(at - GRID / 4, two)
+
+    alarms.unset(place, one)
+    await asyncio.sleep(8 * GRID)
+
+    assert (0, 1) == (len(one.woken), len(two.woken))
+
+
+async def test_nothing_is_left_of_what_was_taken_back(alarms):
+    """
+    The last one takes its timer with it; taking back twice, or after the time, is no error.
+    """
+    sleeper = Sleeper()
+    place = alarms.set(time.monotonic() + 300, sleeper)
+    timer = alarms._slots[place][0]
+    alarms.unset(place, sleeper)
+    alarms.unset(place, sleeper)
+
+    assert {} == alarms._slots
+    assert timer.cancelled()
+
+
+async def test_a_time_that_has_passed(alarms):
+    """
+    Who is to be woken at a time that has passed is woken at once.
+    """
+    sleeper = Sleeper()
+    alarms.set(time.monotonic() - 1, sleeper)
+
+    await asyncio.sleep(0.05)
+
+    assert 1 == len(sleeper.woken)
+    assert {} == alarms._slots

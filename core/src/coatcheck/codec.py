@@ -31,7 +31,7 @@ HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _MAX_PATH_DEPTH: Final = 64
-_KEYS: Final[dict[Any, str]] = {key: key for key in DOCUMENT_KEYS}
+_KEYS: Final[dict[Any, Any]] = {key: key for key in DOCUMENT_KEYS}
 
 
 class Codec:

@@ -1,0 +1,79 @@
+"""
+The driver's errors, and which of ours each becomes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
+)
+
+from coatcheck.errors import (
+    BackendError,
+    BackendGetMetaError,
+    BackendStoreError,
+    BackendUnavailableError,
+)
+
+#: All that a connection raises.
+ERRORS: Final = (MemcacheError, OSError)
+#: How much of a reply that makes no sense is shown.
+_SHOWN: Final = 40
+
+_TOO_LARGE: Final = "too large"
+_BUSY: Final = "Too many open connections"
+
+
+def error_in(line: bytes) -> MemcacheError:
+    """
+    Return the driver's error for a reply that is none of those expected.
+    """
+    word, _, text = line.partition(b" ")
+    message = text.decode("ascii", "replace")
+    if word == b"SERVER_ERROR":
+        return MemcacheServerError(message)
+    if word == b"CLIENT_ERROR":
+        return MemcacheClientError(message)
+    if word == b"ERROR":
+        return MemcacheUnknownCommandError(message or "it does not know the command")
+    return MemcacheUnknownError(f"a reply that makes no sense: {line[:_SHOWN]!r}")
+
+
+def is_transient(error: Exception) -> bool:
+    """
+    Whether the same may succeed in a moment, by another connection.
+    """
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return False
+    # Where the server says no by name it goes on saying so; all else is the connection's.
+    passing = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError)
+    return isinstance(error, passing) or _BUSY in str(error)
+
+
+def is_too_large(error: Exception) -> bool:
+    """
+    Whether the server finds the record too large, whatever it said of its limit.
+    """
+    return isinstance(error, MemcacheServerError) and _TOO_LARGE in str(error)
+
+
+def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
+    """
+    Return ours for the driver's *error*, with the server's place in the message.
+    """
+    text = str(error) or type(error).__name__
+    if isinstance(error, MemcacheUnexpectedCloseError):
+        text = "the server closed the connection"
+    if is_transient(error) or isinstance(error, OSError):
+        return BackendUnavailableError(f"{label}: {text}")
+    if "unauthenticated" in text:
+        return BackendUnavailableError(f"{label} wants a user and a password: {text}")
+    kind = BackendStoreError if writing else BackendGetMetaError
+    return kind(f"{label} refuses: {text}")

@@ -1,0 +1,241 @@
+"""
+Which server has a key, and steps at one server or at many: one deadline for each operation, and
+repeats within it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Final, Self
+
+from pymemcache.client.rendezvous import RendezvousHash
+
+from coatcheck.errors import BackendError
+from coatcheck.pacing import jittered
+
+from .connection import Connection
+from .errors import ERRORS, is_transient, mapped
+from .pool import Pool
+from .settings import Settings, name_of
+from .steps import Step
+
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.25
+#: What part of the time one try may take: two of them fit in.
+_TRY: Final = 0.45
+#: Of how many keys the place is remembered: to hash one in Python takes longer than to read it.
+_REMEMBERED: Final = 16_384
+
+
+class Attempts:
+    """
+    How often and how soon an operation may be repeated: while half of its time is left, so that
+    a last try ends in time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        now, timeout = time.monotonic(), settings.operation_timeout
+        self.deadline = now + timeout
+        self._until = now + timeout / 2
+        self._try = min(settings.read_timeout, timeout * _TRY)
+        self._pause = 0.0
+
+    @property
+    def end(self) -> float:
+        """
+        When a try that begins now has to end, on the monotonic clock.
+        """
+        return min(self.deadline, time.monotonic() + self._try)
+
+    def next_pause(self) -> float | None:
+        """
+        Return the pause before the next try, in seconds; `None` if there is to be none.
+        """
+        if time.monotonic() + self._pause >= self._until:
+            return None
+        pause = self._pause
+        # The first repeat comes at once: most often a connection was closed while it was idle.
+        self._pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        return jittered(pause)
+
+
+class Link:
+    """
+    The way to all servers. Shared by threads.
+
+    A key has one place, by the names of all servers, whether they live or not. That of a dead one
+    is never taken over by another: two could then be the first.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        #: The error for which an operation is being repeated just now.
+        self.trouble: Exception | None = None
+        self._pools = {name_of(place): Pool(place, settings) for place in settings.places}
+        self._only = next(iter(self._pools.values())) if len(self._pools) == 1 else None
+        self._hash = RendezvousHash(list(self._pools))
+        self._pool_of = lru_cache(_REMEMBERED)(self._find_pool)
+
+    @property
+    def max_value_bytes(self) -> int | None:
+        """
+        The largest value that all servers take, in bytes, of those that said so.
+        """
+        limits = [pool.max_value_bytes for pool in self._pools.values()]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _find_pool(self, name: str) -> Pool:
+        return self._pools[self._hash.get_node(name)]
+
+    def pool_of(self, name: str) -> Pool:
+        """
+        Return the pool of the server that has the key called *name*.
+        """
+        return self._only or self._pool_of(name)
+
+    def by_pool(self, names: Collection[str]) -> dict[Pool, list[bytes]]:
+        """
+        Return *names* by the servers that have them, each once.
+        """
+        found: dict[Pool, list[bytes]] = {}
+        for name in dict.fromkeys(names):
+            found.setdefault(self.pool_of(name), []).append(name.encode())
+        return found
+
+    def run(self, work: Mapping[Pool, Step]) -> None:
+        """
+        Do all of *work*, each step at its server. Raises a `BackendError` where no try came
+        through, after what can be done at the others is done.
+        """
+        attempts = Attempts(self._settings)
+        left, failure = work, None
+        while True:
+            errors = self._try(left, attempts)
+            left = {pool: work[pool] for pool, error in errors.items() if is_transient(error)}
+            if errors:
+                failure = self.trouble = self._mapped(work, errors)
+            pause = attempts.next_pause() if left else None
+            if pause is None:
+                break
+            for step in left.values():
+                step.restart()
+            time.sleep(pause)
+        if not all(step.done for step in work.values()):
+            assert failure is not None  # noqa: S101 - what is not done has failed
+            raise failure from failure.__cause__
+        self.trouble = None
+
+    def _mapped(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
+        """
+        Return ours for one of *errors*: one that will not pass, if there is one.
+        """
+        pool = min(errors, key=lambda pool: is_transient(errors[pool]))
+        ours = mapped(errors[pool], pool.label, writing=work[pool].writing)
+        ours.__cause__ = errors[pool]
+        return ours
+
+    def _try(self, work: Mapping[Pool, Step], attempts: Attempts) -> dict[Pool, Exception]:
+        """
+        Do *work* once; return what went wrong, and where.
+        """
+        errors: dict[Pool, Exception] = {}
+        if len(work) > 1:
+            with Together(work, attempts) as together:
+                errors = together.errors
+                together.run()
+        # One by one: to connect may take time, which those above do not have to wait for.
+        for pool, step in work.items():
+            if not step.done and pool not in errors:
+                error = _do(pool, step, attempts)
+                if error is not None:
+                    errors[pool] = error
+        return errors
+
+    def close(self) -> None:
+        """
+        Close all connections; the next step opens new ones.
+        """
+        for pool in self._pools.values():
+            pool.close()
+
+
+def _do(pool: Pool, step: Step, attempts: Attempts) -> Exception | None:
+    """
+    Do a step over a connection of *pool*; return what went wrong.
+    """
+    try:
+        connection = pool.take(attempts.end)
+    except OSError as error:
+        return error
+    unread = True
+    try:
+        connection.begin(attempts.end)
+        step.prepare(connection)
+        while not step.done:
+            connection.begin(attempts.end)
+            step.send(connection)
+            step.receive(connection)
+        unread = not connection.is_drained
+    except ERRORS as error:
+        return error
+    finally:
+        if unread:  # it would answer the next command
+            connection.close()
+        pool.give_back(connection)
+    return None
+
+
+class Together:
+    """
+    Steps at several servers at the same time: all is sent before the first reply is waited for.
+
+    Only over connections that are open. `errors` has what went wrong, by pool.
+    """
+
+    def __init__(self, work: Mapping[Pool, Step], attempts: Attempts) -> None:
+        self.errors: dict[Pool, Exception] = {}
+        self._work = work
+        self._attempts = attempts
+        self._connections: dict[Pool, Connection] = {}
+
+    def __enter__(self) -> Self:
+        self._connections = {
+            pool: connection for pool in self._work if (connection := pool.take_open()) is not None
+        }
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        for pool, connection in self._connections.items():
+            if error or pool in self.errors or not connection.is_drained:
+                connection.close()
+            pool.give_back(connection)
+
+    def run(self) -> None:
+        """
+        Do the steps of the pools that have an open connection.
+        """
+        pools = self._each(self._connections, lambda step, connection: step.prepare(connection))
+        while pools:
+            self._each(pools, lambda step, connection: step.send(connection))
+            pools = self._each(pools, lambda step, connection: step.receive(connection))
+
+    def _each(self, pools: Iterable[Pool], act: Callable[[Step, Connection], None]) -> list[Pool]:
+        """
+        Return those of *pools* where all went well and something is left to do.
+        """
+        left = []
+        for pool in pools:
+            step, connection = self._work[pool], self._connections[pool]
+            if pool in self.errors:
+                continue
+            try:
+                connection.begin(self._attempts.end)
+                act(step, connection)
+            except ERRORS as error:
+                self.errors[pool] = error
+                continue
+            if not step.done:
+                left.append(pool)
+        return left

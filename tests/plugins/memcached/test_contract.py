@@ -1,0 +1,57 @@
+"""
+Memcached keeps the contract.
+"""
+
+from __future__ import annotations
+
+import pytest
+from support.memcached import MemcachedServer
+from support.redis import free_port
+
+from coatcheck.testing import AioBackendContract, BackendContract
+
+
+@pytest.fixture(scope="module")
+def server():
+    with MemcachedServer() as server:
+        yield server
+
+
+class MemcachedProof:
+    @pytest.fixture
+    def url(self, server):
+        self.server = server
+        self.client = server.client
+        self.client.flush_all()
+        yield server.url
+        self.client.close()
+
+    def raw_get(self, key):
+        return self.client.get(key)
+
+    def raw_put(self, key, value):
+        self.client.set(key, value)
+
+    def raw_ttl(self, key):
+        left = int(self.client.raw_command(f"mg {key} t").removeprefix(b"HD t"))
+        return None if left == -1 else left
+
+    def open_resources(self):
+        return int(self.client.stats()[b"curr_connections"])
+
+    def unreachable_url(self):
+        return f"memcached://127.0.0.1:{free_port()}"
+
+    def address(self):
+        return "127.0.0.1", self.server.port
+
+    def through(self, port):
+        return f"memcached://127.0.0.1:{port}"
+
+
+class TestMemcached(MemcachedProof, BackendContract):
+    pass
+
+
+class TestMemcachedAio(MemcachedProof, AioBackendContract):
+    pass

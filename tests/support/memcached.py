@@ -11,12 +11,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
+from typing import Any, Final
+
 from pymemcache.client.base import Client
+from pymemcache.client.hash import HashClient
 
 from .redis import free_port
+
+#: What Celery's backend gives to its client (celery/backends/cache.py).
+CELERYS: Final[dict[str, Any]] = {"default_noreply": False, "connect_timeout": 5.0, "timeout": 5.0}
 
 
 def binary() -> str:
@@ -49,18 +55,18 @@ class MemcachedServer:
         return f"memcached://{self.place}"
 
     @property
-    def client(self) -> Client:
+    def client(self) -> AbstractContextManager[Client]:
         """
-        A way to the data round coatcheck.
+        A way to the data round coatcheck, configured as Celery does.
         """
-        return Client(self.place, connect_timeout=5, timeout=5, default_noreply=False)
+        return closing(Client(self.place, **CELERYS))
 
     def ask(self, *command: object) -> bytes:
         """
         Return the first line of the reply to a command.
         """
         line = b" ".join(str(word).encode() for word in command) + b"\r\n"
-        with closing(self.client) as client:
+        with self.client as client:
             return bytes(client.raw_command(line.removesuffix(b"\r\n")))
 
     def start(self) -> MemcachedServer:
@@ -132,6 +138,21 @@ class MemcachedServers:
     @property
     def url(self) -> str:
         return "cache+memcached://" + ";".join(server.place for server in self.servers) + "/"
+
+    @property
+    def client(self) -> AbstractContextManager[HashClient]:
+        """
+        A way to the data round coatcheck, which finds keys as Celery does.
+        """
+        return closing(HashClient([server.place for server in self.servers], **CELERYS))
+
+    def of(self, name: str) -> MemcachedServer:
+        """
+        Return the server where Celery's client looks for the key *name*.
+        """
+        with self.client as client:
+            host, port = client._get_client(name).server
+        return next(server for server in self.servers if server.place == f"{host}:{port}")
 
     def __enter__(self) -> MemcachedServers:
         try:

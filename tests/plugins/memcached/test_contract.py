@@ -21,10 +21,9 @@ class MemcachedProof:
     @pytest.fixture
     def url(self, server):
         self.server = server
-        self.client = server.client
-        self.client.flush_all()
-        yield server.url
-        self.client.close()
+        with server.client as self.client:
+            self.client.flush_all()
+            yield server.url
 
     def raw_get(self, key):
         return self.client.get(key)

@@ -1,0 +1,221 @@
+"""
+What is in the server after a store, seen round coatcheck.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from support.memcached import MemcachedServer
+
+import coatcheck
+from coatcheck_memcached.names import name_of
+from coatcheck_memcached.steps import MARGIN
+
+KEY = "celery-task-meta-t"
+
+
+def left(oracle, key: str) -> int:
+    """Return the seconds that the server counts down from; -1 where it does not."""
+    return int(oracle.raw_command(f"mg {key} t").removeprefix(b"HD t"))
+
+
+def test_record(results, oracle):
+    """The record is JSON in Celery's order, under Celery's key, for a day, and without flags."""
+    results.store_result("t", 579, name="add")
+    document = json.loads(oracle.get(KEY))
+
+    assert ["status", "result", "traceback", "children", "date_done", "name", "task_id"] == list(
+        document
+    )[:7]
+    assert 86_400 + MARGIN >= left(oracle, KEY) > 86_400
+    assert b"HD f0" == oracle.raw_command(f"mg {KEY} f")
+
+
+@pytest.mark.parametrize("flags", [0, 16, 2, 4, 1])
+def test_flags_are_ignored(results, oracle, flags):
+    """Whatever flags other clients set, the bytes are the record; nothing is unpickled by flag."""
+    oracle.set(KEY, b'{"status": "SUCCESS", "result": [1], "task_id": "t"}', flags=flags)
+
+    assert [1] == results.get_result("t")
+    assert not results.store_result("t", 2)
+
+
+@pytest.mark.parametrize("days", [29, 30, 31, 365])
+def test_long_lives(results, oracle, days):
+    """More than 30 days are told as a date, by the server's own clock."""
+    results.store_result("t", 1, expires=days * 86_400)
+
+    # Of a date, rounded up, after a clock that may be two seconds late.
+    assert 0 <= left(oracle, KEY) - days * 86_400 <= MARGIN + 2
+
+
+def test_life_beyond_the_servers_calendar(results, oracle):
+    """What would expire after 2038, which the server cannot count, is kept."""
+    results.store_result("t", 1, expires=50 * 365 * 86_400)
+
+    assert left(oracle, KEY) == -1
+
+
+def test_group_lives_as_long_as_it_is_to(results, oracle):
+    """Groups are kept under Celery's key, and for as long as records."""
+    results.ResultSet(["a"]).save("g", expires=60)
+
+    assert 60 < left(oracle, "celery-taskset-meta-g") <= 60 + MARGIN
+
+
+def test_round_trips(results, server, oracle, monkeypatch):
+    """A store is one round trip, over an unready record two; a read is one."""
+    from coatcheck_memcached.connection import Connection
+
+    results.store_result("warm", 1)
+    sent = []
+    send = Connection.send
+    monkeypatch.setattr(
+        Connection, "send", lambda self, data: (sent.append(data), send(self, data))
+    )
+    results.mark_as_started("t")
+    assert 1 == len(sent)
+    results.store_result("t", 1)
+    assert 3 == len(sent)
+    results.store_result("t", 2)
+    assert 4 == len(sent)
+    results.get_result("t")
+    assert 5 == len(sent)
+    results.store_many({f"u{n}": n for n in range(500)})
+    assert 6 == len(sent)
+    results.get_many([f"u{n}" for n in range(500)])
+    assert 7 == len(sent)
+    results.store_result("large", "x" * 50_000)
+    assert 8 == len(sent)
+
+
+# -- keys -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["a", "x" * 250, "!~", "celery-task-meta-" + "0" * 36, "~" * 65])
+def test_plain_names(key):
+    """What can be a name is one."""
+    assert key == name_of(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["x" * 251, "a b", "a\n", "\x7f", "☃", "", "é" * 200, "y~" + "0" * 64]
+)
+def test_hashed_names(key):
+    """What cannot be one, or looks like what is made here, is hashed, and to a name."""
+    name = name_of(key)
+
+    assert name != key
+    assert len(name) <= 250
+    assert name.isascii()
+    assert name.isprintable()
+    assert " " not in name
+    assert name_of(key + "x") != name
+
+
+def test_the_longest_name_is_the_servers(results, oracle):
+    """A name of 250 bytes is taken by the server as it is, and the id of a hashed one is kept."""
+    longest = "x" * (250 - len("celery-task-meta-"))
+    results.store_many({longest: 1, longest + "x": 2})
+
+    assert oracle.get("celery-task-meta-" + longest) is not None
+    hashed = json.loads(oracle.get(name_of(f"celery-task-meta-{longest}x")))
+    assert longest + "x" == hashed["task_id"]
+
+
+# -- sizes ----------------------------------------------------------------------------------
+
+
+def test_limit_is_asked_for():
+    """The server says how large an item may be; what is larger is told, and never sent."""
+    with MemcachedServer(("-I", "2m")) as server, coatcheck.by_url(server.url) as results:
+        limit = 2 * 1024 * 1024
+        with pytest.raises(coatcheck.ResultTooLargeError) as caught:
+            results.store_result("t", "x" * limit)
+        assert ("t", True) == (caught.value.task_id, caught.value.limit < limit)
+        assert limit - 500 < results.backend.backend.max_value_bytes < limit
+        assert results.store_result("u", "x" * (limit - 2_000))
+
+        assert "FAILURE" == results.wait_for("t", 5).status
+        with server.client as client:
+            assert 0 == client.stats()[b"store_too_large"]
+
+
+def test_largest_record(server):
+    """A record of exactly the limit is taken by the server."""
+    with coatcheck.by_url(server.url) as results:
+        results.store_result("x" * (250 - len("celery-task-meta-")), 1)
+        backend = results.backend.backend
+        limit = backend.max_value_bytes
+        key = "k" * 250
+
+        assert backend.put(key, b"x" * limit, unless=frozenset({"SUCCESS"}), expires=60)
+        assert limit == len(backend.get_many([key])[key])
+
+
+def test_limit_said_by_hand(server):
+    """Where the limit is said by hand it is not asked for; the server's word counts all the same."""
+    with coatcheck.by_url(server.url, max_item_size=5_000_000) as results:
+        with pytest.raises(coatcheck.ResultTooLargeError, match="'t'"):
+            results.store_result("t", "x" * 2_000_000)
+        with pytest.raises(coatcheck.ResultTooLargeError):
+            results.store_many({"a": 1, "b": "x" * 2_000_000})
+
+        assert ["FAILURE", "SUCCESS", "FAILURE"] == [results.get_state(i) for i in "tab"]
+    with coatcheck.by_url(server.url, max_item_size=5_000) as results:
+        with pytest.raises(coatcheck.ResultTooLargeError):
+            results.store_result("t", "x" * 5_000)
+
+
+def test_smallest_of_several():
+    """Of several servers the smallest limit counts for all, since any key may be anywhere."""
+    with MemcachedServer() as one, MemcachedServer(("-I", "2m")) as other:
+        url = f"memcached://{one.place};{other.place}"
+        with coatcheck.by_url(url) as results:
+            results.store_many(dict.fromkeys(map(str, range(50)), 1))
+            limit = results.backend.backend.max_value_bytes
+
+            assert limit < 1024 * 1024
+
+
+def test_server_without_memory():
+    """Where nothing may be evicted, a full server says so, and what is there stays."""
+    with MemcachedServer(("-M", "-m", "2", "-o", "no_lru_crawler")) as server:
+        with coatcheck.by_url(server.url) as results:
+            with pytest.raises(coatcheck.BackendStoreError, match="out of memory"):
+                for n in range(200):
+                    results.store_result(f"t{n}", "x" * 100_000)
+
+            assert results.exists("t0")
+
+
+def test_server_without_cas():
+    """A server that cannot replace safely takes first records, and says what it lacks."""
+    with MemcachedServer(("-C",)) as server, coatcheck.by_url(server.url) as results:
+        assert results.store_result("t", 1)
+        assert not results.store_result("t", 2)
+        results.mark_as_started("u")
+        with pytest.raises(coatcheck.BackendStoreError, match="-C"):
+            results.store_result("u", 1)
+
+
+def test_expired_in_time(results):
+    """A record lives for as long as was asked for at least, however the server's seconds lie."""
+    for n in range(20):
+        results.store_result(f"t{n}", time.monotonic(), expires=1)
+        time.sleep(0.05)
+    lives = []
+    ids = {f"t{n}" for n in range(20)}
+    stored = {id_: results.get_result(id_) for id_ in ids}
+    while ids:
+        found = results.get_many(ids)
+        now = time.monotonic()
+        gone = {id_ for id_, meta in found.items() if not meta.known}
+        lives += [now - stored[id_] for id_ in gone]
+        ids -= gone
+        time.sleep(0.01)
+
+    assert min(lives) >= 1

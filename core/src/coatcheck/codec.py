@@ -31,7 +31,7 @@ HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _MAX_PATH_DEPTH: Final = 64
-_KEYS: Final[dict[Any, Any]] = {key: key for key in DOCUMENT_KEYS}
+_KEYS: Final = {key: key for key in DOCUMENT_KEYS}
 
 
 class Codec:
@@ -159,7 +159,7 @@ class Codec:
         if not isinstance(document, dict):
             raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
         # Each decoding makes keys of its own, which are half of what ten thousand results weigh.
-        shared = {_KEYS.get(key, key): value for key, value in document.items()}
+        shared = {_KEYS.get(key) or key: value for key, value in document.items()}
         return shared, serializer.revive if tagged else None
 
     def _plain(self, task_id: str | None, data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from .errors import (
     SerializationError,
 )
 from .failures import Failure, Trusted, safe_repr
-from .meta import DOCUMENT_KEYS, VERSION, ResultMeta, Revive
+from .meta import DOCUMENT_KEYS, VERSION, Content, ResultMeta, Revive
 from .serializers import BUILTINS, Serializer, get_serializer
 
 if TYPE_CHECKING:
@@ -128,15 +128,25 @@ class Codec:
     def decode(self, task_id: str, data: bytes) -> ResultMeta:
         """
         Return the snapshot of the record *data*. Never raises for what the bytes are.
+
+        Where the first bytes show the state, the rest is decoded when it is asked for.
+        """
+        state = self._peek(data)
+        if state is not None:
+            return ResultMeta(task_id, None, self, status=state, version=data)
+        document, revive, fault = self.content(task_id, data)
+        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
+
+    def content(self, task_id: str, version: bytes) -> Content:
+        """
+        See `coatcheck.meta.Reader`; of the records that `decode` has made the version is the data.
         """
         try:
-            document, revive = self._loads(task_id, data)
+            document, revive = self._loads(task_id, version)
         except SerializationError as error:
-            state = self._peek(data)
-            partial = {} if state is None else {"status": state}
-            return ResultMeta(task_id, partial, self, fault=error, version=data)
-        fault = _fault_of(task_id, document)
-        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
+            state = self._peek(version)
+            return Content({} if state is None else {"status": state}, None, error)
+        return Content(document, revive, _fault_of(task_id, document))
 
     def decode_group(self, group_id: str, data: bytes) -> list[str]:
         """

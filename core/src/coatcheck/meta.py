@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
 
 from . import states
 from .errors import ArgumentError, DecodeError
@@ -153,10 +153,32 @@ def aware(value: object) -> datetime | None:
         return None
 
 
+class Content(NamedTuple):
+    """
+    What a record holds.
+    """
+
+    document: Mapping[str, Any]
+    #: Reads the tags of the serializer; `None` where there are none.
+    revive: Revive | None = None
+    #: Why the value cannot be read.
+    fault: Exception | None = None
+
+
+def _status_of(document: Mapping[str, Any]) -> str:
+    status = document.get("status")
+    return status if isinstance(status, str) else states.PENDING
+
+
 class Reader(Protocol):
     """
-    What a snapshot asks of whoever made it: the reader's policy on failures.
+    What a snapshot asks of whoever made it: what it left undecoded, and the policy on failures.
     """
+
+    def content(self, task_id: str, version: Any) -> Content:
+        """
+        Return what the record *version* holds. Never raises for what the bytes are.
+        """
 
     def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
         """
@@ -178,10 +200,9 @@ class ResultMeta:
     """
 
     __slots__ = (
-        "_document",
-        "_fault",
+        "_decoded",
         "_reader",
-        "_revive",
+        "_status",
         "_value",
         "known",
         "task_id",
@@ -197,19 +218,20 @@ class ResultMeta:
     def __init__(
         self,
         task_id: str,
-        document: Mapping[str, Any],
+        document: Mapping[str, Any] | None,
         reader: Reader,
         *,
+        status: str = states.PENDING,
         revive: Revive | None = None,
         fault: Exception | None = None,
         version: Any = None,
         known: bool = True,
     ) -> None:
         self.task_id = task_id
-        self._document = document
+        # Without a document it is decoded when it is asked for; many are only asked for their state.
+        self._decoded = None if document is None else Content(document, revive, fault)
+        self._status = status if document is None else _status_of(document)
         self._reader = reader
-        self._revive = revive
-        self._fault = fault
         self._value: Any = _UNREAD
         self.version = version
         self.known = known
@@ -219,19 +241,24 @@ class ResultMeta:
         return f"<ResultMeta {self.task_id!r} {self.status}{kind}>"
 
     @property
+    def _content(self) -> Content:
+        if self._decoded is None:
+            self._decoded = self._reader.content(self.task_id, self.version)
+        return self._decoded
+
+    @property
     def document(self) -> Mapping[str, Any]:
         """
         The record as stored: plain data, tags unread. Not to be changed.
         """
-        return self._document
+        return self._content.document
 
     @property
     def status(self) -> str:
         """
         The state; `PENDING` where the record's state cannot be read (then `error` says why).
         """
-        status = self._document.get("status")
-        return status if isinstance(status, str) else states.PENDING
+        return self._status
 
     @property
     def state(self) -> str:
@@ -278,8 +305,8 @@ class ResultMeta:
         return self.result
 
     def _read(self) -> Any:
-        if self._fault is not None:
-            raise self._fault.with_traceback(None)
+        if self._content.fault is not None:
+            raise self._content.fault.with_traceback(None)
         if self.status in states.EXCEPTION_STATES:
             failure = self.failure
             return None if failure is None else self._reader.exception(failure, wrap=False)
@@ -301,11 +328,11 @@ class ResultMeta:
         """
         The failure as data; `None` unless the state is FAILURE, REVOKED or RETRY with a reason.
         """
-        if self.status not in states.EXCEPTION_STATES or self._fault is not None:
+        if self.status not in states.EXCEPTION_STATES or self._content.fault is not None:
             return None
-        if self.status == states.RETRY and self._document.get("result") is None:
+        if self.status == states.RETRY and self._content.document.get("result") is None:
             return None
-        return self._reader.failure(self._document, self._revive)
+        return self._reader.failure(self._content.document, self._content.revive)
 
     def get(self, *, wrap: bool = False) -> Any:
         """
@@ -314,7 +341,7 @@ class ResultMeta:
         An unready task gives its `info`. With *wrap* the exception is a `TaskError` whatever
         it was, with the original as data.
         """
-        if self.status in states.PROPAGATE_STATES and self._fault is None:
+        if self.status in states.PROPAGATE_STATES and self._content.fault is None:
             failure = self.failure
             assert failure is not None  # noqa: S101 - both states have one
             # A new exception each time: one that is raised twice grows its traceback.
@@ -322,11 +349,12 @@ class ResultMeta:
         return self.result
 
     def _revived(self, key: str) -> Any:
-        value = self._document.get(key)
-        if self._revive is None:
+        document, revive, _ = self._content
+        value = document.get(key)
+        if revive is None:
             return value
         try:
-            return self._revive(value)
+            return revive(value)
         except Exception as error:
             raise DecodeError(
                 self.task_id, f"damaged {key}: {type(error).__name__}: {error}"
@@ -336,22 +364,23 @@ class ResultMeta:
         """
         Return the record's keys, unknown ones included, with their values; damaged ones raw.
         """
-        if self._revive is None:
-            return dict(self._document)
+        document, revive, _ = self._content
+        if revive is None:
+            return dict(document)
         values = {}
-        for key, raw in self._document.items():
+        for key, raw in document.items():
             try:
-                values[key] = self._revive(raw)
+                values[key] = revive(raw)
             except Exception:  # noqa: BLE001 - kept as it is
                 values[key] = raw
         return values
 
     def _text(self, key: str) -> str | None:
-        value = self._document.get(key)
+        value = self._content.document.get(key)
         return value if isinstance(value, str) else None
 
     def _number(self, key: str) -> int | None:
-        value = self._document.get(key)
+        value = self._content.document.get(key)
         return value if isinstance(value, int) else None
 
     @property
@@ -366,28 +395,28 @@ class ResultMeta:
         """
         The task's children as stored: Celery's nested result tuples, or `None`.
         """
-        return self._document.get("children")
+        return self._content.document.get("children")
 
     @property
     def date_done(self) -> datetime | None:
         """
         When the task became ready, in UTC.
         """
-        return aware(self._document.get("date_done"))
+        return aware(self._content.document.get("date_done"))
 
     @property
     def date_started(self) -> datetime | None:
         """
         When the task started, in UTC.
         """
-        return aware(self._document.get("date_started"))
+        return aware(self._content.document.get("date_started"))
 
     @property
     def expires_at(self) -> datetime | None:
         """
         When the record expires, in UTC, as its writer saw it; `None`: kept, or not said.
         """
-        return aware(self._document.get("expires_at"))
+        return aware(self._content.document.get("expires_at"))
 
     @property
     def parent_id(self) -> str | None:
@@ -457,7 +486,7 @@ class ResultMeta:
         """
         The worker's sign of life: `every`, in seconds, and `beat`, a number that must change.
         """
-        value = self._document.get("heartbeat")
+        value = self._content.document.get("heartbeat")
         return value if isinstance(value, dict) else None
 
     @property

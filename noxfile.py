@@ -191,7 +191,7 @@ def bench(session: nox.Session) -> None:
         session.log("there are no benchmarks yet: nothing in tests/bench is called bench_*.py")
         return
     ready_servers(session)
-    session.install(*group("tests"), *members())
+    session.install(*group("tests"), *group("peers"), *members())
     for path in scripts:
         if path.stem in (chosen or names):
             session.run("python", str(path), *options)

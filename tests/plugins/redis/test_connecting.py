@@ -4,8 +4,10 @@ Transports, users and what goes wrong with them.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
@@ -26,6 +28,63 @@ def test_refused_connection():
     assert isinstance(caught.value, ConnectionError)
     assert isinstance(caught.value.__cause__, redis.ConnectionError)
     assert "secret" not in f"{caught.value} {results!r}"
+
+
+@contextmanager
+def dribbling(reply: bytes):
+    """A server that answers whatever it is asked, a byte at a time and never in time."""
+    over = threading.Event()
+
+    def serve() -> None:
+        try:
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=answer, args=[connection], daemon=True).start()
+        except OSError:
+            pass  # it is closed
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(10_000)
+            for n in range(len(reply)):
+                connection.sendall(reply[n : n + 1])
+                if over.wait(0.05):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve)
+        server.start()
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}"
+        over.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        server.join()
+
+
+DRIBBLE = b"*1\r\n$500\r\n" + b"x" * 500
+
+
+def test_reply_that_dribbles():
+    """A reply that comes in byte by byte is too late all the same."""
+    with (
+        dribbling(DRIBBLE) as url,
+        coatcheck.by_url(url, operation_timeout=0.5) as results,
+        pytest.raises(coatcheck.BackendUnavailableError),
+    ):
+        start = time.monotonic()
+        try:
+            results.exists("t")
+        finally:
+            assert time.monotonic() - start < 0.8
+
+
+async def test_reply_that_dribbles_aio():
+    """The same for asyncio."""
+    with dribbling(DRIBBLE) as url:
+        async with coatcheck.aio.by_url(url, operation_timeout=0.5) as results:
+            start = time.monotonic()
+            with pytest.raises(coatcheck.BackendUnavailableError):
+                await results.exists("t")
+            assert time.monotonic() - start < 0.8
 
 
 @pytest.fixture

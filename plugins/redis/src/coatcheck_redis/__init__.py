@@ -6,6 +6,7 @@ URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `senti
 
     sync, asyncio                       the backends: what is asked for
     link, sentinel, cluster             the way to the server that is asked, and repeats
+    pool, parser                        connections that are lent, and what they read
     bell                                who listens where
     settings, script, errors            without I/O: what URLs, commands and errors mean,
     topology, subscription              where keys are, what a subscriber hears

@@ -14,6 +14,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from coatcheck.pacing import jittered
 
 from .errors import is_transient, mapped
+from .parser import BoundedParser
 from .pool import Pool
 from .script import Command
 from .sentinel import MasterConnection, MasterTLSConnection
@@ -118,7 +119,7 @@ class Line:
         settings = self._settings
         return Pool(
             connection_class(settings),
-            {**settings.connection, **place},
+            {**settings.connection, "parser_class": BoundedParser, **place},
             limit=settings.max_connections,
             timeout=settings.operation_timeout / 2,  # to connect takes time as well
         )

@@ -10,6 +10,7 @@ from redis import exceptions
 from redis.connection import Connection, SSLConnection
 
 from .errors import is_refused
+from .parser import BoundedParser
 from .settings import Node, Settings
 
 
@@ -48,7 +49,8 @@ class MasterConnection(Connection):
     def _ask(self, place: Node) -> Node:
         settings = self._settings
         kind = SSLConnection if settings.tls else Connection
-        connection = kind(host=place[0], port=place[1], **settings.sentinel_connection)
+        options = {**settings.sentinel_connection, "parser_class": BoundedParser}
+        connection = kind(host=place[0], port=place[1], **options)
         try:
             connection.send_command("SENTINEL", "MASTER", settings.master_name)
             return master_of(connection.read_response(), settings.min_other_sentinels)

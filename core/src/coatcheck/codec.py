@@ -17,7 +17,7 @@ from .errors import (
     SerializationError,
 )
 from .failures import Failure, Trusted, safe_repr
-from .meta import DOCUMENT_KEYS, VERSION, Content, ResultMeta, Revive
+from .meta import VERSION, Content, ResultMeta, Revive
 from .serializers import BUILTINS, Serializer, get_serializer
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _MAX_PATH_DEPTH: Final = 64
-_KEYS: Final = {key: key for key in DOCUMENT_KEYS}
 
 
 class Codec:
@@ -168,9 +167,7 @@ class Codec:
             ) from error
         if not isinstance(document, dict):
             raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
-        # Each decoding makes keys of its own, which are half of what ten thousand results weigh.
-        shared = {_KEYS.get(key) or key: value for key, value in document.items()}
-        return shared, serializer.revive if tagged else None
+        return document, serializer.revive if tagged else None
 
     def _plain(self, task_id: str | None, data: bytes) -> bytes:
         if data.startswith(compression.MARKER):
@@ -204,7 +201,10 @@ class Codec:
         head = data[:HEAD]
         if data.startswith(compression.MARKER):
             return None
-        return next((s for r in self._readers if (s := r.peek(head)) is not None), None)
+        for reader in self._readers:
+            if (state := reader.peek(head)) is not None:
+                return state
+        return None
 
     def state_of(self, data: bytes) -> str | None:
         """

@@ -57,12 +57,6 @@ class AllFields(Fields, total=False):
 #: Written between `date_done` and `task_id`, as Celery orders them.
 _FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", "retries", "queue")
 
-#: The keys of a document, as `new_document` writes them.
-DOCUMENT_KEYS: Final = (
-    "status", "result", "traceback", "children", "date_done", *_FOREIGN_FIELDS, "task_id", "v",
-    "write_id", "failure", "date_started", "heartbeat", "attempt", "expires_at",
-)  # fmt: skip
-
 
 def checked_id(task_id: str) -> str:
     """
@@ -305,9 +299,10 @@ class ResultMeta:
         return self.result
 
     def _read(self) -> Any:
-        if self._content.fault is not None:
-            raise self._content.fault.with_traceback(None)
-        if self.status in states.EXCEPTION_STATES:
+        fault = self._content.fault
+        if fault is not None:
+            raise fault.with_traceback(None)
+        if self._status in states.EXCEPTION_STATES:
             failure = self.failure
             return None if failure is None else self._reader.exception(failure, wrap=False)
         return self._revived("result")

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from . import entrypoints, jsontags
+from . import entrypoints, jsontags, states
 from .errors import ConfigurationError, PluginError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class JSONSerializer:
     """
 
     name = "json"
+    _HEADS: Final = {f'{{"status": "{state}'.encode(): state for state in states.NAMED_STATES}
+    _SKIP = len('{"status": "')
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
@@ -76,7 +78,10 @@ class JSONSerializer:
         return head.lstrip(b" \t\r\n").startswith(b"{")
 
     def peek(self, head: bytes) -> str | None:
-        return _text(self._PEEK.match(head))
+        # Nearly all start like this, and to look it up costs less than to match.
+        end = head.find(b'"', self._SKIP)
+        common = self._HEADS.get(head[:end]) if end > 0 else None
+        return common or _text(self._PEEK.match(head))
 
 
 class MsgpackSerializer:

@@ -14,6 +14,8 @@ RETRY = "RETRY"
 SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
 REVOKED = "REVOKED"
+#: Those that have a name here; others are any other words.
+NAMED_STATES = (PENDING, RECEIVED, STARTED, PROGRESS, RETRY, SUCCESS, FAILURE, REVOKED)
 
 #: Read as ready, never written: Celery knows these states and does not store them.
 FOREIGN_READY_STATES = frozenset({"REJECTED", "IGNORED"})

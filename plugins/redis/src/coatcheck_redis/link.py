@@ -221,8 +221,7 @@ class Exchange:
 
     def _read(self, end: float) -> Any:
         try:
-            # Never none, which would not even read what is there.
-            return self._connection.read_response(timeout=max(end - time.monotonic(), 0.001))
+            return self._connection.read_response(timeout=end)  # see BoundedParser
         except exceptions.ResponseError as error:
             return error
 

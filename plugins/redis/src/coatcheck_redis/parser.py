@@ -1,5 +1,5 @@
 """
-Replies within one deadline each, however slowly they come.
+Replies within one deadline, however slowly they come.
 """
 
 from __future__ import annotations
@@ -13,23 +13,19 @@ from redis.connection import DefaultParser
 
 class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen when imported
     """
-    The driver's parser, that of hiredis, where a timeout is one for the whole reply.
+    The driver's parser, that of hiredis, where the `timeout` of `read_response` is a time of the
+    monotonic clock: when the reply has to be there as a whole.
 
-    The driver begins it anew whenever bytes arrive, so that a reply which trickles in would never
-    be late.
+    The driver counts its seconds anew whenever bytes arrive, so that a reply which trickles in
+    would never be late; and it sets the socket's timeout twice a reply, which are two system calls.
     """
 
-    _end: float | None = None
-
-    def read_response(self, *args: Any, timeout: Any = None, **options: Any) -> Any:
-        # Without a number it is the socket's, which may be none: a driver's default is an object.
-        seconds = timeout if isinstance(timeout, (int, float)) else self._socket_timeout
-        self._end = None if seconds is None else time.monotonic() + seconds
-        return super().read_response(*args, timeout=seconds, **options)
-
-    def read_from_socket(self, timeout: float | None = None, **options: Any) -> Any:
-        if self._end is not None:
-            timeout = self._end - time.monotonic()
-            if timeout <= 0:
-                raise exceptions.TimeoutError("the reply did not come in time")
-        return super().read_from_socket(timeout=timeout, **options)
+    def read_from_socket(self, timeout: Any = None, raise_on_timeout: bool = True) -> Any:  # noqa: FBT001, FBT002 - as the driver's
+        if not isinstance(timeout, float):  # none was given: the socket's own holds
+            return super().read_from_socket(raise_on_timeout=raise_on_timeout)
+        left = timeout - time.monotonic()
+        if left <= 0:
+            raise exceptions.TimeoutError("the reply did not come in time")
+        if self._socket_timeout is not None and left >= self._socket_timeout:
+            return super().read_from_socket()
+        return super().read_from_socket(left)

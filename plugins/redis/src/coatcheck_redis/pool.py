@@ -5,6 +5,7 @@ The connections to one server that are not in use just now, and how many there m
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -38,9 +39,10 @@ class Pool:
         forks.register(self)
 
     def after_fork(self) -> None:
-        self._free = threading.Semaphore(self._limit)
         self._idle: deque[Any] = deque()
         self._connections: list[Any] = []
+        self._change = threading.Condition(threading.Lock())
+        self._waiting = 0
 
     def make(self) -> Any:
         """
@@ -52,29 +54,47 @@ class Pool:
         """
         Return a connection, to be given back. Raises the driver's error if all stay in use.
         """
-        if not self._free.acquire(timeout=self._timeout):
-            raise exceptions.ConnectionError(f"all {self._limit} connections are in use")
         try:
-            # The one used last: one that broke is the next to be tried, and connects again.
+            # The one used last: one that broke is the next to be tried, and connects again. Without
+            # a lock, which a deque does not need.
             return self._idle.pop()
         except IndexError:
-            return self._another()
+            return self._take_in_turn()
 
-    def _another(self) -> Any:
+    def _take_in_turn(self) -> Any:
+        deadline = time.monotonic() + self._timeout
+        with self._change:
+            self._waiting += 1  # before the look at what is idle, so that who gives back sees it
+            try:
+                while (connection := self._pick()) is None:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise exceptions.ConnectionError(
+                            f"all {self._limit} connections are in use"
+                        )
+                    self._change.wait(left)
+                return connection
+            finally:
+                self._waiting -= 1
+
+    def _pick(self) -> Any | None:
         try:
+            return self._idle.pop()
+        except IndexError:
+            if len(self._connections) >= self._limit:
+                return None
             connection = self.make()
-        except BaseException:
-            self._free.release()
-            raise
-        self._connections.append(connection)
-        return connection
+            self._connections.append(connection)
+            return connection
 
     def give_back(self, connection: Any) -> None:
         """
         Take back a *connection*, of which all replies were read or which is closed.
         """
         self._idle.append(connection)
-        self._free.release()
+        if self._waiting:
+            with self._change:
+                self._change.notify()
 
     def close(self) -> None:
         """

@@ -121,7 +121,8 @@ class Settings:
         part = operation_timeout * (0.25 if several else 0.5)
         self.connection = {
             "socket_connect_timeout": part,
-            "socket_timeout": operation_timeout * (0.4 if several else 0.5),
+            # Less than any first try has, see BoundedParser.
+            "socket_timeout": operation_timeout * (0.4 if several else 0.44),
             "socket_keepalive": True,
             # One round trip less at connecting, and what a subscriber reads is plain lists.
             "protocol": 2,

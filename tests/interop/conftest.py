@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from support.captured import CapturedFiles, CapturedRedis
+from support.real_celery import REQUIREMENTS, Sides, installed
 from support.redis import RedisServer
 
 
@@ -28,3 +29,35 @@ def captured_redis(redis_server):
 def captured_filesystem(tmp_path):
     """A directory, for what was captured."""
     return CapturedFiles(tmp_path / "results")
+
+
+@pytest.fixture(scope="session", params=list(REQUIREMENTS))
+def celery_python(request):
+    """The Python of an environment with a real Celery, one after the other."""
+    return installed(request.param, request.config.cache.mkdir("celery"))
+
+
+@pytest.fixture(scope="session")
+def newest_celery(request):
+    """The Python of an environment with the newest of them."""
+    return installed("5.7", request.config.cache.mkdir("celery"))
+
+
+@pytest.fixture(scope="session")
+def celery(celery_python, tmp_path_factory):
+    """Makes processes that have a real Celery, by its settings."""
+    sides = Sides(celery_python, tmp_path_factory.mktemp("celery"))
+    yield sides
+    sides.stop()
+
+
+@pytest.fixture(params=["redis", "filesystem"])
+def place(request, tmp_path):
+    """The URL of an empty store, as Celery and coatcheck both take it."""
+    if request.param == "redis":
+        server = request.getfixturevalue("redis_server")
+        with server.client as client:
+            client.flushdb()
+        return server.url
+    (tmp_path / "shared").mkdir()
+    return f"file://{tmp_path / 'shared'}"

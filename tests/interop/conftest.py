@@ -4,8 +4,11 @@ Stores for what Celery and coatcheck leave there for each other.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
-from support.captured import CapturedFiles, CapturedRedis
+from support.captured import CapturedFiles, CapturedMemcached, CapturedRedis
+from support.memcached import MemcachedServer
 from support.real_celery import REQUIREMENTS, Sides, installed
 from support.redis import RedisServer
 
@@ -23,6 +26,20 @@ def captured_redis(redis_server):
     with redis_server.client as client:
         yield CapturedRedis(client, redis_server.url)
         client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def memcached_server():
+    """One Memcached for all of these tests."""
+    with MemcachedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def captured_memcached(memcached_server):
+    """That Memcached, for what was captured."""
+    with closing(CapturedMemcached(memcached_server.port)) as captured:
+        yield captured
 
 
 @pytest.fixture
@@ -51,7 +68,7 @@ def celery(celery_python, tmp_path_factory):
     sides.stop()
 
 
-@pytest.fixture(params=["redis", "filesystem"])
+@pytest.fixture(params=["redis", "memcached", "filesystem"])
 def place(request, tmp_path):
     """The URL of an empty store, as Celery and coatcheck both take it."""
     if request.param == "redis":
@@ -59,5 +76,7 @@ def place(request, tmp_path):
         with server.client as client:
             client.flushdb()
         return server.url
+    if request.param == "memcached":
+        return f"cache+memcached://{request.getfixturevalue('memcached_server').place}/"
     (tmp_path / "shared").mkdir()
     return f"file://{tmp_path / 'shared'}"

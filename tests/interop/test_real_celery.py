@@ -313,19 +313,19 @@ def test_forgetting(both):
 
 async def test_under_asyncio(both):
     """The side for asyncio stores the same."""
-    task_id, failed = fresh(), fresh()
+    task_id, failed, theirs, group = (fresh() for _ in range(4))
     made = coatcheck.aio.from_celery_config(both.settings, unsafe_pickle=True)
     async with made as results:
         await results.store_result(task_id, {"a": 1}, **FIELDS)
         await results.mark_as_failure(failed, ValueError("x"))
-        await results.save_group("g", [task_id])
-        both.celery().ask("store", "theirs", [1])
-        assert [1] == await results.AsyncResult("theirs").get(timeout=5)
+        await results.save_group(group, [task_id])
+        both.celery().ask("store", theirs, [1])
+        assert [1] == await results.AsyncResult(theirs).get(timeout=5)
     read = both.read(task_id)
 
     assert ({"a": 1}, "app.add") == (read["result"], read["name"])
     assert "ValueError" == both.read(failed)["result"]["$exception"]["qualname"]
-    assert [task_id] == verdicts.members(both.celery().ask("restore_group", "g"))[0]
+    assert [task_id] == verdicts.members(both.celery().ask("restore_group", group))[0]
 
 
 def test_a_failure_with_all_that_is_kept_here(both):

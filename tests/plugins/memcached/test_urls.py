@@ -111,8 +111,9 @@ def test_tls_context():
         ("memcached://h?ssl_certfile=/no/secret.pem", "cannot be used"),
         ("memcached://h?tls_context=secret", "an ssl.SSLContext"),
         ("memcached+socket:///run/mc.sock?tls=1", "no TLS on a unix socket"),
-        ("cache+nosuch://h", "no backend for the scheme"),
-        ("cache+memory://", "no backend for the scheme"),
+        ("cache+nosuch://h", r"behind cache\+ stands one of memcached"),
+        ("cache+memory://", "coatcheck keeps at memory://"),
+        ("cache", r"behind cache\+"),
     ],
 )
 @pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])

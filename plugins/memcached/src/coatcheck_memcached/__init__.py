@@ -9,6 +9,7 @@ URLs: `memcached://host[:port][;host[:port]...]`, `memcached+socket:///path`, an
     link                        which server has a key, repeats, many servers at once
     pool, connection            the way to one server
     settings, names, errors     without I/O: URLs, keys, and what errors mean
+    celerysettings              what the settings of Celery mean
 
 The driver, pymemcache, says where keys are, as it does for Celery, and what server names mean. Its
 clients are not used: their timeouts are for a single read of a socket, not for an operation, they

@@ -64,6 +64,8 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ssl_check_hostname": boolean,
 }
 
+#: Celery's names for this store, by clients of which it has come to use one alone.
+_CLIENTS: Final = ("memcached", "memcache", "pylibmc", "pymemcache")
 _PORT: Final = 11211
 _LAST_PORT: Final = 65535
 
@@ -107,6 +109,11 @@ def name_of(place: Place) -> str:
 
 def _places(url: URL) -> list[Place]:
     base, _, transport = url.scheme.partition("+")
+    if base == "cache" and transport not in _CLIENTS:
+        raise ConfigurationError(
+            f"{url}: behind cache+ stands one of {', '.join(_CLIENTS)}; what Celery keeps in one "
+            "process alone, coatcheck keeps at memory://"
+        )
     if base == "memcached" and transport not in ("", "socket"):
         raise ConfigurationError(f"{url}: there is no {url.scheme}://; behind the + stands socket")
     if "@" in url.rest:

@@ -11,6 +11,7 @@ from coatcheck import Capability, KeyValueBackend
 from coatcheck.backend import Unless, batches
 from coatcheck.url import URL
 
+from .celerysettings import celery_options
 from .link import Link
 from .names import name_of
 from .pool import Pool
@@ -42,6 +43,10 @@ class MemcachedBackend(KeyValueBackend):
         cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
     ) -> Self:
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        return celery_options(url, settings)
 
     @property
     def max_value_bytes(self) -> int | None:

@@ -1,0 +1,93 @@
+"""
+The URLs and settings that Celery 5.7 was given, and what it made of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.celery import by_id, rows
+
+import coatcheck
+import coatcheck.aio
+
+#: Where we make something else than Celery does, and why.
+DIFFERENT = {
+    "redis://h?unknown_option=1": "no option: at once, not at the first use",
+    "sentinel://a;b;c": "hosts that Celery takes for localhost, and a master that nobody named",
+    "cache+memcached://h1/?timeout=3": "no option: not a part of the host",
+}
+#: What Celery refuses and we do not: names of ours, and what is checked at the first use.
+OURS = {
+    "memcached://h1/": "a scheme of ours", "sqlite:///results.db": "a scheme of ours",
+    "file:///srv/results%20with": "the directory is made by the first store",
+}  # fmt: skip
+#: The stores that there is no backend for, by the kind of the row.
+MISSING = ("db", "rpc")
+
+
+def made(row: dict[str, Any], door: Any = coatcheck) -> Any:
+    """Return the results for a row."""
+    return door.from_celery_config({"result_backend": row["url"], **row["conf"]})
+
+
+def refused(row: dict[str, Any]) -> bool:
+    """Whether there is an error to tell."""
+    url = row["url"]
+    missing = row["kind"] in MISSING or (url or "").startswith(("db", "rpc", "amqp"))
+    return url in DIFFERENT or (missing or "raises" in row) and url not in OURS
+
+
+@by_id(row for row in rows("urls.jsonl") if row["kind"] != "mongodb")
+@pytest.mark.parametrize("door", [coatcheck, coatcheck.aio], ids=["sync", "aio"])
+async def test_celery_urls(door, row):
+    """A URL with its settings means what it means to Celery; where that crashes, the reason is told."""
+    if refused(row):
+        with pytest.raises(coatcheck.ConfigurationError):
+            made(row, door)
+        return
+    results = made(row, door)
+    lifted = results.backend
+    backend = getattr(lifted, "backend", lifted)
+    settings = getattr(backend, "_settings", None)
+    if "task_keyprefix" in row:
+        assert row["task_keyprefix"] == results._key_prefix
+    if row["kind"] == "expires":
+        assert (row.get("expires") or None) == (results.expires and int(results.expires))
+    if door is coatcheck and "connparams" in row:
+        redis_is_the_same(row["connparams"], settings)
+    if door is coatcheck and row.get("servers", [""]) != [""]:
+        assert [place(server) for server in row["servers"]] == settings.places
+    if door is coatcheck and "path" in row:
+        assert row["path"].rstrip("/") in str(backend._directory, "utf-8")
+
+
+def place(server: str) -> Any:
+    """Return where a server of Celery's is."""
+    if server.startswith("/"):
+        return server
+    host, _, port = server.partition(":")
+    return host, int(port or 11211)
+
+
+def redis_is_the_same(theirs: dict[str, Any], settings: Any) -> None:
+    """Compare the parameters of connections."""
+    ours = settings.connection
+    for name, default in {"db": 0, "username": None, "password": None, "path": None}.items():
+        assert theirs.get(name, default) == ours.get(name, default), name
+    if "hosts" in theirs:
+        assert [(h["host"], h["port"]) for h in theirs["hosts"]] == settings.nodes
+    elif "host" in theirs:
+        assert (theirs["host"], theirs["port"]) == (ours["host"], ours["port"])
+
+
+@by_id(row for row in rows("urls.jsonl") if row["kind"] in MISSING)
+def test_stores_that_are_not_here(row):
+    """A URL of a store without a backend is an error that says so, and what there is."""
+    if row["url"] in OURS:
+        return
+    with pytest.raises(
+        coatcheck.UnknownSchemeError, match="no backend for the scheme .* installed"
+    ):
+        coatcheck.by_url(row["url"])

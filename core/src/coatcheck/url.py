@@ -14,6 +14,9 @@ from .errors import ConfigurationError
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
 MASK: Final = "***"
+#: What stands in a port's place and is none, such as the password of "redis://user:password". An
+#: IPv6 address has colons too, and is not looked at.
+_PORTS: Final = re.compile(r"(?<=:)(?!\d*(?:[,;]|\Z))(?![^,;]*\])[^,;]+")
 
 
 class URL:
@@ -93,6 +96,8 @@ def _masked_part(rest: str) -> str:
     if "@" in query:  # of an option's value, or of a password with a question mark in it
         return MASK
     _, at, shown = head.rpartition("@")
+    host, slash, path = shown.partition("/")
+    shown = _PORTS.sub(MASK, host) + slash + path
     pairs = [pair.partition("=") for pair in query.split("&")]
     values = "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in pairs)
     return f"{MASK + at if at else ''}{shown}{mark}{values if mark else ''}"

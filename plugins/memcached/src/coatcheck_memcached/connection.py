@@ -14,7 +14,11 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from .errors import error_in
 from .settings import Place, Settings, label_of
 
+#: How much of what makes no sense is shown.
+_SHOWN: Final = 40
 _CHUNK: Final = 65_536
+#: Up to this size sending never blocks: all before was read by the server.
+_SMALL: Final = 16_384
 #: No line of the protocol is longer; of what is, no end is to be waited for.
 _LONGEST_LINE: Final = 4_096
 #: What an item takes besides its key and value: 59 bytes in Memcached 1.6, more in older ones.
@@ -152,34 +156,39 @@ class Connection:
         """
         Send all of *data*.
         """
-        self._limit_time()
-        self._open_socket.sendall(data)
+        if len(data) > _SMALL:
+            self._limit_time()
+        if self._socket is None:
+            raise MemcacheUnexpectedCloseError
+        self._socket.sendall(data)
 
     def line(self) -> bytes:
         """
         Return the next line, without its end.
         """
-        while (end := self._buffer.find(b"\r\n", self._at)) < 0:
-            if len(self._buffer) - self._at > _LONGEST_LINE:
-                raise error_in(self._buffer[self._at :])
-            self._fill()
-        line = self._buffer[self._at : end]
-        self._at = end + 2
-        return line
+        while True:
+            buffer, at = self._buffer, self._at
+            end = buffer.find(b"\r\n", at)
+            if end >= 0:
+                self._at = end + 2
+                return buffer[at:end]
+            if len(buffer) - at > _LONGEST_LINE:
+                raise error_in(buffer[at:])
+            self._buffer = buffer[at:] + self._receive(_CHUNK)
+            self._at = 0
 
     def value(self, size: int) -> bytes:
         """
         Return the next *size* bytes, which a line's end has to follow.
         """
-        end = self._at + size
-        if end + 2 > len(self._buffer):
+        if self._at + size + 2 > len(self._buffer):
             self._fill_to(size + 2)
-            end = self._at + size
-        if self._buffer[end : end + 2] != b"\r\n":
-            raise error_in(self._buffer[end : end + 2])
-        value = self._buffer[self._at : end]
+        buffer, at = self._buffer, self._at
+        end = at + size
+        if size < 0 or buffer[end : end + 2] != b"\r\n":
+            raise error_in(buffer[at : at + _SHOWN])
         self._at = end + 2
-        return value
+        return buffer[at:end]
 
     @property
     def is_drained(self) -> bool:
@@ -187,10 +196,6 @@ class Connection:
         Whether all that came was read.
         """
         return self._at == len(self._buffer)
-
-    def _fill(self) -> None:
-        self._buffer = self._buffer[self._at :] + self._receive(_CHUNK)
-        self._at = 0
 
     def _fill_to(self, size: int) -> None:
         parts = [self._buffer[self._at :]]
@@ -202,24 +207,20 @@ class Connection:
 
     def _receive(self, size: int) -> bytes:
         self._limit_time()
-        data = self._open_socket.recv(size)
+        # Closed by another thread, or by the server.
+        data = b"" if self._socket is None else self._socket.recv(size)
         if not data:
             raise MemcacheUnexpectedCloseError
         return data
 
-    @property
-    def _open_socket(self) -> socket.socket:
-        if self._socket is None:
-            raise MemcacheUnexpectedCloseError  # by `close` of another thread
-        return self._socket
-
     def _limit_time(self) -> None:
         left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no answer in time")
         # Each time it is set the system is asked to do so.
         if abs(left - self._timeout) > _SLACK * self._timeout:
-            self._open_socket.settimeout(left)
+            if left <= 0:
+                raise TimeoutError("no answer in time")
+            if self._socket is not None:
+                self._socket.settimeout(left)
             self._timeout = left
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ repeats within it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, Self
 
@@ -35,11 +35,11 @@ class Attempts:
     a last try ends in time.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        now, timeout = time.monotonic(), settings.operation_timeout
-        self.deadline = now + timeout
-        self._until = now + timeout / 2
-        self._try = min(settings.read_timeout, timeout * _TRY)
+    def __init__(self, settings: Settings, start: float) -> None:
+        timeout = settings.operation_timeout
+        self._deadline = start + timeout
+        self._until = start + timeout / 2
+        self._try = first_try(settings)
         self._pause = 0.0
 
     @property
@@ -47,7 +47,7 @@ class Attempts:
         """
         When a try that begins now has to end, on the monotonic clock.
         """
-        return min(self.deadline, time.monotonic() + self._try)
+        return min(self._deadline, time.monotonic() + self._try)
 
     def next_pause(self) -> float | None:
         """
@@ -61,6 +61,13 @@ class Attempts:
         return jittered(pause)
 
 
+def first_try(settings: Settings) -> float:
+    """
+    Return how long a try may take, in seconds.
+    """
+    return min(settings.read_timeout, settings.operation_timeout * _TRY)
+
+
 class Link:
     """
     The way to all servers. Shared by threads.
@@ -71,20 +78,21 @@ class Link:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._first_try = first_try(settings)
         #: The error for which an operation is being repeated just now.
         self.trouble: Exception | None = None
-        self._pools = {name_of(place): Pool(place, settings) for place in settings.places}
+        #: The largest value that all servers take, in bytes, of those that said so.
+        self.max_value_bytes: int | None = None
+        self._pools = {
+            name_of(place): Pool(place, settings, self._learn) for place in settings.places
+        }
         self._only = next(iter(self._pools.values())) if len(self._pools) == 1 else None
         self._hash = RendezvousHash(list(self._pools))
         self._pool_of = lru_cache(_REMEMBERED)(self._find_pool)
 
-    @property
-    def max_value_bytes(self) -> int | None:
-        """
-        The largest value that all servers take, in bytes, of those that said so.
-        """
+    def _learn(self) -> None:
         limits = [pool.max_value_bytes for pool in self._pools.values()]
-        return min((limit for limit in limits if limit is not None), default=None)
+        self.max_value_bytes = min(limit for limit in limits if limit is not None)
 
     def _find_pool(self, name: str) -> Pool:
         return self._pools[self._hash.get_node(name)]
@@ -95,37 +103,44 @@ class Link:
         """
         return self._only or self._pool_of(name)
 
-    def by_pool(self, names: Collection[str]) -> dict[Pool, list[bytes]]:
+    def run_at(self, pool: Pool, step: Step) -> None:
         """
-        Return *names* by the servers that have them, each once.
+        Do *step* at one server, see `run`.
         """
-        found: dict[Pool, list[bytes]] = {}
-        for name in dict.fromkeys(names):
-            found.setdefault(self.pool_of(name), []).append(name.encode())
-        return found
+        start = time.monotonic()
+        error = _do(pool, step, start + self._first_try)
+        if error is not None:
+            self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
+        self.trouble = None
+        step.check(pool.label)
 
     def run(self, work: Mapping[Pool, Step]) -> None:
         """
         Do all of *work*, each step at its server. Raises a `BackendError` where no try came
         through, after what can be done at the others is done.
         """
-        attempts = Attempts(self._settings)
-        left, failure = work, None
-        while True:
-            errors = self._try(left, attempts)
-            left = {pool: work[pool] for pool, error in errors.items() if is_transient(error)}
-            if errors:
-                failure = self.trouble = self._mapped(work, errors)
-            pause = attempts.next_pause() if left else None
-            if pause is None:
-                break
+        attempts = Attempts(self._settings, time.monotonic())
+        self._repeat(work, self._try(work, attempts), attempts)
+        self.trouble = None
+        for pool, step in work.items():
+            step.check(pool.label)
+
+    def _repeat(
+        self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception], attempts: Attempts
+    ) -> None:
+        """
+        Do again what went wrong by *errors*, while there is time.
+        """
+        while errors:
+            failure = self.trouble = self._mapped(work, errors)
+            pause = attempts.next_pause()
+            if pause is None or not all(map(is_transient, errors.values())):
+                raise failure
+            left = {pool: work[pool] for pool in errors}
             for step in left.values():
                 step.restart()
             time.sleep(pause)
-        if not all(step.done for step in work.values()):
-            assert failure is not None  # noqa: S101 - what is not done has failed
-            raise failure from failure.__cause__
-        self.trouble = None
+            errors = self._try(left, attempts)
 
     def _mapped(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
         """
@@ -148,7 +163,7 @@ class Link:
         # One by one: to connect may take time, which those above do not have to wait for.
         for pool, step in work.items():
             if not step.done and pool not in errors:
-                error = _do(pool, step, attempts)
+                error = _do(pool, step, attempts.end)
                 if error is not None:
                     errors[pool] = error
         return errors
@@ -161,20 +176,19 @@ class Link:
             pool.close()
 
 
-def _do(pool: Pool, step: Step, attempts: Attempts) -> Exception | None:
+def _do(pool: Pool, step: Step, end: float) -> Exception | None:
     """
-    Do a step over a connection of *pool*; return what went wrong.
+    Do a step over a connection of *pool*, until *end*; return what went wrong.
     """
     try:
-        connection = pool.take(attempts.end)
+        connection = pool.take(end)
     except OSError as error:
         return error
     unread = True
     try:
-        connection.begin(attempts.end)
+        connection.begin(end)
         step.prepare(connection)
         while not step.done:
-            connection.begin(attempts.end)
             step.send(connection)
             step.receive(connection)
         unread = not connection.is_drained

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from coatcheck import forks
@@ -18,10 +19,16 @@ from .settings import Place, Settings, label_of
 class Pool:
     """
     Lends connections to one server. Shared by threads; made anew in a forked child.
+
+    Args:
+        on_limit: called when the server says how large a value may be, and it is news.
     """
 
-    def __init__(self, place: Place, settings: Settings) -> None:
+    def __init__(
+        self, place: Place, settings: Settings, on_limit: Callable[[], object] = bool
+    ) -> None:
         self.place = place
+        self._on_limit = on_limit
         self.label = label_of(place)
         #: The largest value that the server takes, in bytes, as far as it said so.
         self.max_value_bytes: int | None = None
@@ -91,11 +98,18 @@ class Pool:
         if connection.generation != self._generation:
             connection.close()
             connection.generation = self._generation
-        self.max_value_bytes = connection.max_value_bytes or self.max_value_bytes
+        if connection.max_value_bytes != self.max_value_bytes:
+            self._learn(connection.max_value_bytes)
         self._idle.append(connection)
         if self._waiting:
             with self._freed:
                 self._freed.notify()
+
+    def _learn(self, limit: int | None) -> None:
+        # Of what has not been connected yet nothing is known.
+        if limit is not None:
+            self.max_value_bytes = limit
+            self._on_limit()
 
     def close(self) -> None:
         """

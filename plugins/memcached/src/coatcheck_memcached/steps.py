@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pymemcache.exceptions import MemcacheError
@@ -26,9 +26,6 @@ LONGEST_RELATIVE: Final = 2_592_000
 #: What is added to a life, in seconds. The server's clock has whole seconds, ticks once a second
 #: and drifts, so that one in some thousand ticks counts for two: a count of n lasts more than n - 2.
 MARGIN: Final = 2
-#: Up to this size a record is sent along with the question what is there. More could fill the way
-#: to the server while it waits for its answer to be read.
-_TOGETHER: Final = 16_384
 #: What Unix times fit into, for servers that count in 32 bits.
 _LAST_TIME: Final = 2**31 - 1
 
@@ -41,7 +38,7 @@ class Step(ABC):
     #: Whether something is written.
     writing = True
     #: Whether nothing is left to do.
-    done: bool = False
+    done = False
 
     def prepare(self, connection: Connection) -> None:  # noqa: B027 - not all have to
         """
@@ -65,25 +62,37 @@ class Step(ABC):
         Begin anew: it is not known whether what was sent took place.
         """
 
+    def check(self, label: str) -> None:  # noqa: B027 - only writes are refused one by one
+        """
+        Raise what the server at *label* has against it.
+        """
+
 
 class Read(Step):
     """
-    Reads values into `found`, by their names. Absent ones are left out.
+    Reads values into `found`, by key. Absent ones are left out.
     """
 
     writing = False
 
-    def __init__(self, names: Sequence[bytes]) -> None:
-        self.names = names
-        self.found: dict[bytes, bytes] = {}
+    def __init__(self, key_of: Mapping[bytes, str]) -> None:
+        self._key_of = key_of
+        self.found: dict[str, bytes] = {}
 
     def send(self, connection: Connection) -> None:
         # All in one command: the server reads it to its end before it begins to answer.
-        connection.send(b"get " + b" ".join(self.names) + b"\r\n")
+        connection.send(b"get " + b" ".join(self._key_of) + b"\r\n")
 
     def receive(self, connection: Connection) -> None:
-        found = _values(connection, 4, self.names)
-        self.found = {name: value for name, (value, _) in found.items()}
+        found = {}
+        key_of = self._key_of
+        while (line := connection.line()) != b"END":
+            try:
+                _, name, _, size = line.split(b" ")
+                found[key_of[name]] = connection.value(int(size))
+            except (ValueError, KeyError):  # or the answer to somebody else's question
+                raise error_in(line) from None
+        self.found = found
         self.done = True
 
 
@@ -92,86 +101,144 @@ class Delete(Step):
     Deletes, and counts how many there were.
     """
 
-    def __init__(self, names: Sequence[bytes]) -> None:
-        self.names = names
+    def __init__(self, names: Collection[bytes]) -> None:
+        self._names = names
         self.count = 0
 
     def send(self, connection: Connection) -> None:
-        connection.send(b"".join([b"delete " + name + b"\r\n" for name in self.names]))
+        connection.send(b"".join([b"delete %b\r\n" % name for name in self._names]))
 
     def receive(self, connection: Connection) -> None:
-        count = 0
-        for _ in self.names:
-            line = connection.line()
-            if line == b"DELETED":
-                count += 1
-            elif line != b"NOT_FOUND":
+        lines = [connection.line() for _ in self._names]
+        for line in lines:
+            if line not in (b"DELETED", b"NOT_FOUND"):
                 raise error_in(line)
-        self.count = count
+        self.count = lines.count(b"DELETED")
         self.done = True
 
 
-class Write:
+class Write(Step):
     """
     One record on its way: `won` is whether it is the record, `None` until that is known.
 
     Where nothing is, `add` makes it the record, which only the first can do. What is there is read
     by `gets`, judged, and replaced by `cas`, which fails if anything was written in between; then
-    it is looked at anew. `error` is what the server has against it.
+    it is looked at anew.
+
+    Args:
+        looking: whether something is likely there, so that `add` would be in vain.
     """
 
-    __slots__ = ("error", "if_match", "looking", "name", "token", "value", "won")
-
-    def __init__(self, name: bytes, value: bytes, if_match: bytes | None = None) -> None:
+    def __init__(
+        self,
+        name: bytes,
+        value: bytes,
+        codec: Codec,
+        *,
+        unless: Unless,
+        if_match: bytes | None = None,
+        expires: float | None,
+        looking: bool = False,
+    ) -> None:
         self.name = name
-        self.value = value
-        self.if_match = if_match
         self.won: bool | None = None
-        self.error: MemcacheError | None = None
-        self.restart()
+        #: Whether what is there is to be read next.
+        self.looking = looking or if_match is not None
+        self._value = value
+        self._codec = codec
+        self._unless = unless
+        self._if_match = if_match
+        self._expires = expires
+        #: Stands for exactly what is there, once that was read and may be replaced.
+        self._token: bytes | None = None
+        self._exptime = 0
+        self._error: MemcacheError | None = None
 
     def restart(self) -> None:
-        """
-        Begin anew: what is there may be this very record.
-        """
-        #: Stands for exactly what is there, once that was read and may be replaced.
-        self.token: bytes | None = None
-        #: Whether what is there has to be read.
-        self.looking = self.if_match is not None
+        # What is there may be this very record.
+        self._token = None
+        self.looking = True
 
-    def saw(self, found: tuple[bytes, bytes] | None, unless: Unless, codec: Codec) -> None:
+    def prepare(self, connection: Connection) -> None:
+        limit = connection.max_value_bytes
+        if limit is not None and len(self._value) > limit:
+            raise self._too_large(limit)
+        if self._expires is not None:
+            self._exptime = exptime(self._expires, connection)
+
+    def _too_large(self, limit: int) -> ResultTooLargeError:
+        task_id = self._codec.decode("", self._value).document.get("task_id")
+        return ResultTooLargeError(str(task_id), size=len(self._value), limit=limit)
+
+    def send(self, connection: Connection) -> None:
+        connection.send(b"gets %b\r\n" % self.name if self.looking else self.command(connection))
+
+    def command(self, connection: Connection) -> bytes:
+        """
+        Return what writes the record.
+        """
+        verb, token = b"add", b""
+        if self._token is not None:
+            if not connection.has_cas:
+                raise BackendStoreError(
+                    f"{connection.label} was started without CAS (-C), so that no record can be "
+                    "replaced safely: start it with CAS"
+                )
+            verb, token = b"cas", b" " + self._token
+        elif self._unless == frozenset():
+            verb = b"set"
+        value = self._value
+        head = (verb, self.name, self._exptime, len(value), token)
+        return b"%b %b 0 %d %d%b\r\n%b\r\n" % (*head, value)
+
+    def receive(self, connection: Connection) -> None:
+        if self.looking:
+            self.saw(_found(connection, {self.name}).get(self.name))
+        else:
+            self.answered(connection.line())
+
+    def saw(self, there: tuple[bytes, bytes] | None) -> None:
         """
         Take in what is there, with its token.
         """
-        current, token = found or (None, None)
+        current, token = there or (None, None)
         self.looking = False
-        if current == self.value:
-            self.won = True
-        elif self.if_match is not None:
-            if current == self.if_match:
-                self.token = token
-            else:
-                self.won = False
+        if current == self._value:
+            self._end(won=True)
+        elif self._if_match is not None:
+            self._token = token
+            if current != self._if_match:
+                self._end(won=False)
         elif current is not None:
-            if unless is ANY or codec.state_of(current) in unless:
-                self.won = False
-            else:
-                self.token = token
+            self._token = token
+            if self._unless is ANY or self._codec.state_of(current) in self._unless:
+                self._end(won=False)
 
     def answered(self, line: bytes) -> None:
         """
-        Take in the reply to a write.
+        Take in the reply to `command`.
         """
         if line == b"STORED":
-            self.won = True
-        elif line.startswith(b"SERVER_ERROR"):
-            self.error = error_in(line)
+            self._end(won=True)
         elif line in _REFUSALS:
             # Something else was there, or came in between.
-            self.token = None
-            self.looking = True
+            self.restart()
+        elif line.startswith(b"SERVER_ERROR"):
+            self._error = error_in(line)
+            self._end(won=False)
         else:
             raise error_in(line)
+
+    def _end(self, *, won: bool) -> None:
+        self.won = won
+        self.done = True
+
+    def check(self, label: str) -> None:
+        if self._error is None:
+            return
+        if is_too_large(self._error):
+            raise self._too_large(len(self._value) - 1) from self._error
+        raise mapped(self._error, label, writing=True) from self._error
 
 
 #: Replies to `add` and to `cas`.
@@ -180,111 +247,62 @@ _REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND"})
 
 class Writes(Step):
     """
-    Elects records at one server.
+    Several records at one server, each as by `Write`, in rounds.
     """
 
-    def __init__(
-        self, writes: Sequence[Write], *, unless: Unless, expires: float | None, codec: Codec
-    ) -> None:
-        self.writes = writes
-        self._unless = unless
-        self._expires = expires
-        self._codec = codec
+    def __init__(self, writes: Sequence[Write]) -> None:
+        self._writes = writes
         self._open = list(writes)
-        self._names: list[bytes] = []
         self._asked: list[Write] = []
         self._sent: list[Write] = []
-        #: How a record that nothing stands in the way of is written.
-        self._verb = b"set " if unless == frozenset() else b"add "
-        self._exptime = b"0"
 
     def restart(self) -> None:
         for write in self._open:
             write.restart()
 
     def prepare(self, connection: Connection) -> None:
-        self._check_sizes(connection.max_value_bytes)
-        if self._expires is not None:
-            self._exptime = b"%d" % exptime(self._expires, connection)
-
-    def _check_sizes(self, limit: int | None) -> None:
         for write in self._open:
-            if limit is not None and len(write.value) > limit:
-                raise self._too_large(write, limit)
-
-    def _too_large(self, write: Write, limit: int) -> ResultTooLargeError:
-        task_id = self._codec.decode("", write.value).document.get("task_id")
-        return ResultTooLargeError(str(task_id), size=len(write.value), limit=limit)
+            write.prepare(connection)
 
     def send(self, connection: Connection) -> None:
-        asked = [write for write in self._open if write.looking]
-        sent = [write for write in self._open if not write.looking]
-        commands = [self._command(write, connection) for write in sent]
-        names = [write.name for write in asked]
-        if sum(map(len, commands)) > _TOGETHER:
-            if asked:
-                sent, commands = [], []
-        elif self._verb == b"add ":
-            # One round trip less where something is there.
-            names += [write.name for write in sent if write.token is None]
-        if names:
-            commands.insert(0, b"gets " + b" ".join(names) + b"\r\n")
-        self._names, self._asked, self._sent = names, asked, sent
-        connection.send(b"".join(commands))
-
-    def _command(self, write: Write, connection: Connection) -> bytes:
-        verb, token = self._verb, b""
-        if write.token is not None:
-            if not connection.has_cas:
-                raise BackendStoreError(
-                    f"{connection.label} was started without CAS (-C), so that no record can be "
-                    "replaced safely: start it with CAS"
-                )
-            verb, token = b"cas ", b" " + write.token
-        value = write.value
-        head = b"%b%b 0 %b %d%b\r\n" % (verb, write.name, self._exptime, len(value), token)
-        return head + value + b"\r\n"
+        # One or the other: what is asked for could fill the way back before all is sent.
+        self._asked = [write for write in self._open if write.looking]
+        self._sent = [] if self._asked else self._open
+        if self._asked:
+            names = b" ".join([write.name for write in self._asked])
+            connection.send(b"gets %b\r\n" % names)
+        else:
+            connection.send(b"".join([write.command(connection) for write in self._sent]))
 
     def receive(self, connection: Connection) -> None:
-        found = _values(connection, 5, self._names) if self._names else {}
+        found = _found(connection, {w.name for w in self._asked}) if self._asked else {}
         # All replies first: one that is lost makes all of them uncertain.
         lines = [connection.line() for _ in self._sent]
         for write, line in zip(self._sent, lines, strict=True):
             write.answered(line)
-            # Who came in between was not seen, and is looked at next.
-            if write.looking and write.name in found:
-                write.saw(found[write.name], self._unless, self._codec)
         for write in self._asked:
-            write.saw(found.get(write.name), self._unless, self._codec)
-        self._open = [w for w in self._open if w.won is None and w.error is None]
+            write.saw(found.get(write.name))
+        self._open = [write for write in self._open if not write.done]
         self.done = not self._open
 
     def check(self, label: str) -> None:
-        """
-        Raise what the server at *label* has against one of the records.
-        """
-        for write in self.writes:
-            if write.error is not None:
-                if is_too_large(write.error):
-                    raise self._too_large(write, len(write.value) - 1) from write.error
-                raise mapped(write.error, label, writing=True) from write.error
+        for write in self._writes:
+            write.check(label)
 
 
-def _values(
-    connection: Connection, width: int, names: Collection[bytes]
-) -> dict[bytes, tuple[bytes, bytes]]:
+def _found(connection: Connection, names: Collection[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
     """
-    Read values and their tokens, by name. A reply to `get` is of *width* 4, one to `gets` of 5.
+    Read the reply to `gets`: values and their tokens, by name.
     """
     found = {}
-    names = frozenset(names)
     while (line := connection.line()) != b"END":
-        parts = line.split(b" ")
-        if parts[0] != b"VALUE" or len(parts) != width or not parts[3].isdigit():
+        try:
+            _, name, _, size, token = line.split(b" ")
+            found[name] = (connection.value(int(size)), token)
+        except ValueError:
+            raise error_in(line) from None
+        if name not in names:
             raise error_in(line)
-        if parts[1] not in names:
-            raise error_in(line)  # the answer to somebody else's question
-        found[parts[1]] = (connection.value(int(parts[3])), parts[-1])
     return found
 
 

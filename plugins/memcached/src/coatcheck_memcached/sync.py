@@ -16,7 +16,7 @@ from .link import Link
 from .names import name_of
 from .pool import Pool
 from .settings import Settings
-from .steps import MARGIN, Delete, Read, Write, Writes
+from .steps import MARGIN, Delete, Read, Step, Write, Writes
 
 CAPABILITIES: Final = Capability.TTL | Capability.SHARED
 
@@ -37,6 +37,7 @@ class MemcachedBackend(KeyValueBackend):
         self._settings = settings
         self._link = Link(settings)
         self._max_value_bytes: int | None = None
+        self._written = Recent()
 
     @classmethod
     def from_url(
@@ -54,8 +55,8 @@ class MemcachedBackend(KeyValueBackend):
         The largest record that all servers take of which that is known: each says so when it is
         connected to, which is before anything is sent to it. Can be set to less.
         """
-        limits = (self._max_value_bytes, self._link.max_value_bytes)
-        return min((limit for limit in limits if limit is not None), default=None)
+        own, theirs = self._max_value_bytes, self._link.max_value_bytes
+        return theirs if own is None else own if theirs is None else min(own, theirs)
 
     @max_value_bytes.setter
     def max_value_bytes(self, limit: int | None) -> None:
@@ -80,8 +81,8 @@ class MemcachedBackend(KeyValueBackend):
         expires: float | None,
     ) -> bool:
         name = name_of(key)
-        write = Write(name.encode(), value, if_match)
-        self._elect({self._link.pool_of(name): [write]}, unless, expires)
+        write = self._write(name, value, unless, if_match, expires)
+        self._link.run_at(self._link.pool_of(name), write)
         return bool(write.won)
 
     def put_many(
@@ -91,29 +92,41 @@ class MemcachedBackend(KeyValueBackend):
         writes = []
         for key, value in items:
             name = name_of(key)
-            writes.append(write := Write(name.encode(), value))
+            writes.append(write := self._write(name, value, unless, None, expires))
             by_pool.setdefault(self._link.pool_of(name), []).append(write)
-        if writes:
-            self._elect(by_pool, unless, expires)
+        self._run({pool: Writes(some) for pool, some in by_pool.items()})
         return [bool(write.won) for write in writes]
 
-    def _elect(
-        self, by_pool: Mapping[Pool, Sequence[Write]], unless: Unless, expires: float | None
-    ) -> None:
-        elections = {
-            pool: Writes(writes, unless=unless, expires=expires, codec=self.codec)
-            for pool, writes in by_pool.items()
-        }
-        self._link.run(elections)
-        for pool, election in elections.items():
-            election.check(pool.label)
+    def _write(
+        self,
+        name: str,
+        value: bytes,
+        unless: Unless,
+        if_match: bytes | None,
+        expires: float | None,
+    ) -> Write:
+        # What was written before is likely there: a task that starts here also ends here.
+        looking = self._written.add(name)
+        return Write(
+            name.encode(),
+            value,
+            self.codec,
+            unless=unless,
+            if_match=if_match,
+            expires=expires,
+            looking=looking,
+        )
 
     def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0
         for batch in batches(keys):
-            by_pool = self._link.by_pool([name_of(key) for key in batch])
+            by_pool: dict[Pool, set[bytes]] = {}
+            for key in batch:
+                name = name_of(key)
+                self._written.discard(name)
+                by_pool.setdefault(self._link.pool_of(name), set()).add(name.encode())
             deletions = {pool: Delete(names) for pool, names in by_pool.items()}
-            self._link.run(deletions)
+            self._run(deletions)
             deleted += sum(deletion.count for deletion in deletions.values())
         return deleted
 
@@ -122,12 +135,53 @@ class MemcachedBackend(KeyValueBackend):
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         for batch in batches(keys):
-            key_of = {name_of(key): key for key in batch}
-            reads = {pool: Read(names) for pool, names in self._link.by_pool(key_of).items()}
-            self._link.run(reads)
+            by_pool: dict[Pool, dict[bytes, str]] = {}
+            for key in batch:
+                name = name_of(key)
+                by_pool.setdefault(self._link.pool_of(name), {})[name.encode()] = key
+            reads = {pool: Read(key_of) for pool, key_of in by_pool.items()}
+            self._run(reads)
             for read in reads.values():
-                found.update({key_of[name.decode()]: value for name, value in read.found.items()})
+                found |= read.found
         return found
+
+    def _run(self, work: Mapping[Pool, Step]) -> None:
+        if len(work) == 1:
+            ((pool, step),) = work.items()
+            self._link.run_at(pool, step)
+        else:
+            self._link.run(work)
 
     def close(self) -> None:
         self._link.close()
+
+
+class Recent:
+    """
+    The names that were added last, some thousands of them. Shared by threads.
+    """
+
+    #: It remembers as many at least, and twice as many at most.
+    LIMIT = 4_096
+
+    def __init__(self) -> None:
+        self._new: set[str] = set()
+        self._old: set[str] = set()
+
+    def add(self, name: str) -> bool:
+        """
+        Remember *name*; say whether it was remembered.
+        """
+        new = self._new
+        known = name in new or name in self._old
+        new.add(name)
+        if len(new) > self.LIMIT:
+            self._old, self._new = new, set()
+        return known
+
+    def discard(self, name: str) -> None:
+        """
+        Forget *name*.
+        """
+        self._new.discard(name)
+        self._old.discard(name)

@@ -288,3 +288,75 @@ async def test_aio_bridge_has_few_threads():
         await asyncio.gather(*waits)
 
     assert len(threads) <= 9
+
+
+class Halved(MemoryBackend):
+    """A store of which the half that has the keys with a "b" is away."""
+
+    def __init__(self):
+        super().__init__()
+        self.away = True
+
+    def get_many(self, keys):
+        found = super().get_many(keys)
+        unread = {key for key in keys if key.endswith("b") and self.away}
+        if not unread:
+            return found
+        rest = {key: value for key, value in found.items() if key not in unread}
+        error = coatcheck.PartlyUnavailableError("half away", found=rest, unread=unread)
+        raise error from OSError("no route")
+
+
+class AioHalved(AioStalling):
+    """The same for asyncio."""
+
+    def __init__(self):
+        super().__init__()
+        self.half = Halved()
+
+    async def put(self, key, value, **how):
+        return self.half.put(key, value, **how)
+
+    async def get_many(self, keys):
+        return self.half.get_many(keys)
+
+
+def test_half_of_the_store_is_away(make):
+    """What can be read is delivered; the wait for the rest goes on, and ends by its deadline."""
+    backend = Halved()
+    results = make(backend)
+    results.store_many({"a": 1, "b": 2})
+    waited = results.as_completed(["a", "b", "c"], timeout=0.3)
+
+    assert "a" == next(waited).task_id
+    with pytest.raises(coatcheck.WaitTimeoutError, match="half away") as caught:
+        next(waited)
+    assert {"b", "c"} == caught.value.task_ids
+    backend.away = False
+    assert {"a", "b"} == {meta.task_id for meta in results.as_completed(["a", "b"], timeout=5)}
+
+
+def test_half_of_a_read():
+    """A read of many says what it found, as records by task id, and what it could not read."""
+    with coatcheck.Results(Halved()) as results:
+        results.store_many({"a": 1, "b": 2})
+        with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
+            results.get_many(["a", "b", "c"])
+
+    assert {"a": 1} == {id_: meta.result for id_, meta in caught.value.found.items()}
+    assert {"b"} == caught.value.unread
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_aio_half_of_the_store_is_away():
+    """What can be read is delivered; the rest ends by its deadline."""
+    async with coatcheck.aio.Results(AioHalved()) as results:
+        await results.store_many({"a": 1, "b": 2})
+        waited = results.as_completed(["a", "b"], timeout=0.3)
+
+        assert "a" == (await anext(waited)).task_id
+        with pytest.raises(coatcheck.WaitTimeoutError, match="half away"):
+            await anext(waited)
+        with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
+            await results.get_many(["a", "b"])
+        assert {"a": 1} == {id_: meta.result for id_, meta in caught.value.found.items()}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 from . import groups
 from .bells import Bell
 from .codec import Codec
-from .errors import ResultTooLargeError, UnsupportedError
+from .errors import PartlyUnavailableError, ResultTooLargeError, UnsupportedError
 from .meta import ResultMeta
 
 if TYPE_CHECKING:
@@ -152,6 +152,9 @@ class Backend(BaseBackend[V], ABC):
     def get_many(self, keys: Collection[str]) -> dict[str, V]:
         """
         Return what is stored; absent keys are left out. Never deletes.
+
+        Where only a part of the store is away this may raise `PartlyUnavailableError`, with what
+        is stored in the rest.
         """
 
     @abstractmethod
@@ -271,8 +274,14 @@ class Records(Backend[ResultMeta]):
 
     def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         prefix = self._prefix
-        found = self.backend.get_many([prefix + id_ for id_ in keys])
-        skip = len(prefix)
+        try:
+            found = self.backend.get_many([prefix + id_ for id_ in keys])
+        except PartlyUnavailableError as error:
+            raise lifted(error, self._metas(error.found), len(prefix)) from error.__cause__
+        return self._metas(found)
+
+    def _metas(self, found: Mapping[str, bytes]) -> dict[str, ResultMeta]:
+        skip = len(self._prefix)
         decode = self.codec.decode
         return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
 
@@ -347,6 +356,16 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
     if limit is not None and len(data) > limit:
         raise ResultTooLargeError(meta.task_id, size=len(data), limit=limit)
     return data
+
+
+def lifted(
+    error: PartlyUnavailableError, found: Mapping[str, ResultMeta], skip: int
+) -> PartlyUnavailableError:
+    """
+    Return *error* as one about task ids: the keys without their first *skip* characters.
+    """
+    unread = [key[skip:] for key in error.unread]
+    return PartlyUnavailableError(str(error), found=found, unread=unread)
 
 
 def lift(backend: Backend[Any], codec: Codec, *, key_prefix: str) -> Backend[ResultMeta]:

@@ -11,6 +11,7 @@ Every error that coatcheck raises.
     │  └─ PluginError (ImportError)               driver missing, import failed, protocol version
     ├─ BackendError                               an error of the store, its cause kept
     │  ├─ BackendUnavailableError (ConnectionError)
+    │  │  └─ PartlyUnavailableError            of many records some could be read
     │  ├─ BackendStoreError  BackendGetMetaError  after the retry budget
     │  └─ ResultTooLargeError (ValueError)
     ├─ UnsupportedError (NotImplementedError)     a capability that was not declared
@@ -32,7 +33,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from .failures import Failure
 
@@ -123,6 +124,18 @@ class BackendUnavailableError(BackendError, ConnectionError):
     """
     The store cannot be reached, or refuses to serve.
     """
+
+
+class PartlyUnavailableError(BackendUnavailableError):
+    """
+    A part of the store is away. Of a read of many, `found` has what was there of those that could
+    be read, by key or task id, and `unread` those that could not.
+    """
+
+    def __init__(self, message: str, *, found: Mapping[str, Any], unread: Iterable[str]) -> None:
+        self.found = dict(found)
+        self.unread = frozenset(unread)
+        super().__init__(message)
 
 
 class BackendStoreError(BackendError):

@@ -18,7 +18,7 @@ from typing import Any
 from . import forks
 from .backend import BATCH, Backend
 from .bells import Bell
-from .errors import BackendError
+from .errors import BackendError, PartlyUnavailableError
 from .meta import ResultMeta
 from .pacing import portions
 from .waits import GATHER, GRACE, LINGER, Waiter, Waits
@@ -280,18 +280,29 @@ class Watch:
     def _look(self, task_ids: list[str], bell: Bell) -> None:
         try:
             metas = self._backend.get_many(task_ids)
+        except PartlyUnavailableError as error:
+            read = [task_id for task_id in task_ids if task_id not in error.unread]
+            self._found(read, error.found, bell)
+            # Last, so that a wait for some of both knows of it.
+            self._failed(list(error.unread), error)
         except BackendError as error:
-            _logger.debug("a look failed: %s", error)
-            with self._lock:
-                self.waits.failed(task_ids, error, time.monotonic())
+            self._failed(task_ids, error)
         except Exception as error:  # noqa: BLE001 - raised in the threads that wait
             with self._lock:
                 self.waits.abort(task_ids, error)
         else:
-            for observed in self._tell(task_ids, metas, bell):
-                meta = self._hub.on_lost(observed)
-                if meta is not None:
-                    self._tell([meta.task_id], {meta.task_id: meta}, bell)
+            self._found(task_ids, metas, bell)
+
+    def _found(self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell) -> None:
+        for observed in self._tell(task_ids, metas, bell):
+            meta = self._hub.on_lost(observed)
+            if meta is not None:
+                self._tell([meta.task_id], {meta.task_id: meta}, bell)
+
+    def _failed(self, task_ids: list[str], error: BackendError) -> None:
+        _logger.debug("a look failed: %s", error)
+        with self._lock:
+            self.waits.failed(task_ids, error, time.monotonic())
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell

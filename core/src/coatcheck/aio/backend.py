@@ -5,13 +5,14 @@ What a backend for asyncio is, see `coatcheck.backend`. Optional: a sync one is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TypeVar
 
 from .. import groups
-from ..backend import BaseBackend, Capability, Unless, encoded
+from ..backend import BaseBackend, Capability, Unless, encoded, lifted
 from ..codec import Codec
+from ..errors import PartlyUnavailableError
 from ..meta import ResultMeta
 from .bells import Bell
 
@@ -162,8 +163,14 @@ class Records(Backend[ResultMeta]):
 
     async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         prefix = self._prefix
-        found = await self.backend.get_many([prefix + id_ for id_ in keys])
-        skip = len(prefix)
+        try:
+            found = await self.backend.get_many([prefix + id_ for id_ in keys])
+        except PartlyUnavailableError as error:
+            raise lifted(error, self._metas(error.found), len(prefix)) from error.__cause__
+        return self._metas(found)
+
+    def _metas(self, found: Mapping[str, bytes]) -> dict[str, ResultMeta]:
+        skip = len(self._prefix)
         decode = self.codec.decode
         return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any
 
 from ..backend import BATCH
-from ..errors import BackendError
+from ..errors import BackendError, PartlyUnavailableError
 from ..meta import ResultMeta
 from ..pacing import portions
 from ..waits import GATHER, GRACE, INFINITY, LINGER, Waiter, Waits
@@ -267,16 +267,27 @@ class Watch:
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
         try:
             metas = await self._backend.get_many(task_ids)
+        except PartlyUnavailableError as error:
+            read = [task_id for task_id in task_ids if task_id not in error.unread]
+            await self._found(read, error.found, bell)
+            # Last, so that a wait for some of both knows of it.
+            self._failed(list(error.unread), error)
         except BackendError as error:
-            _logger.debug("a look failed: %s", error)
-            self.waits.failed(task_ids, error, time.monotonic())
+            self._failed(task_ids, error)
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
             self.waits.abort(task_ids, error)
         else:
-            for observed in self._tell(task_ids, metas, bell):
-                meta = await self._hub.on_lost(observed)
-                if meta is not None:
-                    self._tell([meta.task_id], {meta.task_id: meta}, bell)
+            await self._found(task_ids, metas, bell)
+
+    async def _found(self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell) -> None:
+        for observed in self._tell(task_ids, metas, bell):
+            meta = await self._hub.on_lost(observed)
+            if meta is not None:
+                self._tell([meta.task_id], {meta.task_id: meta}, bell)
+
+    def _failed(self, task_ids: list[str], error: BackendError) -> None:
+        _logger.debug("a look failed: %s", error)
+        self.waits.failed(task_ids, error, time.monotonic())
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from .settings import Place, Settings, label_of
 #: How much of what makes no sense is shown.
 _SHOWN: Final = 40
 _CHUNK: Final = 65_536
+_LARGE_CHUNK: Final = 1_048_576
 #: Up to this size sending never blocks: all before was read by the server.
 _SMALL: Final = 16_384
 #: No line of the protocol is longer; of what is, no end is to be waited for.
@@ -51,6 +53,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._buffer = b""
         self._at = 0
+        self._held: Sequence[bytes] = ()
         self._end = 0.0
         self._timeout = 0.0
         self._clock: tuple[float, float] | None = None
@@ -162,6 +165,28 @@ class Connection:
             raise MemcacheUnexpectedCloseError
         self._socket.sendall(data)
 
+    def send_all(self, commands: Sequence[bytes]) -> None:
+        """
+        Send *commands*, each of which has a reply of one line, to be read by `replies`.
+        """
+        # Over TLS Memcached 1.6 may forget what it has decrypted behind the command it is at,
+        # until more comes: there one command follows the reply to the one before.
+        at_once = len(commands) if self._settings.tls_context is None else 1
+        self._held = commands[at_once:]
+        self.send(b"".join(commands[:at_once]))
+
+    def replies(self, count: int) -> list[bytes]:
+        """
+        Return the replies to the *count* commands that were given to `send_all`.
+        """
+        if not self._held:
+            return [self.line() for _ in range(count)]
+        lines = []
+        for command in self._held:
+            lines.append(self.line())
+            self.send(command)
+        return [*lines, self.line()]
+
     def line(self) -> bytes:
         """
         Return the next line, without its end.
@@ -201,7 +226,8 @@ class Connection:
         parts = [self._buffer[self._at :]]
         missing = size - len(parts[0])
         while missing > 0:
-            parts.append(self._receive(max(missing, _CHUNK)))
+            # Not all at once: a size that makes no sense would be all of the memory.
+            parts.append(self._receive(min(max(missing, _CHUNK), _LARGE_CHUNK)))
             missing -= len(parts[-1])
         self._buffer, self._at = b"".join(parts), 0
 

@@ -25,6 +25,8 @@ _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.25
 #: What part of the time one try may take: two of them fit in.
 _TRY: Final = 0.45
+#: How long a server that was down is given when others are asked as well, in seconds.
+_MOMENT: Final = 0.25
 #: Of how many keys the place is remembered: to hash one in Python takes longer than to read it.
 _REMEMBERED: Final = 16_384
 
@@ -110,7 +112,9 @@ class Link:
         start = time.monotonic()
         error = _do(pool, step, start + self._first_try)
         if error is not None:
-            self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
+            errors = self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
+            if errors:
+                raise self._failure({pool: step}, errors)
         self.trouble = None
         step.check(pool.label)
 
@@ -118,37 +122,50 @@ class Link:
         """
         Do all of *work*, each step at its server. Raises a `BackendError` where no try came
         through, after what can be done at the others is done.
+
+        A server that was down already is given a moment only, so that the others' keys need not
+        wait for it each time.
         """
         attempts = Attempts(self._settings, time.monotonic())
-        self._repeat(work, self._try(work, attempts), attempts)
+        up = {pool: step for pool, step in work.items() if not pool.is_down}
+        errors = dict(self._repeat(up, self._try(up, attempts), attempts))
+        for pool, step in work.items():
+            if pool not in up:
+                error = _do(pool, step, min(attempts.end, time.monotonic() + _MOMENT))
+                if error is not None:
+                    errors[pool] = error
+        if errors:
+            raise self._failure(work, errors)
         self.trouble = None
         for pool, step in work.items():
             step.check(pool.label)
 
     def _repeat(
         self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception], attempts: Attempts
-    ) -> None:
+    ) -> Mapping[Pool, Exception]:
         """
-        Do again what went wrong by *errors*, while there is time.
+        Do again what went wrong by *errors*, while there is time; return what did to the end.
         """
-        while errors:
-            failure = self.trouble = self._mapped(work, errors)
+        while errors and all(map(is_transient, errors.values())):
             pause = attempts.next_pause()
-            if pause is None or not all(map(is_transient, errors.values())):
-                raise failure
+            if pause is None:
+                break
+            self._failure(work, errors)
             left = {pool: work[pool] for pool in errors}
             for step in left.values():
                 step.restart()
             time.sleep(pause)
             errors = self._try(left, attempts)
+        return errors
 
-    def _mapped(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
+    def _failure(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
         """
         Return ours for one of *errors*: one that will not pass, if there is one.
         """
         pool = min(errors, key=lambda pool: is_transient(errors[pool]))
         ours = mapped(errors[pool], pool.label, writing=work[pool].writing)
         ours.__cause__ = errors[pool]
+        self.trouble = ours
         return ours
 
     def _try(self, work: Mapping[Pool, Step], attempts: Attempts) -> dict[Pool, Exception]:
@@ -192,7 +209,9 @@ def _do(pool: Pool, step: Step, end: float) -> Exception | None:
             step.send(connection)
             step.receive(connection)
         unread = not connection.is_drained
+        pool.is_down = False
     except ERRORS as error:
+        pool.is_down = True
         return error
     finally:
         if unread:  # it would answer the next command
@@ -249,6 +268,7 @@ class Together:
                 act(step, connection)
             except ERRORS as error:
                 self.errors[pool] = error
+                pool.is_down = True
                 continue
             if not step.done:
                 left.append(pool)

@@ -79,6 +79,13 @@ class Read(Step):
         self._key_of = key_of
         self.found: dict[str, bytes] = {}
 
+    @property
+    def keys(self) -> Collection[str]:
+        """
+        The keys that are read.
+        """
+        return self._key_of.values()
+
     def send(self, connection: Connection) -> None:
         # All in one command: the server reads it to its end before it begins to answer.
         connection.send(b"get " + b" ".join(self._key_of) + b"\r\n")
@@ -106,10 +113,10 @@ class Delete(Step):
         self.count = 0
 
     def send(self, connection: Connection) -> None:
-        connection.send(b"".join([b"delete %b\r\n" % name for name in self._names]))
+        connection.send_all([b"delete %b\r\n" % name for name in self._names])
 
     def receive(self, connection: Connection) -> None:
-        lines = [connection.line() for _ in self._names]
+        lines = connection.replies(len(self._names))
         for line in lines:
             if line not in (b"DELETED", b"NOT_FOUND"):
                 raise error_in(line)
@@ -272,12 +279,12 @@ class Writes(Step):
             names = b" ".join([write.name for write in self._asked])
             connection.send(b"gets %b\r\n" % names)
         else:
-            connection.send(b"".join([write.command(connection) for write in self._sent]))
+            connection.send_all([write.command(connection) for write in self._sent])
 
     def receive(self, connection: Connection) -> None:
         found = _found(connection, {w.name for w in self._asked}) if self._asked else {}
         # All replies first: one that is lost makes all of them uncertain.
-        lines = [connection.line() for _ in self._sent]
+        lines = connection.replies(len(self._sent)) if self._sent else []
         for write, line in zip(self._sent, lines, strict=True):
             write.answered(line)
         for write in self._asked:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from coatcheck import Capability, KeyValueBackend
 from coatcheck.backend import Unless, batches
+from coatcheck.errors import BackendUnavailableError, PartlyUnavailableError
 from coatcheck.url import URL
 
 from .celerysettings import celery_options
@@ -133,17 +134,25 @@ class MemcachedBackend(KeyValueBackend):
     # -- reading --------------------------------------------------------------------------
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+        done: list[Read] = []
         for batch in batches(keys):
-            by_pool: dict[Pool, dict[bytes, str]] = {}
-            for key in batch:
-                name = name_of(key)
-                by_pool.setdefault(self._link.pool_of(name), {})[name.encode()] = key
-            reads = {pool: Read(key_of) for pool, key_of in by_pool.items()}
-            self._run(reads)
-            for read in reads.values():
-                found |= read.found
-        return found
+            reads = self._reads(batch)
+            try:
+                self._run(reads)
+            except BackendUnavailableError as error:
+                done += [read for read in reads.values() if read.done]
+                if not done:
+                    raise
+                raise _partly(error, done, keys) from error.__cause__
+            done += reads.values()
+        return _found(done)
+
+    def _reads(self, keys: Collection[str]) -> dict[Pool, Read]:
+        by_pool: dict[Pool, dict[bytes, str]] = {}
+        for key in keys:
+            name = name_of(key)
+            by_pool.setdefault(self._link.pool_of(name), {})[name.encode()] = key
+        return {pool: Read(key_of) for pool, key_of in by_pool.items()}
 
     def _run(self, work: Mapping[Pool, Step]) -> None:
         if len(work) == 1:
@@ -154,6 +163,17 @@ class MemcachedBackend(KeyValueBackend):
 
     def close(self) -> None:
         self._link.close()
+
+
+def _found(reads: Sequence[Read]) -> dict[str, bytes]:
+    return reads[0].found if len(reads) == 1 else {k: v for r in reads for k, v in r.found.items()}
+
+
+def _partly(
+    error: BackendUnavailableError, done: Sequence[Read], keys: Collection[str]
+) -> PartlyUnavailableError:
+    unread = set(keys).difference(*(read.keys for read in done))
+    return PartlyUnavailableError(str(error), found=_found(done), unread=unread)
 
 
 class Recent:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
+from pathlib import Path
 from typing import Any, Final
 
 from pymemcache.client.base import Client
@@ -107,9 +108,17 @@ class MemcachedServer:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
+            # Each of its threads stops when it gets to it.
+            while not all(state == "T" for state in self._states()):
+                time.sleep(0.001)
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def _states(self) -> Iterator[str]:
+        assert self.process is not None
+        for task in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+            yield task.read_text().rpartition(")")[2].split()[0]
 
     def kill(self) -> None:
         """

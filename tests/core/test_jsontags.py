@@ -255,7 +255,7 @@ Point = namedtuple("Point", "x y")
 @pytest.mark.parametrize(
     ("value", "advice"),
     [
-        (object(), "no tag for the type object"),
+        pytest.param(object(), "no tag for the type object", id="object"),
         (Color.RED, "no tag for the type"),
         (Number.ONE, "would come back as int"),
         (Text("x"), "would come back as str"),
@@ -263,7 +263,7 @@ Point = namedtuple("Point", "x y")
         (OrderedDict(a=1), "would come back as dict"),
         (collections.Counter("a"), "would come back as dict"),
         (bytearray(b"x"), "no tag for the type bytearray"),
-        (memoryview(b"x"), "no tag"),
+        pytest.param(memoryview(b"x"), "no tag", id="memoryview"),
         (range(3), "no tag for the type range"),
         (ValueError("x"), "no tag for the type ValueError"),
         (int, "no tag for the type type"),

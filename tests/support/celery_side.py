@@ -78,8 +78,8 @@ class Side:
     """What may be asked for."""
 
     def __init__(self, settings):
-        self.app = Celery("side", broker="memory://", set_as_current=True)
-        self.app.conf.update(settings)
+        self.app = Celery("side", set_as_current=True)
+        self.app.conf.update({"broker_url": "memory://", **settings})
         self.backend = self.app.backend
         self.handles = []
 
@@ -126,6 +126,10 @@ class Side:
         found = found if isinstance(found, GroupResult) else GroupResult(group_id, found)
         self.handles.append(found)
         return outcome(lambda: found.get(timeout=timeout, disable_sync_subtasks=False))
+
+    def send(self, task_id, task, arguments):
+        """Send a task to a worker."""
+        self.handles.append(self.app.send_task(task, arguments, task_id=task_id))
 
     def forget(self, task_id):
         self.handle(task_id).forget()

@@ -538,3 +538,25 @@ def test_damaged_tags_do_not_hide_a_failure():
 
         assert OSError is type(meta.result)
         assert ("m", bad) == meta.failure.args
+
+
+def test_a_serializer_takes_the_place_of_its_namesake():
+    """A serializer with the name of a built-in one also reads what that would."""
+
+    class Shouting(JSONSerializer):
+        """Reads texts as upper case."""
+
+        def loads(self, data):
+            document, _ = super().loads(data)
+            return document, True
+
+        def revive(self, value):
+            return value.upper() if isinstance(value, str) else value
+
+    codec = Codec(Shouting())
+    data = b'{"status": "SUCCESS", "result": "a", "task_id": "t"}'
+
+    assert "A" == codec.decode("t", data).result
+    assert "SUCCESS" == codec.state_of(data)
+    assert codec.decode("t", b"\xff").error is not None
+    assert "belong to no serializer" in str(codec.decode("t", b"\xff").error)

@@ -360,3 +360,47 @@ async def test_aio_half_of_the_store_is_away():
         with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
             await results.get_many(["a", "b"])
         assert {"a": 1} == {id_: meta.result for id_, meta in caught.value.found.items()}
+def test_as_completed_tells_of_updates():
+    """Unready records come too where they are asked for, of several tasks."""
+    with coatcheck.by_url("memory://updates") as results:
+        results.update_state("a", "PROGRESS", 1)
+        results.store_result("b", 2)
+        seen = []
+        for meta in results.as_completed(["a", "b"], timeout=5, updates=True):
+            seen.append((meta.task_id, meta.result))
+            if ("a", 1) in seen:
+                results.store_result("a", 3)
+
+    assert {("a", 1), ("a", 3), ("b", 2)} == set(seen)
+
+
+def test_as_completed_calls_meanwhile():
+    """What `on_interval` raises ends the wait for several tasks."""
+    calls = []
+
+    def call():
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyError
+
+    with coatcheck.by_url("memory://interval") as results, pytest.raises(KeyError):
+        list(results.as_completed(["a", "b"], timeout=5, interval=0.01, on_interval=call))
+
+
+async def test_aio_as_completed_with_updates_and_interval():
+    """So it is for asyncio."""
+    calls = []
+    async with coatcheck.aio.by_url("memory://aio-updates") as results:
+        await results.update_state("a", "PROGRESS", 1)
+        seen = []
+        async for meta in results.as_completed(
+            ["a"], timeout=5, interval=0.01, on_interval=lambda: calls.append(1), updates=True
+        ):
+            seen.append(meta.result)
+            if len(seen) == 1:
+                asyncio.get_running_loop().call_later(
+                    0.1, lambda: asyncio.ensure_future(results.store_result("a", 2))
+                )
+
+    assert [1, 2] == seen
+    assert calls

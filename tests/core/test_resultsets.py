@@ -13,6 +13,7 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck import groups
+from coatcheck.embedded.memory import MemoryBackend
 
 
 @pytest.fixture
@@ -269,3 +270,53 @@ def test_backends_without_groups():
     ):
         with pytest.raises(coatcheck.UnsupportedError, match="Bare does not keep groups"):
             getattr(results, call)(*arguments)
+
+
+def test_group_of_groups(results):
+    """
+    A tree of groups is kept as it is, and its tasks are found in their order.
+    """
+    tree = [["g", ["parent", None]], [[["a", None], None], [["h", None], [[["b", None], None]]]]]
+    assert results.backend.get_group_tree("g") is None
+    results.backend.put_group_tree("g", tree, expires=None)
+
+    assert tree == results.backend.get_group_tree("g")
+    assert ["a", "b"] == results.restore_group("g").task_ids
+    results.save_group("g", ["c"])
+    assert [["g", None], [[["c", None], None]]] == results.backend.get_group_tree("g")
+
+
+async def test_aio_group_of_groups(aio_results):
+    """
+    So it is for asyncio.
+    """
+    tree = [["g", None], [[["h", None], [[["b", None], None]]]]]
+    assert await aio_results.backend.get_group_tree("g") is None
+    await aio_results.backend.put_group_tree("g", tree, expires=None)
+
+    assert tree == await aio_results.backend.get_group_tree("g")
+    assert ["b"] == (await aio_results.restore_group("g")).task_ids
+
+
+def test_group_of_groups_without_nesting():
+    """
+    A store that keeps lists of ids keeps those of the tree.
+    """
+
+    class Flat(MemoryBackend):
+        """Keeps groups as lists."""
+
+        groups = {}  # noqa: RUF012
+
+        def put_group(self, group_id, task_ids, *, expires):
+            self.groups[group_id] = task_ids
+
+        def get_group(self, group_id):
+            return self.groups.get(group_id)
+
+    flat = Flat("flat")
+    flat.put_group_tree("g", [["g", None], [[["a", None], None], "b"]], expires=None)
+
+    assert {"g": ["a", "b"]} == flat.groups
+    assert [["g", None], [[["a", None], None], [["b", None], None]]] == flat.get_group_tree("g")
+    assert flat.get_group_tree("x") is None

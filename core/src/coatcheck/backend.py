@@ -21,6 +21,7 @@ from . import groups
 from .bells import Bell
 from .codec import Codec
 from .errors import PartlyUnavailableError, ResultTooLargeError, UnsupportedError
+from .groups import Tree
 from .meta import ResultMeta
 
 if TYPE_CHECKING:
@@ -198,6 +199,21 @@ class Backend(BaseBackend[V], ABC):
         """
         raise self._lacks_groups()
 
+    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        """
+        Keep a group that may hold groups, as Celery's nested pairs. The last write wins.
+
+        A store that cannot keep the nesting keeps the ids of the tasks, as by default.
+        """
+        self.put_group(group_id, groups.members_of(tree), expires=expires)
+
+    def get_group_tree(self, group_id: str) -> Tree | None:
+        """
+        Return a group as nested pairs, `[[id, parent], members]`; `None` for an unknown group.
+        """
+        task_ids = self.get_group(group_id)
+        return None if task_ids is None else groups.tree_of(group_id, task_ids)
+
     def delete_group(self, group_id: str) -> bool:
         """
         Delete a group, not its tasks; `False` if there was none.
@@ -299,14 +315,24 @@ class Records(Backend[ResultMeta]):
         return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
-        data = self.codec.encode(groups.to_document(group_id, task_ids))
+        self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
+
+    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        data = self.codec.encode(groups.tree_to_document(group_id, tree))
         key = self._group_prefix + group_id
         self.backend.put(key, data, unless=frozenset(), expires=expires)
 
     def get_group(self, group_id: str) -> list[str] | None:
-        key = self._group_prefix + group_id
-        data = self.backend.get_many([key]).get(key)
+        data = self._group(group_id)
         return None if data is None else self.codec.decode_group(group_id, data)
+
+    def get_group_tree(self, group_id: str) -> Tree | None:
+        data = self._group(group_id)
+        return None if data is None else self.codec.decode_group_tree(group_id, data)
+
+    def _group(self, group_id: str) -> bytes | None:
+        key = self._group_prefix + group_id
+        return self.backend.get_many([key]).get(key)
 
     def delete_group(self, group_id: str) -> bool:
         return self.backend.delete_many([self._group_prefix + group_id]) > 0

@@ -31,6 +31,7 @@ HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _MAX_PATH_DEPTH: Final = 64
+_BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
 
 
 class Codec:
@@ -38,7 +39,8 @@ class Codec:
     Encodes metas with one serializer and decodes what any accepted one wrote.
 
     Args:
-        serializer: its name, or one that follows the `Serializer` protocol.
+        serializer: its name, or one that follows the `Serializer` protocol; if that has the
+            name of a built-in one, it also reads what that would.
         accept: the names of the serializers whose values are decoded.
         strict: refuse to change a value's type, tuples included.
         unsafe_pickle: write pickle, which every reader has to trust.
@@ -62,13 +64,18 @@ class Codec:
             )
         self.accept = tuple([accept] if isinstance(accept, str) else accept)
         self.strict = strict
-        self._readers = (*BUILTINS, *self._extra_readers())
+        self._readers = (*self._builtin_readers(), *self._extra_readers())
         self._trusted = Trusted(trusted_exceptions)
+
+    def _builtin_readers(self) -> list[Serializer]:
+        # One that bears the name of a built-in one reads what that would: it wrote it.
+        own = self.serializer
+        return [own if own.name == builtin.name else builtin for builtin in BUILTINS]
 
     def _extra_readers(self) -> list[Serializer]:
         known = {serializer.name for serializer in (*BUILTINS, self.serializer)}
         extra = [get_serializer(name) for name in self.accept if name not in known]
-        return extra if self.serializer in BUILTINS else [self.serializer, *extra]
+        return extra if self.serializer.name in _BUILTIN_NAMES else [self.serializer, *extra]
 
     # -- writing --------------------------------------------------------------------------
 
@@ -154,6 +161,13 @@ class Codec:
         document, _ = self._loads(group_id, data)
         return groups.from_document(group_id, document)
 
+    def decode_group_tree(self, group_id: str, data: bytes) -> groups.Tree:
+        """
+        Return the nested pairs of the group *data*. Raises `SerializationError`.
+        """
+        document, _ = self._loads(group_id, data)
+        return groups.tree_from_document(group_id, document)
+
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
         body = self._plain(task_id, data)
         serializer = self._reader_of(task_id, body)
@@ -189,7 +203,7 @@ class Codec:
             if serializer.recognises(head):
                 return serializer
         # A serializer without a signature of its own is taken at the reader's word.
-        if self.serializer not in BUILTINS:
+        if self.serializer.name not in _BUILTIN_NAMES:
             return self.serializer
         raise DecodeError(
             task_id,

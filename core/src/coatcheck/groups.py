@@ -7,10 +7,13 @@ Celery keeps a group as nested pairs: `[[id, parent], [child, ...]]`, and a task
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from .errors import DecodeError
+
+#: A group as nested pairs, each `[[id, parent], members]`; a task has `None` for members.
+Tree = Sequence[Any]
 
 #: How deep groups of groups may be nested.
 MAX_DEPTH: Final = 50
@@ -32,8 +35,38 @@ def to_document(group_id: str, task_ids: Iterable[str]) -> dict[str, Any]:
     """
     Return the document of a group.
     """
-    members = [[[task_id, None], None] for task_id in task_ids]
-    return {"result": [[group_id, None], members], "task_id": group_id}
+    return tree_to_document(group_id, tree_of(group_id, task_ids))
+
+
+def tree_of(group_id: str, task_ids: Iterable[str]) -> Tree:
+    """
+    Return the pairs of a group without groups in it.
+    """
+    return [[group_id, None], [[[task_id, None], None] for task_id in task_ids]]
+
+
+def tree_to_document(group_id: str, tree: Tree) -> dict[str, Any]:
+    """
+    Return the document of a group that may hold groups.
+    """
+    return {"result": tree, "task_id": group_id}
+
+
+def tree_from_document(group_id: str, document: Mapping[str, Any]) -> Tree:
+    """
+    Return the pairs of a group; those of a flat list of ids are made. Raises `DecodeError`.
+    """
+    task_ids = from_document(group_id, document)
+    result = document["result"]
+    flat = all(isinstance(item, str) for item in result)
+    return tree_of(group_id, task_ids) if flat else result
+
+
+def members_of(tree: Tree) -> list[str]:
+    """
+    Return the ids of a group's tasks, those of groups within it in their place.
+    """
+    return list(_members(tree, 0))
 
 
 def from_document(group_id: str, document: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from .backend import Backend, Capability, Unless
 from .bells import Bell
+from .groups import Tree
 from .hooks import Hooks
 from .meta import ResultMeta
 
@@ -98,6 +99,12 @@ class ObservedBackend(Backend[ResultMeta]):
 
     def get_group(self, group_id: str) -> list[str] | None:
         return self.backend.get_group(group_id)
+
+    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        self.backend.put_group_tree(group_id, tree, expires=expires)
+
+    def get_group_tree(self, group_id: str) -> Tree | None:
+        return self.backend.get_group_tree(group_id)
 
     def delete_group(self, group_id: str) -> bool:
         return self.backend.delete_group(group_id)

@@ -101,6 +101,13 @@ class ResultsBase:
         """
         return self._writer.expires
 
+    @property
+    def protect(self) -> frozenset[str]:
+        """
+        The states whose record is never replaced.
+        """
+        return self._writer.protect
+
     def _draft(
         self,
         task_id: str,
@@ -469,19 +476,35 @@ class Results(ResultsBase):
         return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
-        self, task_ids: Iterable[str], *, timeout: float | None = None
+        self,
+        task_ids: Iterable[str],
+        *,
+        timeout: float | None = None,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        updates: bool = False,
     ) -> Generator[ResultMeta, None, None]:
         """
         Iterate over the records of *task_ids* as they become ready.
 
         Raises `WaitTimeoutError`, which names the rest, *timeout* seconds after the start.
+
+        Args:
+            interval: seconds between calls of *on_interval*, half a second by default.
+            on_interval: called again and again while waiting; what it raises ends the wait.
+            updates: also yield the unready records of the tasks, as they change.
         """
-        ids = [checked_id(task_id) for task_id in task_ids]
-        return self._results(ThreadWaiter(ids, checked_timeout(timeout)))
+        waiter = ThreadWaiter(
+            [checked_id(task_id) for task_id in task_ids],
+            checked_timeout(timeout),
+            interval=interval,
+            on_interval=on_interval,
+            updates=updates,
+        )
+        return self._results(waiter)
 
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
-        ids = [checked_id(task_id)]
-        return self._results(ThreadWaiter(ids, checked_timeout(timeout), updates=True))
+        return self.as_completed([task_id], timeout=timeout, updates=True)
 
     def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

@@ -13,6 +13,7 @@ from .. import groups
 from ..backend import BaseBackend, Capability, Unless, encoded, lifted
 from ..codec import Codec
 from ..errors import PartlyUnavailableError
+from ..groups import Tree
 from ..meta import ResultMeta
 from .bells import Bell
 
@@ -87,6 +88,19 @@ class Backend(BaseBackend[V], ABC):
         See `coatcheck.Backend.get_group`.
         """
         raise self._lacks_groups()
+
+    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        """
+        See `coatcheck.Backend.put_group_tree`.
+        """
+        await self.put_group(group_id, groups.members_of(tree), expires=expires)
+
+    async def get_group_tree(self, group_id: str) -> Tree | None:
+        """
+        See `coatcheck.Backend.get_group_tree`.
+        """
+        task_ids = await self.get_group(group_id)
+        return None if task_ids is None else groups.tree_of(group_id, task_ids)
 
     async def delete_group(self, group_id: str) -> bool:
         """
@@ -190,14 +204,24 @@ class Records(Backend[ResultMeta]):
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
-        data = self.codec.encode(groups.to_document(group_id, task_ids))
+        await self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
+
+    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        data = self.codec.encode(groups.tree_to_document(group_id, tree))
         key = self._group_prefix + group_id
         await self.backend.put(key, data, unless=frozenset(), expires=expires)
 
     async def get_group(self, group_id: str) -> list[str] | None:
-        key = self._group_prefix + group_id
-        data = (await self.backend.get_many([key])).get(key)
+        data = await self._group(group_id)
         return None if data is None else self.codec.decode_group(group_id, data)
+
+    async def get_group_tree(self, group_id: str) -> Tree | None:
+        data = await self._group(group_id)
+        return None if data is None else self.codec.decode_group_tree(group_id, data)
+
+    async def _group(self, group_id: str) -> bytes | None:
+        key = self._group_prefix + group_id
+        return (await self.backend.get_many([key])).get(key)
 
     async def delete_group(self, group_id: str) -> bool:
         return await self.backend.delete_many([self._group_prefix + group_id]) > 0

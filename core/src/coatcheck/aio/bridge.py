@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from .. import backend as sync
 from .. import bells, forks
 from ..backend import Capability, Unless
+from ..groups import Tree
 from ..meta import ResultMeta
 from .backend import Backend
 from .bells import Bell
@@ -104,6 +105,12 @@ class ThreadedBackend(Backend[ResultMeta]):
 
     async def get_group(self, group_id: str) -> list[str] | None:
         return await self._run(self.backend.get_group, group_id)
+
+    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        await self._run(self.backend.put_group_tree, group_id, tree, expires=expires)
+
+    async def get_group_tree(self, group_id: str) -> Tree | None:
+        return await self._run(self.backend.get_group_tree, group_id)
 
     async def delete_group(self, group_id: str) -> bool:
         return await self._run(self.backend.delete_group, group_id)

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from ..backend import Capability, Unless
+from ..groups import Tree
 from ..hooks import Hooks
 from ..meta import ResultMeta
 from .backend import Backend
@@ -101,6 +102,12 @@ class ObservedBackend(Backend[ResultMeta]):
 
     async def get_group(self, group_id: str) -> list[str] | None:
         return await self.backend.get_group(group_id)
+
+    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        await self.backend.put_group_tree(group_id, tree, expires=expires)
+
+    async def get_group_tree(self, group_id: str) -> Tree | None:
+        return await self.backend.get_group_tree(group_id)
 
     async def delete_group(self, group_id: str) -> bool:
         return await self.backend.delete_group(group_id)

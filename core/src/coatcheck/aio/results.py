@@ -368,17 +368,28 @@ class Results(ResultsBase):
         return observed_wait(metas, self._hooks) if self._hooks else metas
 
     def as_completed(
-        self, task_ids: Iterable[str], *, timeout: float | None = None
+        self,
+        task_ids: Iterable[str],
+        *,
+        timeout: float | None = None,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        updates: bool = False,
     ) -> AsyncGenerator[ResultMeta, None]:
         """
         See `coatcheck.Results.as_completed`.
         """
-        ids = [checked_id(task_id) for task_id in task_ids]
-        return self._results(TaskWaiter(ids, checked_timeout(timeout)))
+        waiter = TaskWaiter(
+            [checked_id(task_id) for task_id in task_ids],
+            checked_timeout(timeout),
+            interval=interval,
+            on_interval=on_interval,
+            updates=updates,
+        )
+        return self._results(waiter)
 
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
-        ids = [checked_id(task_id)]
-        return self._results(TaskWaiter(ids, checked_timeout(timeout), updates=True))
+        return self.as_completed([task_id], timeout=timeout, updates=True)
 
     async def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
         meta = self._writer.lost(observed)

@@ -1,0 +1,9 @@
+"""
+coatcheck as Celery's result backend: `result_backend = "coatcheck+redis://localhost:6379/1"`.
+"""
+
+from .backend import CoatcheckBackend
+
+__version__ = "0.1.0"
+
+__all__ = ["CoatcheckBackend"]

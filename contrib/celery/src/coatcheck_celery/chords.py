@@ -1,0 +1,318 @@
+"""
+Chords: who is the last of the header, and what the body gets.
+
+Nothing is counted. Each member of the header leaves a part, which is written only if absent, and
+then looks whether all parts are there. The last one does see them all, whoever it is and however
+often it runs, and one atomic claim elects who starts the body. So a reply that is lost, a member
+that is delivered twice, and a worker that dies anywhere between are all the same case: look again.
+
+The parts are records under ids of their own, `celery-chord-<group>.<part>`, deleted in the end:
+
+========== ====================================================================================
+size       how many parts there are to be
+p<i>       that the member with this `group_index` is over; `.1`, `.2` where they share one
+overlap    that some do: then all parts have to be read
+upto       about the highest index, where some are left out
+t<i>       that a task was added to the chord
+header     the nesting of the header, where it holds groups
+claim      who starts the body: a task of the header. It lasts, so that a late one finds it
+========== ====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any, Final
+
+from celery import chain, chord, group, maybe_signature, states
+from celery.app.task import Context
+from celery.exceptions import ChordError
+
+import coatcheck
+from coatcheck import ANY
+from coatcheck.backend import Unless, batches
+from coatcheck.meta import ResultMeta, new_document
+
+from .records import meta_of
+
+#: The state of these records: not ready, and none that a task has.
+STATE: Final = "CHORD"
+#: How many parts are looked at for one: the others only when these are all there.
+BLOCK: Final = 50
+#: How long a claim is kept for a member that did not finish, in seconds, before another may.
+LEASE: Final = 60.0
+#: How long it is known that a chord is over, in seconds.
+DONE: Final = 3600.0
+
+
+class Chord:
+    """
+    One chord in the store.
+
+    Args:
+        expires: how long its records live, in seconds; `None` keeps them.
+        patiently: calls a function again while the store is away.
+    """
+
+    def __init__(
+        self,
+        results: coatcheck.Results,
+        group_id: str,
+        *,
+        expires: float | None,
+        patiently: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._store = results.backend
+        self._codec = results.backend.codec
+        self.results = results
+        self.group_id = group_id
+        self._prefix = f"celery-chord-{group_id}."
+        self._expires = expires
+        self._patiently = patiently
+
+    # -- records --------------------------------------------------------------------------
+
+    def _put(
+        self, part: str, value: Any, unless: Unless = ANY, expires: float | None = None
+    ) -> bool:
+        task_id = self._prefix + part
+        lifetime = self._expires if expires is None else expires
+        record = self._codec.written(new_document(task_id, STATE, value, expires=lifetime))
+        won: bool = self._patiently(
+            lambda: self._store.put(task_id, record, unless=unless, expires=lifetime)
+        )
+        return won
+
+    def _get(self, parts: Iterable[str]) -> dict[str, Any]:
+        skip = len(self._prefix)
+        found: dict[str, Any] = {}
+        for batch in batches(self._prefix + part for part in parts):
+            records = self._patiently(partial(self._store.get_many, batch))
+            found.update({task_id[skip:]: record.result for task_id, record in records.items()})
+        return found
+
+    def _delete(self, parts: Iterable[str]) -> None:
+        for batch in batches(self._prefix + part for part in parts):
+            self._patiently(partial(self._store.delete_many, batch))
+
+    # -- before it starts -----------------------------------------------------------------
+
+    def save_header(self, members: Any) -> None:
+        """
+        Keep the nesting of a header: Celery's pairs.
+        """
+        self._put("header", members, unless=frozenset())
+
+    def set_size(self, size: int) -> None:
+        """
+        Say how many parts there are to be; the last of them is not sent before that.
+        """
+        # One that is sent again has the same id, and is another run.
+        self._delete(["claim"])
+        self._put("size", size, unless=frozenset())
+
+    def add(self, task_id: str) -> None:
+        """
+        Have the chord wait for one task more.
+        """
+        n = 0
+        while not self._put(f"t{n}", task_id):
+            if self._get([f"t{n}"]).get(f"t{n}") == task_id:  # it is added twice
+                return
+            n += 1
+
+    # -- a member is over -----------------------------------------------------------------
+
+    def arrive(self, task_id: str, index: int | None, value: list[Any]) -> Completion | None:
+        """
+        Leave the part of a member; the completion if it is to start the body.
+
+        Args:
+            index: its place in the header; several may have the same, or none.
+            value: its value in a list if its record does not hold it, else an empty list.
+        """
+        place = 0 if index is None else int(index)
+        part, n = f"p{place}", 0
+        while not self._put(part, {"task_id": task_id, "value": value}):
+            if self._get([part]).get(part, {}).get("task_id") == task_id:
+                break
+            self._put("overlap", 1)  # before the part: whoever sees all parts sees this
+            n += 1
+            part = f"p{place}.{n}"
+        parts = self._parts_if_complete(part, place)
+        if parts is None or not self._claim(task_id):
+            return None
+        return Completion(self, task_id, parts)
+
+    def _parts_if_complete(self, part: str, place: int) -> dict[str, Any] | None:
+        start = place - place % BLOCK
+        own = [f"p{i}" for i in range(start, start + BLOCK)]
+        found = self._get(["claim", "size", "overlap", "upto", "t0", *own])
+        claim, size = found.pop("claim", ""), found.pop("size", None)
+        if claim is None:  # a late copy of a member: it was over
+            self._delete([part])
+        if size is None or claim is None:  # or not all are sent yet
+            return None
+        upto = found.pop("upto", size - 1)
+        if place > upto:
+            self._put("upto", place)
+            upto = place
+        # Several may say so at once: it is about the highest.
+        upto += BLOCK if upto >= size else 0
+        shared = found.pop("overlap", None)
+        total = size + (self._count_added() if found.pop("t0", None) else 0)
+        if not (shared or upto >= size):
+            if len(found) < min(size - start, BLOCK):
+                return None
+            if size <= BLOCK:
+                return found if len(found) >= total else None
+        parts = self._get(f"p{i}" for i in range(upto + 1))
+        if shared:
+            parts.update(self._shared(parts))
+        return parts if len(parts) >= total else None
+
+    def _shared(self, parts: Iterable[str]) -> dict[str, Any]:
+        """
+        Return the parts of members that share an index with one of *parts*.
+        """
+        shared: dict[str, Any] = {}
+        n, places = 0, list(parts)
+        while places:
+            n += 1
+            found = self._get(f"{place}.{n}" for place in places)
+            shared.update(found)
+            places = [part.partition(".")[0] for part in found]
+        return shared
+
+    def _count_added(self) -> int:
+        count = step = 0
+        while step == count:
+            step += BLOCK
+            count = len(self._get(f"t{i}" for i in range(step)))
+        return count
+
+    def _claim(self, task_id: str) -> bool:
+        """
+        Whether it is *task_id* that starts the body. So it is when it runs again: whoever
+        finished it before that did not come to the end.
+        """
+        if self._put("claim", task_id, expires=LEASE):
+            return True
+        return bool(self._get(["claim"]).get("claim") == task_id)
+
+    def close(self, parts: Iterable[str]) -> None:
+        """
+        Say that the body was started, or cannot be; delete the rest.
+        """
+        self._put("claim", None, unless=frozenset(), expires=DONE)
+        added = (f"t{i}" for i in range(self._count_added()))
+        self._delete(["size", "header", "overlap", "upto", *added, *parts])
+
+    def header(self) -> Any:
+        """
+        Return what `save_header` kept, or `None`.
+        """
+        return self._get(["header"]).get("header")
+
+
+class Completion:
+    """
+    All members are over, and it is ours to start the body with what they returned.
+    """
+
+    def __init__(self, chord: Chord, task_id: str, parts: dict[str, Any]) -> None:
+        self._chord = chord
+        self._task_id = task_id
+        self._parts = dict(sorted(parts.items(), key=lambda item: _order(item[0])))
+        self._order = [part["task_id"] for part in self._parts.values()]
+        self._given = {p["task_id"]: p["value"] for p in self._parts.values() if p["value"]}
+        self._records: dict[str, ResultMeta] = {}
+        self._header: Any = None
+
+    def read(self, timeout: float | None) -> None:
+        """
+        Read the records of the other members. One may yet have to write its own: its worker may
+        be about to do so. Raises `WaitTimeoutError` after *timeout* seconds.
+        """
+        self._header = self._chord.header()
+        ids = [*self._order, *_leaves(self._header or ())]
+        self._wait((id_ for id_ in ids if id_ != self._task_id), timeout)
+
+    def _wait(self, ids: Iterable[str], timeout: float | None) -> None:
+        results = self._chord.results
+        found = results.get_many(ids)
+        self._records.update(found)
+        late = [i for i, record in found.items() if not record.ready and i not in self._given]
+        if late:
+            with closing(results.as_completed(late, timeout=timeout)) as records:
+                self._records.update({record.task_id: record for record in records})
+
+    def values(self, read: Callable[[dict[str, Any]], dict[str, Any]], timeout: float) -> list[Any]:
+        """
+        Return what the members returned, in the order and with the nesting of the header.
+
+        Raises `ChordError` for the first that failed. *read* makes exceptions of a meta's.
+        """
+        self._wait([self._task_id], timeout)
+        values = {task_id: self._value(task_id, read) for task_id in self._records}
+        if self._header:
+            return [_nested(member, values) for member in self._header]
+        return [values[task_id] for task_id in self._order]
+
+    def _value(self, task_id: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+        record = self._records[task_id]
+        given = self._given.get(task_id)
+        if record.ready or not given:
+            meta = read(meta_of(record))
+        else:
+            state, value = given
+            meta = read({"status": state, "result": value})
+        if meta["status"] in states.PROPAGATE_STATES:
+            error = meta["result"]
+            raise ChordError(f"Dependency {task_id} raised {error!r}") from error
+        return meta["result"]
+
+    def close(self) -> None:
+        """
+        See `Chord.close`.
+        """
+        self._chord.close(self._parts)
+
+
+def members_of(signature: Any, app: Any) -> Iterator[Context]:
+    """
+    Iterate over the requests of the tasks that end *signature* and are in a header themselves.
+    """
+    signature = maybe_signature(signature, app=app)
+    if isinstance(signature, group):
+        for task in signature.tasks:
+            yield from members_of(task, app)
+    elif isinstance(signature, chain):
+        for task in signature.tasks[-1:]:
+            yield from members_of(task, app)
+    elif isinstance(signature, chord):
+        yield from members_of(signature.body, app)
+    elif signature is not None and signature.options.get("chord"):
+        request = Context(signature.options)
+        request.update(id=signature.id, group=signature.options.get("group_id"))
+        yield request
+
+
+def _order(part: str) -> tuple[int, int]:
+    place, _, n = part[1:].partition(".")
+    return int(place), int(n or 0)
+
+
+def _leaves(members: Iterable[Any]) -> Iterator[str]:
+    for own, children in members:
+        if children is None:
+            yield own[0]
+        else:
+            yield from _leaves(children)
+
+
+def _nested(member: Any, values: dict[str, Any]) -> Any:
+    own, children = member
+    return values[own[0]] if children is None else [_nested(child, values) for child in children]

@@ -1,0 +1,246 @@
+"""
+Waiting as Celery's client does it, by coatcheck's waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from celery import states
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from celery.result import AsyncResult, ResultSet
+
+import coatcheck
+from coatcheck.meta import ResultMeta
+
+from .records import celery_errors, id_of, meta_of
+
+#: Celery's meta: a dict.
+Meta = dict[str, Any]
+
+
+class Waiting:
+    """
+    The part of the backend that waits. Nothing is kept of a result that nobody waits for, so
+    there is nothing to give up when it is collected.
+    """
+
+    supports_native_join = True
+    #: `GroupResult.then` is fulfilled.
+    is_async = True
+
+    results: coatcheck.Results
+    _cache: Any
+    _ensure_not_eager: Callable[[], None]
+    meta_from_decoded: Callable[[Meta], Meta]
+
+    def add_pending_result(self, result: Any, weak: bool = False) -> Any:  # noqa: FBT001, FBT002
+        return result
+
+    def remove_pending_result(self, result: Any) -> Any:
+        return result
+
+    def on_task_call(self, producer: Any, task_id: str) -> dict[str, Any]:
+        return {}  # a wait subscribes and then looks: none is missed
+
+    # -- one task -------------------------------------------------------------------------
+
+    def wait_for_pending(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float | None = None,
+        no_ack: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
+        on_message: Callable[[Meta], object] | None = None,
+        on_interval: Callable[[], object] | None = None,
+        callback: Callable[[str, Any], object] | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Wait for the task of *result*; return its value or raise its exception.
+        """
+        ids = [id_of(result.id)]
+        with closing(self._metas(ids, timeout, interval, on_interval, on_message)) as metas:
+            _, meta = next(metas)
+        if on_interval is not None and meta["status"] in states.PROPAGATE_STATES:
+            # Celery's own looks for the error of a parent, and that goes before this one.
+            on_interval()
+        result._maybe_set_cache(meta)  # noqa: SLF001 - how a backend tells it
+        return result.maybe_throw(propagate=propagate, callback=callback)
+
+    def wait_for(
+        self,
+        task_id: Any,
+        timeout: float | None = None,
+        interval: float | None = None,
+        no_ack: bool = True,  # noqa: FBT001, FBT002
+        on_interval: Callable[[], object] | None = None,
+    ) -> Meta:
+        """
+        Wait for a task, and return its meta.
+        """
+        with closing(self._metas([id_of(task_id)], timeout, interval, on_interval)) as metas:
+            return next(metas)[1]
+
+    # -- many tasks -----------------------------------------------------------------------
+
+    def get_many(
+        self,
+        task_ids: Iterable[Any],
+        timeout: float | None = None,
+        interval: float | None = 0.5,
+        no_ack: bool = True,  # noqa: FBT001, FBT002
+        on_message: Callable[[Meta], object] | None = None,
+        on_interval: Callable[[], object] | None = None,
+        max_iterations: int | None = None,
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Meta]]:
+        """
+        Iterate over ids and metas as the tasks become ready.
+
+        With *max_iterations* it ends quietly after so many intervals.
+        """
+        ids = {id_of(task_id) for task_id in task_ids}
+        patience = timeout
+        if max_iterations:
+            patience = min(
+                (max_iterations - 1) * (interval or 0.5), timeout if timeout is not None else 1e9
+            )
+        try:
+            yield from self._metas(ids, patience, interval, on_interval, on_message)
+        except CeleryTimeoutError:
+            if not max_iterations:
+                raise
+
+    def iter_native(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float | None = 0.5,
+        no_ack: bool = True,  # noqa: FBT001, FBT002
+        on_message: Callable[[Meta], object] | None = None,
+        on_interval: Callable[[], object] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Any]]:
+        """
+        Iterate over the members of a set as they are complete: a task with its meta, a group
+        with the list of its members.
+        """
+        self._ensure_not_eager()
+        pending = _Members(result.results)
+        yield from pending.complete()
+        if not pending.waiting:
+            return
+        for task_id, meta in self._metas(
+            set(pending.waiting), timeout, interval, on_interval, on_message
+        ):
+            yield from pending.ready(task_id, meta)
+
+    # -- both -----------------------------------------------------------------------------
+
+    def _metas(
+        self,
+        ids: Iterable[str],
+        timeout: float | None,
+        interval: float | None,
+        on_interval: Callable[[], object] | None,
+        on_message: Callable[[Meta], object] | None = None,
+    ) -> Generator[tuple[str, Meta], None, None]:
+        self._ensure_not_eager()
+        found = self.results.as_completed(
+            ids,
+            timeout=None if timeout is None else max(float(timeout), 0.0),
+            interval=interval,
+            on_interval=on_interval,
+            updates=on_message is not None,
+        )
+        try:
+            with closing(found) as records, celery_errors():
+                for record in records:
+                    meta = self._read(record)
+                    if on_message is not None:
+                        on_message(meta)
+                    if record.ready:
+                        yield record.task_id, meta
+        except coatcheck.WaitTimeoutError as error:
+            raise CeleryTimeoutError("The operation timed out.") from error
+
+    def _read(self, record: ResultMeta) -> Meta:
+        """
+        Return the meta of *record*, with its exception.
+        """
+        meta = self.meta_from_decoded(meta_of(record))
+        if record.successful:
+            self._cache[record.task_id] = meta
+        return meta
+
+
+class _Members:
+    """
+    The members of a set, and who of them waits for which task.
+    """
+
+    def __init__(self, members: Iterable[Any]) -> None:
+        self._done: list[tuple[str, Any]] = []
+        #: The tasks that are not known to be ready: handles on each, and the groups it is in.
+        self.waiting: dict[str, list[tuple[Any, _Group | None]]] = {}
+        for member in members:
+            if isinstance(member, ResultSet):
+                self._add_group(member)
+            else:
+                self._add(member, None)
+
+    def _add_group(self, member: Any) -> None:
+        group = _Group(member)
+        for leaf in _leaves(member):
+            group.missing += self._add(leaf, group)
+        if not group.missing:
+            self._done.append(group.item)
+
+    def _add(self, handle: AsyncResult, group: _Group | None) -> bool:
+        known = handle._cache  # noqa: SLF001 - what it knows without asking
+        if known is None:
+            self.waiting.setdefault(id_of(handle.id), []).append((handle, group))
+        elif group is None:
+            self._done.append((handle.id, known))
+        return known is None
+
+    def complete(self) -> list[tuple[str, Any]]:
+        """
+        Return the members that need no waiting.
+        """
+        return self._done
+
+    def ready(self, task_id: str, meta: Meta) -> Iterator[tuple[str, Any]]:
+        """
+        Take in that a task is ready; iterate over the members that are complete by that.
+        """
+        for handle, group in self.waiting.pop(task_id, ()):
+            handle._maybe_set_cache(dict(meta))  # noqa: SLF001 - how a backend tells it
+            if group is None:
+                yield handle.id, handle._cache  # noqa: SLF001
+                continue
+            group.missing -= 1
+            if not group.missing:
+                yield group.item
+
+
+class _Group:
+    """
+    A set within the set.
+    """
+
+    def __init__(self, result: Any) -> None:
+        self.item = (result.id, result.results)
+        self.missing = 0
+
+
+def _leaves(result: Any) -> Iterator[Any]:
+    for member in result.results:
+        if isinstance(member, ResultSet):
+            yield from _leaves(member)
+        else:
+            yield member

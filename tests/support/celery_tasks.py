@@ -6,6 +6,7 @@ It says nothing of coatcheck. A worker is told where broker and results are by i
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -16,6 +17,17 @@ from typing import Any
 from celery import Celery, chord, group
 from celery.exceptions import Ignore, Reject
 from celery.result import allow_join_result
+from kombu.serialization import register
+from kombu.utils.encoding import bytes_to_str
+
+# A serializer of the application's own.
+register(
+    "headed",
+    lambda value: f"headed:{json.dumps(value)}",
+    lambda data: json.loads(bytes_to_str(data).removeprefix("headed:")),
+    content_type="application/x-headed",
+    content_encoding="utf-8",
+)
 
 #: The tasks: functions, and their options.
 TASKS: list[tuple[Callable[..., Any], dict[str, Any]]] = []
@@ -26,12 +38,8 @@ def application(broker: str, backend: str, **conf: Any) -> Celery:
     Return an application with these addresses. Its tasks are attributes of `app.t`.
     """
     app = Celery("tests", broker=broker, backend=backend, set_as_current=False)
-    app.conf.update(
-        broker_connection_retry_on_startup=True,
-        result_extended=True,
-        task_track_started=True,
-        **conf,
-    )
+    settings = {"broker_connection_retry_on_startup": True, "task_track_started": True}
+    app.conf.update({**settings, "result_extended": True, **conf})
     made = {run.__name__: app.task(run, name=run.__name__, **more) for run, more in TASKS}
     app.t = SimpleNamespace(**made)
     return app

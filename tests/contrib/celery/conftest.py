@@ -64,7 +64,7 @@ def backend_of(unit_server):
     made = []
 
     def make(url="coatcheck+redis", **conf):
-        url = f"{url}://127.0.0.1:{unit_server.port}/1" if "://" not in url else url
+        url = f"{url}://127.0.0.1:{unit_server.port}/0" if "://" not in url else url
         app = application("memory://", url, **conf)
         made.append(app.backend)
         return app.backend
@@ -74,5 +74,7 @@ def backend_of(unit_server):
         if hasattr(backend, "results"):
             backend.results.close()
         elif hasattr(backend, "client"):
-            backend.client.close()
+            backend.result_consumer.stop()
+            backend.result_consumer._pubsub = None  # finalisers of results use it
+            backend.client.connection_pool.disconnect()
     unit_server.ask("FLUSHALL")

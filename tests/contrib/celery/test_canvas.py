@@ -212,6 +212,20 @@ def test_failure_in_a_nested_chord(t):
         body_of(chord([inner, t.same.s(2)], t.same.s()).delay())
 
 
+@pytest.mark.filterwarnings("ignore:task_allow_error_cb_on_chord_header")
+def test_error_callback_of_nested_chords(t, tmp_path):
+    """A callback that is linked to a chord is called once, if a chord in its header fails too."""
+    path = tmp_path / "note"
+    inner = chord([t.same.s(1), t.fail.s()], t.same.s())
+    outer = chord([inner, t.same.s(2)], t.same.s())
+    outer.link_error(t.note.si(str(path)))
+    with pytest.raises(ChordError):
+        body_of(outer.delay())
+    t.sleep.delay(0.3).get(timeout=WAIT)
+
+    assert "x" == path.read_text()
+
+
 def test_chord_of_replaced_tasks(t):
     """A member may be replaced."""
     result = chord([t.replaced.s(3), t.same.s(1)], t.same.s()).delay()

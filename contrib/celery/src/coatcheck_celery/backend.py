@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from celery import maybe_signature, states
+from celery import current_app, maybe_signature, states
 from celery.backends.base import Backend
 from celery.exceptions import (
     BackendGetMetaError,
@@ -24,9 +24,11 @@ from celery.utils.log import get_logger
 
 import coatcheck
 from coatcheck import Capability
+from coatcheck.celeryconfig import transport_options
 from coatcheck.url import URL
 
-from .chords import Chord, Completion, members_of
+from .bodies import Errback, errbacks_of, members_of, untold
+from .chords import Chord, Completion
 from .records import celery_errors, id_of, meta_of, record_of
 from .settings import NAMED, PREFIX, patience_of, results_of
 from .waiting import Meta, Waiting
@@ -58,20 +60,19 @@ class CoatcheckBackend(Waiting, Backend):
         super().__init__(app, url=url, **kwargs)
         self.thread_safe = True  # over what the setting says: else each thread had its own
         conf = app.conf
-        self._transport: Mapping[str, Any] = conf.get("result_backend_transport_options") or {}
-        policy = {**self.retry_policy, **(self._transport.get("retry_policy") or {})}
-        self._patience = patience_of(policy)
         try:
+            policy = transport_options(conf).get("retry_policy") or {}
             #: What the records are kept by.
             self.results = results_of(
                 url,
-                self._transport,
+                conf,
                 serializer=self.serializer,
                 accept=self.accept,
                 expires=_lifetime(self.expires),
             )
         except coatcheck.ConfigurationError as error:
             raise ImproperlyConfigured(str(error)) from error
+        self._patience = patience_of({**self.retry_policy, **policy})
         self._store = self.results.backend
         self.expires = self.results.expires
         failures = conf.get("result_failure_expires")
@@ -100,7 +101,7 @@ class CoatcheckBackend(Waiting, Backend):
         return shown if url.startswith(NAMED) else f"{PREFIX}{shown}"
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
-        return super().__reduce__(args, {**(kwargs or {}), "url": self.url})
+        return _unpickle, (type(self), self.url)
 
     # -- one task -------------------------------------------------------------------------
 
@@ -283,16 +284,24 @@ class CoatcheckBackend(Waiting, Backend):
         if finish is not None:
             finish()
 
-    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+    def on_chord_part_return(
+        self, request: Any, state: str, result: Any, told: Iterable[Errback] = (), **_: Any
+    ) -> None:
         """
         Take in that a member of a header is over; its record, if it has one, is stored.
         """
-        finish = self._arrive(request, state, result, stored=False)
+        finish = self._arrive(request, state, result, stored=False, told=told)
         if finish is not None:
             finish()
 
     def _arrive(
-        self, request: Any, state: str, result: Any, *, stored: bool
+        self,
+        request: Any,
+        state: str,
+        result: Any,
+        *,
+        stored: bool,
+        told: Iterable[Errback] = (),
     ) -> Callable[[], None] | None:
         """
         Count a member; what starts the body, if that is for this one to do.
@@ -300,7 +309,7 @@ class CoatcheckBackend(Waiting, Backend):
         if not request.group or not request.id:
             return None
         chord = self._chord(request.group)
-        value = [] if stored else [state, self.encode_result(result, state)]
+        value = [] if stored else [state, self.encode_result(result, state), [*told]]
         index = getattr(request, "group_index", None)
         with celery_errors(request.id, state):
             completion = chord.arrive(id_of(request.id), index, value)
@@ -323,7 +332,7 @@ class CoatcheckBackend(Waiting, Backend):
         except ChordError as error:
             _logger.exception("Chord %r raised", request.group)
             # In here, because it takes the traceback of what is being handled.
-            self.chord_error_from_stack(callback, error)
+            self.chord_error_from_stack(callback, error, completion.told)
         finally:
             completion.close()
 
@@ -346,17 +355,23 @@ class CoatcheckBackend(Waiting, Backend):
         except Exception as error:
             raise ChordError(f"Callback error: {error!r}") from error
 
-    def chord_error_from_stack(self, callback: Any, exc: Exception | None = None) -> Any:
+    def chord_error_from_stack(
+        self, callback: Any, exc: BaseException | None = None, told: Iterable[Errback] = ()
+    ) -> Any:
         """
         Fail the body of a chord, and count it in the chord whose header it is in.
 
         Celery's own backends leave the outer chord waiting for it.
+
+        Args:
+            told: the error callbacks that were called for what made it fail.
         """
-        try:
-            return super().chord_error_from_stack(callback, exc)
-        finally:
-            for request in members_of(callback, self.app):
-                self.on_chord_part_return(request, states.FAILURE, exc or sys.exc_info()[1])
+        exc = exc or sys.exc_info()[1]
+        failed = super().chord_error_from_stack(untold(callback, told, self.app), exc)
+        told = [*told, *errbacks_of(callback, self.app)]
+        for request in members_of(callback, self.app):
+            self.on_chord_part_return(request, states.FAILURE, exc, told)
+        return failed
 
     def _publish(self, callback: Any, values: list[Any]) -> None:
         retrying = getattr(self.app.amqp, "_retry_publish", None)  # since Celery 5.7
@@ -364,6 +379,17 @@ class CoatcheckBackend(Waiting, Backend):
             callback.delay(values)
         else:
             retrying(callback.delay, values)
+
+
+def _unpickle(cls: type[CoatcheckBackend], url: str | None) -> CoatcheckBackend:
+    """
+    Return the current application's backend if it is this one, and another where it is not.
+    """
+    app = current_app._get_current_object()  # noqa: SLF001 - as Celery unpickles
+    backend = app.backend
+    if type(backend) is cls and backend.url == url:
+        return backend
+    return cls(app, url=url)
 
 
 def _lifetime(seconds: float | None) -> float | None:

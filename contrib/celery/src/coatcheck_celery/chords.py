@@ -26,8 +26,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
-from celery import chain, chord, group, maybe_signature, states
-from celery.app.task import Context
+from celery import states
 from celery.exceptions import ChordError
 
 import coatcheck
@@ -35,6 +34,7 @@ from coatcheck import ANY
 from coatcheck.backend import Unless, batches
 from coatcheck.meta import ResultMeta, new_document
 
+from .bodies import Errback
 from .records import meta_of
 
 #: The state of these records: not ready, and none that a task has.
@@ -131,7 +131,8 @@ class Chord:
 
         Args:
             index: its place in the header; several may have the same, or none.
-            value: its value in a list if its record does not hold it, else an empty list.
+            value: empty if its record holds the value; else the state, the value, and of a
+                failure the error callbacks that were called for it.
         """
         place = 0 if index is None else int(index)
         part, n = f"p{place}", 0
@@ -230,6 +231,8 @@ class Completion:
         self._given = {p["task_id"]: p["value"] for p in self._parts.values() if p["value"]}
         self._records: dict[str, ResultMeta] = {}
         self._header: Any = None
+        #: The error callbacks that were called for the member which failed.
+        self.told: list[Errback] = []
 
     def read(self, timeout: float | None) -> None:
         """
@@ -267,10 +270,11 @@ class Completion:
         if record.ready or not given:
             meta = read(meta_of(record))
         else:
-            state, value = given
+            state, value, _ = given
             meta = read({"status": state, "result": value})
         if meta["status"] in states.PROPAGATE_STATES:
             error = meta["result"]
+            self.told = given[2] if given else []
             raise ChordError(f"Dependency {task_id} raised {error!r}") from error
         return meta["result"]
 
@@ -279,25 +283,6 @@ class Completion:
         See `Chord.close`.
         """
         self._chord.close(self._parts)
-
-
-def members_of(signature: Any, app: Any) -> Iterator[Context]:
-    """
-    Iterate over the requests of the tasks that end *signature* and are in a header themselves.
-    """
-    signature = maybe_signature(signature, app=app)
-    if isinstance(signature, group):
-        for task in signature.tasks:
-            yield from members_of(task, app)
-    elif isinstance(signature, chain):
-        for task in signature.tasks[-1:]:
-            yield from members_of(task, app)
-    elif isinstance(signature, chord):
-        yield from members_of(signature.body, app)
-    elif signature is not None and signature.options.get("chord"):
-        request = Context(signature.options)
-        request.update(id=signature.id, group=signature.options.get("group_id"))
-        yield request
 
 
 def _order(part: str) -> tuple[int, int]:

@@ -4,12 +4,15 @@ From Celery's configuration to a `Results`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from celery import states
 
 import coatcheck
+from coatcheck.celeryconfig import common_options, transport_options
+from coatcheck.config import DEFAULT_NAME
+from coatcheck.resolver import SYNC, backend_class, choose
 from coatcheck.serializers import BUILTINS
 from coatcheck.url import URL
 
@@ -21,51 +24,61 @@ PREFIX: Final = "coatcheck+"
 NAMED: Final = "coatcheck"
 #: Celery's rule: a task that is delivered twice may become anything but a success another thing.
 PROTECT: Final = frozenset({states.SUCCESS})
-#: What is not about the store, or about what Celery's own backend does.
+#: Celery's own, which are taken care of elsewhere or have no meaning here.
 _CELERYS: Final = frozenset({
     "additional_connection_errors",
     "global_keyprefix",
+    "master_name",
+    "min_other_sentinels",
     "polling_interval",
     "result_chord_ordered",
     "retry_policy",
+    "sentinel_kwargs",
     "visibility_timeout",
 })  # fmt: skip
-#: The end of a key prefix that needs no other; Celery's rule.
-_ENDS: Final = ":_-."
 
 
 def results_of(
     url: str | None,
-    transport: Mapping[str, Any],
+    conf: Mapping[str, Any],
     *,
     serializer: str,
     accept: Iterable[str],
     expires: float | None,
 ) -> coatcheck.Results:
     """
-    Return the `Results` that *url* and `result_backend_transport_options` mean. No I/O.
+    Return the `Results` that *url* and the settings of an application mean. No I/O.
 
-    What the URL says goes over what the settings say. Raises `ConfigurationError`.
+    What the URL says goes over `result_backend_transport_options`, and that over the other
+    settings. Raises `ConfigurationError`.
     """
-    parsed = URL(url or f"{NAMED}://default")
+    transport = transport_options(conf)
     known = {serializer, *(builtin.name for builtin in BUILTINS)}
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
+        **common_options({"result_backend_transport_options": transport}, read_only=True),
         "serializer": KombuSerializer(serializer),
         "accept": [name for name in names_of(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,
         **{name: value for name, value in transport.items() if name not in _CELERYS},
     }
-    prefix = transport.get("global_keyprefix")
-    if prefix:
-        joint = "" if prefix[-1] in _ENDS else "_"
-        given["key_prefix"] = f"{prefix}{joint}{coatcheck.results.DEFAULT_KEY_PREFIX}"
-    options = {name: value for name, value in given.items() if name not in parsed.query}
     # Celery writes pickle where it is told to; who may read it is said by accept_content.
     options["unsafe_pickle"] = serializer == "pickle"
+    parsed = URL(url or f"{NAMED}://{DEFAULT_NAME}")
     if parsed.scheme == NAMED:
-        return coatcheck.by_name(parsed.netloc or "default", **options)
-    return coatcheck.by_url(url, **options)
+        return _named(parsed.netloc or DEFAULT_NAME, options)
+    raw, theirs = backend_class(parsed.scheme, SYNC).celery_options(parsed, conf)
+    return coatcheck.by_url(raw, **theirs, **_without(options, parsed.query))
+
+
+def _named(name: str, options: Mapping[str, Any]) -> coatcheck.Results:
+    chosen = choose(name, None, SYNC)
+    said = {**chosen.options, **URL(chosen.url).query}
+    return coatcheck.by_name(name, **_without(options, said))
+
+
+def _without(options: Mapping[str, Any], said: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in said}
 
 
 def patience_of(policy: Mapping[str, Any]) -> float | None:

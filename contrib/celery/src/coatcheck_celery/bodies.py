@@ -1,0 +1,75 @@
+"""
+The body of a chord: where it is a member itself, and who is told when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from celery import chain, chord, group, maybe_signature
+from celery.app.task import Context
+
+#: What makes two error callbacks the same one: task, args, kwargs.
+Errback = list[Any]
+
+
+def members_of(body: Any, app: Any) -> Iterator[Context]:
+    """
+    Iterate over the requests of the tasks that end *body* and are in a header themselves.
+    """
+    signature = maybe_signature(body, app=app)
+    for part in _ends(signature):
+        yield from members_of(part, app)
+    if signature is not None and not _ends(signature) and signature.options.get("chord"):
+        request = Context(signature.options)
+        request.update(id=signature.id, group=signature.options.get("group_id"))
+        yield request
+
+
+def errbacks_of(body: Any, app: Any) -> list[Errback]:
+    """
+    Return the error callbacks that are called when *body* fails.
+    """
+    signature = maybe_signature(body, app=app)
+    if signature is None:
+        return []
+    own = [_identity(errback) for errback in _linked(signature)]
+    return own + [found for part in _ends(signature) for found in errbacks_of(part, app)]
+
+
+def untold(body: Any, told: Iterable[Errback], app: Any) -> Any:
+    """
+    Return *body* without the error callbacks that were *told* already of the same failure.
+
+    `chord.link_error` links one callback to the body of a chord and to those of the chords in its
+    header, so that it is called for whichever fails.
+    """
+    told = [list(errback) for errback in told]
+    signature = maybe_signature(body, app=app)
+    if not told or signature is None:
+        return signature
+    signature = signature.clone()
+    left = [errback for errback in _linked(signature) if _identity(errback) not in told]
+    if "link_error" in signature.options:
+        signature.options["link_error"] = left
+    if isinstance(signature, group):
+        signature.tasks = [untold(task, told, app) for task in signature.tasks]
+    return signature
+
+
+def _ends(signature: Any) -> list[Any]:
+    if isinstance(signature, group):
+        return list(signature.tasks)
+    if isinstance(signature, chain):
+        return list(signature.tasks[-1:])
+    return [signature.body] if isinstance(signature, chord) else []
+
+
+def _linked(signature: Any) -> list[Any]:
+    linked = signature.options.get("link_error") or []
+    return linked if isinstance(linked, list) else [linked]
+
+
+def _identity(errback: Any) -> Errback:
+    return [errback["task"], list(errback["args"] or ()), dict(errback["kwargs"] or {})]

@@ -158,6 +158,22 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@task()
+def killed_counting(where: str) -> str:
+    """Let the process be killed while it counts, after all others are over."""
+    from coatcheck_celery import chords
+
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    time.sleep(0.5)
+    if where == "before the look":
+        chords.Chord._parts_if_complete = die
+    else:
+        chords.Completion.read = die
+    return where
+
+
 @task(acks_late=True, reject_on_worker_lost=True, bind=True)
 def killed_once(self: Any) -> str:
     if not self.request.delivery_info["redelivered"]:

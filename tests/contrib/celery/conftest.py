@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from support.celery_tasks import application
 from support.celery_worker import Worker
+from support.memcached import MemcachedServer
 from support.redis import RedisServer
 
 #: The pool of the worker, and where results are.
@@ -14,6 +15,7 @@ KINDS = {
     "prefork-redis": ("prefork", "coatcheck+{redis}/1"),
     "solo-sqlite": ("solo", "coatcheck+sqlite:///{directory}/results.db"),
     "threads-files": ("threads", "coatcheck+file://{directory}/results"),
+    "prefork-memcached": ("prefork", "coatcheck+{memcached}"),
 }
 
 
@@ -23,14 +25,20 @@ def redis_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def memcached_server():
+    with MemcachedServer() as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=list(KINDS))
-def running(request, redis_server, tmp_path_factory):
+def running(request, redis_server, memcached_server, tmp_path_factory):
     """A worker: pool, broker, backend."""
     pool, backend = KINDS[request.param]
     directory = tmp_path_factory.mktemp(request.param)
     server = f"redis://127.0.0.1:{redis_server.port}"
     broker = f"{server}/{5 + list(KINDS).index(request.param)}"
-    backend = backend.format(redis=server, directory=directory)
+    backend = backend.format(redis=server, directory=directory, memcached=memcached_server.url)
     with Worker(directory, broker, backend, pool) as worker:
         yield worker
 

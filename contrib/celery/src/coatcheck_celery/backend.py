@@ -117,21 +117,16 @@ class CoatcheckBackend(Waiting, Backend):
         """
         Store a state, unless there is one that is protected; return the result as stored.
         """
-        encoded = self.encode_result(result, state)
         error = result if isinstance(result, BaseException) else None
-        self._ensure_retryable(
-            self._store_result,
+        return super().store_result(
             task_id,
-            encoded,
+            result,
             state,
-            traceback,
+            traceback=traceback,
             request=request,
             error=error if state in states.EXCEPTION_STATES else None,
-            fallback_exc=partial(BackendStoreError, task_id=task_id, state=state),
-            fallback_msg="failed to store result on the backend",
             **kwargs,
         )
-        return encoded
 
     def _store_result(
         self,

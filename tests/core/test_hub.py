@@ -360,6 +360,8 @@ async def test_aio_half_of_the_store_is_away():
         with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
             await results.get_many(["a", "b"])
         assert {"a": 1} == {id_: meta.result for id_, meta in caught.value.found.items()}
+
+
 def test_as_completed_tells_of_updates():
     """Unready records come too where they are asked for, of several tasks."""
     with coatcheck.by_url("memory://updates") as results:

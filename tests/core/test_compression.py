@@ -5,19 +5,28 @@ Celery's compressed records: opened within bounds, or refused with a reason.
 import bz2
 import gzip
 import lzma
+import sys
 import zlib
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck.compression import MARKER, inflate
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 LIMIT = 1000
 COMPRESSORS = {
     b"application/x-gzip": zlib.compress,
     b"application/x-bz2": bz2.compress,
     b"application/x-lzma": lzma.compress,
+    b"application/zstd": zstd.compress,
+    b"application/x-brotli": brotli.compress,
 }
 KINDS = pytest.mark.parametrize("kind", COMPRESSORS, ids=bytes.decode)
 
@@ -87,13 +96,33 @@ def test_bodies_called_gzip_are_zlib_streams():
         inflate(MARKER + b"application/x-gzip\x00" + gzip.compress(b"x"), LIMIT)
 
 
-@pytest.mark.parametrize("kind", [b"application/zstd", b"", b"\xff\xfe", b"application/x-nosuch"])
+@pytest.mark.parametrize(
+    "kind", [b"application/x-snappy", b"", b"\xff\xfe", b"application/x-nosuch"]
+)
 def test_unknown_content_types_are_named(kind):
     """
     A content type that cannot be inflated is named in the error.
     """
     with pytest.raises(ValueError, match="compressed as '.*', which this version cannot inflate"):
         inflate(MARKER + kind + b"\x00abc", LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "modules"),
+    [
+        (b"application/zstd", ("compression.zstd", "backports.zstd")),
+        (b"application/x-brotli", ("brotli", "brotlicffi")),
+    ],
+)
+def test_what_takes_a_package_names_it(monkeypatch, kind, modules):
+    """
+    Where the package that inflates it is not installed, the error says which.
+    """
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ValueError, match=f"pip install {modules[-1]}"):
+        inflate(compressed(kind, b"x"), LIMIT)
 
 
 def test_headers_that_are_cut_off_are_refused():

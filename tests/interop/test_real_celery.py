@@ -358,7 +358,7 @@ def test_types_that_celery_lacks(celery, place):
     assert "set" == read["result"]["set"]["__type__"]
 
 
-COMPRESSIONS = ["gzip", "zlib", "bzip2", "lzma"]
+COMPRESSIONS = ["gzip", "zlib", "bzip2", "lzma", "zstd", "brotli"]
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -7,6 +7,7 @@ the content type, a NUL, the body. "gzip" bodies are zlib streams.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Final
 
 MARKER: Final = b"\x00celery-compressed\x00"
@@ -51,4 +52,50 @@ def _stream(content_type: str) -> Any:
             import lzma  # noqa: PLC0415
 
             return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+        case "application/zstd":
+            # Its windows are of 128 MB at most, unless one asks for more.
+            return _imported("zstd", "compression.zstd", "backports.zstd").ZstdDecompressor()
+        case "application/x-brotli":
+            return _Brotli(_imported("brotli", "brotli", "brotlicffi").Decompressor())
     raise ValueError(f"it is compressed as {content_type!r}, which this version cannot inflate")
+
+
+def _imported(kind: str, *modules: str) -> Any:
+    """
+    Return the first module that is installed, of those that Celery uses.
+    """
+    for name in modules:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    raise ValueError(
+        f"it is compressed by {kind}, which takes a package: pip install {modules[-1]}"
+    )
+
+
+class _Brotli:
+    """
+    Brotli's decompressor, with the interface of those of the standard library.
+    """
+
+    def __init__(self, decompressor: Any) -> None:
+        self._decompressor = decompressor
+
+    @property
+    def eof(self) -> bool:
+        """
+        Whether the end of the stream was reached.
+        """
+        return bool(self._decompressor.is_finished())
+
+    def decompress(self, body: bytes, limit: int) -> bytes:
+        """
+        Return what *body* holds, up to a little over *limit* bytes.
+        """
+        parts = [self._decompressor.process(body, output_buffer_limit=limit)]
+        size = len(parts[0])
+        while size < limit and parts[-1]:
+            parts.append(self._decompressor.process(b"", output_buffer_limit=limit - size))
+            size += len(parts[-1])
+        return b"".join(parts)

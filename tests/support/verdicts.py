@@ -216,6 +216,8 @@ def _id(child: Any) -> Any:
         child = child["$tuple"]
     if isinstance(child, str):
         return child
+    if hasattr(child, "id"):  # Celery's own, out of a pickle
+        return child.id
     own, members = child
     own = _id(own) if isinstance(own, dict) else own
     own = own if isinstance(own, str) else own[0]

@@ -23,6 +23,7 @@ from support.redis import RedisServer
 
 import coatcheck
 from coatcheck_celery import CoatcheckBackend
+from coatcheck_celery.settings import patience_of
 
 
 def ttl(server, task_id, prefix=""):
@@ -469,6 +470,14 @@ def test_store_comes_back(tmp_path):
 
         assert 1 == backend.get_result("t")
     backend.results.close()
+
+
+def test_patience():
+    """The policy is Celery's: how often, and how long between; without a limit it is for ever."""
+    policy = {"interval_start": 0, "interval_step": 0.5, "interval_max": 1}
+
+    assert 0 + 0.5 + 1 + 1 == patience_of({**policy, "max_retries": 4})
+    assert patience_of({**policy, "max_retries": None}) is None
 
 
 @pytest.mark.parametrize("always_retry", [False, True])

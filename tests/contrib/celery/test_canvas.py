@@ -205,11 +205,32 @@ def test_failure_in_the_chain_of_a_chord(t):
         body_of(chord(header, t.same.s()).delay())
 
 
-def test_failure_in_a_nested_chord(t):
-    """A failure in a chord within the header fails the body."""
-    inner = chord([t.same.s(1), t.fail.s()], t.same.s())
+BODIES = {
+    "task": lambda t: t.same.s(),
+    "chain": lambda t: t.same.s() | t.same.s(),
+    "group": lambda t: group(t.same.s(), t.same.s()),
+    "chord": lambda t: chord([t.same.s(), t.same.s()], t.same.s()),
+    "chain-group": lambda t: t.same.s() | group(t.same.s(), t.same.s()),
+    "chain-chord": lambda t: chain(t.same.s(), group(t.same.s(), t.same.s()), t.same.s()),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_failure_in_a_nested_chord(t, body):
+    """A failure in a chord within the header fails the outer body, whatever the inner body is."""
+    inner = chord([t.same.s(1), t.fail.s()], BODIES[body](t))
     with pytest.raises(ChordError):
         body_of(chord([inner, t.same.s(2)], t.same.s()).delay())
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_nested_chord(t, body):
+    """So its values come through, if nothing fails."""
+    inner = chord([t.same.s(1), t.same.s(3)], BODIES[body](t))
+    values = chord([inner, t.same.s(2)], t.same.s()).delay().get(timeout=WAIT)
+
+    assert 2 == values[1]
+    assert str([1, 3]) in str(values[0])
 
 
 @pytest.mark.filterwarnings("ignore:task_allow_error_cb_on_chord_header")

@@ -10,13 +10,15 @@ import uuid
 
 import pytest
 from billiard.exceptions import WorkerLostError
-from celery import states
+from celery import group, states
 from celery.app.task import Context
+from celery.backends.base import Backend
 from celery.exceptions import ChordError
 from celery.result import AsyncResult, GroupResult
 from kombu.exceptions import EncodeError
 from support.celery_tasks import Refused, application
 
+import coatcheck
 from coatcheck_celery import chords
 
 GROUP = "the-group"
@@ -365,3 +367,38 @@ def test_outer_chord_hears_of_it(header, backend):
     chord.done(1)
 
     assert "Dependency the-body" in str(backend.get_result("outer"))
+
+
+def test_error_callbacks_are_told_once(header, backend, monkeypatch):
+    """Of the error callbacks of a body those are left out that were called for the member."""
+    t = backend.app.t
+    chord = header(1)
+    once, also = t.note.si("once"), t.note.si("also")
+    told = []
+    monkeypatch.setattr(
+        Backend,
+        "_call_task_errbacks",
+        lambda _, request, *__: told.extend(errback["args"][0] for errback in request.errbacks),
+    )
+    chord.body = group(
+        t.same.s().set(link_error=[once, also]), t.same.s().set(link_error=[once])
+    ).set(link_error=once)
+    backend.on_chord_part_return(
+        chord.request(0), states.FAILURE, Refused("no"), [["note", ["once"], {}]]
+    )
+
+    assert ["also"] == told
+
+
+def test_store_goes_away_in_the_end(header, backend, monkeypatch):
+    """If nothing can be deleted when the body was started, it was started."""
+    chord = header(1)
+
+    def close(_):
+        raise coatcheck.BackendUnavailableError("away")
+
+    monkeypatch.setattr(chords.Completion, "close", close)
+    chord.done(0)
+
+    assert [[0]] == chord.started
+    assert 0 == backend.get_result("t0")

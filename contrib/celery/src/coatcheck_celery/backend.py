@@ -328,8 +328,11 @@ class CoatcheckBackend(Waiting, Backend):
             _logger.exception("Chord %r raised", request.group)
             # In here, because it takes the traceback of what is being handled.
             self.chord_error_from_stack(callback, error, completion.told)
-        finally:
+        try:
             completion.close()
+        except coatcheck.BackendError as error:
+            # What is left of it expires; what it was about is done.
+            _logger.warning("Chord %r was not cleared up: %s", request.group, error)
 
     def _start(
         self, callback: Any, completion: Completion, timeout: float, failed: Exception | None

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from celery import chain, chord, group, maybe_signature
+from celery import chord, group, maybe_signature
 from celery.app.task import Context
+from celery.canvas import _chain  # `chain` is a function, and not what it makes
 
 #: What makes two error callbacks the same one: task, args, kwargs.
 Errback = list[Any]
@@ -61,7 +62,7 @@ def untold(body: Any, told: Iterable[Errback], app: Any) -> Any:
 def _ends(signature: Any) -> list[Any]:
     if isinstance(signature, group):
         return list(signature.tasks)
-    if isinstance(signature, chain):
+    if isinstance(signature, _chain):
         return list(signature.tasks[-1:])
     return [signature.body] if isinstance(signature, chord) else []
 

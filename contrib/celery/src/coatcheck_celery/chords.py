@@ -70,7 +70,7 @@ class Chord:
         self.group_id = group_id
         self._prefix = f"celery-chord-{group_id}."
         self._expires = expires
-        self._patiently = patiently
+        self.patiently = patiently
 
     # -- records --------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Chord:
         task_id = self._prefix + part
         lifetime = self._expires if expires is None else expires
         record = self._codec.written(new_document(task_id, STATE, value, expires=lifetime))
-        won: bool = self._patiently(
+        won: bool = self.patiently(
             lambda: self._store.put(task_id, record, unless=unless, expires=lifetime)
         )
         return won
@@ -89,13 +89,13 @@ class Chord:
         skip = len(self._prefix)
         found: dict[str, Any] = {}
         for batch in batches(self._prefix + part for part in parts):
-            records = self._patiently(partial(self._store.get_many, batch))
+            records = self.patiently(partial(self._store.get_many, batch))
             found.update({task_id[skip:]: record.result for task_id, record in records.items()})
         return found
 
     def _delete(self, parts: Iterable[str]) -> None:
         for batch in batches(self._prefix + part for part in parts):
-            self._patiently(partial(self._store.delete_many, batch))
+            self.patiently(partial(self._store.delete_many, batch))
 
     # -- before it starts -----------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Completion:
 
     def _wait(self, ids: Iterable[str], timeout: float | None) -> None:
         results = self._chord.results
-        found = results.get_many(ids)
+        found = self._chord.patiently(partial(results.get_many, list(ids)))
         self._records.update(found)
         late = [i for i, record in found.items() if not record.ready and i not in self._given]
         if late:

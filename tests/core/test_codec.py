@@ -441,9 +441,13 @@ class Reversed:
     """
 
     name = "reversed"
+    text = False
 
     def dumps(self, document, *, strict):
         return json.dumps(document).encode()[::-1]
+
+    def dumps_value(self, value, *, strict):
+        return self.dumps(value, strict=strict)
 
     def loads(self, data):
         return json.loads(data[::-1]), False

@@ -24,6 +24,7 @@ pickles
 serializers
 codec
 pacing bells forks
+attempts
 backend
 embedded.memory embedded.sqlite embedded.disabled embedded.files embedded
 hooks

@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 from . import groups
 from .bells import Bell
 from .codec import Codec
-from .errors import PartlyUnavailableError, ResultTooLargeError, UnsupportedError
+from .errors import (
+    ConfigurationError,
+    PartlyUnavailableError,
+    ResultTooLargeError,
+    UnsupportedError,
+)
 from .groups import Tree
 from .meta import ResultMeta
 
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
 
 #: The version of this protocol; a plugin made for another one is refused.
 PROTOCOL_VERSION: Final = 1
+
+#: What keys of key-value stores start with, where nobody says otherwise.
+DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
 
 #: How many records one read or write asks for at most.
 BATCH: Final = 1000
@@ -360,6 +368,20 @@ class PrefixedBell(Bell):
         """
         return self._bell.pushing
 
+    @property
+    def lag(self) -> float:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.lag
+
+    @property
+    def unready(self) -> bool:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.unready
+
     def add(self, keys: Collection[str]) -> None:
         self._bell.add([self._prefix + id_ for id_ in keys])
 
@@ -400,8 +422,20 @@ def lift(backend: Backend[Any], codec: Codec, *, key_prefix: str) -> Backend[Res
     """
     if isinstance(backend, KeyValueBackend):
         return Records(backend, codec, key_prefix=key_prefix)
+    check_no_prefix(backend, key_prefix)
     backend.codec = codec
     return backend
+
+
+def check_no_prefix(backend: BaseBackend[Any], key_prefix: str) -> None:
+    """
+    Raise `ConfigurationError` for a prefix where *backend* has no keys that could start with it.
+    """
+    if key_prefix != DEFAULT_KEY_PREFIX:
+        raise ConfigurationError(
+            f"the option key_prefix: {type(backend).__name__} keeps records by their ids, without a "
+            "prefix; give it a place of its own instead, such as another table or collection"
+        )
 
 
 def batches(keys: Iterable[str]) -> Iterator[list[str]]:

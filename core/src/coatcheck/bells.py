@@ -23,6 +23,11 @@ class Bell:
 
     #: Whether rings can be relied on now; if not, the waiter looks at the adaptive pace.
     pushing: bool = False
+    #: How late a ring may come, in seconds, after what it tells of can be read. So long the waiter
+    #: looks at the adaptive pace as well.
+    lag: float = 0.0
+    #: Whether writes of unready records ring, too; if not, who waits for them looks.
+    unready: bool = True
 
     def __init__(self) -> None:
         self._woken = threading.Event()

@@ -32,6 +32,8 @@ DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _MAX_PATH_DEPTH: Final = 64
 _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
+_JSON: Final = get_serializer("json")
+_PICKLE: Final = get_serializer("pickle")
 
 
 class Codec:
@@ -94,6 +96,20 @@ class Codec:
     def _dumps(self, document: Any) -> bytes:
         return self.serializer.dumps(document, strict=self.strict)
 
+    def encode_value(self, name: str, value: Any) -> str | bytes:
+        """
+        Return *value*, the field *name* of a record, by itself: as text where the serializer writes
+        text. Raises `EncodeError`, which names the path at fault.
+        """
+        try:
+            data = self.serializer.dumps_value(value, strict=self.strict)
+        except PluginError:
+            raise
+        except Exception as error:
+            path, value, cause = self._locate({name: value}, error)
+            raise EncodeError(self.serializer.name, path, _reason(value, cause)) from error
+        return data.decode() if self.serializer.text else data
+
     def _locate(self, value: Any, error: Exception) -> tuple[str, Any, Exception]:
         """
         Follow the first child that cannot be encoded by itself, down to the culprit.
@@ -154,6 +170,81 @@ class Codec:
             return Content({} if state is None else {"status": state}, None, error)
         return Content(document, revive, _fault_of(task_id, document))
 
+    def decode_fields(
+        self,
+        task_id: str,
+        fields: Mapping[str, Any],
+        encoded: Iterable[str],
+        *,
+        serializer: str | None = None,
+        version: Any = None,
+    ) -> ResultMeta:
+        """
+        Return the snapshot of a record whose fields are kept apart. Never raises for what they are.
+
+        Those named in *encoded* are as `encode_value` made them, by *serializer*, if that is known.
+        If not, the type decides: text is JSON, or of this codec's serializer if that writes text;
+        bytes are likewise of the first serializer for bytes that is accepted. What is neither is
+        the value itself.
+        """
+        document, fault, revive = dict(fields), None, None
+        for name in encoded:
+            value = document.get(name)
+            if not isinstance(value, (str, bytes)):
+                continue
+            try:
+                document[name], tagged = self._loads_value(task_id, value, serializer)
+            except SerializationError as error:
+                fault = fault or error
+            else:
+                revive = tagged or revive
+        fault = _fault_of(task_id, document) or fault
+        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+
+    def decode_value(self, id_: str, value: str | bytes, *, serializer: str | None = None) -> Any:
+        """
+        Return a value that stands by itself, such as a group's list of ids; see `decode_fields`.
+        Raises `SerializationError`.
+        """
+        return self._loads_value(id_, value, serializer)[0]
+
+    def _loads_value(
+        self, task_id: str, value: str | bytes, name: str | None
+    ) -> tuple[Any, Revive | None]:
+        if isinstance(value, str):
+            body, text = value.encode("utf-8", "surrogatepass"), True
+        else:
+            body = self._plain(task_id, value)
+            # What Celery compressed may have been text.
+            text = body is not value and self.serializer.text
+        serializer = self._named(task_id, name) or self._value_reader(task_id, body, text=text)
+        return self._read(task_id, serializer, body)
+
+    def _named(self, task_id: str, name: str | None) -> Serializer | None:
+        if name is None:
+            return None
+        for reader in (self.serializer, *self._readers):
+            if reader.name == name:
+                return reader
+        raise ContentDisallowed(task_id, name, self.accept)
+
+    def _value_reader(self, task_id: str, body: bytes, *, text: bool) -> Serializer:
+        own = self.serializer
+        # A pickle of more than one byte is valid as nothing else, so this is no guess.
+        if not text and own.name in _BUILTIN_NAMES and _PICKLE.recognises(body[:HEAD]):
+            return _PICKLE
+        for reader in (own, *self._readers):
+            known = reader is own or reader.name in self.accept
+            if reader.text == text and known and reader is not _PICKLE:
+                return reader
+        if text:
+            return _JSON
+        raise DecodeError(
+            task_id,
+            f"its first bytes {body[:8]!r} belong to no serializer known here; if another "
+            "program wrote it, name its serializer in the option serializer=",
+        )
+
     def decode_group(self, group_id: str, data: bytes) -> list[str]:
         """
         Return the ids of the tasks of the group *data*. Raises `SerializationError`.
@@ -170,18 +261,21 @@ class Codec:
 
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
         body = self._plain(task_id, data)
-        serializer = self._reader_of(task_id, body)
+        document, revive = self._read(task_id, self._reader_of(task_id, body), body)
+        if not isinstance(document, dict):
+            raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
+        return document, revive
+
+    def _read(self, task_id: str, serializer: Serializer, body: bytes) -> tuple[Any, Revive | None]:
         if serializer.name not in self.accept:
             raise ContentDisallowed(task_id, serializer.name, self.accept)
         try:
-            document, tagged = serializer.loads(body)
+            value, tagged = serializer.loads(body)
         except Exception as error:
             raise DecodeError(
                 task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}"
             ) from error
-        if not isinstance(document, dict):
-            raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
-        return document, serializer.revive if tagged else None
+        return value, serializer.revive if tagged else None
 
     def _plain(self, task_id: str | None, data: bytes) -> bytes:
         if data.startswith(compression.MARKER):

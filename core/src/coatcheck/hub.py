@@ -308,5 +308,11 @@ class Watch:
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
     ) -> list[ResultMeta]:
         with self._lock:
-            now = time.monotonic()
-            return self.waits.absorb(task_ids, metas, now, pushing=bell.pushing)
+            return self.waits.absorb(
+                task_ids,
+                metas,
+                time.monotonic(),
+                pushing=bell.pushing,
+                lag=bell.lag,
+                unready=bell.unready,
+            )

@@ -127,15 +127,17 @@ class Agenda:
         self._taken.update(due)
         return due
 
-    def looked(self, id_: str, now: float, safety_look: float | None) -> None:
+    def looked(self, id_: str, now: float, safety_look: float | None, lag: float = 0.0) -> None:
         """
         Set the next look at *id_*: the safety look where there is push, else adaptive.
+
+        Where rings come *lag* seconds late, the pace is adaptive as long as it is the faster one.
         """
         self._taken.discard(id_)
         if id_ in self._due:
-            pause = (
-                adaptive(now - self._since[id_]) if safety_look is None else jittered(safety_look)
-            )
+            pause = adaptive(now - self._since[id_])
+            if safety_look is not None and pause >= lag:
+                pause = jittered(safety_look)
             self.hasten(id_, aligned(now - self._phase, pause) + self._phase)
 
     def abandoned(self, ids: Iterable[str]) -> None:

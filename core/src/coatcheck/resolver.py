@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from . import entrypoints, hooks
-from .backend import PROTOCOL_VERSION
+from .backend import PROTOCOL_VERSION, KeyValueBackend
 from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
 from .results import Results
@@ -181,7 +181,10 @@ def celery_backend(
     settings = celeryconfig.read(config, namespace)
     parsed = celeryconfig.url_of(settings)
     mine = celeryconfig.common_options(settings, read_only=bool(options.get("read_only")))
-    url, theirs = backend_class(parsed.scheme, SYNC).celery_options(parsed, settings)
+    cls = backend_class(parsed.scheme, SYNC)
+    if not issubclass(cls, KeyValueBackend):
+        mine.pop("key_prefix", None)  # other backends of Celery leave it alone, too
+    url, theirs = cls.celery_options(parsed, settings)
     return backend_for(url, {**mine, **theirs, **options}, *registries)
 
 

@@ -10,7 +10,15 @@ from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
 from . import handles, resultsets, states
-from .backend import ANY, Anything, Backend, Unless, batches, lift
+from .backend import (
+    ANY,
+    DEFAULT_KEY_PREFIX,
+    Anything,
+    Backend,
+    Unless,
+    batches,
+    lift,
+)
 from .codec import DEFAULT_ACCEPT, Codec
 from .errors import (
     BackendError,
@@ -36,7 +44,6 @@ from .writing import (
     checked_timeout,
 )
 
-DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
 DEFAULT_SAFETY_LOOK: Final = 5.0
 
 

@@ -26,15 +26,22 @@ class Serializer(Protocol):
     """
 
     name: str
+    #: Whether its bytes are UTF-8 text, which stores of fields keep as text.
+    text: bool
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         """
         Return the bytes of *document*, `status` first. Under *strict* no type may change.
         """
 
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        """
+        Return the bytes of a value by itself, as stores that keep a record's fields apart have it.
+        """
+
     def loads(self, data: bytes) -> tuple[Any, bool]:
         """
-        Return the document, and whether its values have to go through `revive`.
+        Return the document or value, and whether its values have to go through `revive`.
         """
 
     def revive(self, value: Any) -> Any:
@@ -59,6 +66,7 @@ class JSONSerializer:
     """
 
     name = "json"
+    text = True
     _HEADS: Final = {f'{{"status": "{state}'.encode(): state for state in states.NAMED_STATES}
     _SKIP = len('{"status": "')
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
@@ -67,6 +75,9 @@ class JSONSerializer:
         # Each value by itself: an unknown key of a foreign record must not make a tag of it all.
         plain = {key: jsontags.to_plain(value, strict=strict) for key, value in document.items()}
         return json.dumps(plain).encode("ascii")
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        return json.dumps(jsontags.to_plain(value, strict=strict)).encode("ascii")
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         return json.loads(data.decode()), b'"__type__"' in data
@@ -90,14 +101,18 @@ class MsgpackSerializer:
     """
 
     name = "msgpack"
+    text = False
     _KEPT = frozenset({type(None), bool, int, float, str, bytes})
     _PEEK = re.compile(
         rb"(?:[\x81-\x8f]|\xde..|\xdf....)\xa6status(?:([\xa0-\xbf])|\xd9(.))(.*)", re.DOTALL
     )
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
-        self._check(document, strict=strict)
-        packed: bytes = _msgpack().packb(document, use_bin_type=True)
+        return self.dumps_value(document, strict=strict)
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        self._check(value, strict=strict)
+        packed: bytes = _msgpack().packb(value, use_bin_type=True)
         return packed
 
     def _check(self, value: Any, *, strict: bool) -> None:
@@ -140,6 +155,7 @@ class PickleSerializer:
     """
 
     name = "pickle"
+    text = False
     PROTOCOL = 4  # kombu's
     _MEMO = rb"(?:\x94|q.)?"
     _PEEK = re.compile(
@@ -155,6 +171,9 @@ class PickleSerializer:
         import pickle  # noqa: PLC0415 - only where somebody chose it
 
         return pickle.dumps(document, self.PROTOCOL)
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        return self.dumps(value, strict=strict)
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         from . import pickles  # noqa: PLC0415 - and only once the codec asked the accept list

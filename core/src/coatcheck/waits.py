@@ -145,25 +145,28 @@ class Waiter(ABC):
         """
         return self._ready.popleft() if self._ready else None
 
-    def looked(self, task_id: str, meta: ResultMeta | None) -> None:
+    def looked(self, task_id: str, meta: ResultMeta | None) -> bool:
         """
-        Take in what a look at *task_id* found.
+        Take in what a look at *task_id* found; return whether there was something to deliver.
         """
         self.progress += 1
         self.last_error = None
         if task_id not in self.pending:
-            return
+            return False
         if self.pending[task_id] == EARLY:
             self.pending[task_id] = UNLOOKED
         else:
             self.pending[task_id] = LOOKED
             if self.must_exist and meta is None:
                 self.fatal = UnknownTaskError(task_id)
-        if meta is not None and meta.ready:
+        if meta is None:
+            return False
+        if meta.ready:
             del self.pending[task_id]
-            self._deliver(meta)
-        elif meta is not None and self.updates and self._is_news(meta):
-            self._deliver(meta)
+        elif not (self.updates and self._is_news(meta)):
+            return False
+        self._deliver(meta)
+        return True
 
     def _deliver(self, meta: ResultMeta) -> None:
         if self._ready is None:
@@ -321,10 +324,19 @@ class Waits:
         return now if self._unwatched else self._agenda.next_look()
 
     def absorb(
-        self, task_ids: Iterable[str], metas: Mapping[str, ResultMeta], now: float, *, pushing: bool
+        self,
+        task_ids: Iterable[str],
+        metas: Mapping[str, ResultMeta],
+        now: float,
+        *,
+        pushing: bool,
+        lag: float = 0.0,
+        unready: bool = True,
     ) -> list[ResultMeta]:
         """
         Tell the waiters what a look found; return the records whose worker is lost.
+
+        *pushing*, *lag* and *unready* are what the bell says of itself.
         """
         called: set[Waiter] = set()
         lost = []
@@ -332,13 +344,16 @@ class Waits:
         for task_id in task_ids:
             meta = metas.get(task_id)
             waiters = self._waiters.get(task_id)
-            self._agenda.looked(task_id, now, safety_look)
             if not waiters:  # they left while the look was under way
+                self._agenda.looked(task_id, now, safety_look, lag)
                 continue
+            rings = unready or not any(waiter.updates for waiter in waiters)
             for waiter in waiters:
-                waiter.looked(task_id, meta)
+                if waiter.looked(task_id, meta) and not rings:
+                    self._agenda.changed(task_id, now)
                 if waiter.is_called:
                     called.add(waiter)
+            self._agenda.looked(task_id, now, safety_look if rings else None, lag)
             if meta is not None and meta.ready:
                 self._forget(task_id)
                 continue
@@ -379,7 +394,7 @@ class Waits:
         Break the waits for *task_ids*: no patience helps against *error*.
         """
         self._agenda.abandoned(task_ids)
-        self._tell(task_ids, lambda waiter: setattr(waiter, "fatal", error))
+        self._tell(task_ids, lambda waiter: setattr(waiter, "fatal", waiter.fatal or error))
 
     def _tell(self, task_ids: Iterable[str], what: Callable[[Waiter], Any]) -> None:
         told = {w for task_id in task_ids for w in self._waiters.get(task_id, ())}

@@ -249,6 +249,20 @@ class PrefixedBell(Bell):
         """
         return self._bell.pushing
 
+    @property
+    def lag(self) -> float:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.lag
+
+    @property
+    def unready(self) -> bool:  # type: ignore[override]
+        """
+        As the bell itself says.
+        """
+        return self._bell.unready
+
     async def add(self, keys: Collection[str]) -> None:
         await self._bell.add([self._prefix + id_ for id_ in keys])
 

@@ -17,6 +17,8 @@ class Bell:
     """
 
     pushing: bool = False
+    lag: float = 0.0
+    unready: bool = True
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()

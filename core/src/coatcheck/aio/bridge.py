@@ -144,6 +144,20 @@ class ThreadedBell(Bell):
         """
         return self._bell.pushing
 
+    @property
+    def lag(self) -> float:  # type: ignore[override]
+        """
+        As the sync bell says.
+        """
+        return self._bell.lag
+
+    @property
+    def unready(self) -> bool:  # type: ignore[override]
+        """
+        As the sync bell says.
+        """
+        return self._bell.unready
+
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 

@@ -292,4 +292,11 @@ class Watch:
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
     ) -> list[ResultMeta]:
-        return self.waits.absorb(task_ids, metas, time.monotonic(), pushing=bell.pushing)
+        return self.waits.absorb(
+            task_ids,
+            metas,
+            time.monotonic(),
+            pushing=bell.pushing,
+            lag=bell.lag,
+            unready=bell.unready,
+        )

@@ -483,5 +483,6 @@ def lift(
         return ThreadedBackend(sync.lift(backend, codec, key_prefix=key_prefix))
     if isinstance(backend, KeyValueBackend):
         return Records(backend, codec, key_prefix=key_prefix)
+    sync.check_no_prefix(backend, key_prefix)
     backend.codec = codec
     return backend

@@ -13,10 +13,13 @@ import pytest
 from .. import Capability, by_url
 from ..aio import Results as AioResults
 from ..aio import by_url as aio_by_url
+from ..aio.backend import KeyValueBackend as AioKeyValueBackend
+from ..backend import DEFAULT_KEY_PREFIX, KeyValueBackend
 from ..codec import Codec
 from ..meta import ResultMeta
-from ..results import DEFAULT_KEY_PREFIX, Results
+from ..results import Results
 from .promises import suite_of
+from .samples import Planted
 
 #: A password that must show nowhere; for use in `unreachable_url`.
 SECRET: Final = "hunter2-is-secret"  # noqa: S105 - that is the point
@@ -29,15 +32,16 @@ ALL_SERIALIZERS: Final = ("json", "msgpack", "pickle")
 
 class Proof:
     """
-    The hooks of a proof. `url` and the two `raw_` ways are given by all, the rest where it can be:
-    tests that need what a proof does not give are left out of it, see `left_out`.
+    The hooks of a proof. `url` and two `raw_` ways are given by all, the rest where it can be:
+    tests that need what a proof does not give are left out of it, see `left_out`. The two ways are
+    `raw_get` and `raw_put` for a store of bytes, `raw_document` and `raw_plant` for one of fields.
     """
 
     #: What a proof may define; everything else of the contract stays as it is.
     HOOKS: ClassVar[frozenset[str]] = frozenset(
         {
             "url", "sync_results", "aio_results", "raw_get", "raw_put", "raw_ttl", "raw_document",
-            "open_resources", "unreachable_url", "address", "through",
+            "raw_plant", "open_resources", "unreachable_url", "address", "through",
         }
     )  # fmt: skip
     _contract: ClassVar[type] = object
@@ -91,6 +95,13 @@ class Proof:
         data = self.raw_get(DEFAULT_KEY_PREFIX + task_id)
         return None if data is None else self._codec.decode(task_id, data).document
 
+    def raw_plant(self, task_id: str, planted: Planted) -> None:
+        """
+        Put a record into the store that no backend of ours wrote, without a life. A store that
+        keeps fields instead of bytes takes `planted.fields`.
+        """
+        self.raw_put(DEFAULT_KEY_PREFIX + task_id, planted.record)
+
     def open_resources(self) -> int:
         """
         Return how many connections, subscriptions or files of ours the store sees open.
@@ -138,11 +149,11 @@ class Proof:
         with self.sync_results() as results:
             yield results
 
-    def plant(self, task_id: str, record: bytes) -> None:
+    def plant(self, task_id: str, record: bytes | Planted) -> None:
         """
-        Put a record into the store that no backend of ours wrote.
+        Put a record, in JSON if it is bytes, into the store that no backend of ours wrote.
         """
-        self.raw_put(DEFAULT_KEY_PREFIX + task_id, record)
+        self.raw_plant(task_id, Planted.json(record) if isinstance(record, bytes) else record)
 
     def __init_subclass__(cls, *, contract: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -185,6 +196,13 @@ def innermost(backend: Any) -> Any:
     while hasattr(backend, "backend"):
         backend = backend.backend
     return backend
+
+
+def has_keys(results: Results | AioResults) -> bool:
+    """
+    Whether the store has keys and bytes, so that keys can have a prefix.
+    """
+    return isinstance(innermost(results.backend), (KeyValueBackend, AioKeyValueBackend))
 
 
 def has(results: Results | AioResults, capability: Capability) -> bool:

@@ -4,7 +4,10 @@ What the contract stores: values of every kind, ids of any shape, records that a
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -37,18 +40,48 @@ IDS: Final[list[str]] = [
     "'quoted\"", "%s%d", "%2F", "{tag}", "a:b", "a\\b", "CaSe", "case", "\u00e9", "e\u0301",
 ]  # fmt: skip
 
+
+@dataclass(frozen=True)
+class Planted:
+    """
+    A record as somebody else may have put it into a store.
+    """
+
+    #: As a store of bytes has it.
+    record: bytes
+    #: As a store of fields has it, but for the id: `result` is encoded, text or bytes.
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def json(cls, record: bytes) -> Planted:
+        """
+        Return a record that is sound JSON.
+        """
+        fields = json.loads(record)
+        fields.pop("task_id", None)
+        return cls(record, {**fields, "result": json.dumps(fields["result"])})
+
+
 #: Records that no reader can make all of, by the id to store them under.
-DAMAGED: Final[dict[str, bytes]] = {
-    "newer": b'{"status": "SUCCESS", "result": 1, "v": 2, "task_id": "newer"}',
-    "pickled": pickle.dumps({"status": "SUCCESS", "result": 1}, protocol=4),
-    "cut": b'{"status": "SUCCESS", "result": [1, 2',
-    "no-state": b'{"result": [1, 2]}',
-    "noise": b"\xff\xfe\x00noise",
-    "envelope": b"\xc1COAT\x01rest",
-    "list": b"[1, 2]",
-    "tag": b'{"status": "SUCCESS", "result": {"__type__": "date", "__value__": "x"}}',
-    "inflating": b"\x00celery-compressed\x00application/x-gzip\x00cut",
-    "one-byte": b"{",
+DAMAGED: Final[dict[str, Planted]] = {
+    "newer": Planted.json(b'{"status": "SUCCESS", "result": 1, "v": 2, "task_id": "newer"}'),
+    "pickled": Planted(
+        pickle.dumps({"status": "SUCCESS", "result": 1}, protocol=4),
+        {"status": "SUCCESS", "result": pickle.dumps(1, protocol=4)},
+    ),
+    "cut": Planted(
+        b'{"status": "SUCCESS", "result": [1, 2', {"status": "SUCCESS", "result": "[1, 2"}
+    ),
+    "no-state": Planted.json(b'{"result": [1, 2]}'),
+    "noise": Planted(b"\xff\xfe\x00noise", {"status": b"\xff\xfe\x00noise"}),
+    "envelope": Planted(b"\xc1COAT\x01rest", {"result": b"\xc1COAT\x01rest"}),
+    "list": Planted(b"[1, 2]", {"status": ["SUCCESS"], "result": "[1, 2]"}),
+    "tag": Planted.json(b'{"status": "SUCCESS", "result": {"__type__": "date", "__value__": "x"}}'),
+    "inflating": Planted(
+        b"\x00celery-compressed\x00application/x-gzip\x00cut",
+        {"status": None, "result": b"\x00celery-compressed\x00application/x-gzip\x00cut"},
+    ),
+    "one-byte": Planted(b"{", {}),
 }
 #: Those of them whose state can be read.
 READABLE: Final = frozenset({"newer", "pickled", "cut", "tag"})
@@ -70,7 +103,10 @@ class _Calls:
         return leave_mark, ()
 
 
-BOMB: Final = pickle.dumps({"status": "SUCCESS", "result": _Calls()}, protocol=4)
+BOMB: Final = Planted(
+    pickle.dumps({"status": "SUCCESS", "result": _Calls()}, protocol=4),
+    {"status": "SUCCESS", "result": pickle.dumps(_Calls(), protocol=4)},
+)
 #: Names a class as the failure's type that must not be looked up, let alone called.
 NAMES_A_CALL: Final = (
     b'{"status": "FAILURE", "result": {"exc_type": "leave_mark", "exc_message": ["x"], '

@@ -10,9 +10,11 @@ from typing import Any
 
 from redis import exceptions
 
+from coatcheck.attempts import Attempts
+
 from .asyncio_link import Line, exchange
 from .asyncio_pool import Pool
-from .link import Attempts, Place
+from .link import Place
 from .script import Command
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
@@ -100,7 +102,7 @@ class Cluster(Line):
         Return where to subscribe to *keys*. Raises the driver's errors.
         """
         if self._topology.stale:
-            await self._refresh(Attempts(self._settings))
+            await self._refresh(Attempts(self._settings.operation_timeout))
         return self._topology.group(keys)
 
     def make_subscriber(self, place: Place) -> Any:

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from redis import exceptions
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
+from coatcheck.attempts import Attempts
+
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import is_transient, mapped
-from .link import Attempts, Place, raise_transient
+from .link import Place, raise_transient
 from .script import Command
 from .settings import Settings
 
@@ -36,7 +38,7 @@ class Line:
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
         where no try came through.
         """
-        attempts = Attempts(self._settings)
+        attempts = Attempts(self._settings.operation_timeout)
         while True:
             error: Exception
             try:

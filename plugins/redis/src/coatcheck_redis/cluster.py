@@ -10,7 +10,9 @@ from typing import Any
 
 from redis import exceptions
 
-from .link import Attempts, Exchange, Line, Place
+from coatcheck.attempts import Attempts
+
+from .link import Exchange, Line, Place
 from .pool import Pool
 from .script import Command
 from .settings import Node, Settings
@@ -105,7 +107,7 @@ class Cluster(Line):
         Return where to subscribe to *keys*. Raises the driver's errors.
         """
         if self._topology.stale:
-            self._refresh(Attempts(self._settings))
+            self._refresh(Attempts(self._settings.operation_timeout))
         return self._topology.group(keys)
 
     def make_subscriber(self, place: Place) -> Any:

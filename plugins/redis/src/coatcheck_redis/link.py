@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from redis import exceptions
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
-from coatcheck.pacing import jittered
+from coatcheck.attempts import Attempts
 
 from .errors import is_transient, mapped
 from .parser import BoundedParser
@@ -23,52 +23,6 @@ from .settings import Node, Settings
 T = TypeVar("T")
 #: A node of a cluster; `None` where there is one server.
 Place = Node | None
-
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 0.25
-#: What part of the time the first try may take.
-_FIRST_TRY: Final = 0.45
-
-
-class Attempts:
-    """
-    How often and how soon an operation may be repeated: while half of its time is left, so that
-    a last try, which may take the other half, ends in time. The first try ends before that half,
-    too: a connection that was idle may lead nowhere without anybody having said so.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        now, timeout = time.monotonic(), settings.operation_timeout
-        self._deadline = now + timeout
-        self._until = now + timeout / 2
-        self._end = now + timeout * _FIRST_TRY
-        self._pause = 0.0
-
-    @property
-    def left(self) -> float:
-        """
-        The seconds left for this try.
-        """
-        return self._end - time.monotonic()
-
-    @property
-    def may_try(self) -> bool:
-        """
-        Whether there is time for another try.
-        """
-        return time.monotonic() < self._until
-
-    def next_pause(self) -> float | None:
-        """
-        Return the pause before the next try, in seconds; `None` if there is to be none.
-        """
-        if time.monotonic() + self._pause >= self._until:
-            return None
-        self._end = self._deadline
-        pause = self._pause
-        # The first repeat comes at once: most often a connection was closed while it was idle.
-        self._pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        return jittered(pause)
 
 
 def raise_transient(replies: Sequence[object]) -> None:
@@ -97,7 +51,7 @@ class Line:
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
         where no try came through.
         """
-        attempts = Attempts(self._settings)
+        attempts = Attempts(self._settings.operation_timeout)
         while True:
             try:
                 result = act(attempts)

@@ -50,14 +50,14 @@ class Bells(AioCase):
     @promise(2)
     async def test_rings(self, results: Results, other: SyncResults) -> None:
         """
-        Every write rings, of whoever it is, ready or not, also of a batch.
+        Every write rings, of whoever it is, also of a batch; unready ones where the bell says so.
         """
         if not has(results, Capability.PUSH):
             return
         async with results.backend.watch(["t", "u", "v"]) as bell:
             assert bell.pushing
             other.mark_as_started("t")
-            assert await heard(bell, "t")
+            assert not bell.unready or await heard(bell, "t")
             await results.store_result("t", 1)
             assert await heard(bell, "t")
             await results.store_many({"u": 1, "v": 2})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ...aio import Results
-from ...results import DEFAULT_KEY_PREFIX
+from ...backend import DEFAULT_KEY_PREFIX
 from ...states import READY_STATES
 from ..contract.expiry import MONTH, SKEW
 from ..promises import needs, promise

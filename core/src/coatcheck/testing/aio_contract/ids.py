@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from ... import Capability
+from ... import Capability, ConfigurationError
 from ...aio import Results
 from ..promises import promise
-from ..proof import has
+from ..proof import has, has_keys
 from ..samples import IDS
 from .case import AioCase
 
@@ -64,8 +64,12 @@ class Ids(AioCase):
     @pytest.mark.parametrize("prefix", ["app:", "", "a b/☃*", "%s{x}"])
     async def test_key_prefix(self, results: Results, prefix: str) -> None:
         """
-        Records under other prefixes are other records.
+        Records under other prefixes are other records; without keys there are no prefixes.
         """
+        if not has_keys(results):
+            with pytest.raises(ConfigurationError, match="key_prefix"):
+                self.aio_results(key_prefix="app:")
+            return
         async with self.aio_results(key_prefix=prefix) as prefixed:
             assert await prefixed.store_result("t", "prefixed")
             assert await results.store_result("t", "default")

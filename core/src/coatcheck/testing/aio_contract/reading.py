@@ -9,7 +9,7 @@ import pytest
 from ... import Capability, TaskError
 from ... import Results as SyncResults
 from ...aio import Results
-from ...results import DEFAULT_KEY_PREFIX
+from ...backend import DEFAULT_KEY_PREFIX
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from .case import AioCase

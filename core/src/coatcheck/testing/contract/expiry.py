@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ...results import DEFAULT_KEY_PREFIX, Results
+from ...backend import DEFAULT_KEY_PREFIX
+from ...results import Results
 from ...states import READY_STATES
 from ..promises import needs, promise
 from ..proof import innermost, record_of

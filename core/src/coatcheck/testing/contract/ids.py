@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from ... import Capability
+from ... import Capability, ConfigurationError
 from ...results import Results
 from ..promises import promise
-from ..proof import has
+from ..proof import has, has_keys
 from ..samples import IDS
 from .case import Case
 
@@ -63,8 +63,12 @@ class Ids(Case):
     @pytest.mark.parametrize("prefix", ["app:", "", "a b/☃*", "%s{x}"])
     def test_key_prefix(self, results: Results, prefix: str) -> None:
         """
-        Records under other prefixes are other records.
+        Records under other prefixes are other records; without keys there are no prefixes.
         """
+        if not has_keys(results):
+            with pytest.raises(ConfigurationError, match="key_prefix"):
+                self.sync_results(key_prefix="app:")
+            return
         with self.sync_results(key_prefix=prefix) as prefixed:
             assert prefixed.store_result("t", "prefixed")
             assert results.store_result("t", "default")

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, TaskError
-from ...results import DEFAULT_KEY_PREFIX, Results
+from ...backend import DEFAULT_KEY_PREFIX
+from ...results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from .case import Case

@@ -9,7 +9,7 @@ import pytest
 from ... import Capability, UnsupportedError
 from ...results import Results
 from ..promises import promise
-from ..proof import has
+from ..proof import has, has_keys
 from .case import Case
 
 
@@ -51,6 +51,8 @@ class Scanning(Case):
         assert [{"a", "ab", "a*"}, {"a*"}, {"[a]"}, {"%"}, set()] == [
             set(scan(prefix)) for prefix in ("a", "a*", "[a]", "%", "?")
         ]
+        if not has_keys(results):
+            return
         with self.sync_results(key_prefix="else:") as elsewhere:
             assert [] == list(elsewhere.scan())
 

@@ -1,0 +1,97 @@
+"""
+What the server's answers mean. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
+from pymongo.results import BulkWriteResult, UpdateResult
+
+from coatcheck.backend import Unless
+
+from . import commands
+from .clock import ServerClock
+from .errors import DUPLICATE
+from .records import Record
+
+#: Largest document that the server takes, less what the command around it may need.
+MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
+
+
+def has_won(result: UpdateResult) -> bool:
+    """
+    Whether an update put a record into the store.
+    """
+    return bool(result.modified_count) or result.upserted_id is not None
+
+
+def split(records: Iterable[Record]) -> tuple[dict[str, Record], list[Record]]:
+    """
+    Return the first record for each id, and those that come later for the same one.
+    """
+    first: dict[str, Record] = {}
+    later = [r for r in records if first.setdefault(r.task_id, r) is not r]
+    return first, later
+
+
+def updates(records: Iterable[Record], unless: Unless, expires: float | None) -> list[UpdateOne]:
+    """
+    Return the updates that store *records*.
+    """
+    return [
+        UpdateOne({"_id": r.task_id}, commands.store(r.body, unless, expires), upsert=True)
+        for r in records
+    ]
+
+
+def unsettled(result: BulkWriteResult, records: Sequence[Record]) -> list[Record]:
+    """
+    Return those of *records* of which the answer does not say that they were stored.
+    """
+    if result.modified_count == result.matched_count:
+        return []
+    upserted = result.upserted_ids or {}
+    return [record for number, record in enumerate(records) if number not in upserted]
+
+
+def own(records: Iterable[Record]) -> dict[str, Any]:
+    """
+    Return the filter of those of *records* that are in the store.
+    """
+    written = {record.task_id: record.write_id for record in records}
+    same = {"$in": list(written.values())}
+    return {"_id": {"$in": list(written)}, "write_id": same}
+
+
+def met(error: BulkWriteError, records: Sequence[Record]) -> list[Record]:
+    """
+    Return those of *records* that met another upsert of their id. Raises what else went wrong.
+    """
+    details: Any = error.details
+    failed = details.get("writeErrors", [])
+    other = [e for e in failed if e.get("code") != DUPLICATE]
+    if other:
+        raise OperationFailure(other[0].get("errmsg", ""), other[0].get("code"), other[0])
+    concerns = details.get("writeConcernErrors", [])
+    if concerns:
+        raise WriteConcernError(concerns[0].get("errmsg", ""), concerns[0].get("code"), concerns[0])
+    return [records[e["index"]] for e in failed]
+
+
+def living(
+    found: Iterable[dict[str, Any]], clock: ServerClock
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """
+    Return the documents that surely live, and the ids of those of which the server has to say so.
+    """
+    sure, doubtful = [], []
+    for document in found:
+        if clock.surely_lives(document.get("expires_at")):
+            sure.append(document)
+        else:
+            doubtful.append(document["_id"])
+    return sure, doubtful

@@ -1,0 +1,260 @@
+"""
+The MongoDB backend for asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Self
+
+from pymongo.errors import BulkWriteError
+from pymongo.results import UpdateResult
+
+from coatcheck import Capability
+from coatcheck.aio import Backend, Bell
+from coatcheck.aio.loops import PerLoop
+from coatcheck.backend import BATCH, Unless, batches
+from coatcheck.meta import ResultMeta
+from coatcheck.url import URL
+
+from . import answers, commands, records
+from .answers import MAX_VALUE_BYTES
+from .asyncio_bell import MongoBell
+from .asyncio_link import Link
+from .records import Record
+from .settings import Settings
+from .sync import CAPABILITIES
+
+
+class MongoBackend(Backend[ResultMeta]):
+    """
+    As `coatcheck_mongo.sync.MongoBackend`, with a client for each event loop.
+    """
+
+    capabilities = CAPABILITIES
+    max_value_bytes = MAX_VALUE_BYTES
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._links = PerLoop(lambda: Link(settings))
+        if not settings.push:
+            self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
+
+    @classmethod
+    def from_url(
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> Self:
+        return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        The error for which an operation is being repeated just now.
+        """
+        return self._links.get().trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        See `coatcheck_mongo.sync.MongoBackend.polling`; for the running loop.
+        """
+        return self._links.get().polling
+
+    @property
+    def unindexed(self) -> Exception | None:
+        """
+        See `coatcheck_mongo.sync.MongoBackend.unindexed`; for the running loop.
+        """
+        return self._links.get().unindexed
+
+    # -- writing --------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        record = records.encoded(value, self.codec, self.max_value_bytes)
+        if if_match is None:
+            update = commands.store(record.body, unless, expires)
+        else:
+            update = commands.store_over(if_match.version, record.body, expires)
+        return await self._put(record, update, upsert=if_match is None)
+
+    async def _put(self, record: Record, update: commands.Pipeline, *, upsert: bool) -> bool:
+        link = self._links.get()
+
+        async def act() -> UpdateResult:
+            tasks = await link.ready(self._settings.tasks)
+            return await tasks.update_one({"_id": record.task_id}, update, upsert=upsert)
+
+        won = answers.has_won(await link.run(act, writing=True))
+        return won or bool(await self._found([record]))
+
+    async def _found(self, written: Sequence[Record]) -> set[str]:
+        """
+        Return the ids of those of *written* that are in the store: they were stored by an earlier
+        try, whose reply was lost.
+        """
+        link = self._links.get()
+        tasks = link.collection(self._settings.tasks, primary=True)
+        query = answers.own(written)
+        found = await link.run(lambda: tasks.find(query, {"_id": 1}).to_list(), writing=True)
+        return {document["_id"] for document in found}
+
+    async def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        limit = self.max_value_bytes
+        all_ = [records.encoded(meta, self.codec, limit) for _, meta in items]
+        first, later = answers.split(all_)
+        won = set()
+        for ids in batches(first):
+            won |= await self._put_batch([first[id_] for id_ in ids], unless, expires)
+        stored = {record.write_id for id_, record in first.items() if id_ in won}
+        for record in later:
+            update = commands.store(record.body, unless, expires)
+            if await self._put(record, update, upsert=True):
+                stored.add(record.write_id)
+        return [record.write_id in stored for record in all_]
+
+    async def _put_batch(
+        self, written: list[Record], unless: Unless, expires: float | None
+    ) -> set[str]:
+        """
+        Return the ids of those that are the record.
+        """
+        link, updates = self._links.get(), answers.updates(written, unless, expires)
+
+        async def act() -> list[Record]:
+            tasks = await link.ready(self._settings.tasks)
+            try:
+                result = await tasks.bulk_write(updates, ordered=False)
+            except BulkWriteError as error:
+                for record in answers.met(error, written):
+                    update = commands.store(record.body, unless, expires)
+                    await tasks.update_one({"_id": record.task_id}, update, upsert=True)
+                return written
+            return answers.unsettled(result, written)
+
+        unsettled = await link.run(act, writing=True)
+        won = {record.task_id for record in written} - {r.task_id for r in unsettled}
+        return won | await self._found(unsettled) if unsettled else won
+
+    async def delete_many(self, keys: Collection[str]) -> int:
+        return await self._delete(self._settings.tasks, keys)
+
+    async def _delete(self, name: str, ids: Collection[str]) -> int:
+        deleted, link = 0, self._links.get()
+        for batch in batches(ids):
+            query = commands.alive(batch)
+            collection = link.collection(name)
+            result = await link.run(partial(collection.delete_many, query), writing=True)
+            deleted += result.deleted_count
+        return deleted
+
+    async def purge(self) -> int:
+        tasks = await self._purge(self._settings.tasks)
+        return tasks + await self._purge(self._settings.groups)
+
+    async def _purge(self, name: str) -> int:
+        purged, link = 0, self._links.get()
+        collection = link.collection(name)
+        while True:
+            found = await link.run(
+                lambda: collection.find(commands.IS_EXPIRED, {"_id": 1}, limit=BATCH).to_list(),
+                writing=True,
+            )
+            if not found:
+                return purged
+            query = {"_id": {"$in": [d["_id"] for d in found]}, **commands.IS_EXPIRED}
+            result = await link.run(partial(collection.delete_many, query), writing=True)
+            purged += result.deleted_count
+
+    # -- reading --------------------------------------------------------------------------
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        found: dict[str, ResultMeta] = {}
+        for batch in batches(dict.fromkeys(keys)):
+            for document in await self._read(self._settings.tasks, batch):
+                found[document["_id"]] = records.decoded(document, self.codec)
+        return found
+
+    async def _read(self, name: str, ids: list[str]) -> list[dict[str, Any]]:
+        """
+        Return the documents that have not expired.
+        """
+        link = self._links.get()
+        collection = link.collection(name, primary=link.is_awaited(ids))
+        size = len(ids) + 1
+        query: Any = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
+        found = await link.run(
+            lambda: collection.find(query, batch_size=size).to_list(), writing=False
+        )
+        sure, doubtful = answers.living(found, link.clock)
+        if doubtful:
+            query = commands.alive(doubtful)
+            sure += await link.run(
+                lambda: collection.find(query, batch_size=size).to_list(), writing=False
+            )
+        return sure
+
+    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        start, inclusive = prefix, True
+        while True:
+            query = commands.starting_with(start, inclusive=inclusive)
+            found = await self._links.get().run(partial(self._page, query), writing=False)
+            for document in found:
+                if not document["_id"].startswith(prefix):
+                    return
+                yield document["_id"]
+            if len(found) < BATCH:
+                return
+            start, inclusive = found[-1]["_id"], False
+
+    async def _page(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        tasks = self._links.get().collection(self._settings.tasks)
+        return await tasks.find(query, {"_id": 1}, limit=BATCH).sort("_id", 1).to_list()
+
+    @asynccontextmanager
+    async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        bell = MongoBell(self._links.get())
+        try:
+            await bell.open()
+            await bell.add(keys)
+            yield bell
+        finally:
+            await bell.close()
+
+    # -- groups ---------------------------------------------------------------------------
+
+    async def put_group(
+        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
+    ) -> None:
+        record = records.encoded_group(group_id, task_ids, self.codec, self.max_value_bytes)
+        update = commands.store(record.body, frozenset(), expires)
+        link = self._links.get()
+
+        async def act() -> UpdateResult:
+            groups = await link.ready(self._settings.groups)
+            return await groups.update_one({"_id": group_id}, update, upsert=True)
+
+        await link.run(act, writing=True)
+
+    async def get_group(self, group_id: str) -> list[str] | None:
+        found = await self._read(self._settings.groups, [group_id])
+        return records.decoded_group(found[0], self.codec) if found else None
+
+    async def delete_group(self, group_id: str) -> bool:
+        return await self._delete(self._settings.groups, [group_id]) > 0
+
+    async def close(self) -> None:
+        link = self._links.pop()
+        if link is not None:
+            await link.close()

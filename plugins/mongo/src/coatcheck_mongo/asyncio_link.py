@@ -1,0 +1,145 @@
+"""
+As `link`, for one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import pymongo
+from pymongo import AsyncMongoClient, errors
+from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncCollectionChangeStream
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.read_preferences import Primary
+
+from coatcheck.attempts import Attempts
+
+from . import commands
+from .errors import is_transient, mapped
+from .link import Line
+from .records import CODEC_OPTIONS
+from .settings import Settings
+from .stream import AWAIT_MS
+
+T = TypeVar("T")
+Collections = AsyncCollection[dict[str, Any]]
+
+
+class Link(Line):
+    """
+    As `coatcheck_mongo.link.Link`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._client: AsyncMongoClient[dict[str, Any]] | None = None
+        self._collections: dict[str, Collections] = {}
+        self._indexed: set[str] = set()
+        # What goes on although whoever asked for it was cancelled.
+        self._left: set[asyncio.Task[Any]] = set()
+
+    def collection(self, name: str, *, primary: bool = False) -> Collections:
+        """
+        Return the collection *name*, read as the options say, or with *primary* from there.
+        """
+        key = f"{name}!" if primary else name
+        found = self._collections.get(key)
+        if found is None:
+            if self._client is None:
+                self._client = AsyncMongoClient(self.settings.uri, **self.client_options())
+            database = self._client[self.settings.database]
+            preference = Primary() if primary else None
+            found = database.get_collection(name, CODEC_OPTIONS, preference)
+            self._collections[key] = found
+        return found
+
+    async def run(self, act: Callable[[], Coroutine[Any, Any, T]], *, writing: bool) -> T:
+        """
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
+        no try came through.
+        """
+        attempts = Attempts(self.settings.operation_timeout)
+        while True:
+            try:
+                with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
+                    result = await self.apart(act())
+            except (errors.PyMongoError, OSError) as error:
+                pause = attempts.next_pause() if is_transient(error) else None
+                ours = mapped(error, self.settings.label, writing=writing)
+                if pause is None:
+                    raise ours from error
+                self.trouble = ours
+            else:
+                self.trouble = None
+                return result
+            await asyncio.sleep(pause)
+
+    async def apart(self, act: Coroutine[Any, Any, T], *, stop: bool = False) -> T:
+        """
+        Return what *act* returns, which the driver does.
+
+        It has a task of its own, because the driver may swallow a cancellation, and loses sockets
+        by one while it connects. So whoever is cancelled goes at once, and the task comes to its
+        own end, which is bounded; with *stop* it is cancelled as well.
+        """
+        task = asyncio.create_task(act)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                self._left.add(task)
+                task.add_done_callback(self._end)
+                if stop:
+                    task.cancel()
+            raise
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            return
+        stream = task.result()
+        if isinstance(stream, AsyncChangeStream):  # nobody is there to listen
+            closing = asyncio.create_task(stream.close())
+            self._left.add(closing)
+            closing.add_done_callback(self._end)
+
+    async def ready(self, name: str) -> Collections:
+        """
+        Return the collection *name* for a write, the first of which makes its indexes.
+
+        Who may not make indexes writes all the same. Raises the driver's errors.
+        """
+        collection = self.collection(name)
+        if name not in self._indexed:
+            try:
+                await collection.create_indexes(self.index_models(name))
+            except errors.OperationFailure as error:
+                if is_transient(error):
+                    raise
+                self.note_unindexed(error)
+            self._indexed.add(name)
+        return collection
+
+    async def open_stream(
+        self, token: Mapping[str, Any] | None
+    ) -> AsyncCollectionChangeStream[Any]:
+        """
+        Return a live change stream that goes on after *token*. Raises the driver's errors.
+        """
+        tasks = self.collection(self.settings.tasks, primary=True)
+        with pymongo.timeout(self.settings.operation_timeout):
+            return await self.apart(
+                tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
+            )
+
+    async def close(self) -> None:
+        """
+        Close the client; the next operation makes a new one.
+        """
+        client, self._client, self._collections = self._client, None, {}
+        if client is not None:
+            await client.close()
+        if self._left:
+            await asyncio.wait(self._left, timeout=self.settings.operation_timeout)

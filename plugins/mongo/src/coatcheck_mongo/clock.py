@@ -1,0 +1,75 @@
+"""
+What time it is on the servers, as far as they said in passing.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any, Final
+
+from pymongo.monitoring import (
+    ServerHeartbeatFailedEvent,
+    ServerHeartbeatListener,
+    ServerHeartbeatStartedEvent,
+    ServerHeartbeatSucceededEvent,
+)
+
+EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the driver returns dates: naive, in UTC
+#: Whatever expires within so many seconds may have expired already.
+MARGIN: Final = 2.0
+#: After so many seconds what the servers said is no longer relied on.
+TRUST: Final = 30.0
+
+
+class ServerClock(ServerHeartbeatListener):
+    """
+    Tells which records surely live on, from the time in the servers' heartbeats.
+
+    A read so need not ask the server to compare times, which takes longer than to find a record by
+    its id. What is not sure has to be asked. Shared by threads.
+    """
+
+    def __init__(self) -> None:
+        #: By server: its time less our monotonic one, in seconds.
+        self._offsets: dict[Any, float] = {}
+        self._latest = 0.0
+        self._heard = float("-inf")
+
+    def started(self, event: ServerHeartbeatStartedEvent) -> None:
+        """
+        Nothing is known yet.
+        """
+
+    def succeeded(self, event: ServerHeartbeatSucceededEvent) -> None:
+        """
+        Take in what time a server said it was.
+        """
+        local = event.reply.document.get("localTime")
+        if not isinstance(local, datetime):
+            return
+        now = time.monotonic()
+        seconds = (local.replace(tzinfo=None) - EPOCH).total_seconds()
+        offsets = {**self._offsets, event.connection_id: seconds - now}
+        self._offsets = offsets
+        # Of several clocks the one that is ahead: whoever may be the one that is asked.
+        self._latest = max(offsets.values())
+        self._heard = now
+
+    def failed(self, event: ServerHeartbeatFailedEvent) -> None:
+        """
+        Forget the time of a server that is away.
+        """
+        self._offsets = {k: v for k, v in self._offsets.items() if k != event.connection_id}
+
+    def surely_lives(self, expires_at: object) -> bool:
+        """
+        Whether a record that expires at that date, if it is one, has surely not expired.
+        """
+        if not isinstance(expires_at, datetime):
+            return True  # kept; also what is beyond all dates, and what is none
+        now = time.monotonic()
+        if now - self._heard > TRUST:
+            return False
+        left = (expires_at.replace(tzinfo=None) - EPOCH).total_seconds() - now - self._latest
+        return left > MARGIN

@@ -1,0 +1,190 @@
+"""
+The way to the servers: one client for each process, one deadline for each operation, and repeats.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
+
+import pymongo
+from pymongo import IndexModel, MongoClient, errors
+from pymongo.change_stream import CollectionChangeStream
+from pymongo.collection import Collection as MongoCollection
+from pymongo.read_preferences import Primary
+
+from coatcheck import forks
+from coatcheck.attempts import Attempts
+
+from . import commands
+from .clock import ServerClock
+from .errors import is_transient, mapped
+from .records import CODEC_OPTIONS
+from .settings import Settings
+from .stream import AWAIT_MS
+
+_logger = logging.getLogger("coatcheck")
+
+T = TypeVar("T")
+Collections = MongoCollection[dict[str, Any]]
+
+#: Clients of which a fork made a copy. They are not the child's to close, and are never collected:
+#: the driver would warn of them.
+_LEFT: Final[list[Any]] = []
+
+
+class Line:
+    """
+    What the lines of both colours have in common.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = ServerClock()
+        #: The error for which an operation is being repeated just now.
+        self.trouble: Exception | None = None
+        #: The error for which waits look by themselves just now.
+        self.polling: Exception | None = None
+        #: The error for which there may be no indexes.
+        self.unindexed: Exception | None = None
+        #: The ids that are waited for, which are read where they were written.
+        self.awaited: set[str] = set()
+
+    def is_awaited(self, ids: Collection[str]) -> bool:
+        """
+        Whether one of *ids* is waited for, so that no stale answer will do.
+        """
+        return not self.awaited.isdisjoint(ids)
+
+    @property
+    def patience(self) -> float:
+        """
+        How long the next answer of a change stream may take, in seconds.
+        """
+        return AWAIT_MS / 1000 + self.settings.operation_timeout
+
+    def client_options(self) -> dict[str, Any]:
+        """
+        Return the options of a client that connects when it is first used.
+        """
+        listeners = [self.clock]
+        return {**self.settings.driver, "connect": False, "event_listeners": listeners}
+
+    def note_unindexed(self, error: Exception) -> None:
+        """
+        Take in that indexes could not be made, and say so once.
+        """
+        self.unindexed = mapped(error, self.settings.label, writing=True)
+        _logger.warning(
+            "the indexes could not be made, so expired records stay until they are purged: %s",
+            self.unindexed,
+        )
+
+    def index_models(self, name: str) -> list[IndexModel]:
+        """
+        Return the indexes of the collection *name*.
+        """
+        expiry, keys = commands.EXPIRY_INDEX
+        models = [IndexModel(keys, name=expiry, expireAfterSeconds=0)]
+        if name == self.settings.tasks:
+            state, keys = commands.STATE_INDEX
+            models.append(IndexModel(keys, name=state))
+        return models
+
+
+class Link(Line):
+    """
+    The line of synchronous code. Shared by threads, made anew in a forked child.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._lock = threading.Lock()
+        self._client: MongoClient[dict[str, Any]] | None = None
+        self._collections: dict[str, Collections] = {}
+        self._indexed: set[str] = set()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """
+        Leave the client to the parent.
+        """
+        if self._client is not None:
+            _LEFT.append((self._client, self._collections))
+        self._lock = threading.Lock()
+        self._client, self._collections = None, {}
+        self.awaited = set()
+
+    def collection(self, name: str, *, primary: bool = False) -> Collections:
+        """
+        Return the collection *name*, read as the options say, or with *primary* from there.
+        """
+        key = f"{name}!" if primary else name
+        found = self._collections.get(key)
+        if found is None:
+            with self._lock:
+                if self._client is None:
+                    self._client = MongoClient(self.settings.uri, **self.client_options())
+                database = self._client[self.settings.database]
+                preference = Primary() if primary else None
+                found = database.get_collection(name, CODEC_OPTIONS, preference)
+                self._collections[key] = found
+        return found
+
+    def run(self, act: Callable[[], T], *, writing: bool) -> T:
+        """
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
+        no try came through.
+        """
+        attempts = Attempts(self.settings.operation_timeout)
+        while True:
+            try:
+                with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
+                    result = act()
+            except (errors.PyMongoError, OSError) as error:
+                pause = attempts.next_pause() if is_transient(error) else None
+                ours = mapped(error, self.settings.label, writing=writing)
+                if pause is None:
+                    raise ours from error
+                self.trouble = ours
+            else:
+                self.trouble = None
+                return result
+            time.sleep(pause)
+
+    def ready(self, name: str) -> Collections:
+        """
+        Return the collection *name* for a write, the first of which makes its indexes.
+
+        Who may not make indexes writes all the same. Raises the driver's errors.
+        """
+        collection = self.collection(name)
+        if name not in self._indexed:
+            try:
+                collection.create_indexes(self.index_models(name))
+            except errors.OperationFailure as error:
+                if is_transient(error):
+                    raise
+                self.note_unindexed(error)
+            self._indexed.add(name)
+        return collection
+
+    def open_stream(self, token: Mapping[str, Any] | None) -> CollectionChangeStream[Any]:
+        """
+        Return a live change stream that goes on after *token*. Raises the driver's errors.
+        """
+        tasks = self.collection(self.settings.tasks, primary=True)
+        with pymongo.timeout(self.settings.operation_timeout):
+            return tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
+
+    def close(self) -> None:
+        """
+        Close the client; the next operation makes a new one.
+        """
+        with self._lock:
+            client, self._client, self._collections = self._client, None, {}
+        if client is not None:
+            client.close()

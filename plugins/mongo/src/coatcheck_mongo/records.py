@@ -1,0 +1,190 @@
+"""
+Records as documents: Celery's fields and ours as fields, `result` encoded, dates as dates.
+
+`result` and `failure` are encoded by the serializer, as Celery encodes `result`. Other fields are
+what they are, as far as BSON has it; one that BSON lacks (integers beyond 64 bits, keys with a NUL,
+sets, dates with their time zone) is encoded, and named in the field `encoded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+
+from coatcheck.codec import Codec
+from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError
+from coatcheck.jsontags import TYPE
+from coatcheck.meta import ResultMeta, aware
+
+#: Nothing that a document holds may keep it, or the rest of its batch, from being read.
+CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+)
+
+_ENCODED: Final = ("result", "failure")
+_DATES: Final = ("date_done", "date_started")
+#: What a Celery up to 5.6 asks for without looking whether it is there.
+_EXTENDED: Final = ("name", "args", "kwargs", "worker", "retries", "queue")
+#: Ours, which readers of the record do not see.
+_INTERNAL: Final = ("_id", "encoded", "serializer")
+#: What the server sets by its own clock.
+_BY_SERVER: Final = "expires_at"
+_SCALARS: Final = frozenset({type(None), bool, float, bytes})
+
+
+class Record(NamedTuple):
+    """
+    A record in the form in which it is sent, encoded once.
+    """
+
+    task_id: str
+    write_id: str | None
+    body: RawBSONDocument
+
+
+def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> Record:
+    """
+    Return *meta* as a document. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
+    """
+    return _sealed(meta.task_id, _fields(meta, codec), codec, limit, meta.write_id)
+
+
+def encoded_group(
+    group_id: str, task_ids: Collection[str], codec: Codec, limit: int | None
+) -> Record:
+    """
+    Return a group as Celery's backend has it: the ids of its tasks, encoded as a list.
+    """
+    ids = codec.encode_value("result", list(task_ids))
+    fields: dict[str, Any] = {"_id": group_id, "result": ids, "date_done": datetime.now(UTC)}
+    _name_serializer(fields, codec)
+    return _sealed(group_id, fields, codec, limit, None)
+
+
+def _sealed(
+    task_id: str, fields: dict[str, Any], codec: Codec, limit: int | None, write_id: str | None
+) -> Record:
+    try:
+        data = bson.encode(fields)
+    except (BSONError, OverflowError, UnicodeError, RecursionError) as error:
+        raise EncodeError(codec.serializer.name, "the record", f"BSON: {error}") from error
+    if limit is not None and len(data) > limit:
+        raise ResultTooLargeError(task_id, size=len(data), limit=limit)
+    return Record(task_id, write_id, RawBSONDocument(data))
+
+
+def _fields(meta: ResultMeta, codec: Codec) -> dict[str, Any]:
+    document = meta.document
+    fields: dict[str, Any] = {"_id": meta.task_id, "status": meta.status}
+    strange = []
+    for name, value in document.items():
+        if name in _ENCODED:
+            fields[name] = codec.encode_value(name, value)
+        elif name in _DATES:
+            fields[name] = aware(value)
+        elif name in ("task_id", _BY_SERVER):
+            continue
+        elif _fits(value):
+            fields[name] = value
+        else:
+            fields[name] = codec.encode_value(name, value)
+            strange.append(name)
+    for name in _EXTENDED:
+        fields.setdefault(name, None)
+    if strange:
+        fields["encoded"] = strange
+    _name_serializer(fields, codec)
+    return fields
+
+
+def _name_serializer(fields: dict[str, Any], codec: Codec) -> None:
+    # Text without a name is JSON, as Celery's is.
+    if codec.serializer.name != "json":
+        fields["serializer"] = codec.serializer.name
+
+
+def _fits(value: Any) -> bool:
+    """
+    Whether BSON keeps *value* as it is.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is str:
+        return _is_unicode(value)
+    if kind is int:
+        return bool(-(2**63) <= value < 2**63)
+    if kind is list:
+        return all(map(_fits, value))
+    if kind is dict:
+        return all(type(k) is str and _is_key(k) and _fits(v) for k, v in value.items())
+    return False
+
+
+def _is_key(key: str) -> bool:
+    # With a tag's key it would be taken for one where something else in the record has tags.
+    return "\0" not in key and key != TYPE and _is_unicode(key)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def decoded(document: dict[str, Any], codec: Codec) -> ResultMeta:
+    """
+    Return the snapshot of *document*. Never raises for what it holds.
+    """
+    task_id = document["_id"]
+    names = document.get("encoded")
+    strange = [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
+    fields = {name: _plain(value) for name, value in document.items() if name not in _INTERNAL}
+    fields["task_id"] = task_id
+    serializer = document.get("serializer")
+    write_id = document.get("write_id")
+    return codec.decode_fields(
+        task_id,
+        fields,
+        (*_ENCODED, *strange),
+        serializer=serializer if isinstance(serializer, str) else None,
+        version=write_id if isinstance(write_id, str) else document,
+    )
+
+
+def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
+    """
+    Return the ids of a group's tasks. Raises `SerializationError`.
+    """
+    group_id, result = document["_id"], document.get("result")
+    serializer = document.get("serializer")
+    if isinstance(result, (str, bytes)):
+        name = serializer if isinstance(serializer, str) else None
+        result = codec.decode_value(group_id, result, serializer=name)
+    if not isinstance(result, list) or not all(isinstance(id_, str) for id_ in result):
+        raise DecodeError(group_id, "it is not a group")
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """
+    Return *value* with Python's own types in place of the driver's, and dates that say their zone.
+    """
+    kind = type(value)
+    if kind is Int64:
+        return int(value)
+    if kind is datetime:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    if kind is list:
+        return [_plain(item) for item in value]
+    if kind is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    return value

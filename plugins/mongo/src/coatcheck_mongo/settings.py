@@ -1,0 +1,130 @@
+"""
+What a URL says of servers, collections and the driver. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from pymongo import errors, uri_parser
+from pymongo.common import validate
+
+from coatcheck.errors import ConfigurationError
+from coatcheck.url import MASK, URL, boolean, read_options
+
+DATABASE: Final = "celery"
+TASKS: Final = "celery_taskmeta"
+GROUPS: Final = "celery_groupmeta"
+#: Events a second, none of them waited for, above which it costs less to look.
+PUSH_LIMIT: Final = 2_000.0
+
+
+def _name(value: Any) -> str:
+    text = str(value)
+    if not text or "\0" in text or "$" in text:
+        raise ValueError("use a name without $")
+    return text
+
+
+def _rate(value: Any) -> float:
+    number = float(value)
+    if not number > 0:
+        raise ValueError("use a number of events a second")
+    return number
+
+
+#: Ours; the first three have the names of Celery's `mongodb_backend_settings`.
+_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "database": _name,
+    "taskmeta_collection": _name,
+    "groupmeta_collection": _name,
+    "push": boolean,
+    "push_limit": _rate,
+}
+#: The driver's options that are ours to set.
+_TAKEN: Final = frozenset(
+    {"host", "port", "connect", "document_class", "tz_aware", "type_registry", "event_listeners"}
+)
+
+
+class Settings:
+    """
+    Where records are, and how they are asked for.
+    """
+
+    def __init__(
+        self, url: URL, options: Mapping[str, Any], *, operation_timeout: float = 5.0
+    ) -> None:
+        self.where = f"{url.scheme}://"
+        given = {**url.query, **options}
+        ours = {name: given.pop(name) for name in list(given) if name in _OPTIONS}
+        read = read_options(ours, _OPTIONS, where=self.where)
+        info, at, place = url.rest.rpartition("@")
+        hosts, _, database = place.partition("/")
+        #: For the driver; without the database, which it would take for the one of the user.
+        self.uri = f"{url.scheme}://{info}{at}{hosts or 'localhost'}/"
+        self.database: str = read.pop("database", None) or unquote(database) or DATABASE
+        self.tasks: str = read.pop("taskmeta_collection", TASKS)
+        self.groups: str = read.pop("groupmeta_collection", GROUPS)
+        #: Whether change streams are to be used where the servers have them.
+        self.push: bool = read.pop("push", True)
+        self.push_limit: float = read.pop("push_limit", PUSH_LIMIT)
+        #: The driver's options, by their names in small letters, as they were given.
+        self.driver: dict[str, Any] = {}
+        checked = self._checked(given)
+        #: What the driver would bound by `timeoutMS` is bounded by this.
+        self.operation_timeout = min(operation_timeout, checked.get("timeoutms") or float("inf"))
+        #: Whether what is acknowledged survives a failover.
+        self.durable = checked.get("w", "majority") == "majority"
+        #: Whether reads go anywhere but to the primary.
+        self.read_preference: Any = checked.get("read_preference") or checked.get("readpreference")
+        if checked.get("w") == 0:
+            raise ConfigurationError(
+                f"{self.where}: w=0 does not even say whether a record was stored: use majority, or 1"
+            )
+        self._set_defaults()
+        self.label = f"{hosts or 'localhost'}/{self.database}"
+        if url.scheme == "mongodb":
+            self._check_hosts()
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Take in the driver's options, and return them as it reads them. Values are not shown: they
+        may be secrets.
+        """
+        checked = {}
+        for name, value in given.items():
+            if name.lower() in _TAKEN:
+                raise ConfigurationError(f"{self.where} sets the driver's option {name!r} itself")
+            try:
+                checked[name.lower()] = validate(name, value)[1]
+                self.driver[name.lower()] = value
+            except (errors.ConfigurationError, ValueError, TypeError, OSError) as error:
+                reason = str(error).replace(repr(value), MASK).replace(str(value) or MASK, MASK)
+                raise ConfigurationError(f"the option {name!r} of {self.where}: {reason}") from None
+        return checked
+
+    def _set_defaults(self) -> None:
+        driver = self.driver
+        driver.pop("timeoutms", None)
+        driver.setdefault("w", "majority")
+        driver.setdefault("readconcernlevel", "majority" if self.durable else "local")
+        # Monitors that connect to a host which does not answer need not try for longer.
+        driver.setdefault("connecttimeoutms", max(int(self.operation_timeout * 1000), 1))
+        driver.setdefault("appname", "coatcheck")
+        # Repeats are ours: a record recognises itself, so that all of them are safe, and the driver
+        # repeats without a pause, which keeps an event loop from anything else.
+        driver.setdefault("retrywrites", False)
+        driver.setdefault("retryreads", False)
+
+    def _check_hosts(self) -> None:
+        try:
+            uri_parser.parse_uri(self.uri)
+        except (errors.PyMongoError, ValueError):
+            # The reason is not shown: it may hold a part of a password.
+            raise ConfigurationError(
+                f"{self.where}: the hosts cannot be read; write mongodb://user:password@host:port,"
+                "host:port/database, with special characters in user and password as %XX"
+            ) from None

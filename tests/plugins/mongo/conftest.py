@@ -1,0 +1,81 @@
+"""
+MongoDB servers, and clients of both colours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.mongo import MongoServer, ReplicaSet
+
+import coatcheck
+import coatcheck.aio
+
+HERE = Path(__file__).parent
+#: What of the contract is run on three servers by default.
+SHORT = {
+    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
+    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan", "test_rings",
+    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
+    "test_cancelled_everywhere", "test_secrets_are_masked",
+}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave most of the contract on three servers to `nox -s cluster`."""
+    for item in items:
+        if item.path.name == "test_contract_three.py" and item.originalname not in SHORT:
+            item.add_marker("cluster")
+        if item.path.parent == HERE:
+            # The driver for asyncio loses the socket of a monitor that is cancelled as it connects.
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.fixture(scope="session")
+def shared_set(tmp_path_factory):
+    """A replica set of one server, for the tests that leave it as it is."""
+    with ReplicaSet(tmp_path_factory.mktemp("mongo"), 1) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def shared_standalone(tmp_path_factory):
+    """A server that stands alone, for the tests that leave it as it is."""
+    with MongoServer(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_set):
+    """The server of the set, empty."""
+    shared_set.empty()
+    return shared_set.primary
+
+
+@pytest.fixture
+def standalone(shared_standalone):
+    """The server that stands alone, empty."""
+    shared_standalone.empty()
+    return shared_standalone
+
+
+@pytest.fixture
+def oracle(server):
+    """A way to the records round coatcheck."""
+    return server.client.results.celery_taskmeta
+
+
+@pytest.fixture
+def results(server):
+    """Synchronous results on the set."""
+    with coatcheck.by_url(server.url) as results:
+        yield results
+
+
+@pytest.fixture
+async def aio_results(server):
+    """Results for asyncio on the set."""
+    async with coatcheck.aio.by_url(server.url) as results:
+        yield results

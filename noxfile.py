@@ -28,6 +28,8 @@ MEMBERS = [
 ]
 #: Those that every change is tested on; the classifiers may declare more.
 PYTHONS = ["3.11", "3.12", "3.13"]
+#: Tests mostly wait: one process more than there are CPUs, each with servers of its own.
+AT_ONCE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 
 
 def wake_pyenv() -> None:
@@ -128,7 +130,7 @@ def tests(session: nox.Session) -> None:
     session.notify("coverage")
     env = {"COVERAGE_FILE": str(ROOT / f".coverage.py{session.python}")}
     session.run("coverage", "erase", env=env)
-    run = ["coverage", "run", "-m", "pytest", "--ignore=tests/packaging"]  # that is of `build`
+    run = ["coverage", "run", "-m", "pytest", *AT_ONCE, "--ignore=tests/packaging"]  # of `build`
     session.run(*run, *session.posargs, env=env)
 
 
@@ -139,7 +141,7 @@ def cluster(session: nox.Session) -> None:
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
-    session.run("pytest", "-m", "cluster", "--ignore=tests/packaging", *session.posargs)
+    session.run("pytest", *AT_ONCE, "-m", "cluster", "--ignore=tests/packaging", *session.posargs)
 
 
 @nox.session
@@ -165,7 +167,7 @@ def lowest(session: nox.Session) -> None:
     # Apart, because the tools of the tests are to be as new as they can be.
     session.install(*group("tests"))
     session.run("uv", "pip", "list", "--python", python)
-    session.run("pytest", "--ignore=tests/packaging", *session.posargs)
+    session.run("pytest", *AT_ONCE, "--ignore=tests/packaging", *session.posargs)
 
 
 @nox.session

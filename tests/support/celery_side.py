@@ -91,6 +91,17 @@ class Side:
     def version(self):
         return __version__
 
+    def made(self):
+        """What Celery's backend was made with."""
+        backend = self.backend
+        prefix = getattr(backend, "task_keyprefix", None)
+        return {
+            "expires": backend.expires,
+            "serializer": backend.serializer,
+            "accept": sorted(backend.accept),
+            "key_prefix": prefix.decode() if isinstance(prefix, bytes) else prefix,
+        }
+
     def read(self, task_id):
         """Everything that an `AsyncResult` says of the task."""
         fields = "state result traceback children date_done name args kwargs worker retries queue"

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import pytest
-from support.celery import by_id, rows, same, untagged
 
 import coatcheck
 from coatcheck import entrypoints, states
@@ -644,35 +643,6 @@ def test_a_file_that_vanishes(backend, directory):
 
     assert put(backend, "k", READY)
     assert READY == get(backend, "k")
-
-
-FILES = [row for row in rows("filesystem.jsonl") if row["raw"].get("files")]
-
-
-@by_id(row for row in FILES)
-def test_celerys_files_are_read(row, tmp_path):
-    """
-    What a real Celery stored in files is read with the state and value that its client read.
-    """
-    (file,) = row["raw"]["files"]
-    path = tmp_path / file["name"]
-    path.write_bytes(base64.b64decode(file["value"]))
-    age(path, 10)
-    prefix = file["name"].removesuffix(row["task_id"])
-    url = f"file://{tmp_path}?accept=json,msgpack,pickle&key_prefix={prefix}"
-    with by_url(url) as results:
-        meta = results.get_task_meta(row["task_id"])
-        scanned = [found.task_id for found in results.scan()]
-
-    assert [row["task_id"]] == scanned
-    assert meta.known
-    if "status" in row["meta"] and row["serializer"] != "yaml":
-        assert row["meta"]["status"] == meta.status
-        if meta.error is None and meta.status not in states.EXCEPTION_STATES:
-            expected = row["meta"]["result"]
-            lookalike = "/5.2.7/json" in row["id"] and "lookalike" in row["id"]
-            if not lookalike and not (isinstance(expected, dict) and "$other" in expected):
-                assert same(untagged(expected), meta.result)
 
 
 def test_celerys_ready_files_are_protected(directory):

@@ -7,8 +7,9 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from support.captured import CapturedFiles, CapturedMemcached, CapturedRedis
+from support.captured import CapturedFiles, CapturedMemcached, CapturedMongo, CapturedRedis
 from support.memcached import MemcachedServer
+from support.mongo import MongoServer
 from support.real_celery import REQUIREMENTS, Sides, installed
 from support.redis import RedisServer
 
@@ -42,6 +43,19 @@ def captured_memcached(memcached_server):
         yield captured
 
 
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory):
+    """One MongoDB for all of these tests."""
+    with MongoServer(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+@pytest.fixture
+def captured_mongodb(mongo_server):
+    """That MongoDB, for what was captured."""
+    return CapturedMongo(mongo_server.client, f"{mongo_server.url}-captured")
+
+
 @pytest.fixture
 def captured_filesystem(tmp_path):
     """A directory, for what was captured."""
@@ -68,7 +82,7 @@ def celery(celery_python, tmp_path_factory):
     sides.stop()
 
 
-@pytest.fixture(params=["redis", "memcached", "filesystem"])
+@pytest.fixture(params=["redis", "memcached", "mongodb", "filesystem"])
 def place(request, tmp_path):
     """The URL of an empty store, as Celery and coatcheck both take it."""
     if request.param == "redis":
@@ -78,5 +92,7 @@ def place(request, tmp_path):
         return server.url
     if request.param == "memcached":
         return f"cache+memcached://{request.getfixturevalue('memcached_server').place}/"
+    if request.param == "mongodb":
+        return request.getfixturevalue("mongo_server").url
     (tmp_path / "shared").mkdir()
     return f"file://{tmp_path / 'shared'}"

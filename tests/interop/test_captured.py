@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import bson
 import pytest
 from support import verdicts
 from support.captured import Captured
@@ -22,8 +23,9 @@ from support.celery import kept_rows, rows
 import coatcheck
 import coatcheck.aio
 from coatcheck.codec import Codec
+from coatcheck_mongo import records
 
-STORES = ["redis", "memcached", "filesystem"]
+STORES = ["redis", "memcached", "mongodb", "filesystem"]
 #: Those that can list what they have.
 SCANNED = ("redis", "filesystem", "mongodb")
 ALL = ("json", "msgpack", "pickle")
@@ -167,25 +169,27 @@ def test_the_list_is_not_longer_than_it_has_to_be():
     """
     Every difference that the page lists is found among the records that are kept here.
     """
-    reader = Codec(accept=ALL)
     found: set[str | None] = set()
-    for row in kept_rows("redis", "memcached", "filesystem"):
+    for row in kept_rows("redis", "memcached", "mongodb", "filesystem"):
         if row["read"] is not None:
-            found |= kinds_of(row, reader)
+            found |= {kind for _, kind in verdicts.differences(row, decoded(row))}
     for row in kept_rows("reader-behaviour"):
-        meta = reader.decode(row["task_id"], base64.b64decode(row["input"]))
+        meta = Codec(accept=ALL).decode(row["task_id"], base64.b64decode(row["input"]))
         found |= {kind for _, kind in verdicts.differences(row, meta)}
 
     assert verdicts.listed() == found - {None} | {verdicts.CHORD, verdicts.NESTED}
 
 
-def kinds_of(row: Row, reader: Codec) -> set[str | None]:
-    """Return the differences in the record of a row, decoded without a store."""
+def decoded(row: Row) -> coatcheck.ResultMeta:
+    """Return what is read in the record of a row, without a store."""
+    own = row["serializer"] if row["serializer"] in ALL else "json"
+    reader = Codec(own, accept=ALL, unsafe_pickle=True)
     for key, data in verdicts.stored(row).items():
+        if row["backend"] == "mongodb":
+            return records.decoded(bson.decode(data, records.CODEC_OPTIONS), reader)
         if "task-meta-" in key:
-            meta = reader.decode(row["task_id"], data)
-            return {kind for _, kind in verdicts.differences(row, meta)}
-    return set()
+            return reader.decode(row["task_id"], data)
+    return reader.unknown(row["task_id"])
 
 
 def test_pickle_is_refused_by_default(store):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymongo import uri_parser
 from support.celery import by_id, rows
 
 import coatcheck
@@ -39,7 +40,7 @@ def refused(row: dict[str, Any]) -> bool:
     return url in DIFFERENT or (missing or "raises" in row) and url not in OURS
 
 
-@by_id(row for row in rows("urls.jsonl") if row["kind"] != "mongodb")
+@by_id(row for row in rows("urls.jsonl"))
 @pytest.mark.parametrize("door", [coatcheck, coatcheck.aio], ids=["sync", "aio"])
 async def test_celery_urls(door, row):
     """A URL with its settings means what it means to Celery; where that crashes, the reason is told."""
@@ -59,8 +60,24 @@ async def test_celery_urls(door, row):
         redis_is_the_same(row["connparams"], settings)
     if door is coatcheck and row.get("servers", [""]) != [""]:
         assert [place(server) for server in row["servers"]] == settings.places
+    if row["kind"] == "mongodb":
+        mongo_is_the_same(row, settings)
     if door is coatcheck and "path" in row:
         assert row["path"].rstrip("/") in str(backend._directory, "utf-8")
+
+
+def mongo_is_the_same(row: dict[str, Any], settings: Any) -> None:
+    """Compare servers, names and credentials."""
+    parsed = uri_parser.parse_uri(settings.uri)
+    hosts = row.get("mongo_host") or [f"{row['host']}:{row['port']}"]
+    assert hosts == [f"{host}:{port}" for host, port in parsed["nodelist"]]
+    assert (row.get("user"), row.get("password")) == (parsed["username"], parsed["password"])
+    assert row["database_name"] == settings.database
+    assert row["taskmeta_collection"] == settings.tasks
+    assert row["groupmeta_collection"] == settings.groups
+    for name in ("authSource", "tls", "appname"):
+        if name in row["options"]:
+            assert str(row["options"][name]).lower() == str(settings.driver[name.lower()]).lower()
 
 
 def place(server: str) -> Any:

@@ -10,7 +10,9 @@ import socket
 from pathlib import Path
 from typing import Any, Protocol
 
+import pymongo
 import redis
+from bson.raw_bson import RawBSONDocument
 
 Row = dict[str, Any]
 
@@ -101,3 +103,20 @@ class CapturedMemcached:
         """
         self._replies.close()
         self._socket.close()
+
+
+class CapturedMongo:
+    """
+    A MongoDB, with the collections that Celery uses by default.
+    """
+
+    def __init__(self, client: pymongo.MongoClient[Any], url: str) -> None:
+        self._database = client[url.rpartition("/")[2]]
+        self.url = url
+
+    def load(self, row: Row) -> None:
+        for name in ("celery_taskmeta", "celery_groupmeta"):
+            self._database[name].delete_many({})
+        for item in row["raw"].get("documents", []):
+            document = RawBSONDocument(base64.b64decode(item["bson"]))
+            self._database[item["collection"]].insert_one(document)

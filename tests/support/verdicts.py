@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
+from bson.codec_options import CodecOptions
+
 from coatcheck import DecodeError, ResultMeta, TaskError, TaskRevokedError, WorkerLostError, states
 from support.celery import ROOT, UNTAG, same
 
@@ -33,8 +36,11 @@ MISSING = "pickle of a class that is not here"
 EMPTY = "empty record"
 NESTED = "group in a group"
 CHORD = "chord's own keys"
+ARGUMENT_DATES = "date among MongoDB's arguments"
+LEFT_OUT = "fields left out"
 TAKEN_APART = "captured at another time"
 
+AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 #: How Celery shows a class whose constructor failed.
 _FAILED = re.compile(r"<class '([\w.]+)'>\(")
 #: Where Celery puts a class that it could not find.
@@ -102,6 +108,9 @@ def differences(row: dict[str, Any], meta: ResultMeta) -> Iterator[tuple[str, st
             kind = compared(theirs, getattr(meta, field), row)
         elif field in _PLAIN:
             kind = SAME if theirs == getattr(meta, field) else None
+        if kind is None and theirs is None and row["backend"] == "mongodb":
+            # As it is in the document.
+            kind = LEFT_OUT if field in (*_PLAIN, "args", "kwargs") else None
         if kind != SAME:
             yield field, kind
     if not raises(row["meta"]):
@@ -137,7 +146,9 @@ def unreadable(row: dict[str, Any], meta: ResultMeta) -> dict[str, str | None]:
     if raises(state):
         return {"all": RAISES}
     if row.get("serializer") == "yaml":
-        return {"all": YAML if "serializer=" in text else None}
+        kind = YAML if "serializer=" in text else None
+        # A store of fields has the others apart.
+        return {"result": kind, "get": kind} if row["backend"] == "mongodb" else {"all": kind}
     if row.get("input") == "":
         return {"all": EMPTY if state == meta.status else None}
     missing = row["serializer"] == "pickle" and "cannot be imported here" in text
@@ -151,27 +162,18 @@ def taken_apart(row: dict[str, Any]) -> bool:
     """
     if raises(row["meta"]) or "raw" not in row:
         return False
-    data = [inflated(value) for key, value in stored(row).items() if row["task_id"] in key]
+    data = [value for key, value in stored(row).items() if row["task_id"] in key]
     done = row["meta"].get("date_done")
     read = moment(row["read"].get("date_done"))
     if read is not None and read != moment(done):
         return True
     if isinstance(done, dict):  # a date of a document store: milliseconds
-        documents = row["raw"]["documents"]
-        dates = [document["ejson"].get("date_done") for document in documents]
-        return moment(done) not in map(_ejson_date, dates)
+        # Of the bytes: what is beside them in another form was read at another time.
+        return moment(done) not in [bson.decode(item, AWARE).get("date_done") for item in data]
     if done is None:
         gone = set(row["meta"]) == {"status", "result"} and row["meta"]["status"] == states.PENDING
         return gone and bool(data)
-    return not any(done.encode() in value for value in data)
-
-
-def _ejson_date(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    millis = int(value["$date"]["$numberLong"])
-    whole = datetime.fromtimestamp(millis // 1000, UTC)
-    return whole.replace(microsecond=millis % 1000 * 1000)
+    return not any(done.encode() in inflated(value) for value in data)
 
 
 def inflated(value: bytes) -> bytes:
@@ -250,6 +252,9 @@ def _compared(theirs: Any, ours: Any, row: dict[str, Any]) -> Iterator[str | Non
         else:
             for one, other in zip(items, ours, strict=True):
                 yield from _compared(one, other, row)
+    elif tag == "$datetime" and row.get("backend") == "mongodb" and not theirs["aware"]:
+        value = UNTAG[tag](theirs[tag])
+        yield SAME if same(value, ours) else ARGUMENT_DATES if moment(theirs) == ours else None
     elif isinstance(theirs, dict) and tag not in UNTAG:
         yield from _compared_dict(theirs, ours, row)
     else:

@@ -30,6 +30,7 @@ ENVELOPE_MAGIC: Final = b"\xc1COAT"
 HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
+_NAME_IT: Final = "; if another program wrote it, name its serializer in the option serializer="
 _MAX_PATH_DEPTH: Final = 64
 _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
 _JSON: Final = get_serializer("json")
@@ -217,8 +218,11 @@ class Codec:
             body = self._plain(task_id, value)
             # What Celery compressed may have been text.
             text = body is not value and self.serializer.text
-        serializer = self._named(task_id, name) or self._value_reader(task_id, body, text=text)
-        return self._read(task_id, serializer, body)
+        named = self._named(task_id, name)
+        if named is not None:
+            return self._read(task_id, named, body)
+        found = self._value_reader(task_id, body, text=text)
+        return self._read(task_id, found, body, otherwise=_NAME_IT)
 
     def _named(self, task_id: str, name: str | None) -> Serializer | None:
         if name is None:
@@ -241,8 +245,7 @@ class Codec:
             return _JSON
         raise DecodeError(
             task_id,
-            f"its first bytes {body[:8]!r} belong to no serializer known here; if another "
-            "program wrote it, name its serializer in the option serializer=",
+            f"its first bytes {body[:8]!r} belong to no serializer known here{_NAME_IT}",
         )
 
     def decode_group(self, group_id: str, data: bytes) -> list[str]:
@@ -266,14 +269,16 @@ class Codec:
             raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
         return document, revive
 
-    def _read(self, task_id: str, serializer: Serializer, body: bytes) -> tuple[Any, Revive | None]:
+    def _read(
+        self, task_id: str, serializer: Serializer, body: bytes, *, otherwise: str = ""
+    ) -> tuple[Any, Revive | None]:
         if serializer.name not in self.accept:
             raise ContentDisallowed(task_id, serializer.name, self.accept)
         try:
             value, tagged = serializer.loads(body)
         except Exception as error:
             raise DecodeError(
-                task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}"
+                task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}{otherwise}"
             ) from error
         return value, serializer.revive if tagged else None
 
@@ -301,8 +306,7 @@ class Codec:
             return self.serializer
         raise DecodeError(
             task_id,
-            f"its first bytes {head[:8]!r} belong to no serializer known here; if another "
-            "program wrote it, name its serializer in the option serializer=",
+            f"its first bytes {head[:8]!r} belong to no serializer known here{_NAME_IT}",
         )
 
     def _peek(self, data: bytes) -> str | None:

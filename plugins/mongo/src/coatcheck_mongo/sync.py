@@ -19,6 +19,7 @@ from coatcheck.url import URL
 from . import answers, commands, records
 from .answers import MAX_VALUE_BYTES
 from .bell import MongoBell
+from .celerysettings import celery_options
 from .link import Link
 from .records import Record
 from .settings import Settings
@@ -45,6 +46,10 @@ class MongoBackend(Backend[ResultMeta]):
         cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
     ) -> Self:
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        return celery_options(url, settings)
 
     @property
     def trouble(self) -> Exception | None:  # type: ignore[override]

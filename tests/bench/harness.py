@@ -83,7 +83,7 @@ class Row:
         return found >= self.target if self.at_least else found <= self.target
 
 
-def speed(name: str, samples: Samples, *, each: int, target: float) -> Row:
+def speed(name: str, samples: Samples, *, each: int, target: float | None) -> Row:
     """
     Return a row of times for *each* operations, whose ratios say how many times raw's speed.
     """
@@ -121,13 +121,21 @@ def on_one_cpu(*pids: int) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    for pid in (0, *pids):
-        os.sched_setaffinity(pid, {max(before)})
+    held = [0, *(thread for pid in pids for thread in _threads(pid))]
+    for thread in held:
+        os.sched_setaffinity(thread, {max(before)})
     try:
         yield
     finally:
-        for pid in (0, *pids):
-            os.sched_setaffinity(pid, before)
+        for thread in held:
+            os.sched_setaffinity(thread, before)
+
+
+def _threads(pid: int) -> list[int]:
+    """
+    Return the threads of a process: each is held by itself.
+    """
+    return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
 
 
 # -- the report -------------------------------------------------------------------------------

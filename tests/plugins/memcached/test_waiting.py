@@ -169,6 +169,18 @@ def test_nonsense(reply, hang_up):
             results.wait_for("t", 0.05)
 
 
+def test_server_with_users(tmp_path):
+    """A server that wants a user and a password is told from one that is away."""
+    users = tmp_path / "users"
+    users.write_text("user:secret\n")
+    with (
+        MemcachedServer(("-Y", str(users))) as server,
+        coatcheck.by_url(server.url, operation_timeout=1) as results,
+        pytest.raises(coatcheck.BackendUnavailableError, match="wants a user and a password"),
+    ):
+        results.store_result("t", 1)
+
+
 @pytest.mark.parametrize("reply", NONSENSE)
 def test_after_nonsense(reply):
     """The connection that talked nonsense is given up; the next one is believed."""
@@ -345,11 +357,12 @@ def test_refused_connection():
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
-def test_name_that_does_not_resolve():
-    """A host that nobody knows is an error of ours."""
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
+def test_name_that_does_not_resolve(host):
+    """A host that nobody knows, or that no name can be, is an error of ours."""
     with (
-        coatcheck.by_url("memcached://no-such-host.invalid", operation_timeout=0.2) as results,
-        pytest.raises(coatcheck.BackendUnavailableError, match="no-such-host"),
+        coatcheck.by_url(f"memcached://{host}", operation_timeout=0.2) as results,
+        pytest.raises(coatcheck.BackendUnavailableError, match=host),
     ):
         results.store_result("t", 1)
 

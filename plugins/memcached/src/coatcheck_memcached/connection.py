@@ -75,8 +75,11 @@ class Connection:
 
     def _connect(self) -> None:
         limit = min(self._end, time.monotonic() + self._settings.connect_timeout)
-        self._socket = self._made_socket(limit)
-        self._timeout = limit - time.monotonic()
+        try:
+            self._socket = self._made_socket(limit)
+        except ValueError as error:  # a host that no name can be, of which the URL did not tell
+            raise OSError(f"there can be no such place: {error}") from error
+        self._timeout = 0.0  # unknown
         self._buffer, self._at = b"", 0
         self._clock = None
         try:
@@ -108,6 +111,7 @@ class Connection:
         if context is None:
             return made
         try:
+            made.settimeout(_left(limit))
             return context.wrap_socket(made, server_hostname=host)
         except BaseException:
             made.close()
@@ -259,10 +263,14 @@ class Connection:
                 held.close()
 
 
+def _left(limit: float) -> float:
+    # Never none, which would be not to wait at all.
+    return max(limit - time.monotonic(), 0.001)
+
+
 def _connected(made: socket.socket, address: Any, limit: float) -> socket.socket:
     try:
-        # Not none, which would be for ever.
-        made.settimeout(max(limit - time.monotonic(), 0.001))
+        made.settimeout(_left(limit))
         made.connect(address)
     except BaseException:
         made.close()

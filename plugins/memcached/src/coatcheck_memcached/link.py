@@ -114,8 +114,9 @@ class Link:
         if error is not None:
             errors = self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
             if errors:
-                raise self._failure({pool: step}, errors)
+                raise self._given_up({pool: step}, errors)
         self.trouble = None
+        pool.is_down = False
         step.check(pool.label)
 
     def run(self, work: Mapping[Pool, Step]) -> None:
@@ -123,19 +124,21 @@ class Link:
         Do all of *work*, each step at its server. Raises a `BackendError` where no try came
         through, after what can be done at the others is done.
 
-        A server that was down already is given a moment only, so that the others' keys need not
-        wait for it each time.
+        To read from a server that did not come through the last time is tried for a moment only,
+        so that those who wait for the others' keys need not wait for it each time.
         """
         attempts = Attempts(self._settings, time.monotonic())
-        up = {pool: step for pool, step in work.items() if not pool.is_down}
+        down = {pool for pool, step in work.items() if pool.is_down and not step.writing}
+        up = {pool: step for pool, step in work.items() if pool not in down} or work
         errors = dict(self._repeat(up, self._try(up, attempts), attempts))
-        for pool, step in work.items():
-            if pool not in up:
-                error = _do(pool, step, min(attempts.end, time.monotonic() + _MOMENT))
-                if error is not None:
-                    errors[pool] = error
+        for pool in work.keys() - up.keys():
+            error = _do(pool, work[pool], min(attempts.end, time.monotonic() + _MOMENT))
+            if error is not None:
+                errors[pool] = error
+        for pool in work:
+            pool.is_down = False
         if errors:
-            raise self._failure(work, errors)
+            raise self._given_up(work, errors)
         self.trouble = None
         for pool, step in work.items():
             step.check(pool.label)
@@ -157,6 +160,13 @@ class Link:
             time.sleep(pause)
             errors = self._try(left, attempts)
         return errors
+
+    def _given_up(
+        self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]
+    ) -> BackendError:
+        for pool in errors:
+            pool.is_down = True
+        return self._failure(work, errors)
 
     def _failure(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
         """
@@ -209,9 +219,7 @@ def _do(pool: Pool, step: Step, end: float) -> Exception | None:
             step.send(connection)
             step.receive(connection)
         unread = not connection.is_drained
-        pool.is_down = False
     except ERRORS as error:
-        pool.is_down = True
         return error
     finally:
         if unread:  # it would answer the next command
@@ -268,7 +276,6 @@ class Together:
                 act(step, connection)
             except ERRORS as error:
                 self.errors[pool] = error
-                pool.is_down = True
                 continue
             if not step.done:
                 left.append(pool)

@@ -30,7 +30,7 @@ class Pool:
         self.place = place
         self._on_limit = on_limit
         self.label = label_of(place)
-        #: Whether the server did not come through when it was asked last.
+        #: Whether the last operation gave up on the server.
         self.is_down = False
         #: The largest value that the server takes, in bytes, as far as it said so.
         self.max_value_bytes: int | None = None

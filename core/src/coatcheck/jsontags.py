@@ -16,7 +16,8 @@ VALUE: Final = "__value__"
 #: The third key of our own tags.
 OURS: Final = "__coatcheck__"
 
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+#: The types that JSON has, and that are kept as they are.
+PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
 _CONTAINERS: Final = frozenset({set, frozenset, tuple})
 
@@ -35,12 +36,12 @@ def to_plain(value: Any, *, strict: bool) -> Any:
     under *strict* get a tag.
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return value
     if kind is dict:
         return _dict_to_plain(value, strict=strict)
     if kind is list or (isinstance(value, tuple) and not strict):
-        if _PLAIN.issuperset(map(type, value)):
+        if PLAIN.issuperset(map(type, value)):
             return value
         return [to_plain(item, strict=strict) for item in value]
     return _tagged(value, strict=strict)
@@ -68,14 +69,14 @@ def _tagged(value: Any, *, strict: bool) -> Any:
 def _advice(kind: type, tagged: Container[type]) -> str:
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
     for base in kind.__mro__[1:-1]:
-        if base in _PLAIN or base in tagged or base in (dict, list, tuple):
+        if base in PLAIN or base in tagged or base in (dict, list, tuple):
             return f"{name} would come back as {base.__name__}; convert it first"
     return f"there is no tag for the type {name}"
 
 
 def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
     if _TEXT.issuperset(map(type, value)) and TYPE not in value:
-        if _PLAIN.issuperset(map(type, value.values())):
+        if PLAIN.issuperset(map(type, value.values())):
             return value
         return {key: to_plain(item, strict=strict) for key, item in value.items()}
     pairs = [[to_plain(k, strict=True), to_plain(v, strict=strict)] for k, v in value.items()]

@@ -69,18 +69,32 @@ class JSONSerializer:
     text = True
     _HEADS: Final = {f'{{"status": "{state}'.encode(): state for state in states.NAMED_STATES}
     _SKIP = len('{"status": "')
+    # What refers to itself was found before, as too deep.
+    _encode = staticmethod(json.JSONEncoder(check_circular=False).encode)
+    _decode = staticmethod(json.JSONDecoder().raw_decode)
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         # Each value by itself: an unknown key of a foreign record must not make a tag of it all.
-        plain = {key: jsontags.to_plain(value, strict=strict) for key, value in document.items()}
-        return json.dumps(plain).encode("ascii")
+        plain = {
+            key: value if type(value) in jsontags.PLAIN else jsontags.to_plain(value, strict=strict)
+            for key, value in document.items()
+        }
+        return self._encode(plain).encode("ascii")
 
     def dumps_value(self, value: Any, *, strict: bool) -> bytes:
         return json.dumps(jsontags.to_plain(value, strict=strict)).encode("ascii")
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
-        return json.loads(data.decode()), b'"__type__"' in data
+        text = data.decode()
+        # Without a look for white space on both sides, which records do not have.
+        try:
+            document, end = self._decode(text)
+        except ValueError:
+            end = -1
+        if end != len(text):
+            document = json.loads(text)  # which has, or raises what is wrong
+        return document, b'"__type__"' in data
 
     def revive(self, value: Any) -> Any:
         return jsontags.revive(value)

@@ -200,7 +200,7 @@ class Write(Step):
 
     def receive(self, connection: Connection) -> None:
         if self.looking:
-            self.saw(_found(connection, {self.name}).get(self.name))
+            self.saw(_found(connection, (self.name,)).get(self.name))
         else:
             self.answered(connection.line())
 

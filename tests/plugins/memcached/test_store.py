@@ -219,3 +219,19 @@ def test_expired_in_time(results):
         time.sleep(0.01)
 
     assert min(lives) >= 1
+
+
+def test_groups_are_set(results, oracle, monkeypatch):
+    """A group, of which the last save wins, is one round trip each time."""
+    from coatcheck_memcached.connection import Connection
+
+    results.ResultSet(["a"]).save("g")
+    sent = []
+    send = Connection.send
+    monkeypatch.setattr(
+        Connection, "send", lambda self, data: (sent.append(data), send(self, data))
+    )
+    results.ResultSet(["b"]).save("g")
+
+    assert [True] == [data.startswith(b"set ") for data in sent]
+    assert ["b"] == results.restore_group("g").task_ids

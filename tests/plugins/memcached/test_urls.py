@@ -34,6 +34,7 @@ def settings(url: str, **options) -> Settings:
         ("memcached+socket:///run/mc.sock", ["/run/mc.sock"]),
         ("memcached+socket:///run/1.sock;/run/2.sock", ["/run/1.sock", "/run/2.sock"]),
         ("cache+memcached:///run/mc.sock", ["/run/mc.sock"]),
+        ("cache+memcached://unix:/run/mc.sock", ["/run/mc.sock"]),
         ("cache+pymemcache://h1;/run/mc.sock/", [("h1", 11211), "/run/mc.sock"]),
     ],
 )

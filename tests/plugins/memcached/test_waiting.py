@@ -110,9 +110,13 @@ def test_cut_at_every_byte(server):
 
 
 class Liar:
-    """A server that greets as Memcached does, and says what it is told to, then hangs up or not."""
+    """
+    A server that greets as Memcached does, and says what it is told to, then hangs up or not.
 
-    def __init__(self, *replies: bytes, hang_up: bool) -> None:
+    *replies*: one for each connection, the last for all others; or several for one command each.
+    """
+
+    def __init__(self, *replies: bytes | tuple[bytes, ...], hang_up: bool) -> None:
         self._replies = list(replies)
         self._hang_up = hang_up
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -133,9 +137,11 @@ class Liar:
         with made, contextlib.suppress(OSError):  # who is not believed is hung up on
             while made.recv(65_536).startswith(b"stats"):
                 made.sendall(b"STAT item_size_max 1048576\r\nEND\r\n")
-            made.sendall(self._replies[min(self.connections, len(self._replies)) - 1])
-            if not self._hang_up:
-                made.recv(1)
+            replies = self._replies[min(self.connections, len(self._replies)) - 1]
+            for reply in replies if isinstance(replies, tuple) else (replies,):
+                made.sendall(reply)
+                if not self._hang_up:
+                    made.recv(65_536)
 
     def __enter__(self):
         self._thread.start()
@@ -191,6 +197,37 @@ def test_after_nonsense(reply):
     ):
         assert 1 == results.get_result("t")
         assert 2 == liar.connections
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        (b"WHAT\r\n",),
+        (b"DELETED\r\n",),
+        (b"NOT_STORED\r\nEND\r\n",),
+        (b"NOT_STORED\r\n", b"VALUE " + KEY + b" 0 2\r\n{}\r\nEND\r\n"),
+        (b"NOT_STORED\r\n", b"VALUE other 0 2 5\r\n{}\r\nEND\r\n"),
+        (b"NOT_STORED\r\n", b"STORED\r\n"),
+    ],
+)
+def test_nonsense_to_a_write(replies):
+    """What is no reply to a write is an error of ours: nobody is told to have won or lost."""
+    with (
+        Liar(replies, hang_up=False) as liar,
+        coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.2) as results,
+    ):
+        with pytest.raises(coatcheck.BackendUnavailableError):
+            results.store_result("t", 1)
+
+
+def test_nonsense_to_a_deletion():
+    """What is no reply to a deletion is an error of ours."""
+    with (
+        Liar(b"STORED\r\n", hang_up=False) as liar,
+        coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.2) as results,
+        pytest.raises(coatcheck.BackendUnavailableError),
+    ):
+        results.forget("t")
 
 
 @pytest.mark.parametrize(

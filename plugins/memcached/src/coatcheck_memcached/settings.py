@@ -131,8 +131,8 @@ def _places(url: URL) -> list[Place]:
 
 
 def _place(url: URL, part: str) -> Place:
-    if part.startswith("/"):
-        return unquote(part)
+    if part.startswith(("/", "unix:/")):  # pymemcache, and so Celery, takes both
+        return unquote(part.removeprefix("unix:"))
     if "/" in part:
         raise ConfigurationError(
             f"{url}: nothing follows the host; several servers stand behind one another as "

@@ -106,8 +106,9 @@ class MemcachedBackend(KeyValueBackend):
         if_match: bytes | None,
         expires: float | None,
     ) -> Write:
-        # What was written before is likely there: a task that starts here also ends here.
-        looking = self._written.add(name)
+        # What was written before is likely there: a task that starts here also ends here. Where
+        # nothing is protected nobody asks.
+        looking = bool(unless) and self._written.add(name)
         return Write(
             name.encode(),
             value,

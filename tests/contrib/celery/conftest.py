@@ -4,42 +4,62 @@ A broker, and workers for each kind of store; all of them live as long as the te
 
 from __future__ import annotations
 
+from string import Formatter
+
 import pytest
 from support.celery_tasks import application
 from support.celery_worker import Worker
 from support.memcached import MemcachedServer
+from support.mongo import ReplicaSet
 from support.redis import RedisServer
 
 #: The pool of the worker, and where results are.
 KINDS = {
-    "prefork-redis": ("prefork", "coatcheck+{redis}/1"),
+    "prefork-redis": ("prefork", "coatcheck+{redis}"),
     "solo-sqlite": ("solo", "coatcheck+sqlite:///{directory}/results.db"),
     "threads-files": ("threads", "coatcheck+file://{directory}/results"),
     "prefork-memcached": ("prefork", "coatcheck+{memcached}"),
+    "prefork-mongodb": ("prefork", "coatcheck+{mongodb}"),
 }
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory):
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+def broker(tmp_path_factory):
+    """A Redis for messages."""
+    with RedisServer(tmp_path_factory.mktemp("broker")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def memcached_server():
+def redis(broker):
+    """The URL of another database of it."""
+    return broker.url.removesuffix("0") + "1"
+
+
+@pytest.fixture(scope="session")
+def memcached():
+    """The URL of a Memcached."""
     with MemcachedServer() as server:
-        yield server
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory):
+    """The URL of a MongoDB that has change streams."""
+    with ReplicaSet(tmp_path_factory.mktemp("mongo"), 1) as servers:
+        yield servers.url
 
 
 @pytest.fixture(scope="session", params=list(KINDS))
-def running(request, redis_server, memcached_server, tmp_path_factory):
+def running(request, broker, tmp_path_factory):
     """A worker: pool, broker, backend."""
-    pool, backend = KINDS[request.param]
+    pool, template = KINDS[request.param]
     directory = tmp_path_factory.mktemp(request.param)
-    server = f"redis://127.0.0.1:{redis_server.port}"
-    broker = f"{server}/{5 + list(KINDS).index(request.param)}"
-    backend = backend.format(redis=server, directory=directory, memcached=memcached_server.url)
-    with Worker(directory, broker, backend, pool) as worker:
+    needed = [name for _, name, *_ in Formatter().parse(template) if name and name != "directory"]
+    servers = {name: request.getfixturevalue(name) for name in needed}
+    backend = template.format(directory=directory, **servers)
+    messages = broker.url.removesuffix("0") + str(5 + list(KINDS).index(request.param))
+    with Worker(directory, messages, backend, pool) as worker:
         yield worker
 
 

@@ -17,6 +17,7 @@ import pytest
 from celery import states
 from celery.app.task import Context
 from celery.exceptions import ImproperlyConfigured
+from celery.result import ResultSet
 from kombu.utils.json import register_type
 from support.celery_tasks import Refused, application
 from support.redis import RedisServer
@@ -420,6 +421,20 @@ def test_read_some(backend_of):
     assert ["a"] == [task_id for task_id, _ in backend.get_many({"a", "b", "c"}, max_iterations=1)]
     with pytest.raises(celery.exceptions.TimeoutError):
         list(backend.get_many(["a", "b"], timeout=0.05))
+
+
+def test_join_that_does_not_wait(backend_of):
+    """With a timeout of 0 a join is one look, whatever the interval is."""
+    backend = backend_of()
+    app = backend.app
+    backend.store_result("a", 1, states.SUCCESS)
+    ready, both = (ResultSet([app.AsyncResult(i) for i in ids], app=app) for ids in ("aa", "ab"))
+    start = time.monotonic()
+    with pytest.raises(celery.exceptions.TimeoutError):
+        both.join_native(timeout=0, interval=30)
+
+    assert [1] == ready.join_native(timeout=0, interval=30)[-1:]
+    assert time.monotonic() - start < 20
 
 
 def test_client_cache(backend_of):

@@ -1,5 +1,5 @@
 """
-What a worker does with tasks, and what the application reads of it: on every kind of store.
+What a worker does with tasks, and what the application reads of it: on stores that push and that do not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from kombu.exceptions import EncodeError
 from support.celery_tasks import Refused
 
 WAIT = 30
+pytestmark = pytest.mark.parametrize(
+    "running", ["prefork-redis", "solo-sqlite", "threads-files"], indirect=True
+)
 
 
 @pytest.mark.parametrize("value", [579, None, "text", [1, [2]], {"a": {"b": 1.5}}, b"\x00\xff", ""])
@@ -176,9 +179,3 @@ def test_then(t):
     result.get(timeout=WAIT)
 
     assert [3] == seen
-
-
-@pytest.mark.parametrize("running", ["prefork-redis"], indirect=True)
-def test_waits_within_tasks(t):
-    """Tasks may wait for others, where Celery lets them."""
-    assert [0, 2] == t.waits.delay(2).get(timeout=WAIT)

@@ -28,9 +28,13 @@ class KombuSerializer:
         self.name = name
         self._content_type, self._encoding, _ = registry._encoders[name]  # noqa: SLF001 - as Celery
         self._known = _KNOWN.get(name)
+        self.text = self._encoding == "utf-8"
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
-        _, _, data = dumps(document, serializer=self.name)
+        return self.dumps_value(document, strict=strict)
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        _, _, data = dumps(value, serializer=self.name)
         return data.encode() if isinstance(data, str) else data
 
     def loads(self, data: bytes) -> tuple[Any, bool]:

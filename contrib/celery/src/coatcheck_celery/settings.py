@@ -13,7 +13,7 @@ import coatcheck
 from coatcheck.celeryconfig import common_options, transport_options
 from coatcheck.config import DEFAULT_NAME
 from coatcheck.resolver import SYNC, backend_class, choose
-from coatcheck.serializers import BUILTINS
+from coatcheck.serializers import BUILTINS, Serializer
 from coatcheck.url import URL
 
 from .serializer import KombuSerializer, names_of
@@ -53,10 +53,11 @@ def results_of(
     settings. Raises `ConfigurationError`.
     """
     transport = transport_options(conf)
+    kombus: Serializer = KombuSerializer(serializer)
     known = {serializer, *(builtin.name for builtin in BUILTINS)}
     options: dict[str, Any] = {
         **common_options({"result_backend_transport_options": transport}, read_only=True),
-        "serializer": KombuSerializer(serializer),
+        "serializer": kombus,
         "accept": [name for name in names_of(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,

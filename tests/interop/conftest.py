@@ -75,6 +75,14 @@ def newest_celery(request):
 
 
 @pytest.fixture(scope="session")
+def newest(newest_celery, tmp_path_factory):
+    """Makes processes that have the newest Celery, by its settings."""
+    sides = Sides(newest_celery, tmp_path_factory.mktemp("newest"))
+    yield sides
+    sides.stop()
+
+
+@pytest.fixture(scope="session")
 def celery(celery_python, tmp_path_factory):
     """Makes processes that have a real Celery, by its settings."""
     sides = Sides(celery_python, tmp_path_factory.mktemp("celery"))

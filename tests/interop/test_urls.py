@@ -24,6 +24,7 @@ OURS = {
     "memcached://h1/": "a scheme of ours", "sqlite:///results.db": "a scheme of ours",
     "file:///srv/results%20with": "the directory is made by the first store",
 }  # fmt: skip
+PLAIN = (str, bytes, int, float, list, dict, tuple)
 #: The stores that there is no backend for, by the kind of the row.
 MISSING = ("db", "rpc")
 
@@ -97,6 +98,26 @@ def redis_is_the_same(theirs: dict[str, Any], settings: Any) -> None:
         assert [(h["host"], h["port"]) for h in theirs["hosts"]] == settings.nodes
     elif "host" in theirs:
         assert (theirs["host"], theirs["port"]) == (ours["host"], ours["port"])
+
+
+@by_id(row for row in rows("urls.jsonl") if "://" in (row["url"] or "") and not row["conf"])
+def test_urls_alone(row):
+    """`by_url` takes the URL as it is, and makes the same of it."""
+    if refused(row):
+        with pytest.raises(coatcheck.ConfigurationError):
+            coatcheck.by_url(row["url"])
+        return
+    ours, theirs = coatcheck.by_url(row["url"]), made(row)
+    backends = [getattr(results.backend, "backend", results.backend) for results in (ours, theirs)]
+
+    assert type(backends[0]) is type(backends[1])
+    assert parts(backends[0]) == parts(backends[1])
+
+
+def parts(backend: Any) -> dict[str, Any]:
+    """Return what the backend was made with."""
+    found = vars(getattr(backend, "_settings", backend))
+    return {name: value for name, value in found.items() if isinstance(value, PLAIN)}
 
 
 @by_id(row for row in rows("urls.jsonl") if row["kind"] in MISSING)

@@ -111,8 +111,7 @@ def _places(url: URL) -> list[Place]:
     base, _, transport = url.scheme.partition("+")
     if base == "cache" and transport not in _CLIENTS:
         raise ConfigurationError(
-            f"{url}: behind cache+ stands one of {', '.join(_CLIENTS)}; what Celery keeps in one "
-            "process alone, coatcheck keeps at memory://"
+            f"{url}: behind cache+ stands one of {', '.join(_CLIENTS)}, memory"
         )
     if base == "memcached" and transport not in ("", "socket"):
         raise ConfigurationError(f"{url}: there is no {url.scheme}://; behind the + stands socket")

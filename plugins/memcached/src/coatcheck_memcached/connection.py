@@ -164,7 +164,7 @@ class Connection:
         Send all of *data*.
         """
         if len(data) > _SMALL:
-            self._limit_time()
+            self._limit_time(self._end - time.monotonic())
         if self._socket is None:
             raise MemcacheUnexpectedCloseError
         self._socket.sendall(data)
@@ -236,22 +236,22 @@ class Connection:
         self._buffer, self._at = b"".join(parts), 0
 
     def _receive(self, size: int) -> bytes:
-        self._limit_time()
+        left = self._end - time.monotonic()
+        if abs(left - self._timeout) > _SLACK * self._timeout:
+            self._limit_time(left)
         # Closed by another thread, or by the server.
         data = b"" if self._socket is None else self._socket.recv(size)
         if not data:
             raise MemcacheUnexpectedCloseError
         return data
 
-    def _limit_time(self) -> None:
-        left = self._end - time.monotonic()
-        # Each time it is set the system is asked to do so.
-        if abs(left - self._timeout) > _SLACK * self._timeout:
-            if left <= 0:
-                raise TimeoutError("no answer in time")
-            if self._socket is not None:
-                self._socket.settimeout(left)
-            self._timeout = left
+    def _limit_time(self, left: float) -> None:
+        # Only where it differs: each time it is set the system is asked to do so.
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        if self._socket is not None:
+            self._socket.settimeout(left)
+        self._timeout = left
 
     def close(self) -> None:
         """

@@ -257,6 +257,23 @@ def test_a_backend_reads_its_own_settings():
             assert (7, 2.0) == (results.expires, results._safety_look)
 
 
+@BOTH
+async def test_an_application_that_has_coatcheck_for_a_backend(door, tmp_path, monkeypatch):
+    """The backend behind `coatcheck+` is the one to read; coatcheck's options stand beside Celery's."""
+    options = {"safety_look": 2.0, "global_keyprefix": "p", "retry_policy": {}}
+    config = {"result_backend_transport_options": options}
+    results = door.from_celery_config({**config, "result_backend": "coatcheck+memory://"})
+    (tmp_path / "coatcheck.toml").write_text('[backends.shop]\nurl = "memory://"\nexpires = 7\n')
+    monkeypatch.chdir(tmp_path)
+    named = door.from_celery_config({**config, "result_backend": "coatcheck://shop"})
+
+    assert (2.0, "p_celery-task-meta-") == (results._safety_look, results._key_prefix)
+    assert (2.0, 7) == (named._safety_look, named.expires)
+    with pytest.raises(coatcheck.ConfigurationError, match="safety_lok"):
+        wrong = {"result_backend_transport_options": {"safety_lok": 2}}
+        door.from_celery_config({**wrong, "result_backend": "coatcheck+memory://"})
+
+
 def test_celery_is_not_imported():
     """The configuration is read without Celery."""
     code = (

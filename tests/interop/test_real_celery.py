@@ -29,7 +29,7 @@ TAGGED: list[Any] = [
     b"text", b"\xff\x00", datetime(2024, 2, 29, 12, 30, 45, 123456),
     datetime(2024, 2, 29, 12, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=9))),
     date(2024, 2, 29), time(3, 4, 5), Decimal("1.50"), uuid.UUID(int=5), [{"k": Decimal(1)}],
-    2**70, float("inf"),
+    2**70, float("inf"), float("nan"),
 ]  # fmt: skip
 VALUES = {
     "json": [*PLAIN, *TAGGED],

@@ -32,6 +32,22 @@ _CONTENT_TYPES: Final = {
     "application/x-msgpack": "msgpack",
     "application/x-python-serialize": "pickle",
 }
+#: What opens the URL where coatcheck is an application's backend: `coatcheck+scheme://`.
+PREFIX: Final = "coatcheck+"
+#: The scheme of a backend that coatcheck's own configuration names: `coatcheck://name`.
+NAMED: Final = "coatcheck"
+#: Transport options of Celery's, which are taken care of elsewhere or have no meaning here.
+CELERYS_OPTIONS: Final = frozenset({
+    "additional_connection_errors",
+    "global_keyprefix",
+    "master_name",
+    "min_other_sentinels",
+    "polling_interval",
+    "result_chord_ordered",
+    "retry_policy",
+    "sentinel_kwargs",
+    "visibility_timeout",
+})  # fmt: skip
 #: Classes of Celery's own, which its setting may name in place of a scheme.
 _CLASS: Final = re.compile(r"celery\.backends\.(\w+)[.:]\w+\Z")
 _MODULES: Final = {"base": "disabled", "filesystem": "file"}
@@ -100,7 +116,17 @@ def url_of(settings: Mapping[str, Any]) -> URL:
     named = _CLASS.match(given)
     if named is not None:
         given = _MODULES.get(named[1], named[1])
-    return URL(given)
+    return URL(given.removeprefix(PREFIX))
+
+
+def own_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the transport options that are coatcheck's, of an application that has it for a backend.
+    """
+    if not str(settings.get("result_backend")).startswith((PREFIX, f"{NAMED}:")):
+        return {}
+    options = transport_options(settings)
+    return {name: value for name, value in options.items() if name not in CELERYS_OPTIONS}
 
 
 def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:

@@ -181,11 +181,15 @@ def celery_backend(
     settings = celeryconfig.read(config, namespace)
     parsed = celeryconfig.url_of(settings)
     mine = celeryconfig.common_options(settings, read_only=bool(options.get("read_only")))
+    given = {**celeryconfig.own_options(settings), **options}
+    if parsed.scheme == celeryconfig.NAMED:
+        name = parsed.netloc or DEFAULT_NAME
+        return named_backend(name, None, {**mine, **given}, *registries)
     cls = backend_class(parsed.scheme, SYNC)
     if not issubclass(cls, KeyValueBackend):
         mine.pop("key_prefix", None)  # other backends of Celery leave it alone, too
     url, theirs = cls.celery_options(parsed, settings)
-    return backend_for(url, {**mine, **theirs, **options}, *registries)
+    return backend_for(url, {**mine, **theirs, **given}, *registries)
 
 
 def named_backend(

@@ -24,13 +24,13 @@ from celery.utils.log import get_logger
 
 import coatcheck
 from coatcheck import Capability
-from coatcheck.celeryconfig import transport_options
+from coatcheck.celeryconfig import NAMED, PREFIX, transport_options
 from coatcheck.url import URL
 
 from .bodies import Errback, errbacks_of, members_of, untold
 from .chords import Chord, Completion
 from .records import celery_errors, id_of, meta_of, record_of
-from .settings import NAMED, PREFIX, patience_of, results_of
+from .settings import patience_of, results_of
 from .waiting import Meta, Waiting
 
 T = TypeVar("T")

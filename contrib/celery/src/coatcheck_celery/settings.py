@@ -10,7 +10,12 @@ from typing import Any, Final
 from celery import states
 
 import coatcheck
-from coatcheck.celeryconfig import common_options, transport_options
+from coatcheck.celeryconfig import (
+    CELERYS_OPTIONS,
+    NAMED,
+    common_options,
+    transport_options,
+)
 from coatcheck.config import DEFAULT_NAME
 from coatcheck.resolver import SYNC, backend_class, choose
 from coatcheck.serializers import BUILTINS, Serializer
@@ -18,24 +23,8 @@ from coatcheck.url import URL
 
 from .serializer import KombuSerializer, names_of
 
-#: What opens the URL in `result_backend`; Celery takes it off.
-PREFIX: Final = "coatcheck+"
-#: A backend that coatcheck's own configuration names: `coatcheck://name`.
-NAMED: Final = "coatcheck"
 #: Celery's rule: a task that is delivered twice may become anything but a success another thing.
 PROTECT: Final = frozenset({states.SUCCESS})
-#: Celery's own, which are taken care of elsewhere or have no meaning here.
-_CELERYS: Final = frozenset({
-    "additional_connection_errors",
-    "global_keyprefix",
-    "master_name",
-    "min_other_sentinels",
-    "polling_interval",
-    "result_chord_ordered",
-    "retry_policy",
-    "sentinel_kwargs",
-    "visibility_timeout",
-})  # fmt: skip
 
 
 def results_of(
@@ -61,7 +50,7 @@ def results_of(
         "accept": [name for name in names_of(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,
-        **{name: value for name, value in transport.items() if name not in _CELERYS},
+        **{name: value for name, value in transport.items() if name not in CELERYS_OPTIONS},
     }
     # Celery writes pickle where it is told to; who may read it is said by accept_content.
     options["unsafe_pickle"] = serializer == "pickle"

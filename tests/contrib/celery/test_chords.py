@@ -21,6 +21,8 @@ from support.celery_tasks import Refused, application
 import coatcheck
 from coatcheck_celery import chords
 
+#: Nobody is waited for who may be repeating a store.
+QUICK = {"retry_policy": {"max_retries": 0}}
 GROUP = "the-group"
 BODY = "the-body"
 
@@ -73,7 +75,9 @@ def backend(request, unit_server, tmp_path):
         "sqlite": f"coatcheck+sqlite:///{tmp_path}/results.db",
         "memory": f"coatcheck+memory://{uuid.uuid4()}",
     }[request.param]
-    app = application("memory://", url, result_chord_join_timeout=0.3)
+    app = application(
+        "memory://", url, result_chord_join_timeout=0.3, result_backend_transport_options=QUICK
+    )
     yield app.backend
     app.backend.results.close()
     unit_server.ask("FLUSHALL")
@@ -253,6 +257,18 @@ def test_one_dies_before_it_stores(header):
     assert "Join error" in str(chord.error)
 
 
+def test_one_stores_late(header, backend):
+    """A member that left its part and is about to store is waited for."""
+    chord = header(2)
+    chord.die(0, stored=False)
+    store = threading.Timer(0.1, backend.store_result, ("t0", 0, states.SUCCESS))
+    store.start()
+    chord.done(1)
+    store.join()
+
+    assert [[0, 10]] == chord.started
+
+
 def test_one_dies_after_it_stored(header):
     """The next one counts what is there."""
     chord = header(2)
@@ -270,7 +286,7 @@ def test_claim_ends(header, monkeypatch):
     chord.die(1, stored=True)
     chord.done(0)
     assert [] == chord.started
-    threading.Event().wait(0.3)
+    threading.Event().wait(0.8)  # twice the time for the join
     chord.done(0)
 
     assert [[0, 10]] == chord.started

@@ -83,6 +83,9 @@ class CoatcheckBackend(Waiting, Backend):
         self._chord_expires = (
             self.expires if chords is None else _lifetime(self.prepare_expires(chords))
         )
+        join = conf.result_chord_join_timeout
+        # A member may be about to store, and may do so for as long.
+        self._join_timeout = None if join is None else max(join, self._patience or 0.0)
         self._protect = self.results.protect
 
     @property
@@ -234,6 +237,7 @@ class CoatcheckBackend(Waiting, Backend):
             self.results,
             id_of(group_id),
             expires=self._chord_expires,
+            timeout=self._join_timeout,
             patiently=self._patiently,
         )
 
@@ -310,20 +314,17 @@ class CoatcheckBackend(Waiting, Backend):
             completion = chord.arrive(id_of(request.id), index, value)
         if completion is None:
             return None
-        timeout = self.app.conf.result_chord_join_timeout
         failed: Exception | None = None
         try:
-            completion.read(timeout)
+            completion.read()
         except Exception as error:  # noqa: BLE001 - it is the body's failure
             failed = error
-        return partial(self._finish, request, completion, timeout, failed)
+        return partial(self._finish, request, completion, failed)
 
-    def _finish(
-        self, request: Any, completion: Completion, timeout: float, failed: Exception | None
-    ) -> None:
+    def _finish(self, request: Any, completion: Completion, failed: Exception | None) -> None:
         callback = maybe_signature(request.chord, app=self.app)
         try:
-            self._start(callback, completion, timeout, failed)
+            self._start(callback, completion, failed)
         except ChordError as error:
             _logger.exception("Chord %r raised", request.group)
             # In here, because it takes the traceback of what is being handled.
@@ -334,16 +335,14 @@ class CoatcheckBackend(Waiting, Backend):
             # What is left of it expires; what it was about is done.
             _logger.warning("Chord %r was not cleared up: %s", request.group, error)
 
-    def _start(
-        self, callback: Any, completion: Completion, timeout: float, failed: Exception | None
-    ) -> None:
+    def _start(self, callback: Any, completion: Completion, failed: Exception | None) -> None:
         """
         Send the body. Raises `ChordError` for whatever keeps from that.
         """
         try:
             if failed is not None:
                 raise failed  # noqa: TRY301 - as if it had come now
-            values = completion.values(self.meta_from_decoded, timeout)
+            values = completion.values(self.meta_from_decoded)
         except ChordError:
             raise
         except Exception as error:

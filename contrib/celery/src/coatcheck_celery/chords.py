@@ -41,7 +41,7 @@ from .records import meta_of
 STATE: Final = "CHORD"
 #: How many parts are looked at for one: the others only when these are all there.
 BLOCK: Final = 50
-#: How long a claim is kept for a member that did not finish, in seconds, before another may.
+#: How long a claim is kept at least for a member that did not finish, in seconds, before another may.
 LEASE: Final = 60.0
 #: How long it is known that a chord is over, in seconds.
 DONE: Final = 3600.0
@@ -53,6 +53,7 @@ class Chord:
 
     Args:
         expires: how long its records live, in seconds; `None` keeps them.
+        timeout: seconds for which the records of members are waited for; `None`: for ever.
         patiently: calls a function again while the store is away.
     """
 
@@ -62,6 +63,7 @@ class Chord:
         group_id: str,
         *,
         expires: float | None,
+        timeout: float | None,
         patiently: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._store = results.backend
@@ -70,6 +72,8 @@ class Chord:
         self.group_id = group_id
         self._prefix = f"celery-chord-{group_id}."
         self._expires = expires
+        self.timeout = timeout
+        self._lease = max(LEASE, 2 * (timeout or 0))
         self.patiently = patiently
 
     # -- records --------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class Chord:
         Whether it is *task_id* that starts the body. So it is when it runs again: whoever
         finished it before that did not come to the end.
         """
-        if self._put("claim", task_id, expires=LEASE):
+        if self._put("claim", task_id, expires=self._lease):
             return True
         return bool(self._get(["claim"]).get("claim") == task_id)
 
@@ -234,31 +238,31 @@ class Completion:
         #: The error callbacks that were called for the member which failed.
         self.told: list[Errback] = []
 
-    def read(self, timeout: float | None) -> None:
+    def read(self) -> None:
         """
         Read the records of the other members. One may yet have to write its own: its worker may
-        be about to do so. Raises `WaitTimeoutError` after *timeout* seconds.
+        be about to do so. Raises `WaitTimeoutError` if none comes in time.
         """
         self._header = self._chord.header()
         ids = [*self._order, *_leaves(self._header or ())]
-        self._wait((id_ for id_ in ids if id_ != self._task_id), timeout)
+        self._wait(id_ for id_ in ids if id_ != self._task_id)
 
-    def _wait(self, ids: Iterable[str], timeout: float | None) -> None:
+    def _wait(self, ids: Iterable[str]) -> None:
         results = self._chord.results
         found = self._chord.patiently(partial(results.get_many, list(ids)))
         self._records.update(found)
         late = [i for i, record in found.items() if not record.ready and i not in self._given]
         if late:
-            with closing(results.as_completed(late, timeout=timeout)) as records:
+            with closing(results.as_completed(late, timeout=self._chord.timeout)) as records:
                 self._records.update({record.task_id: record for record in records})
 
-    def values(self, read: Callable[[dict[str, Any]], dict[str, Any]], timeout: float) -> list[Any]:
+    def values(self, read: Callable[[dict[str, Any]], dict[str, Any]]) -> list[Any]:
         """
         Return what the members returned, in the order and with the nesting of the header.
 
         Raises `ChordError` for the first that failed. *read* makes exceptions of a meta's.
         """
-        self._wait([self._task_id], timeout)
+        self._wait([self._task_id])
         values = {task_id: self._value(task_id, read) for task_id in self._records}
         if self._header:
             return [_nested(member, values) for member in self._header]

@@ -292,6 +292,18 @@ def test_claim_ends(header, monkeypatch):
     assert [[0, 10]] == chord.started
 
 
+def test_values_that_are_gone(backend, monkeypatch):
+    """Where a chord takes longer than values live its body fails, and does not wait."""
+    backend.expires = backend._chord_expires = 0.2
+    chord = Header(backend, 2, monkeypatch)
+    chord.done(0)
+    threading.Event().wait(1.3)  # some stores count in seconds
+    chord.done(1)
+
+    assert [] == chord.started
+    assert "Join error" in str(chord.error)
+
+
 # -- unusual headers ----------------------------------------------------------------------------
 
 

@@ -39,6 +39,9 @@ _logger = get_logger(__name__)
 #: Seconds between the first two tries of a write, and between the later ones.
 _PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
+#: How long at least a chord that does not end is remembered, in seconds, however short the lives of
+#: results are: without its parts it would never end.
+_CHORD_LIFE: Final = 7 * 86_400.0
 
 
 class CoatcheckBackend(Waiting, Backend):
@@ -236,7 +239,7 @@ class CoatcheckBackend(Waiting, Backend):
         return Chord(
             self.results,
             id_of(group_id),
-            expires=self._chord_expires,
+            expires=_longest(self._chord_expires, _CHORD_LIFE),
             timeout=self._join_timeout,
             patiently=self._patiently,
         )

@@ -491,6 +491,22 @@ def test_a_look_that_succeeds_clears_the_error(waits):
     assert (None, 1, 2) == (waiter.last_error, waiter.failures, waiter.progress)
 
 
+@pytest.mark.parametrize("timeout", [0, 1])
+def test_a_last_look_that_fails_in_part_says_why(waits, timeout):
+    """
+    The error of one part of a last look is not forgotten for another part that went well.
+    """
+    waiter = joined(waits, Recorder("a", "b", timeout=timeout))
+    waits.take_due(0.0)
+    waiter.attentive = True
+    waits.failed(["a"], error := BackendError("away"), 0.0)
+    waits.absorb(["b"], {}, 0.0, pushing=True)
+
+    with pytest.raises(WaitTimeoutError, match="away") as info:
+        waiter.check()
+    assert error is info.value.last_error
+
+
 def test_a_broken_wait_says_why(waits):
     """
     An error that no patience helps against breaks the waits for its tasks only.

@@ -150,7 +150,8 @@ class Waiter(ABC):
         Take in what a look at *task_id* found; return whether there was something to deliver.
         """
         self.progress += 1
-        self.last_error = None
+        if not (self.attentive or self.once):  # of a last look a part may fail, which is its reason
+            self.last_error = None
         if task_id not in self.pending:
             return False
         if self.pending[task_id] == EARLY:

@@ -67,7 +67,7 @@ async def test_store_and_wait_aio(quiet):
 )
 async def test_what_is_wrong(quiet, old, new, message):
     """A wrong name, wrong passwords and too few sentinels are told apart."""
-    url = quiet.url.replace(old, new).replace("?", "?operation_timeout=0.5&")
+    url = quiet.url.replace(old, new).replace("?", "?operation_timeout=1.5&")
     with (
         coatcheck.by_url(url) as results,
         pytest.raises(coatcheck.BackendError, match=message),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from ..errors import WaitTimeoutError
 from .proof import PATIENCE
 
 T = TypeVar("T")
@@ -35,6 +36,33 @@ async def aio_until(condition: Callable[[], Awaitable[Any]], *, patience: float 
         assert time.monotonic() < deadline, "it did not come true"
         await asyncio.sleep(0.01)
     return answer
+
+
+def answered(wait: Callable[[], T], *, patience: float = PATIENCE) -> T:
+    """
+    Return what *wait* returns, which has next to no time, and is tried again where the store had
+    not answered yet: on a machine under load that says nothing about it.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return wait()
+        except WaitTimeoutError as late:
+            if late.last_error is None or time.monotonic() > deadline:
+                raise
+
+
+async def aio_answered(wait: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+    """
+    Return what the coroutine function *wait* returns, as `answered` does.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return await wait()
+        except WaitTimeoutError as late:
+            if late.last_error is None or time.monotonic() > deadline:
+                raise
 
 
 class Started:

@@ -12,6 +12,7 @@ from ...aio import Results
 from ...backend import DEFAULT_KEY_PREFIX
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
+from ..threads import aio_answered
 from .case import AioCase
 
 
@@ -26,7 +27,7 @@ async def read_in_every_way(results: Results, task_id: str) -> None:
     await results.AsyncResult(task_id)
     [meta async for meta in results.as_completed([task_id], timeout=PATIENCE)]
     [meta async for meta in results.AsyncResult(task_id).updates(timeout=PATIENCE)]
-    await results.AsyncResult(task_id).get(timeout=0)
+    await aio_answered(lambda: results.AsyncResult(task_id).get(timeout=0))
     if has(results, Capability.SCAN):
         [meta async for meta in results.scan()]
 

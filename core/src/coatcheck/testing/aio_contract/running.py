@@ -13,7 +13,6 @@ from ... import TaskRevokedError, WaitTimeoutError, WorkerLostError
 from ...aio import Results
 from ..promises import promise
 from ..proof import PATIENCE
-from ..threads import aio_until
 from .case import AioCase, patiently
 
 
@@ -58,12 +57,15 @@ class Running(AioCase):
         A cancelled block is REVOKED, and the cancellation goes on.
         """
 
+        entered = asyncio.Event()
+
         async def block() -> None:
             async with results.running("t"):
+                entered.set()
                 await asyncio.sleep(PATIENCE)
 
         task = asyncio.create_task(block())
-        await aio_until(lambda: results.exists("t"))
+        await patiently(entered.wait())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -14,7 +14,7 @@ from ... import WaitTimeoutError
 from ...aio import Results
 from ..promises import promise
 from ..proof import PATIENCE
-from ..threads import aio_until
+from ..threads import aio_answered
 from .case import AioCase
 
 
@@ -64,17 +64,12 @@ class Streams(AioCase):
         await results.store_many(dict.fromkeys(ids, 1))
         got: set[str] = set()
 
-        async def look() -> bool:
-            try:
-                async for meta in results.as_completed(ids, timeout=0):
-                    got.add(meta.task_id)
-            except WaitTimeoutError as late:
-                if late.last_error is None:
-                    raise
-                return False  # a machine under load: the looks took too long
-            return True
+        async def look() -> None:
+            async for meta in results.as_completed(ids, timeout=0):
+                got.add(meta.task_id)
 
-        assert await aio_until(look)
+        await aio_answered(look)
+
         assert set(ids) == got
 
     @promise(2)

@@ -11,6 +11,7 @@ from ...backend import DEFAULT_KEY_PREFIX
 from ...results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
+from ..threads import answered
 from .case import Case
 
 
@@ -24,7 +25,7 @@ def read_in_every_way(results: Results, task_id: str) -> None:
     results.wait_for(task_id, PATIENCE)
     list(results.as_completed([task_id], timeout=PATIENCE))
     list(results.AsyncResult(task_id).updates(timeout=PATIENCE))
-    results.AsyncResult(task_id).get(timeout=0)
+    answered(lambda: results.AsyncResult(task_id).get(timeout=0))
     if has(results, Capability.SCAN):
         list(results.scan())
 

@@ -15,7 +15,7 @@ from ...results import Results
 from ..child import children
 from ..promises import promise
 from ..proof import PATIENCE, has
-from ..threads import Started, in_threads
+from ..threads import Started, answered, in_threads
 from .case import Case
 
 
@@ -31,7 +31,8 @@ class Waiting(Case):
         """
         other.store_result("t", 1)
 
-        assert [1, 1, 1, 1] == [results.wait_for("t", t).result for t in (None, 0, 0.05, PATIENCE)]
+        for timeout in (None, 0, 0.05, PATIENCE):
+            assert 1 == answered(partial(results.wait_for, "t", timeout)).result
 
     @promise(2)
     def test_wait_before_store(self, results: Results, other: Results) -> None:

@@ -19,7 +19,7 @@ from kombu.exceptions import EncodeError
 from support.celery_tasks import Refused, application
 
 import coatcheck
-from coatcheck_celery import chords
+from coatcheck_celery import bodies, chords
 
 #: Nobody is waited for who may be repeating a store.
 QUICK = {"retry_policy": {"max_retries": 0}}
@@ -408,14 +408,24 @@ def test_error_callbacks_are_told_once(header, backend, monkeypatch):
         "_call_task_errbacks",
         lambda _, request, *__: told.extend(errback["args"][0] for errback in request.errbacks),
     )
-    chord.body = group(
-        t.same.s().set(link_error=[once, also]), t.same.s().set(link_error=[once])
-    ).set(link_error=once)
+    chord.body = t.same.s().set(task_id=BODY, link_error=[once, also])
     backend.on_chord_part_return(
         chord.request(0), states.FAILURE, Refused("no"), [["note", ["once"], {}]]
     )
 
     assert ["also"] == told
+
+
+def test_error_callbacks_of_groups(backend):
+    """So it is of a group's tasks, and of the group itself."""
+    t = backend.app.t
+    once, also = t.note.si("once"), t.note.si("also")
+    body = group(t.same.s().set(link_error=[once, also]), t.same.s().set(link_error=once))
+    left = bodies.untold(body.set(link_error=once), [["note", ["once"], {}]], backend.app)
+
+    assert [] == left.options["link_error"]
+    assert [[also], []] == [task.options["link_error"] for task in left.tasks]
+    assert [["note", ["also"], {}]] == bodies.errbacks_of(left, backend.app)
 
 
 def test_store_goes_away_in_the_end(header, backend, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -187,5 +188,15 @@ def note(path: str, *args: Any) -> None:
         file.write("x")
 
 
+def end_with(parent: int) -> None:
+    """
+    Let this process and its children end when the tests that started it are gone.
+    """
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
 if "TESTS_BROKER" in os.environ:
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     app = application(os.environ["TESTS_BROKER"], os.environ["TESTS_BACKEND"])

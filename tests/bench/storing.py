@@ -7,12 +7,11 @@ A line has the contender's side ("sync" or "aio") and name, the ids, and a pause
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
 import time
 from typing import Any
-
-import contenders
 
 
 class Storer:
@@ -22,12 +21,14 @@ class Storer:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        named = "mongo_contenders" if url.startswith("mongodb") else "contenders"
+        self._known: Any = importlib.import_module(named)
         self._made: dict[tuple[str, str], Any] = {}
         self._runner = asyncio.Runner()
 
     def _contender(self, side: str, name: str) -> Any:
         if (side, name) not in self._made:
-            known = contenders.SYNC if side == "sync" else contenders.AIO
+            known = self._known.SYNC if side == "sync" else self._known.AIO
             self._made[side, name] = known[name][1](self._url)
         return self._made[side, name]
 

@@ -33,7 +33,6 @@ DEFAULT_ACCEPT: Final = ("json", "msgpack")
 _NAME_IT: Final = "; if another program wrote it, name its serializer in the option serializer="
 _MAX_PATH_DEPTH: Final = 64
 _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
-_JSON: Final = get_serializer("json")
 _PICKLE: Final = get_serializer("pickle")
 
 
@@ -68,6 +67,8 @@ class Codec:
         self.accept = tuple([accept] if isinstance(accept, str) else accept)
         self.strict = strict
         self._readers = (*self._builtin_readers(), *self._extra_readers())
+        # Of values that stand by themselves and of which only is known that they are text.
+        self._text_reader = self.serializer if self.serializer.text else self._readers[0]
         self._trusted = Trusted(trusted_exceptions)
 
     def _builtin_readers(self) -> list[Serializer]:
@@ -174,7 +175,7 @@ class Codec:
     def decode_fields(
         self,
         task_id: str,
-        fields: Mapping[str, Any],
+        fields: dict[str, Any],
         encoded: Iterable[str],
         *,
         serializer: str | None = None,
@@ -183,24 +184,25 @@ class Codec:
         """
         Return the snapshot of a record whose fields are kept apart. Never raises for what they are.
 
-        Those named in *encoded* are as `encode_value` made them, by *serializer*, if that is known.
+        The snapshot takes *fields* over. Those named in *encoded* are as `encode_value` made them, by *serializer*, if that is known.
         If not, the type decides: text is JSON, or of this codec's serializer if that writes text;
         bytes are likewise of the first serializer for bytes that is accepted. What is neither is
         the value itself.
         """
-        document, fault, revive = dict(fields), None, None
+        fault: Exception | None = None
+        revive: Revive | None = None
         for name in encoded:
-            value = document.get(name)
+            value = fields.get(name)
             if not isinstance(value, (str, bytes)):
                 continue
             try:
-                document[name], tagged = self._loads_value(task_id, value, serializer)
+                fields[name], tagged = self._loads_value(task_id, value, serializer)
             except SerializationError as error:
                 fault = fault or error
             else:
                 revive = tagged or revive
-        fault = _fault_of(task_id, document) or fault
-        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+        fault = _fault_of(task_id, fields) or fault
+        return ResultMeta(task_id, fields, self, revive=revive, fault=fault, version=version)
 
     def decode_value(self, id_: str, value: str | bytes, *, serializer: str | None = None) -> Any:
         """
@@ -218,11 +220,12 @@ class Codec:
             body = self._plain(task_id, value)
             # What Celery compressed may have been text.
             text = body is not value and self.serializer.text
+        if text and name is None:
+            return self._read(task_id, self._text_reader, body, otherwise=_NAME_IT)
         named = self._named(task_id, name)
         if named is not None:
             return self._read(task_id, named, body)
-        found = self._value_reader(task_id, body, text=text)
-        return self._read(task_id, found, body, otherwise=_NAME_IT)
+        return self._read(task_id, self._bytes_reader(task_id, body), body, otherwise=_NAME_IT)
 
     def _named(self, task_id: str, name: str | None) -> Serializer | None:
         if name is None:
@@ -232,17 +235,14 @@ class Codec:
                 return reader
         raise ContentDisallowed(task_id, name, self.accept)
 
-    def _value_reader(self, task_id: str, body: bytes, *, text: bool) -> Serializer:
-        own = self.serializer
+    def _bytes_reader(self, task_id: str, body: bytes) -> Serializer:
+        own, head = self.serializer, body[:HEAD]
+        readers = [own, *(r for r in self._readers if r.name in (*self.accept, "pickle"))]
         # A pickle of more than one byte is valid as nothing else, so this is no guess.
-        if not text and own.name in _BUILTIN_NAMES and _PICKLE.recognises(body[:HEAD]):
-            return _PICKLE
-        for reader in (own, *self._readers):
-            known = reader is own or reader.name in self.accept
-            if reader.text == text and known and reader is not _PICKLE:
+        is_pickle = own.name in _BUILTIN_NAMES and _PICKLE.recognises(head)
+        for reader in readers:
+            if not reader.text and (reader.name == "pickle") == is_pickle:
                 return reader
-        if text:
-            return _JSON
         raise DecodeError(
             task_id,
             f"its first bytes {body[:8]!r} belong to no serializer known here{_NAME_IT}",

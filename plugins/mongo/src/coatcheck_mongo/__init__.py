@@ -7,8 +7,9 @@ URLs: `mongodb://[user:password@]host[:port][,host...][/database][?options]`, `m
     sync, asyncio                       the backends: what is asked for
     link                                the client, and repeats
     bell                                the change stream that wakes those who wait
-    settings, records, commands,        without I/O: what URLs, documents, commands and errors mean,
-    errors, clock, stream               what time it is on the server, what a stream tells
+    settings, celerysettings, records,  without I/O: what URLs, Celery's settings, documents, commands,
+    commands, answers, errors,          answers and errors mean, what time it is on the server, what
+    clock, stream                       a stream tells
 
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """

@@ -4,12 +4,12 @@ What the server's answers mean. No I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
-from pymongo.results import BulkWriteResult, UpdateResult
+from pymongo.results import BulkWriteResult
 
 from coatcheck.backend import Unless
 
@@ -22,11 +22,17 @@ from .records import Record
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 
 
-def has_won(result: UpdateResult) -> bool:
+def has_won(reply: Mapping[str, Any]) -> bool:
     """
-    Whether an update put a record into the store.
+    Whether an update put a record into the store. Raises what went wrong in it.
     """
-    return bool(result.modified_count) or result.upserted_id is not None
+    failed = reply.get("writeErrors")
+    if failed:
+        raise OperationFailure(failed[0].get("errmsg", ""), failed[0].get("code"), failed[0])
+    concern = reply.get("writeConcernError")
+    if concern:
+        raise WriteConcernError(concern.get("errmsg", ""), concern.get("code"), concern)
+    return bool(reply["nModified"]) or "upserted" in reply
 
 
 def split(records: Iterable[Record]) -> tuple[dict[str, Record], list[Record]]:

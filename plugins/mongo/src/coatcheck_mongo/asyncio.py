@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Self
 
 from pymongo.errors import BulkWriteError
-from pymongo.results import UpdateResult
 
 from coatcheck import Capability
 from coatcheck.aio import Backend, Bell
@@ -88,13 +87,10 @@ class MongoBackend(Backend[ResultMeta]):
         return await self._put(record, update, upsert=if_match is None)
 
     async def _put(self, record: Record, update: commands.Pipeline, *, upsert: bool) -> bool:
-        link = self._links.get()
-
-        async def act() -> UpdateResult:
-            tasks = await link.ready(self._settings.tasks)
-            return await tasks.update_one({"_id": record.task_id}, update, upsert=upsert)
-
-        won = answers.has_won(await link.run(act, writing=True))
+        link, name, id_ = self._links.get(), self._settings.tasks, record.task_id
+        won = await link.run(
+            lambda: link.update_one(name, id_, update, upsert=upsert), writing=True
+        )
         return won or bool(await self._found([record]))
 
     async def _found(self, written: Sequence[Record]) -> set[str]:
@@ -180,29 +176,32 @@ class MongoBackend(Backend[ResultMeta]):
     # -- reading --------------------------------------------------------------------------
 
     async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
-        found: dict[str, ResultMeta] = {}
-        for batch in batches(dict.fromkeys(keys)):
-            for document in await self._read(self._settings.tasks, batch):
-                found[document["_id"]] = records.decoded(document, self.codec)
-        return found
+        codec, name = self.codec, self._settings.tasks
+        if len(keys) == 1:  # most often, so it is to take the short way
+            documents = await self._read(name, list(keys))
+        else:
+            documents = []
+            for batch in batches(dict.fromkeys(keys)):
+                documents += await self._read(name, batch)
+        return {document["_id"]: records.decoded(document, codec) for document in documents}
 
     async def _read(self, name: str, ids: list[str]) -> list[dict[str, Any]]:
         """
         Return the documents that have not expired.
         """
         link = self._links.get()
-        collection = link.collection(name, primary=link.is_awaited(ids))
-        size = len(ids) + 1
-        query: Any = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
-        found = await link.run(
-            lambda: collection.find(query, batch_size=size).to_list(), writing=False
-        )
+        primary = link.is_awaited(ids)
+        if len(ids) == 1:
+            found = await link.run(
+                lambda: link.find_one(name, ids[0], primary=primary), writing=False
+            )
+        else:
+            query = {"_id": {"$in": ids}}
+            found = await link.run(lambda: link.find(name, query, primary=primary), writing=False)
         sure, doubtful = answers.living(found, link.clock)
         if doubtful:
             query = commands.alive(doubtful)
-            sure += await link.run(
-                lambda: collection.find(query, batch_size=size).to_list(), writing=False
-            )
+            sure += await link.run(lambda: link.find(name, query, primary=primary), writing=False)
         return sure
 
     async def scan(self, prefix: str = "") -> AsyncIterator[str]:
@@ -239,13 +238,8 @@ class MongoBackend(Backend[ResultMeta]):
     ) -> None:
         record = records.encoded_group(group_id, task_ids, self.codec, self.max_value_bytes)
         update = commands.store(record.body, frozenset(), expires)
-        link = self._links.get()
-
-        async def act() -> UpdateResult:
-            groups = await link.ready(self._settings.groups)
-            return await groups.update_one({"_id": group_id}, update, upsert=True)
-
-        await link.run(act, writing=True)
+        link, name = self._links.get(), self._settings.groups
+        await link.run(lambda: link.update_one(name, group_id, update, upsert=True), writing=True)
 
     async def get_group(self, group_id: str) -> list[str] | None:
         found = await self._read(self._settings.groups, [group_id])

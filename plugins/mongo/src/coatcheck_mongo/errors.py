@@ -39,8 +39,9 @@ _TRANSIENT_CODES: Final = frozenset(
         13436,
     }
 )
-#: Unauthorized, authentication failed, and the same as Atlas says it.
-_REFUSED_CODES: Final = frozenset({13, 18, 8000})
+_UNAUTHORIZED: Final = 13
+#: Authentication failed, and the same as Atlas says it.
+_UNKNOWN_CODES: Final = frozenset({18, 8000})
 DUPLICATE: Final = 11000
 #: The server has no change streams: it stands alone, or its storage engine lacks what they need.
 _NO_STREAM_CODES: Final = frozenset({40573, 40324, 72, 115})
@@ -63,7 +64,7 @@ def is_transient(error: Exception) -> bool:
         return False
     if isinstance(error, (errors.ConnectionFailure, errors.WTimeoutError, OSError)):
         return True
-    return code_of(error) in _TRANSIENT_CODES or _is_labelled(error)
+    return code_of(error) in _TRANSIENT_CODES or is_duplicate(error) or _is_labelled(error)
 
 
 def _is_labelled(error: Exception) -> bool:
@@ -78,7 +79,14 @@ def is_refused(error: Exception) -> bool:
     """
     Whether the server says no to this user.
     """
-    return code_of(error) in _REFUSED_CODES
+    return code_of(error) == _UNAUTHORIZED or is_unknown(error)
+
+
+def is_unknown(error: Exception) -> bool:
+    """
+    Whether the server does not know this user, or the password is another.
+    """
+    return code_of(error) in _UNKNOWN_CODES
 
 
 def is_duplicate(error: Exception) -> bool:
@@ -107,7 +115,7 @@ def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
     Return ours for the driver's *error*, with the server's place in the message.
     """
     message = f"{label}: {error}"
-    if is_refused(error):
+    if is_unknown(error):
         message = f"{label} refuses the user or the password: {error}"
     elif isinstance(error, errors.ConfigurationError):
         message = f"{label} cannot be used as the options say: {error}"

@@ -18,10 +18,11 @@ from pymongo.read_preferences import Primary
 
 from coatcheck import forks
 from coatcheck.attempts import Attempts
+from coatcheck.backend import BATCH
 
-from . import commands
+from . import answers, commands
 from .clock import ServerClock
-from .errors import is_transient, mapped
+from .errors import is_transient, is_unknown, mapped
 from .records import CODEC_OPTIONS
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -166,11 +167,39 @@ class Link(Line):
             try:
                 collection.create_indexes(self.index_models(name))
             except errors.OperationFailure as error:
-                if is_transient(error):
+                if is_transient(error) or is_unknown(error):
                     raise
                 self.note_unindexed(error)
             self._indexed.add(name)
         return collection
+
+    def find_one(self, name: str, id_: str, *, primary: bool) -> list[dict[str, Any]]:
+        """
+        Return the document, if there is one. Raises the driver's errors.
+        """
+        collection = self.collection(name, primary=primary)
+        reply = collection.database.command(
+            commands.find_one(name, id_, collection.read_concern.document),
+            codec_options=CODEC_OPTIONS,
+            read_preference=collection.read_preference,
+        )
+        found: list[dict[str, Any]] = reply["cursor"]["firstBatch"]
+        return found
+
+    def find(self, name: str, query: Mapping[str, Any], *, primary: bool) -> list[dict[str, Any]]:
+        """
+        Return the documents that *query* is true of. Raises the driver's errors.
+        """
+        return list(self.collection(name, primary=primary).find(query, batch_size=BATCH + 1))
+
+    def update_one(self, name: str, id_: str, update: commands.Pipeline, *, upsert: bool) -> bool:
+        """
+        Return whether the update changed anything. Raises the driver's errors.
+        """
+        collection = self.ready(name)
+        concern = collection.write_concern.document
+        command = commands.update_one(name, id_, update, concern, upsert=upsert)
+        return answers.has_won(collection.database.command(command))
 
     def open_stream(self, token: Mapping[str, Any] | None) -> CollectionChangeStream[Any]:
         """

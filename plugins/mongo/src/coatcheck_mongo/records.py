@@ -30,13 +30,27 @@ CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
 
 _ENCODED: Final = ("result", "failure")
 _DATES: Final = ("date_done", "date_started")
-#: What a Celery up to 5.6 asks for without looking whether it is there.
-_EXTENDED: Final = ("name", "args", "kwargs", "worker", "retries", "queue")
-#: Ours, which readers of the record do not see.
-_INTERNAL: Final = ("_id", "encoded", "serializer")
-#: What the server sets by its own clock.
-_BY_SERVER: Final = "expires_at"
+#: In Celery's order. It asks for most of them without looking whether they are there.
+_BLANK: Final = dict.fromkeys(
+    [
+        "status",
+        "result",
+        "traceback",
+        "children",
+        "date_done",
+        "name",
+        "args",
+        "kwargs",
+        "worker",
+        "retries",
+        "queue",
+    ]
+)
+#: The id has a field of its own, and the server sets the other one, by its own clock.
+_LEFT_OUT: Final = frozenset({"task_id", "expires_at"})
 _SCALARS: Final = frozenset({type(None), bool, float, bytes})
+#: What the driver returns as it is meant.
+_PLAIN: Final = frozenset({*_SCALARS, str, int})
 
 
 class Record(NamedTuple):
@@ -81,23 +95,22 @@ def _sealed(
 
 
 def _fields(meta: ResultMeta, codec: Codec) -> dict[str, Any]:
-    document = meta.document
-    fields: dict[str, Any] = {"_id": meta.task_id, "status": meta.status}
+    fields: dict[str, Any] = {"_id": meta.task_id, **_BLANK}
     strange = []
-    for name, value in document.items():
-        if name in _ENCODED:
+    for name, value in meta.document.items():
+        if value is None and name != "result":
+            fields[name] = None
+        elif name in _ENCODED:
             fields[name] = codec.encode_value(name, value)
         elif name in _DATES:
             fields[name] = aware(value)
-        elif name in ("task_id", _BY_SERVER):
+        elif name in _LEFT_OUT:
             continue
         elif _fits(value):
             fields[name] = value
         else:
             fields[name] = codec.encode_value(name, value)
             strange.append(name)
-    for name in _EXTENDED:
-        fields.setdefault(name, None)
     if strange:
         fields["encoded"] = strange
     _name_serializer(fields, codec)
@@ -142,22 +155,28 @@ def _is_unicode(text: str) -> bool:
 
 def decoded(document: dict[str, Any], codec: Codec) -> ResultMeta:
     """
-    Return the snapshot of *document*. Never raises for what it holds.
+    Return the snapshot of *document*, which it takes over. Never raises for what it holds.
     """
-    task_id = document["_id"]
-    names = document.get("encoded")
-    strange = [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
-    fields = {name: _plain(value) for name, value in document.items() if name not in _INTERNAL}
-    fields["task_id"] = task_id
-    serializer = document.get("serializer")
     write_id = document.get("write_id")
+    version = write_id if type(write_id) is str else dict(document)
+    task_id = document["task_id"] = document.pop("_id")
+    serializer = document.pop("serializer", None)
+    strange = document.pop("encoded", None)
+    for name, value in document.items():
+        if type(value) not in _PLAIN:
+            document[name] = _plain(value)
     return codec.decode_fields(
         task_id,
-        fields,
-        (*_ENCODED, *strange),
-        serializer=serializer if isinstance(serializer, str) else None,
-        version=write_id if isinstance(write_id, str) else document,
+        document,
+        _ENCODED if strange is None else _names(strange),
+        serializer=serializer if type(serializer) is str else None,
+        version=version,
     )
+
+
+def _names(strange: Any) -> tuple[str, ...]:
+    names = strange if isinstance(strange, list) else ()
+    return (*_ENCODED, *(name for name in names if isinstance(name, str)))
 
 
 def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:

@@ -63,6 +63,8 @@ class Settings:
         read = read_options(ours, _OPTIONS, where=self.where)
         info, at, place = url.rest.rpartition("@")
         hosts, _, database = place.partition("/")
+        #: As they are written, with a port where one is given.
+        self.hosts = (hosts or "localhost").split(",")
         #: For the driver; without the database, which it would take for the one of the user.
         self.uri = f"{url.scheme}://{info}{at}{hosts or 'localhost'}/"
         self.database: str = read.pop("database", None) or unquote(database) or DATABASE

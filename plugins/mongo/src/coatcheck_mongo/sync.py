@@ -92,14 +92,9 @@ class MongoBackend(Backend[ResultMeta]):
         return self._put(record, update, upsert=if_match is None)
 
     def _put(self, record: Record, update: commands.Pipeline, *, upsert: bool) -> bool:
-        name = self._settings.tasks
-        result = self._link.run(
-            lambda: self._link.ready(name).update_one(
-                {"_id": record.task_id}, update, upsert=upsert
-            ),
-            writing=True,
-        )
-        return answers.has_won(result) or bool(self._found([record]))
+        link, name, id_ = self._link, self._settings.tasks, record.task_id
+        won = link.run(lambda: link.update_one(name, id_, update, upsert=upsert), writing=True)
+        return won or bool(self._found([record]))
 
     def _found(self, written: Sequence[Record]) -> set[str]:
         """
@@ -180,25 +175,29 @@ class MongoBackend(Backend[ResultMeta]):
     # -- reading --------------------------------------------------------------------------
 
     def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
-        found: dict[str, ResultMeta] = {}
-        for batch in batches(dict.fromkeys(keys)):
-            for document in self._read(self._settings.tasks, batch):
-                found[document["_id"]] = records.decoded(document, self.codec)
-        return found
+        codec, name = self.codec, self._settings.tasks
+        if len(keys) == 1:  # most often, so it is to take the short way
+            documents = self._read(name, list(keys))
+        else:
+            every = batches(dict.fromkeys(keys))
+            documents = [document for batch in every for document in self._read(name, batch)]
+        return {document["_id"]: records.decoded(document, codec) for document in documents}
 
     def _read(self, name: str, ids: list[str]) -> list[dict[str, Any]]:
         """
         Return the documents that have not expired.
         """
         link = self._link
-        collection = link.collection(name, primary=link.is_awaited(ids))
-        size = len(ids) + 1
-        query: Any = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
-        found = link.run(lambda: list(collection.find(query, batch_size=size)), writing=False)
+        primary = link.is_awaited(ids)
+        if len(ids) == 1:
+            found = link.run(lambda: link.find_one(name, ids[0], primary=primary), writing=False)
+        else:
+            query = {"_id": {"$in": ids}}
+            found = link.run(lambda: link.find(name, query, primary=primary), writing=False)
         sure, doubtful = answers.living(found, link.clock)
         if doubtful:
             query = commands.alive(doubtful)
-            sure += link.run(lambda: list(collection.find(query, batch_size=size)), writing=False)
+            sure += link.run(lambda: link.find(name, query, primary=primary), writing=False)
         return sure
 
     def scan(self, prefix: str = "") -> Iterator[str]:
@@ -234,10 +233,8 @@ class MongoBackend(Backend[ResultMeta]):
         record = records.encoded_group(group_id, task_ids, self.codec, self.max_value_bytes)
         update = commands.store(record.body, frozenset(), expires)
         name = self._settings.groups
-        self._link.run(
-            lambda: self._link.ready(name).update_one({"_id": group_id}, update, upsert=True),
-            writing=True,
-        )
+        link = self._link
+        link.run(lambda: link.update_one(name, group_id, update, upsert=True), writing=True)
 
     def get_group(self, group_id: str) -> list[str] | None:
         found = self._read(self._settings.groups, [group_id])

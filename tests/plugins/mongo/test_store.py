@@ -1,0 +1,240 @@
+"""
+Documents: what is in them, who else may write them, and what the server is told.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson.datetime_ms import DatetimeMS
+from coatcheck_mongo.records import encoded
+from pymongo.monitoring import CommandListener
+from support.mongo import MongoServer
+
+import coatcheck
+import coatcheck.aio
+
+
+def test_document(results, oracle):
+    """A record is a document of Celery's fields, with dates as dates and the value as text."""
+    started = datetime.now(UTC) - timedelta(seconds=1)
+    results.store_result("t", {"a": [1, None]}, name="add", args=[1], date_started=started)
+    found = oracle.find_one({"_id": "t"})
+
+    assert '{"a": [1, null]}' == found["result"]
+    assert {
+        "status": "SUCCESS",
+        "name": "add",
+        "args": [1],
+        "kwargs": None,
+    }.items() <= found.items()
+    assert {datetime} == {type(found[k]) for k in ("date_done", "date_started", "expires_at")}
+    assert "task_id" not in found
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "pickle"])
+def test_bytes_name_their_serializer(server, oracle, serializer):
+    """A value that is bytes says by whom, so that no reader has to guess."""
+    options = {"serializer": serializer, "unsafe_pickle": True, "accept": "json,msgpack,pickle"}
+    with coatcheck.by_url(server.url, **options) as writer:
+        writer.store_result("t", [1, b"x"])
+    found = oracle.find_one({"_id": "t"})
+
+    assert (serializer, bytes) == (found["serializer"], type(found["result"]))
+    with coatcheck.by_url(server.url, accept="json,msgpack,pickle") as reader:
+        assert [1, b"x"] == reader.get_result("t")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [2**63],
+        [{"a\0b": 1}],
+        [{1: 2}],
+        [{1, 2}],
+        [datetime(2026, 1, 1, 12, 0, 0, 1, tzinfo=UTC)],
+        [{"__type__": "date", "__value__": "no date"}],
+        ["\ud800"],
+    ],
+)
+def test_arguments_that_bson_lacks(results, oracle, args):
+    """Arguments that BSON lacks are encoded, and come back as they were."""
+    results.store_result("t", {1, 2}, args=args, kwargs={"plain": 2**40})
+    meta = results.get_task_meta("t")
+
+    assert (args, {"plain": 2**40}) == (meta.args, meta.kwargs)
+    assert int is type(meta.kwargs["plain"])
+    assert ["args"] == oracle.find_one({"_id": "t"})["encoded"]
+
+
+def test_text_that_bson_lacks(results):
+    """A traceback with what is no text does not keep the failure from being stored."""
+    results.mark_as_failure("t", ValueError("x"), traceback="file \udcff")
+
+    assert "file \udcff" == results.get_traceback("t")
+
+
+def test_lost_worker_of_a_foreign_record(results, oracle):
+    """Over a record that nothing marks exactly that one is replaced, and no other."""
+    oracle.insert_one({"_id": "t", "status": "STARTED", "result": "null", "date_done": None})
+    observed = results.get_task_meta("t")
+    oracle.update_one({"_id": "t"}, {"$set": {"retries": 1}})
+    put = results.backend.put
+    meta = results._writer.record("t", "SUCCESS", 1)
+
+    assert not put("t", meta, unless=frozenset(), if_match=observed, expires=60)
+    observed = results.get_task_meta("t")
+    assert put("t", meta, unless=frozenset(), if_match=observed, expires=60)
+
+
+def test_values_like_expressions(results):
+    """What looks like an expression of the server is only text."""
+    value = {"$set": "$$ROOT", "a": "$status"}
+    results.store_result("$$NOW", value, name="$name", args=["$x", {"$literal": 1}])
+    meta = results.get_task_meta("$$NOW")
+
+    assert (value, "$name", ["$x", {"$literal": 1}]) == (meta.result, meta.name, meta.args)
+
+
+def test_indexes(results, server, oracle):
+    """The first write makes an index for the server to expire by, and one by state and date."""
+    results.store_result("t", 1)
+    results.ResultSet(["t"]).save("g")
+    found = oracle.index_information()
+
+    assert 0 == found["expires_at_1"]["expireAfterSeconds"]
+    assert [("status", 1), ("date_done", 1)] == found["status_1_date_done_1"]["key"]
+    groups = server.client.results.celery_groupmeta.index_information()
+    assert {"_id_", "expires_at_1"} == set(groups)
+    assert results.backend.unindexed is None
+
+
+def test_reading_makes_no_collection(server):
+    """Who only reads leaves the database as it was."""
+    url = server.url.replace("/results", "/untouched")
+    with coatcheck.by_url(url) as results:
+        assert not results.exists("t")
+        with pytest.raises(coatcheck.WaitTimeoutError):
+            results.wait_for("t", 0.05)
+
+    assert "untouched" not in server.client.list_database_names()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A server with users, and the first of them."""
+    with MongoServer(tmp_path) as server:
+        admin = server.client.admin
+        anywhere = {"db": "results", "collection": ""}
+        actions = ["find", "insert", "update", "remove"]
+        admin.command("createUser", "root", pwd="pw", roles=["root"])
+        privileges = [{"resource": anywhere, "actions": actions}]
+        admin.command("createRole", "writer", privileges=privileges, roles=[])
+        # Journaled, or the kill could undo it.
+        kept = {"w": 1, "j": True}
+        admin.command("createUser", "w", pwd="p@ss", roles=["writer"], writeConcern=kept)
+        server.kill()
+        server.options = ("--auth",)
+        server.client.close()
+        del server.client
+        server.start()
+        yield server
+
+
+def test_without_the_right_to_make_indexes(guarded, caplog):
+    """Who may not make indexes works all the same, is told so once, and is not told the password."""
+    url = f"mongodb://w:p%40ss@127.0.0.1:{guarded.port}/results"
+    with coatcheck.by_url(url) as results:
+        assert results.store_result("t", 1)
+        assert results.store_result("u", 1)
+        assert 1 == results.wait_for("t", 5).result
+
+        assert "not authorized" in str(results.backend.unindexed)
+        assert 1 == caplog.text.count("indexes could not be made")
+        assert "p@ss" not in caplog.text
+
+
+@pytest.mark.parametrize("user", ["", "w:wrong@"])
+def test_refused(guarded, user):
+    """A user whom the server does not know is told at once which server refuses."""
+    with coatcheck.by_url(f"mongodb://{user}127.0.0.1:{guarded.port}/results") as results:
+        with pytest.raises(coatcheck.BackendUnavailableError, match="refuses") as caught:
+            results.store_result("t", 1)
+        assert "wrong" not in str(caught.value)
+
+
+def test_largest_record(results):
+    """A record as large as the limit is taken, and the limit is asked before anything is sent."""
+    limit = results.backend.max_value_bytes
+    meta = results._writer.record("t", "SUCCESS", "")
+    rest = len(encoded(meta, results._codec, None).body.raw)
+    assert results.store_result("t", "x" * (limit - rest - 12))
+    with pytest.raises(coatcheck.ResultTooLargeError):
+        results.store_result("u", "x" * limit)
+    assert "FAILURE" == results.get_state("u")
+
+
+def test_purge_is_in_portions(results, oracle, server):
+    """More than fits into one portion is purged, groups as well, and what lives stays."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    server.ask("setParameter", 1, ttlMonitorEnabled=False)
+    try:
+        results.store_result("kept", 1)
+        oracle.insert_many(
+            [{"_id": f"t{n}", "status": "SUCCESS", "expires_at": past} for n in range(2500)]
+        )
+        server.client.results.celery_groupmeta.insert_one({"_id": "g", "expires_at": past})
+
+        assert 2501 == results.purge()
+        assert ["kept"] == [meta.task_id for meta in results.scan()]
+    finally:
+        server.ask("setParameter", 1, ttlMonitorEnabled=True)
+
+
+def test_odd_documents_do_not_keep_others_from_being_read(results, oracle):
+    """Dates beyond all years, text that is none and foreign types harm nobody."""
+    oracle.insert_one(
+        {"_id": "t", "status": "SUCCESS", "result": "1", "date_done": DatetimeMS(2**62)}
+    )
+    oracle.insert_one({"_id": "u", "status": "SUCCESS", "result": 5, "expires_at": "soon"})
+    results.store_result("v", 1)
+    metas = results.get_many("tuv")
+
+    assert [1, 5, 1] == [meta.result for meta in metas.values()]
+    assert metas["t"].date_done is None
+
+
+class Heard(CommandListener):
+    """Remembers the names of commands."""
+
+    def __init__(self):
+        self.names = []
+
+    def started(self, event):
+        self.names.append(event.command_name)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+def test_round_trips(server):
+    """A store and a read are one command each, and so are their batches."""
+    heard = Heard()
+    with coatcheck.by_url(server.url) as results:
+        results.store_result("warm", 1)
+        link = results.backend._link
+        link.close()
+        options = link.client_options()
+        link.client_options = lambda: {**options, "event_listeners": [link.clock, heard]}
+        results.store_result("t", 1)
+        results.get_task_meta("t")
+        results.store_many({f"t{n}": n for n in range(500)})
+        results.get_many(f"t{n}" for n in range(500))
+
+        assert ["update", "find", "update", "find"] == [
+            n for n in heard.names if n != "createIndexes"
+        ]

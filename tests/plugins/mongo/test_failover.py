@@ -185,24 +185,3 @@ async def test_server_is_killed_aio(one):
             await asyncio.to_thread(other.store_result, "t", 1)
 
         assert 1 == (await wait).result
-
-
-def test_stale_token(server, results):
-    """A stream that cannot go on where it was begins anew, and everything rings once."""
-    with results.backend.watch(["t"]) as bell:
-        bell._link.open_stream = stale_once(bell._link.open_stream)
-        server.client.admin.command("killAllSessions", [])
-        results.store_result("t", 1)
-        rang = set()
-        until(lambda: rang.update(bell.wait(0.1)) or "t" in rang)
-        until(lambda: bell.pushing)
-
-
-def stale_once(open_stream):
-    """Have the first token be one that the server never gave; the server itself refuses it."""
-    tokens = [{"_data": "82" + "00" * 20}]
-
-    def opened(token):
-        return open_stream(tokens.pop() if tokens else token)
-
-    return opened

@@ -159,7 +159,8 @@ def test_without_the_right_to_make_indexes(guarded, caplog):
 def test_refused(guarded, user):
     """A user whom the server does not know is told at once which server refuses."""
     with coatcheck.by_url(f"mongodb://{user}127.0.0.1:{guarded.port}/results") as results:
-        with pytest.raises(coatcheck.BackendUnavailableError, match="refuses") as caught:
+        said = "refuses the user" if user else "requires authentication"
+        with pytest.raises(coatcheck.BackendError, match=said) as caught:
             results.store_result("t", 1)
         assert "wrong" not in str(caught.value)
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import pytest
 from coatcheck_mongo.settings import Settings
-from coatcheck_mongo.sync import MongoBackend
-from support.celery import rows
 
 import coatcheck
 from coatcheck.url import URL
@@ -40,33 +38,6 @@ def test_places(url, uri, database):
 
     assert (uri, database) == (found.uri, found.database)
     assert ("celery_taskmeta", "celery_groupmeta") == (found.tasks, found.groups)
-
-
-def test_celery_urls():
-    """URLs and settings that Celery takes mean the same hosts, database and collections."""
-    for row in rows("urls.jsonl"):
-        if row["kind"] != "mongodb" or "raises" in row:
-            continue
-        url, options = MongoBackend.celery_options(URL(row["url"]), row["conf"])
-        found = settings(url, **options)
-        hosts = row["mongo_host"] or [f"{row['host']}:{row['port']}"]
-
-        assert hosts == [h if ":" in h else f"{h}:27017" for h in found.hosts], row["id"]
-        assert row["database_name"] == found.database
-        assert row["taskmeta_collection"] == found.tasks
-        assert row["groupmeta_collection"] == found.groups
-
-
-def test_celery_settings_name_user_and_options():
-    """User and options of Celery's settings go over those of the URL."""
-    given = {"host": "hh", "port": 5, "user": "u@", "password": "p", "options": {"appname": "x"}}
-    url, options = MongoBackend.celery_options(
-        URL("mongodb://h/db?tls=true"), {"mongodb_backend_settings": given}
-    )
-
-    assert ("mongodb://u%40:p@hh:5/db?tls=true", {"appname": "x"}) == (url, options)
-    with pytest.raises(coatcheck.ConfigurationError, match="dict"):
-        MongoBackend.celery_options(URL("mongodb://"), {"mongodb_backend_settings": "x"})
 
 
 def test_defaults():

@@ -98,6 +98,7 @@ class MongoBell(Bell):
             self._fail(error)
             return
         self._listener.opened()
+        self._listener.token = self._stream.resume_token or self._listener.token
         self._link.polling = None
         if ring and lost:
             self._listener.ring_all()

@@ -19,7 +19,7 @@ from coatcheck.backend import BATCH
 
 from . import answers, commands
 from .errors import is_transient, is_unknown, mapped
-from .link import Line
+from .link import MAJORITY, Line
 from .records import CODEC_OPTIONS
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -163,6 +163,7 @@ class Link(Line):
         Return a live change stream that goes on after *token*. Raises the driver's errors.
         """
         tasks = self.collection(self.settings.tasks, primary=True)
+        tasks = tasks.with_options(read_concern=MAJORITY)  # streams have no other
         with pymongo.timeout(self.settings.operation_timeout):
             return await self.apart(
                 tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)

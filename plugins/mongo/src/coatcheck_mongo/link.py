@@ -14,6 +14,7 @@ import pymongo
 from pymongo import IndexModel, MongoClient, errors
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.collection import Collection as MongoCollection
+from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import Primary
 
 from coatcheck import forks
@@ -26,6 +27,8 @@ from .errors import is_transient, is_unknown, mapped
 from .records import CODEC_OPTIONS
 from .settings import Settings
 from .stream import AWAIT_MS
+
+MAJORITY: Final = ReadConcern("majority")
 
 _logger = logging.getLogger("coatcheck")
 
@@ -206,6 +209,7 @@ class Link(Line):
         Return a live change stream that goes on after *token*. Raises the driver's errors.
         """
         tasks = self.collection(self.settings.tasks, primary=True)
+        tasks = tasks.with_options(read_concern=MAJORITY)  # streams have no other
         with pymongo.timeout(self.settings.operation_timeout):
             return tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
 

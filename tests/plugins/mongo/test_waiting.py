@@ -1,0 +1,215 @@
+"""
+What wakes a wait: a change stream, and looks where that is not enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from coatcheck_mongo import stream as streams
+from pymongo.errors import OperationFailure
+from support.mongo import until
+
+import coatcheck
+import coatcheck.aio
+from coatcheck.testing.proxy import Proxy
+
+DEADLINE = 30
+
+
+def waiting(results, *ids):
+    """Start a wait for each id, and return what they get."""
+    got: dict[str, object] = {}
+
+    def wait(id_):
+        got[id_] = results.wait_for(id_, DEADLINE).result
+
+    threads = [threading.Thread(target=wait, args=[id_]) for id_ in ids]
+    for thread in threads:
+        thread.start()
+    return got, threads
+
+
+def test_push_on_a_set(results):
+    """On a replica set waits are woken, and which way it is can be asked for."""
+    with results.backend.watch(["t"]) as bell:
+        assert (True, False, 0.0) == (bell.pushing, bell.unready, bell.lag)
+        assert results.backend.polling is None
+
+
+def test_looks_on_a_standalone_server(standalone):
+    """A server that stands alone has no streams: waits look, and say why."""
+    with coatcheck.by_url(standalone.url) as results:
+        got, threads = waiting(results, "t")
+        until(lambda: results.backend.polling is not None)
+        results.store_result("t", 1)
+        for thread in threads:
+            thread.join(DEADLINE)
+
+        assert {"t": 1} == got
+        assert "replica sets" in str(results.backend.polling)
+
+
+async def test_looks_on_a_standalone_server_aio(standalone):
+    """A server that stands alone has no streams: waits look, and say why."""
+    async with coatcheck.aio.by_url(standalone.url) as results:
+        wait = asyncio.create_task(results.wait_for("t", DEADLINE))
+        await asyncio.sleep(0.1)
+        await results.store_result("t", 1)
+
+        assert 1 == (await wait).result
+        assert "replica sets" in str(results.backend.polling)
+
+
+def test_push_can_be_switched_off(server):
+    """With push=0 no stream is opened, and nothing is wrong."""
+    with coatcheck.by_url(f"{server.url}?push=0") as results:
+        assert coatcheck.Capability.PUSH not in results.backend.capabilities
+        with results.backend.watch(["t"]) as bell:
+            assert not bell.pushing
+        assert results.backend.polling is None
+
+
+def test_ready_over_expired_of_the_same_state(results, oracle):
+    """A record over one that has expired rings, although its state is the same."""
+    results.store_result("t", 1, expires=0.05)
+    until(lambda: not results.exists("t"))
+    with results.backend.watch(["t"]) as bell:
+        results.store_result("t", 2)
+
+        assert "t" in bell.wait(DEADLINE)
+
+
+def test_rings_for_what_celery_writes(results, oracle):
+    """A replaced document rings as well, as Celery writes them."""
+    oracle.insert_one({"_id": "t", "status": "STARTED"})
+    with results.backend.watch(["t"]) as bell:
+        oracle.replace_one({"_id": "t"}, {"_id": "t", "status": "SUCCESS", "result": "1"})
+
+        assert "t" in bell.wait(DEADLINE)
+
+
+def test_progress_is_looked_for(results):
+    """Progress comes though the stream does not tell of it."""
+    got = []
+    results.update_state("t", "PROGRESS", 0)
+    for meta in results.AsyncResult("t").updates(timeout=DEADLINE):
+        got.append(meta.result)
+        if len(got) < 3:
+            results.update_state("t", "PROGRESS", len(got))
+        else:
+            results.store_result("t", "end")
+
+    assert [0, 1, 2, "end"] == got
+
+
+def test_late_rings_are_not_waited_for(server):
+    """With w=1 a ring comes late, so waits look as well, and see what is not yet replicated."""
+    with coatcheck.by_url(f"{server.url}?w=1") as results:
+        with results.backend.watch() as bell:
+            assert bell.pushing
+            assert bell.lag > 0
+        got, threads = waiting(results, "t")
+        time.sleep(0.05)
+        results.store_result("t", 1)
+        assert 1 == results.get_result("t")
+        for thread in threads:
+            thread.join(DEADLINE)
+
+        assert {"t": 1} == got
+
+
+def test_what_is_waited_for_is_read_from_the_primary(server):
+    """Reads go where they were sent to; what is waited for is read where it was written."""
+    url = f"mongodb://127.0.0.1:{server.port}/results?replicaSet=rs&readPreference=secondary"
+    with coatcheck.by_url(url, operation_timeout=0.5) as results:
+        results.store_result("t", 1)
+
+        assert 1 == results.wait_for("t", DEADLINE).result
+        with pytest.raises(coatcheck.BackendUnavailableError):
+            results.get_result("t")
+
+
+def test_too_many_events(server, monkeypatch):
+    """Where others write very much waits look for a while, and are woken again after that."""
+    monkeypatch.setattr(streams, "WINDOW", 0.05)
+    monkeypatch.setattr(streams, "REFUSED", 1.0)
+    with (
+        coatcheck.by_url(f"{server.url}?push_limit=20") as results,
+        coatcheck.by_url(server.url) as others,
+    ):
+        got, threads = waiting(results, "t")
+        numbers = iter(range(100_000))
+        until(
+            lambda: (
+                others.store_many({f"u{next(numbers)}": 1 for _ in range(50)})
+                and "events a second" in str(results.backend.polling)
+            )
+        )
+        until(lambda: results.backend.polling is None)
+        results.store_result("t", 1)
+        for thread in threads:
+            thread.join(DEADLINE)
+
+        assert {"t": 1} == got
+
+
+def long_ago(token):
+    """Return the token with a time of years ago, of which no oplog knows anything."""
+    return {"_data": token["_data"][:2] + "5F000000" + token["_data"][10:]}
+
+
+def test_stale_token(server):
+    """Where the server no longer knows what happened since, a new stream opens and all rings."""
+    proxy = Proxy("127.0.0.1", server.port)
+    url = f"mongodb://127.0.0.1:{proxy.port}/results?directConnection=true"
+    with proxy, coatcheck.by_url(url, operation_timeout=1) as results:
+        with results.backend.watch(["t"]) as bell:
+            listener, failed = bell._listener, bell._listener.failed
+            errors = []
+            listener.failed = lambda error: errors.append(error) or failed(error)
+            proxy.refuse()
+            proxy.cut()
+            until(lambda: not bell.pushing)
+            listener.token = long_ago(listener.token)
+            seen = len(errors)
+            until(lambda: len(errors) > seen + 1)  # by now the next try takes that token
+            bell.wait(0)
+            proxy.accept()
+            until(lambda: bell.pushing)
+
+            assert "t" in bell.wait(DEADLINE)
+            assert any(isinstance(e, OperationFailure) and e.code == 286 for e in errors)
+
+
+def test_dropped_collection(results, oracle):
+    """A collection that is dropped does not end the subscription to what comes after."""
+    results.store_result("before", 1)
+    with results.backend.watch(["t"]) as bell:
+        oracle.drop()
+        until(lambda: not bell.pushing or bell.wait(0.01))
+        until(lambda: bell.pushing)
+        results.store_result("t", 1)
+        rang = set()
+        until(lambda: rang.update(bell.wait(0.1)) or "t" in rang)
+
+
+def test_one_stream_for_many_waits(results, server):
+    """A hundred waits have one stream, and none is left when they are over."""
+
+    def cursors():
+        return server.ask("serverStatus")["metrics"]["cursor"]["open"]["total"]
+
+    before = cursors()
+    ids = [f"t{n}" for n in range(100)]
+    got, threads = waiting(results, *ids)
+    until(lambda: cursors() == before + 1)
+    results.store_many(dict.fromkeys(ids, 1))
+    for thread in threads:
+        thread.join(DEADLINE)
+
+    assert dict.fromkeys(ids, 1) == got
+    until(lambda: cursors() == before)

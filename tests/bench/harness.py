@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,8 @@ def on_one_cpu(*pids: int) -> Iterator[None]:
         yield
     finally:
         for thread in held:
-            os.sched_setaffinity(thread, before)
+            with suppress(ProcessLookupError):  # it ended
+                os.sched_setaffinity(thread, before)
 
 
 def _threads(pid: int) -> list[int]:

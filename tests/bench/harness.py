@@ -122,14 +122,17 @@ def on_one_cpu(*pids: int) -> Iterator[None]:
         return
     before = os.sched_getaffinity(0)
     held = [0, *(thread for pid in pids for thread in _threads(pid))]
-    for thread in held:
-        os.sched_setaffinity(thread, {max(before)})
+    _hold(held, {max(before)})
     try:
         yield
     finally:
-        for thread in held:
-            with suppress(ProcessLookupError):  # it ended
-                os.sched_setaffinity(thread, before)
+        _hold(held, before)
+
+
+def _hold(threads: Sequence[int], cpus: set[int]) -> None:
+    for thread in threads:
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(thread, cpus)
 
 
 def _threads(pid: int) -> list[int]:

@@ -68,6 +68,31 @@ async def test_where_settings_stand(door, config):
     assert 300 == door.from_celery_config(config).expires
 
 
+class Guarded(Project):
+    """Settings of which one raises."""
+
+    @property
+    def SECRET_KEY(self):  # noqa: N802 - as Django has it
+        raise RuntimeError("SECRET_KEY must not be empty")
+
+
+class Conf(dict):
+    """What an application makes of its settings: the backend may be said by the environment."""
+
+    result_backend = "memory://"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "config", [Guarded(), Conf(result_backend=None, result_expires=300, _of="the module")]
+)
+async def test_only_settings_are_looked_at(door, config):
+    """What else a project keeps there is left alone; an application knows its backend best."""
+    results = door.from_celery_config(config)
+    assert 300 == results.expires
+    assert "memory" in repr(results)
+
+
 @pytest.mark.parametrize("path", ["shop", "shop:app", "shop:holder.app"])
 def test_an_import_path(monkeypatch, path):
     """A configuration can be named: a module, or something in one."""

@@ -93,6 +93,14 @@ class Config:
     CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"global_keyprefix": "p"}
 app.config_from_object(Config, namespace="CELERY")
 """,
+    "the environment": """
+import os
+os.environ["CELERY_RESULT_BACKEND"] = "redis://h/2"
+app.conf.result_backend = "redis://other"
+app.conf.result_expires = 60
+app.conf.redis_max_connections = 7
+app.conf.result_backend_transport_options = {"global_keyprefix": "p"}
+""",
     "changed afterwards": """
 app.config_from_object({"CELERY_RESULT_BACKEND": "redis://other", "CELERY_TASK_RESULT_EXPIRES": 60})
 app.conf.result_backend = "redis://h/2"

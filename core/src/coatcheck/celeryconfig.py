@@ -65,12 +65,18 @@ def read(config: CeleryConfig, namespace: str = NAMESPACE) -> Mapping[str, Any]:
     prefix = f"{namespace.upper().rstrip('_')}_"
     old: dict[str, Any] = {}
     new: dict[str, Any] = {}
-    for name, value in _items(_found(config)):
+    found = _found(config)
+    for name in _names(found):
+        # What else a project has among its settings is not even looked at: it may be costly.
         if name.startswith(prefix):
             short = name.removeprefix(prefix).lower()
-            old[_RENAMED.get(short, short)] = value
+            old[_RENAMED.get(short, short)] = _value(found, name)
         elif name.islower():
-            new[name] = value
+            new[name] = _value(found, name)
+    # For an application the environment goes over what is configured.
+    backend = getattr(found, "result_backend", None)
+    if backend is not None:
+        new["result_backend"] = backend
     given = {name: value for name, value in new.items() if value is not None or name not in old}
     return MappingProxyType({**old, **given})
 
@@ -97,13 +103,15 @@ def _imported(path: str) -> Any:
     return found
 
 
-def _items(config: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(config, Mapping):
-        yield from ((name, config[name]) for name in config if isinstance(name, str))
-        return
-    for name in dir(config):
-        if not name.startswith("_"):
-            yield name, getattr(config, name, None)
+def _names(config: Any) -> Iterator[str]:
+    # The settings of an application list what else is in the module that they come from.
+    names = config if isinstance(config, Mapping) else dir(config)
+    return (name for name in names if isinstance(name, str) and not name.startswith("_"))
+
+
+def _value(config: Any, name: str) -> Any:
+    # Either may list what it does not have, as Django's settings do.
+    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
 def url_of(settings: Mapping[str, Any]) -> URL:

@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pymongo
@@ -41,6 +42,7 @@ class MongoServer:
     directory: Path
     replica_set: str = ""
     options: tuple[str, ...] = ()
+    client_options: Mapping[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -54,7 +56,11 @@ class MongoServer:
         A way to the data round coatcheck.
         """
         return pymongo.MongoClient(
-            "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=2_000
+            "127.0.0.1",
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=2_000,
+            **self.client_options,
         )
 
     def ask(self, command: str, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -141,9 +147,15 @@ class ReplicaSet:
 
     NAME = "rs"
 
-    def __init__(self, directory: Path, count: int = 3, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        count: int = 3,
+        options: Sequence[str] = (),
+        client_options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.servers = [
-            MongoServer(directory / str(number), self.NAME, tuple(options))
+            MongoServer(directory / str(number), self.NAME, tuple(options), client_options)
             for number in range(count)
         ]
 

@@ -14,6 +14,7 @@ from support.mongo import ReplicaSet, until
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.testing.aio_contract.bells import heard as aio_heard
 from coatcheck.testing.contract.bells import heard
 from coatcheck.testing.proxy import Proxy
 
@@ -133,28 +134,48 @@ def test_what_is_waited_for_is_read_from_the_primary(server):
             results.get_result("t")
 
 
-def test_too_many_events(server, monkeypatch):
-    """Where others write very much waits look for a while, and are woken again after that."""
+@pytest.fixture
+def hasty(monkeypatch):
+    """Events are counted for a moment only, and so is the time for which they were too many."""
     monkeypatch.setattr(streams, "WINDOW", 0.05)
     monkeypatch.setattr(streams, "REFUSED", 1.0)
-    with (
-        coatcheck.by_url(f"{server.url}?push_limit=20") as results,
-        coatcheck.by_url(server.url) as others,
-    ):
-        got, threads = waiting(results, "t")
-        numbers = iter(range(100_000))
+
+
+def write_much(server, link):
+    """Store what nobody waits for until *link* no longer listens."""
+    numbers = iter(range(100_000))
+    with coatcheck.by_url(server.url) as others:
         until(
             lambda: (
                 others.store_many({f"u{next(numbers)}": 1 for _ in range(50)})
-                and "events a second" in str(results.backend.polling)
+                and "events a second" in str(link.polling)
             )
         )
+
+
+def test_too_many_events(server, hasty):
+    """Where others write very much waits look for a while, and are woken again after that."""
+    with coatcheck.by_url(f"{server.url}?push_limit=20") as results:
+        got, threads = waiting(results, "t")
+        write_much(server, results.backend)
         until(lambda: results.backend.polling is None)
         results.store_result("t", 1)
         for thread in threads:
             thread.join(DEADLINE)
 
         assert {"t": 1} == got
+
+
+async def test_too_many_events_aio(server, hasty):
+    """Where others write very much waits look for a while, and are woken again after that."""
+    async with coatcheck.aio.by_url(f"{server.url}?push_limit=20") as results:
+        wait = asyncio.create_task(results.wait_for("t", DEADLINE))
+        link = results.backend._links.get()
+        await asyncio.to_thread(write_much, server, link)
+        await asyncio.to_thread(until, lambda: link.polling is None)
+        await results.store_result("t", 1)
+
+        assert 1 == (await wait).result
 
 
 @pytest.fixture
@@ -172,14 +193,22 @@ def roll_over(server):
         server.client.other.junk.replace_one({"_id": 0}, {"x": "x" * 4_000_000}, upsert=True)
 
 
+def overheard(bell):
+    """Have only those rings count that come after the stream opened again; return its errors."""
+    listener, errors = bell._listener, []
+    failed, opened = listener.failed, listener.opened
+    listener.failed = lambda error: errors.append(error) or failed(error)
+    listener.opened = lambda: listener.rang.clear() or opened()
+    return errors
+
+
 def test_stale_token(small):
     """Where the server no longer knows what happened since, a new stream opens and all rings."""
     proxy = Proxy("127.0.0.1", small.port)
     url = f"mongodb://127.0.0.1:{proxy.port}/results?directConnection=true"
     with proxy, coatcheck.by_url(url, operation_timeout=1) as results:
         with results.backend.watch(["t"]) as bell:
-            failed, errors = bell._listener.failed, []
-            bell._listener.failed = lambda error: errors.append(error) or failed(error)
+            errors = overheard(bell)
             proxy.refuse()
             proxy.cut()
             until(lambda: not bell.pushing)
@@ -189,6 +218,27 @@ def test_stale_token(small):
 
             assert 286 in [getattr(error, "code", None) for error in errors]
             assert heard(bell, "t")
+
+
+async def test_stale_token_aio(small):
+    """Where the server no longer knows what happened since, a new stream opens and all rings."""
+    proxy = Proxy("127.0.0.1", small.port)
+    url = f"mongodb://127.0.0.1:{proxy.port}/results?directConnection=true"
+    with proxy:
+        async with (
+            coatcheck.aio.by_url(url, operation_timeout=1) as results,
+            results.backend.watch(["t"]) as bell,
+        ):
+            errors = overheard(bell)
+            proxy.refuse()
+            proxy.cut()
+            await asyncio.to_thread(until, lambda: not bell.pushing)
+            await asyncio.to_thread(roll_over, small)
+            proxy.accept()
+            await asyncio.to_thread(until, lambda: bell.pushing)
+
+            assert 286 in [getattr(error, "code", None) for error in errors]
+            assert await aio_heard(bell, "t")
 
 
 def test_dropped_collection(results, oracle):

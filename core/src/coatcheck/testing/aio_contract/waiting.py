@@ -126,7 +126,7 @@ class Waiting(AioCase):
         await results.mark_as_started("t")
         start = time.monotonic()
         with pytest.raises(WaitTimeoutError, match="'t'") as caught:
-            await patiently(results.wait_for("t", timeout))
+            await patiently(aio_answered(partial(results.wait_for, "t", timeout)))
 
         assert time.monotonic() - start >= timeout
         assert {"t"} == caught.value.task_ids

@@ -121,7 +121,7 @@ class Waiting(Case):
         """
         results.mark_as_started("t")
         start = time.monotonic()
-        wait = Started(results.wait_for, "t", timeout)
+        wait = Started(answered, partial(results.wait_for, "t", timeout))
         with pytest.raises(WaitTimeoutError, match="'t'") as caught:
             wait.answer()
 

@@ -74,14 +74,30 @@ def members() -> list[str]:
 
 #: What the tests start, and the package of Debian and of Homebrew that has it. The others, and
 #: other versions of Redis, come as wheels; those do not speak TLS.
-SERVERS = {"redis-server": "redis-server", "memcached": "memcached"}
+SERVERS = {
+    "redis-server": "redis-server",
+    "memcached": "memcached",
+    "postgres": "postgresql",
+    "mariadbd": "mariadb-server",
+}
+#: What Debian calls the service of a package, where that is not the package's name.
+SERVICES = {"mariadb-server": "mariadb"}
+
+
+def is_there(program: str) -> bool:
+    """
+    Whether *program* is on PATH, or where Debian keeps it.
+    """
+    sbin = Path("/usr/sbin", program)
+    debians = Path("/usr/lib/postgresql").glob(f"*/bin/{program}")
+    return shutil.which(program) is not None or sbin.exists() or any(debians)
 
 
 def ready_servers(session: nox.Session) -> None:
     """
     Provide the servers that do not come as wheels.
     """
-    missing = [package for program, package in SERVERS.items() if not shutil.which(program)]
+    missing = [package for program, package in SERVERS.items() if not is_there(program)]
     if not missing:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:
@@ -95,7 +111,8 @@ def ready_servers(session: nox.Session) -> None:
     # Debian starts what it installs. The tests start their own, and must not find these.
     if shutil.which("service"):
         for package in missing:
-            session.run("service", package, "stop", external=True, success_codes=range(256))
+            service = SERVICES.get(package, package)
+            session.run("service", service, "stop", external=True, success_codes=range(256))
 
 
 @nox.session

@@ -1,0 +1,203 @@
+"""
+The SQL backend for asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from coatcheck import Capability
+from coatcheck.aio import Bell
+from coatcheck.aio.backend import Backend
+from coatcheck.aio.loops import PerLoop
+from coatcheck.backend import BATCH, Unless, batches
+from coatcheck.groups import Tree, tree_of
+from coatcheck.meta import ResultMeta
+from coatcheck.url import URL
+
+from . import records, sync, work
+from .schema import Layout
+from .settings import Settings
+from .sync import CAPABILITIES, LIMITS, SWEEP_EVERY
+
+if TYPE_CHECKING:
+    from .asyncio_link import Link
+
+
+class SQLBackend(Backend[ResultMeta]):
+    """
+    As `coatcheck_sql.sync.SQLBackend`, with connections for each event loop. PostgreSQL alone.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, settings: Settings) -> None:
+        from .asyncio_link import Link  # noqa: PLC0415 - not everybody has psycopg
+
+        self._settings = settings
+        self._links: PerLoop[Link] = PerLoop(lambda: Link(settings))
+        self.max_value_bytes = LIMITS[settings.dialect]
+        if settings.listen is not None:
+            self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
+
+    @classmethod
+    def from_url(  # type: ignore[override]
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> SQLBackend | sync.SQLBackend:
+        """
+        Return a backend; for drivers without a side for asyncio the sync one, which runs in
+        threads.
+        """
+        settings = Settings(url, options or {}, operation_timeout=operation_timeout)
+        return cls(settings) if settings.native_asyncio else sync.SQLBackend(settings)
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        The error for which an operation is being repeated just now.
+        """
+        return self._links.get().trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        See `coatcheck_sql.sync.SQLBackend.polling`; for the running loop.
+        """
+        return self._links.get().polling
+
+    # -- writing --------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        encode = work.Encoder(self.codec, self.max_value_bytes, [value])
+        if if_match is None:
+            act = partial(work.store, encode=encode, unless=unless, expires=expires)
+        else:
+            act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
+        won = await self._links.get().run(act, writing=True)
+        await self._sweep()
+        return won
+
+    async def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        link = self._links.get()
+        # All are encoded before any is sent.
+        encode = work.Encoder(self.codec, self.max_value_bytes, [meta for _, meta in items])
+        all_ = await link.run(lambda _, layout: encode(layout), writing=True)
+        first, later = records.first_and_later(all_)
+        won: set[str | None] = set()
+        for start in range(0, len(first), work.PORTION):
+            portion = first[start : start + work.PORTION]
+            act = partial(work.store_many, records=portion, unless=unless, expires=expires)
+            won |= await link.run(act, writing=True)
+        for record in later:
+            again = partial(work.store_record, record=record, unless=unless, expires=expires)
+            if await link.run(again, writing=True):
+                won.add(record.write_id)
+        await self._sweep()
+        return [record.write_id in won for record in all_]
+
+    async def delete_many(self, keys: Collection[str]) -> int:
+        deleted, link = 0, self._links.get()
+        for batch in batches(dict.fromkeys(keys)):
+            deleted += await link.run(partial(work.delete, ids=batch), writing=True)
+        return deleted
+
+    async def purge(self) -> int:
+        purged, link = 0, self._links.get()
+        for grouped in (False, True):
+            act = partial(work.purge, grouped=grouped)
+            while removed := await link.run(act, writing=True):
+                purged += removed
+        return purged
+
+    async def _sweep(self) -> None:
+        link = self._links.get()
+        if link.is_time_to_sweep(SWEEP_EVERY):
+            for grouped in (False, True):
+                await link.run(partial(work.purge, grouped=grouped), writing=True)
+
+    # -- reading --------------------------------------------------------------------------
+
+    async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        found: dict[str, ResultMeta] = {}
+        for batch in batches(dict.fromkeys(keys)):
+            rows = await self._links.get().run(partial(work.read, ids=batch), writing=False)
+            found.update(work.metas(rows, self.codec, self._settings))
+        return found
+
+    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        last = -(2**63)
+        while True:
+            act = partial(work.page, last=last, size=BATCH)
+            found, last, more = await self._links.get().run(act, writing=False)
+            for id_ in found:
+                if id_.startswith(prefix):
+                    yield id_
+            if not more:
+                return
+
+    @asynccontextmanager
+    async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        if self._settings.listen is None:
+            yield Bell()
+            return
+        from .asyncio_bell import PostgreSQLBell  # noqa: PLC0415 - as above
+
+        bell = PostgreSQLBell(self._links.get())
+        try:
+            await bell.add(keys)
+            yield bell
+        finally:
+            await bell.close()
+
+    # -- groups ---------------------------------------------------------------------------
+
+    async def put_group(
+        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
+    ) -> None:
+        await self.put_group_tree(group_id, tree_of(group_id, task_ids), expires=expires)
+
+    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        limit = self.max_value_bytes
+
+        def act(connection: sa.Connection, layout: Layout) -> None:
+            values = records.encoded_group(group_id, tree, self.codec, limit, layout.letters)
+            work.store_group(connection, layout, values=values, expires=expires)
+
+        await self._links.get().run(act, writing=True)
+
+    async def get_group(self, group_id: str) -> list[str] | None:
+        row = await self._group(group_id)
+        return None if row is None else records.decoded_group(group_id, row, self.codec)
+
+    async def get_group_tree(self, group_id: str) -> Tree | None:
+        row = await self._group(group_id)
+        return None if row is None else records.decoded_tree(group_id, row, self.codec)
+
+    async def _group(self, group_id: str) -> Mapping[str, Any] | None:
+        act = partial(work.read, ids=[group_id], grouped=True)
+        rows = await self._links.get().run(act, writing=False)
+        return rows[0] if rows else None
+
+    async def delete_group(self, group_id: str) -> bool:
+        act = partial(work.delete, ids=[group_id], grouped=True)
+        return await self._links.get().run(act, writing=True) > 0
+
+    async def close(self) -> None:
+        link = self._links.pop()
+        if link is not None:
+            await link.close()

@@ -1,0 +1,139 @@
+"""
+The bell for asyncio: one connection that listens, and a task that reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterable
+
+import psycopg
+
+from coatcheck.aio import Bell
+
+from .asyncio_link import Link
+from .bounded import AsyncConnection
+from .deadline import DEADLINE
+from .errors import is_refused, mapped
+from .listening import PING_AFTER, Listener, connect_arguments
+
+_logger = logging.getLogger("coatcheck")
+
+
+class PostgreSQLBell(Bell):
+    """
+    Listens, and connects again; what rings is only a hint.
+    """
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self._listener = Listener()
+        self._connection: AsyncConnection | None = None
+        self._opening = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def pushing(self) -> bool:  # type: ignore[override]
+        """
+        Whether the connection listens.
+        """
+        return self._connection is not None
+
+    async def add(self, keys: Collection[str]) -> None:
+        self._listener.add(keys)
+        if self._reader is None:
+            await self._open()
+            self._reader = asyncio.create_task(self._run(), name="coatcheck-bell")
+
+    async def discard(self, keys: Iterable[str]) -> None:
+        self._listener.discard(keys)
+
+    async def wait(self, timeout: float) -> Collection[str]:
+        if not self._listener.rings:
+            await self._sleep(timeout)
+        self._woken.clear()
+        return self._listener.take()
+
+    async def close(self) -> None:
+        """
+        Stop listening.
+        """
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # At once, and without a word: this may be cancelled at any wait.
+            connection.pgconn.finish()
+        if reader is not None:
+            await asyncio.wait([reader])
+
+    # -- what goes on by itself -----------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            if self._connection is None:
+                await asyncio.sleep(max(self._listener.retry_at - time.monotonic(), 0.0))
+                if await self._open():
+                    self._ring_all()
+            if self._connection is not None:
+                await self._listen(self._connection)
+
+    async def _open(self) -> bool:
+        """
+        Connect and listen; whether it was done.
+        """
+        settings = self._link.settings
+        connection = None
+        token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
+        try:
+            positional, named = connect_arguments(settings.listen)
+            connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
+            await connection.execute(f'LISTEN "{self._link.channel}"')
+        except BaseException as error:
+            if connection is not None:
+                connection.pgconn.finish()
+            if not isinstance(error, (psycopg.Error, OSError)):
+                raise
+            self._fail(error)
+            return False
+        finally:
+            DEADLINE.reset(token)
+        self._connection = connection
+        self._listener.opened()
+        self._link.polling = None
+        return True
+
+    async def _listen(self, connection: AsyncConnection) -> None:
+        """
+        Read what is told, and ask for a sign of life after a long silence.
+        """
+        try:
+            silent = True
+            async for notify in connection.notifies(timeout=PING_AFTER):
+                silent = False
+                if self._listener.heard(notify.payload):
+                    self._woken.set()
+            if silent:
+                DEADLINE.set(time.monotonic() + self._link.settings.operation_timeout / 2)
+                await connection.execute("SELECT 1")
+        except (psycopg.Error, OSError) as error:
+            self._connection = None
+            connection.pgconn.finish()
+            self._fail(error)
+            self._ring_all()  # whoever relied on rings looks from now on
+        finally:
+            DEADLINE.set(float("inf"))
+
+    def _ring_all(self) -> None:
+        self._listener.ring_all()
+        self._woken.set()
+
+    def _fail(self, error: Exception) -> None:
+        label = self._link.settings.label
+        _logger.info("%s: nobody listens, polling for now: %s", label, error)
+        self._link.polling = mapped(error, label, writing=False)
+        self._listener.failed(refused=is_refused(error))

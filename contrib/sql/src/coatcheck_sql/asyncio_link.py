@@ -1,0 +1,129 @@
+"""
+As `link`, for one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection as Lent
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from coatcheck.attempts import Attempts
+
+from .bounded import AsyncConnection
+from .deadline import DEADLINE, left
+from .errors import Errors
+from .link import Act, Line
+from .schema import Layout
+from .settings import Settings
+
+T = TypeVar("T")
+
+
+class Link(Line):
+    """
+    As `coatcheck_sql.link.Link`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._looking = asyncio.Lock()
+        self._engine: AsyncEngine | None = None
+        # What goes on although whoever asked for it was cancelled.
+        self._left: set[asyncio.Task[Any]] = set()
+
+    def engine(self) -> AsyncEngine:
+        """
+        Return the engine, which connects when it is used.
+        """
+        if self._engine is None:
+            options = self.engine_options()
+            connect_args = options.pop("connect_args")
+            url = self.settings.url
+
+            async def connect() -> AsyncConnection:
+                positional, named = engine.dialect.create_connect_args(url)
+                return await AsyncConnection.connect(*positional, **{**named, **connect_args})
+
+            engine = create_async_engine(url, async_creator=connect, **options)
+            self._engine = engine
+        return self._engine
+
+    async def run(self, act: Act[T], *, writing: bool) -> T:
+        """
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
+        no try came through.
+
+        It has a task of its own, so that whoever is cancelled goes at once, and the task comes to
+        its own end, which is bounded: the connection is not lost by it.
+        """
+        return await self.apart(self._run(act, writing=writing))
+
+    async def apart(self, work: Coroutine[Any, Any, T]) -> T:
+        """
+        Return what *work* returns, which goes on where the caller is cancelled.
+        """
+        task = asyncio.create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                self._left.add(task)
+                task.add_done_callback(self._end)
+            raise
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody is there to hear of it
+
+    async def _run(self, act: Act[T], *, writing: bool) -> T:
+        attempts = Attempts(self.settings.operation_timeout)
+        while True:
+            DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
+            try:
+                result = await self._do(act, writing=writing)
+            except Errors as error:
+                pause = self.failed(error, attempts, writing=writing)
+            else:
+                self.trouble = None
+                return result
+            await asyncio.sleep(pause)
+
+    async def _do(self, act: Act[T], *, writing: bool) -> T:
+        engine = self.engine()
+        async with engine.connect() as connection:
+            try:
+                layout = self.known(writing=writing) or await self._look(connection, writing)
+                result = await connection.run_sync(act, layout)
+            except BaseException:
+                await connection.invalidate()
+                raise
+            if self._engine is not engine:  # closed meanwhile
+                await connection.invalidate()
+            return result
+
+    async def _look(self, connection: Lent, writing: bool) -> Layout:  # noqa: FBT001
+        """
+        Look the tables up, one task at a time: of many first writes one makes the tables.
+        """
+        async with asyncio.timeout(max(left(), 0.0)), self._looking:
+            layout = self.known(writing=writing)
+            if layout is None:
+                layout = await connection.run_sync(partial(self.look, writing=writing))
+            return layout
+
+    async def close(self) -> None:
+        """
+        Close the connections; the next operation opens new ones.
+        """
+        if self._left:
+            await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()

@@ -1,0 +1,161 @@
+"""
+The bell of synchronous code: one connection that listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import time
+from collections.abc import Collection, Iterable
+
+import psycopg
+
+from coatcheck import Bell
+
+from .bounded import Connection
+from .deadline import DEADLINE
+from .errors import is_refused, mapped
+from .link import Link
+from .listening import PING_AFTER, Listener, connect_arguments
+
+_logger = logging.getLogger("coatcheck")
+
+
+class PostgreSQLBell(Bell):
+    """
+    Listens, and connects again; what rings is only a hint.
+    """
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self._listener = Listener()
+        self._connection: Connection | None = None
+        self._heard = 0.0
+        # Not an event: a wait is for the connection, too.
+        self._alarm, self._waker = socket.socketpair()
+        self._alarm.settimeout(0)
+        self._waker.settimeout(0)
+
+    @property
+    def pushing(self) -> bool:  # type: ignore[override]
+        """
+        Whether the connection listens.
+        """
+        return self._connection is not None
+
+    def add(self, keys: Collection[str]) -> None:
+        self._listener.add(keys)
+        self._open()
+
+    def discard(self, keys: Iterable[str]) -> None:
+        self._listener.discard(keys)
+
+    def _open(self) -> bool:
+        """
+        Connect and listen, unless that failed a moment ago; whether it was done.
+        """
+        if self._connection is not None or time.monotonic() < self._listener.retry_at:
+            return False
+        settings = self._link.settings
+        token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
+        try:
+            positional, named = connect_arguments(settings.listen)
+            connection = Connection.connect(*positional, **named, autocommit=True)
+            try:
+                connection.execute(f'LISTEN "{self._link.channel}"')
+            except BaseException:
+                connection.close()
+                raise
+        except (psycopg.Error, OSError) as error:
+            self._fail(error)
+            return False
+        finally:
+            DEADLINE.reset(token)
+        self._connection, self._heard = connection, time.monotonic()
+        self._listener.opened()
+        self._link.polling = None
+        return True
+
+    def wait(self, timeout: float) -> Collection[str]:
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._open():
+                self._listener.ring_all()
+            self._hear()
+            left = deadline - time.monotonic()
+            if self._listener.rings or left <= 0 or self._pause_until_readable(left):
+                return self._listener.take()
+
+    def _hear(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if time.monotonic() - self._heard > PING_AFTER:
+                self._ping(connection)
+            pgconn = connection.pgconn
+            pgconn.consume_input()
+            while notify := pgconn.notifies():
+                self._heard = time.monotonic()
+                self._listener.heard(notify.extra.decode("utf-8", "replace"))
+        except (psycopg.Error, OSError) as error:
+            self._drop(error)
+
+    def _ping(self, connection: Connection) -> None:
+        token = DEADLINE.set(time.monotonic() + self._link.settings.operation_timeout / 2)
+        try:
+            connection.execute("SELECT 1")
+        finally:
+            DEADLINE.reset(token)
+        self._heard = time.monotonic()
+
+    def _pause_until_readable(self, seconds: float) -> bool:
+        """
+        Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
+        """
+        now = time.monotonic()
+        poller = select.poll()
+        poller.register(self._alarm, select.POLLIN)
+        if self._connection is None:
+            seconds = min(seconds, max(self._listener.retry_at - now, 0.0))
+        else:
+            seconds = min(seconds, max(self._heard + PING_AFTER - now, 0.0) + 0.001)
+            poller.register(self._connection.fileno(), select.POLLIN)
+        ready = {descriptor for descriptor, _ in poller.poll(seconds * 1000)}
+        if self._alarm.fileno() not in ready:
+            return False
+        self._alarm.recv(4096)
+        return True
+
+    def wake(self) -> None:
+        try:
+            self._waker.send(b"!")
+        except OSError:
+            return  # full: it is awake already; closed: nobody waits
+
+    def _drop(self, error: Exception) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        # Whoever relied on rings looks from now on.
+        self._listener.ring_all()
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        label = self._link.settings.label
+        _logger.info("%s: nobody listens, polling for now: %s", label, error)
+        self._link.polling = mapped(error, label, writing=False)
+        self._listener.failed(refused=is_refused(error))
+
+    def close(self) -> None:
+        """
+        Stop listening.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._waker.close()
+        self._alarm.close()

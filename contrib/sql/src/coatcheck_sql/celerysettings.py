@@ -1,0 +1,41 @@
+"""
+What Celery's settings for its database backend mean here. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from coatcheck.errors import ConfigurationError
+from coatcheck.url import URL
+
+#: Settings of Celery's with names for tasks and groups, and our options.
+_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "database_table_names": {"task": "task_table", "group": "group_table"},
+    "database_table_schemas": {"task": "task_schema", "group": "group_schema"},
+}
+
+
+def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """
+    Return the URL and the options, see `coatcheck.Backend.celery_options`.
+    """
+    text = url.raw
+    if "://" not in text:
+        given = settings.get("database_url")
+        if not given:
+            raise ConfigurationError(f"result_backend is {text!r}, and database_url is not set")
+        text = f"db+{given}"
+    options: dict[str, Any] = {}
+    for setting, names in _NAMES.items():
+        given = settings.get(setting) or {}
+        options |= {option: given[name] for name, option in names.items() if given.get(name)}
+    zone = settings.get("timezone")
+    # Where Celery works in UTC its dates are still of the zone that is set (app.now()).
+    if zone:
+        options["timezone"] = zone
+    engine = settings.get("database_engine_options")
+    if engine:
+        options["engine_options"] = dict(engine)
+    return text, options

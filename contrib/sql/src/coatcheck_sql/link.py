@@ -1,0 +1,308 @@
+"""
+The way to the database: one engine for each process, one deadline for each operation, and repeats.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc, pool
+
+from coatcheck import forks
+from coatcheck.attempts import Attempts
+from coatcheck.errors import BackendError
+
+from .deadline import DEADLINE, left
+from .errors import Errors, is_schema_gone, is_transient, mapped
+from .schema import Layout, Schema
+from .settings import Settings
+
+_logger = logging.getLogger("coatcheck")
+
+T = TypeVar("T")
+#: What is done: with a connection in autocommit, and the tables as they are.
+Act = Callable[[sa.Connection, Layout], T]
+
+#: What part of an operation's time a wait for a connection may take.
+_PART: Final = 0.4
+#: How long tables that lack columns of ours are taken to lack them still, in seconds.
+_STALE: Final = 2.0
+#: Engines of which a fork made a copy. Their connections are the parent's.
+_LEFT: Final[list[Any]] = []
+
+
+class Line:
+    """
+    What the lines of both colours have in common.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.channel = f"coatcheck_{settings.tasks[:50]}" if settings.listen is not None else None
+        self.schema = Schema(settings, channel=self.channel)
+        self.trouble: BackendError | None = None
+        #: The error for which waits look by themselves just now.
+        self.polling: Exception | None = None
+        self._layout: Layout | None = None
+        self._looked = 0.0
+        self._writable = False
+        self._writes = 0
+
+    def after_fork(self) -> None:
+        self._layout, self._writable = None, False
+
+    def known(self, *, writing: bool) -> Layout | None:
+        """
+        Return the tables, if they need not be looked up.
+        """
+        layout = self._layout
+        if layout is None or (writing and not self._writable):
+            return None
+        fresh = layout.complete or time.monotonic() - self._looked < _STALE
+        # Where there is no table one may be made any moment.
+        return layout if fresh and layout.tasks and layout.groups else None
+
+    def look(self, connection: sa.Connection, *, writing: bool) -> Layout:
+        """
+        Look the tables up; before a write they are made, or completed.
+        """
+        layout = self.schema.prepare(connection) if writing else self.schema.look(connection)
+        self._layout, self._looked = layout, time.monotonic()
+        self._writable = self._writable or writing
+        if layout.advice:
+            _logger.warning("%s: %s", self.settings.label, layout.advice)
+        return layout
+
+    def forget_tables(self) -> None:
+        """
+        Have the tables looked up again.
+        """
+        self._layout, self._writable = None, False
+
+    def is_time_to_sweep(self, every: int) -> bool:
+        """
+        Count a write; whether it is the turn of expired records.
+        """
+        self._writes += 1
+        return self._writes % every == 0
+
+    def failed(self, error: Exception, attempts: Attempts, *, writing: bool) -> float:
+        """
+        Take in an error of a try, and return the pause before the next one. Raises ours if there
+        is to be none.
+        """
+        gone = is_schema_gone(error)
+        if gone:
+            self.forget_tables()
+        pause = attempts.next_pause() if gone or is_transient(error) else None
+        ours = mapped(error, self.settings.label, writing=writing)
+        if pause is None:
+            # The driver's own: SQLAlchemy's shows the statement.
+            cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+            raise ours from cause
+        self.trouble = ours
+        return pause
+
+    def engine_options(self) -> dict[str, Any]:
+        """
+        Return how engines of both colours are made.
+        """
+        settings, seconds = self.settings, self.settings.operation_timeout
+        options: dict[str, Any] = {
+            "isolation_level": "AUTOCOMMIT",
+            "skip_autocommit_rollback": True,
+            "hide_parameters": True,
+            "pool_size": settings.max_connections,
+            "max_overflow": 0,
+            "pool_timeout": seconds * _PART,
+            "pool_use_lifo": True,
+            "pool_reset_on_return": None,
+            "connect_args": self._connect_args(seconds),
+        }
+        if settings.dialect == "postgresql":
+            options["use_native_hstore"] = False
+        return {**options, **settings.engine_options}
+
+    def _connect_args(self, seconds: float) -> dict[str, Any]:
+        driver = self.settings.url.get_driver_name()
+        if self.settings.dialect == "sqlite":
+            return {"timeout": seconds * _PART, "check_same_thread": False}
+        if driver == "pymysql":
+            part = seconds * _PART
+            return {
+                "connect_timeout": max(math.ceil(part), 1), "read_timeout": part,
+                "write_timeout": part,
+                "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            }  # fmt: skip
+        if driver == "psycopg":
+            return {"prepare_threshold": 5 if self.settings.prepare else None}
+        if driver == "psycopg2":
+            whole = math.ceil(seconds)
+            milliseconds = math.ceil(seconds * 1000)
+            return {
+                "connect_timeout": max(whole, 2), "tcp_user_timeout": milliseconds,
+                "options": f"-c statement_timeout={milliseconds}",
+            }  # fmt: skip
+        return {"connect_timeout": max(math.ceil(seconds), 1)}
+
+
+class Link(Line):
+    """
+    The line of synchronous code. Shared by threads, made anew in a forked child.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._engine: sa.Engine | None = None
+        forks.register_quiescent(self)
+        self._turns = threading.BoundedSemaphore(settings.max_connections)
+        self._resting = 0
+
+    # What SQLite believes of its locks must not be copied, and the locks are not
+    # (sqlite.org/howtocorrupt.html, 2.6): nothing is open while the process forks.
+
+    def before_fork(self) -> None:
+        if self.settings.dialect != "sqlite":
+            return
+        deadline = time.monotonic() + self.settings.operation_timeout
+        for _ in range(self.settings.max_connections):
+            # One that takes longer than an operation may is left behind.
+            if self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+                self._resting += 1
+        self.close()
+
+    def after_fork_in_parent(self) -> None:
+        while self._resting:
+            self._resting -= 1
+            self._turns.release()
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._resting = 0
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._turns = threading.BoundedSemaphore(self.settings.max_connections)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            _LEFT.append(engine)
+
+    def engine(self) -> sa.Engine:
+        """
+        Return the engine, which connects when it is used.
+        """
+        engine = self._engine
+        if engine is None:
+            with self._lock:
+                engine = self._engine
+                if engine is None:
+                    engine = self._engine = self._make_engine()
+        return engine
+
+    def _make_engine(self) -> sa.Engine:
+        options = self.engine_options()
+        url = self.settings.url
+        if url.get_driver_name() == "psycopg":
+            return _bounded_engine(url, options)
+        engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
+        if self.settings.dialect == "sqlite":
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+
+    def run(self, act: Act[T], *, writing: bool) -> T:
+        """
+        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
+        no try came through.
+        """
+        attempts = Attempts(self.settings.operation_timeout)
+        while True:
+            token = DEADLINE.set(time.monotonic() + attempts.left)
+            try:
+                result = self._try(act, writing=writing)
+            except Errors as error:
+                pause = self.failed(error, attempts, writing=writing)
+            else:
+                self.trouble = None
+                return result
+            finally:
+                DEADLINE.reset(token)
+            time.sleep(pause)
+
+    def _try(self, act: Act[T], *, writing: bool) -> T:
+        if self.settings.dialect != "sqlite":
+            return self._do(act, writing=writing)
+        if not self._turns.acquire(timeout=self.settings.operation_timeout * _PART):
+            raise exc.TimeoutError("no connection is free")
+        turns = self._turns
+        try:
+            return self._do(act, writing=writing)
+        finally:
+            turns.release()
+
+    def _do(self, act: Act[T], *, writing: bool) -> T:
+        engine = self.engine()
+        lent = engine.pool
+        try:
+            with engine.connect() as connection:
+                try:
+                    layout = self.known(writing=writing) or self._look(connection, writing=writing)
+                    return act(connection, layout)
+                except BaseException:
+                    # Whatever was going on, such as a transaction: the next one gets another.
+                    connection.invalidate()
+                    raise
+        finally:
+            if self._engine is not engine:  # closed meanwhile
+                lent.dispose()
+
+    def _look(self, connection: sa.Connection, *, writing: bool) -> Layout:
+        """
+        Look the tables up, one thread at a time: of many first writes one makes the tables.
+        """
+        looking = self._looking
+        if not looking.acquire(timeout=max(left(), 0.0)):
+            raise exc.TimeoutError("another thread is looking the tables up")
+        try:
+            return self.known(writing=writing) or self.look(connection, writing=writing)
+        finally:
+            looking.release()
+
+    def close(self) -> None:
+        """
+        Close the connections; the next operation opens new ones.
+        """
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+
+def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
+    """
+    Return an engine whose connections keep to the deadline.
+    """
+    from .bounded import Connection  # noqa: PLC0415 - not everybody has psycopg
+
+    connect_args = options.pop("connect_args")
+
+    def connect() -> Connection:
+        positional, named = engine.dialect.create_connect_args(url)
+        return Connection.connect(*positional, **{**named, **connect_args})
+
+    engine = sa.create_engine(url, creator=connect, **options)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    # Readers and a writer do not wait for each other; it is a property of the file, and Celery
+    # works with it.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()

@@ -1,0 +1,93 @@
+"""
+Who waits for what, and what rang. No I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from .records import Letters, key_of
+
+#: A connection that was silent for so long, in seconds, is asked for a sign of life.
+PING_AFTER: Final = 10.0
+#: The pause after a connection that failed, in seconds, doubled up to the second number.
+RECONNECT: Final = (0.05, 1.0)
+#: The pause where the server refused us, in seconds.
+REFUSED: Final = 30.0
+
+
+class Listener:
+    """
+    The ids that are waited for, by what notifications carry.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+        self._rang: set[str] = set()
+        self._pause = RECONNECT[0]
+        self.retry_at = 0.0
+
+    def add(self, ids: Collection[str]) -> None:
+        """
+        Wait for *ids*.
+        """
+        self._ids.update((key_of(id_, Letters.EXACT), id_) for id_ in ids)
+
+    def discard(self, ids: Iterable[str]) -> None:
+        """
+        No longer wait for *ids*.
+        """
+        for id_ in ids:
+            self._ids.pop(key_of(id_, Letters.EXACT), None)
+
+    def heard(self, payload: str) -> bool:
+        """
+        Take in a notification; whether it is of one that is waited for.
+        """
+        id_ = self._ids.get(payload)
+        if id_ is None:
+            return False
+        self._rang.add(id_)
+        return True
+
+    def ring_all(self) -> None:
+        """
+        Have all ids ring: nobody knows what happened to them.
+        """
+        self._rang.update(self._ids.values())
+
+    @property
+    def rings(self) -> bool:
+        return bool(self._rang)
+
+    def take(self) -> set[str]:
+        """
+        Return what rang, and forget it.
+        """
+        rang, self._rang = self._rang, set()
+        return rang
+
+    def opened(self) -> None:
+        """
+        Take in that the connection is live.
+        """
+        self._pause = RECONNECT[0]
+
+    def failed(self, *, refused: bool) -> None:
+        """
+        Take in that it is not.
+        """
+        self.retry_at = time.monotonic() + (REFUSED if refused else self._pause)
+        self._pause = min(self._pause * 2, RECONNECT[1])
+
+
+def connect_arguments(url: Any) -> tuple[list[Any], dict[str, Any]]:
+    """
+    Return what psycopg connects with to SQLAlchemy's *url*.
+    """
+    dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
+    positional, named = dialect.create_connect_args(url)
+    named.pop("context", None)
+    return positional, named

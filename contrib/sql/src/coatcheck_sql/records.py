@@ -1,0 +1,335 @@
+"""
+Records as rows: Celery's columns and ours. No I/O.
+
+`result`, `failure` and what else has no fixed type are encoded by the serializer, as Celery encodes
+`result`. What does not fit into its column (text that is too long or has a NUL, numbers that are
+none) stands in `more`, with the keys for which there is no column.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from coatcheck import groups
+from coatcheck.codec import Codec
+from coatcheck.compression import MARKER
+from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError, SerializationError
+from coatcheck.groups import Tree
+from coatcheck.meta import ResultMeta, aware
+
+from . import pickled
+
+#: The length of Celery's column of ids.
+ID_LENGTH: Final = 155
+#: What stands for an id that the column cannot hold.
+HASHED: Final = "~sha256:"
+_STATUS_LENGTH: Final = 50
+#: The lengths of columns of text; `None`: no limit that matters.
+_TEXTS: Final[Mapping[str, int | None]] = {
+    "traceback": None, "name": 155, "worker": 155, "queue": 155, "parent_id": None,
+    "group_id": None, "write_id": 64,
+}  # fmt: skip
+_INTEGERS: Final = ("retries", "attempt", "v")
+_DATES: Final = ("date_started",)
+#: Encoded, `NULL` where there is nothing.
+_ENCODED: Final = ("failure", "children", "args", "kwargs", "heartbeat")
+#: Encoded, whatever it is.
+_RESULT: Final = "result"
+_INTERNAL: Final = frozenset({"task_id", "status", "expires_at", "date_done", _RESULT})
+#: All that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
+_CODED: Final = (*_ENCODED, _RESULT, "stamps", "more")
+#: What is read of a row that Celery wrote, and of one that we wrote.
+_CELERYS: Final = ("name", "worker", "queue", "retries", "children", "args", "kwargs", "stamps")
+_OURS: Final = (*_TEXTS, *_INTEGERS, *_CODED)
+#: What a record always has, so that readers need not ask.
+_ALWAYS: Final = ("status", "result", "traceback", "children", "date_done")
+
+#: The columns that a write gives, in this order, but for the server's own `expires_at`.
+COLUMNS: Final = (
+    "task_id", "status", "result", "date_done", "traceback", "children", "name", "args", "kwargs",
+    "worker", "retries", "queue", "full_id", "parent_id", "group_id", "write_id", "failure",
+    "date_started", "heartbeat", "attempt", "v", "serializer", "more", "done_at",
+)  # fmt: skip
+
+Row = Mapping[str, Any]
+
+
+class Record(NamedTuple):
+    """
+    A record in the form in which it is sent, encoded once.
+    """
+
+    #: As in the column.
+    key: str
+    write_id: str | None
+    values: dict[str, Any]
+
+
+class Letters(enum.Enum):
+    """
+    Which ids a column takes for different ones.
+    """
+
+    #: All that are.
+    EXACT = "exact"
+    #: Not those that differ by spaces at their end.
+    PADDED = "padded"
+    #: Not those that differ by case or accents either; or it cannot hold all characters.
+    FOLDED = "folded"
+
+
+def key_of(id_: str, letters: Letters = Letters.EXACT) -> str:
+    """
+    Return what stands in the column for an id: itself, if the column can hold it and keep it apart.
+    """
+    fits = len(id_) <= ID_LENGTH and "\0" not in id_ and not id_.startswith(HASHED)
+    if fits and letters is not Letters.EXACT:
+        fits = not id_.endswith(" ")
+    if fits and letters is Letters.FOLDED:
+        fits = id_.isascii() and id_.isprintable() and id_ == id_.lower()
+    return id_ if fits else HASHED + hashlib.sha256(id_.encode()).hexdigest()
+
+
+def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters) -> Record:
+    """
+    Return *meta* as a row. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
+    """
+    document = meta.document
+    values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    more: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in _ENCODED and value is not None:
+            values[name] = _blob(codec, name, value)
+        elif name in _DATES and aware(value) is not None:
+            values[name] = aware(value)
+        elif _fits(name, value):
+            values[name] = value
+        elif name not in _INTERNAL and value is not None:
+            more[name] = value
+    values["result"] = _blob(codec, _RESULT, document.get(_RESULT))
+    values["more"] = _blob(codec, "more", more) if more else None
+    values["status"] = _status(meta)
+    values["date_done"] = values["done_at"] = aware(document.get("date_done"))
+    values["serializer"] = codec.serializer.name
+    values["task_id"] = key_of(meta.task_id, letters)
+    values["full_id"] = _full_id(meta.task_id, values["task_id"])
+    _check_size(meta.task_id, values, limit)
+    return Record(values["task_id"], meta.write_id, values)
+
+
+def encoded_group(
+    group_id: str, tree: Tree, codec: Codec, limit: int | None, letters: Letters
+) -> dict[str, Any]:
+    """
+    Return a group as a row. Raises as `encoded` does.
+    """
+    key = key_of(group_id, letters)
+    values = {
+        "taskset_id": key,
+        "full_id": _full_id(group_id, key),
+        "result": _blob(codec, _RESULT, tree),
+        "date_done": datetime.now(UTC),
+        "serializer": codec.serializer.name,
+    }
+    _check_size(group_id, values, limit)
+    return values
+
+
+def _full_id(id_: str, key: str) -> bytes | None:
+    # As bytes: it may hold a NUL.
+    return None if key == id_ else id_.encode()
+
+
+def _blob(codec: Codec, name: str, value: Any) -> bytes:
+    data = codec.encode_value(name, value)
+    return data.encode() if isinstance(data, str) else data
+
+
+def _fits(name: str, value: Any) -> bool:
+    """
+    Whether the column *name*, if it is one of text or of numbers, holds *value*.
+    """
+    if name in _INTEGERS:
+        return type(value) is int and -(2**31) <= value < 2**31
+    return name in _TEXTS and _is_text(value, _TEXTS[name])
+
+
+def _is_text(value: Any, limit: int | None) -> bool:
+    if type(value) is not str or "\0" in value or (limit is not None and len(value) > limit):
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _status(meta: ResultMeta) -> str:
+    if not _is_text(meta.status, _STATUS_LENGTH):
+        raise EncodeError("sql", "status", f"the column holds {_STATUS_LENGTH} characters")
+    return meta.status
+
+
+def _check_size(id_: str, values: Mapping[str, Any], limit: int | None) -> None:
+    if limit is None:
+        return
+    size = sum(len(value) for value in values.values() if isinstance(value, (str, bytes)))
+    if size > limit:
+        raise ResultTooLargeError(id_, size=size, limit=limit)
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
+    """
+    Return the snapshot of *row*. Never raises for what it holds.
+
+    *zone* is that of Celery's dates, `None` where the database has told us theirs.
+    """
+    ours = bool(row.get("sealed"))
+    task_id = id_of(row, "task_id")
+    document = {name: _data(row.get(name)) for name in _ALWAYS}
+    document["date_done"] = _date(row.get("date_done"), zone)
+    names = _OURS if ours else _CELERYS
+    document |= {name: _data(row[name]) for name in names if row.get(name) is not None}
+    coded = [name for name in _CODED if isinstance(document.get(name), bytes)]
+    serializer = row.get("serializer") if ours else None
+    if serializer is None:
+        coded = [name for name in coded if not _unpickle(document, name)]
+        document |= {name: _as_celery_reads(document[name], codec) for name in coded}
+    if ours:
+        document |= _dates(row)
+    for name in ("stamps", "more"):
+        document |= _unpacked(document, coded, name, codec, serializer)
+    document["task_id"] = task_id
+    return codec.decode_fields(
+        task_id, document, coded, serializer=serializer, version=version_of(row)
+    )
+
+
+def _as_celery_reads(data: bytes, codec: Codec) -> str | bytes:
+    """
+    Return a value that nobody has named the serializer of, such that the reader's own one is taken:
+    text for one that writes text. Pickles show themselves.
+    """
+    if not codec.serializer.text or pickled.recognised(data) or data.startswith(MARKER):
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _dates(row: Row) -> dict[str, datetime | None]:
+    exact = {"date_done": row.get("done_at")}
+    given = exact | {name: row.get(name) for name in ("date_started", "expires_at")}
+    return {name: _date(value, None) for name, value in given.items() if value is not None}
+
+
+def _unpacked(
+    document: dict[str, Any], coded: list[str], name: str, codec: Codec, serializer: str | None
+) -> dict[str, Any]:
+    """
+    Return the keys that the field *name* holds, in place of it; one that is damaged stays.
+    """
+    data = document.get(name)
+    if name in coded and isinstance(data, (str, bytes)):
+        try:
+            data = codec.decode_value("", data, serializer=serializer)
+        except SerializationError:
+            return {}
+        coded.remove(name)
+    document.pop(name, None)
+    return data if isinstance(data, dict) else {}
+
+
+def version_of(row: Row) -> dict[str, Any]:
+    """
+    Return what tells exactly this record: also one that Celery wrote over ours.
+    """
+    return {name: row.get(name) for name in ("write_id", "status", "date_done", "result")}
+
+
+def id_of(row: Row, column: str) -> str:
+    """
+    Return the id of a row, of which *column* may hold a hash.
+    """
+    full = _data(row.get("full_id"))
+    key: str = row[column]
+    if isinstance(full, bytes) and key.startswith(HASHED):
+        return full.decode("utf-8", "replace")
+    return key
+
+
+def _data(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _unpickle(document: dict[str, Any], name: str) -> bool:
+    """
+    Put in place of a pickle, as a Celery up to 5.6 writes, the plain data in it, if that is all.
+    """
+    data = document[name]
+    if not pickled.recognised(data):
+        return False
+    try:
+        document[name] = pickled.loads(data)
+    except pickled.Refused:
+        return False
+    return True
+
+
+def _date(value: Any, zone: ZoneInfo | None) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    if value.tzinfo is None and zone is not None:
+        value = value.replace(tzinfo=zone)
+    return aware(value)
+
+
+def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:
+    """
+    Return a group as nested pairs. Raises `SerializationError`.
+    """
+    return groups.tree_from_document(group_id, _group(group_id, row, codec))
+
+
+def decoded_group(group_id: str, row: Row, codec: Codec) -> list[str]:
+    """
+    Return the ids of a group's tasks. Raises `SerializationError`.
+    """
+    return groups.from_document(group_id, _group(group_id, row, codec))
+
+
+def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
+    result = _data(row.get("result"))
+    serializer = row.get("serializer") if row.get("sealed") else None
+    if isinstance(result, bytes) and serializer is None and pickled.recognised(result):
+        try:
+            return {"result": pickled.group(result)}
+        except pickled.Refused as error:
+            raise DecodeError(group_id, f"its pickle is not read: {error}") from error
+    if isinstance(result, bytes):
+        data = result if serializer else _as_celery_reads(result, codec)
+        result = codec.decode_value(group_id, data, serializer=serializer)
+    return {"result": result}
+
+
+def first_and_later(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """
+    Return the first record for each id in the order of their ids, so that no two batches wait for
+    each other, and those that come later for the same one.
+    """
+    first: dict[str, Record] = {}
+    later = [r for r in records if first.setdefault(r.key, r) is not r]
+    return sorted(first.values(), key=lambda record: record.key), later

@@ -1,0 +1,451 @@
+"""
+What each database is asked to do. No I/O.
+
+Statements are SQLAlchemy's `text`, with names for what is put into them; tables and columns are
+ours, and never a value of anybody's. Whether a record may be replaced is decided by the database,
+in the statement that writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from coatcheck.backend import ANY, Unless
+
+from .records import COLUMNS
+
+#: How many expired rows one statement deletes.
+CHUNK: Final = 1000
+#: Lives that are longer than this, in seconds, end in no year that a date has.
+_FOR_EVER: Final = 7_000 * 365.25 * 86_400
+#: What a write gives besides the columns of a record.
+_SEALS: Final = ("expires_at", "seal_status", "seal_date")
+_GROUP_COLUMNS: Final = ("taskset_id", "full_id", "result", "date_done", "serializer")
+#: What readers get of each table, with what the statement makes of the rest.
+TASK_FIELDS: Final = (*COLUMNS, "stamps", "expires_at")
+GROUP_FIELDS: Final = _GROUP_COLUMNS
+#: What belongs to Celery: the rest may be missing where nothing was ever written by us.
+CELERYS: Final = frozenset(
+    {
+        "id", "task_id", "status", "result", "date_done", "traceback", "children", "name", "args",
+        "kwargs", "worker", "retries", "queue", "stamps", "taskset_id",
+    }
+)  # fmt: skip
+
+
+def until(expires: float | None) -> float | None:
+    """
+    Return *expires*, or `None` where no date can say so.
+    """
+    return None if expires is None or expires > _FOR_EVER else expires
+
+
+class Table:
+    """
+    One of the two tables, in the SQL of one database.
+
+    Args:
+        name: the table's, quoted, with its schema.
+        key: its column of ids.
+        present: its columns; `None` where it has all of ours.
+    """
+
+    #: Null-safe equality.
+    same = "IS NOT DISTINCT FROM"
+    #: The moment, in the type of `expires_at`.
+    now = "statement_timestamp()"
+    #: Whether a batch is one statement.
+    at_once = False
+    #: Whether a write says which rows it wrote.
+    returning = True
+
+    def __init__(self, name: str, key: str, *, present: Collection[str] | None = None) -> None:
+        self.name = name
+        self.key = key
+        self.present = present
+        self.grouped = key == "taskset_id"
+        self.store = lru_cache(maxsize=64)(self._store)
+
+    # -- what the databases say differently -----------------------------------------------
+
+    def bind(self, column: str) -> str:
+        """
+        Return how a value of *column* stands in a statement.
+        """
+        return f":{column}"
+
+    def field(self, column: str) -> str:
+        """
+        Return how *column* is read.
+        """
+        return f"r.{column}"
+
+    def ends(self) -> str:
+        """
+        Return the end of a life of `:expires` seconds.
+        """
+        raise NotImplementedError
+
+    def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
+        """
+        Return what to give with `store`.
+        """
+        return {**values, "expires": until(expires), **self.moment()}
+
+    def moment(self) -> dict[str, Any]:
+        """
+        Return what to give with every statement that looks at the time.
+        """
+        return {}
+
+    # -- conditions -----------------------------------------------------------------------
+
+    @property
+    def sealed(self) -> str:
+        """
+        Whether our columns belong to Celery's: nobody else wrote over the row since.
+        """
+        status = "" if self.grouped else "r.seal_status = r.status AND "
+        return f"({status}r.seal_date {self.same} r.date_done)"
+
+    @property
+    def expired(self) -> str:
+        return f"(r.expires_at <= {self.now} AND {self.sealed})"
+
+    @property
+    def alive(self) -> str:
+        if self.present is not None and not {"expires_at", "seal_date"} <= set(self.present):
+            return "1 = 1"
+        return f"{self.expired} IS NOT TRUE"
+
+    def may_replace(self, unless: Unless) -> str:
+        """
+        Return the condition on the row that is there; the states are `:u0`, `:u1` and so on.
+        """
+        if unless is ANY:
+            return f"({self.expired} IS TRUE)"
+        if not unless:
+            return "(1 = 1)"
+        marks = ", ".join(f":u{number}" for number in range(len(unless)))
+        return f"(r.status IS NULL OR r.status NOT IN ({marks}) OR {self.expired} IS TRUE)"
+
+    def states(self, unless: Unless) -> dict[str, str]:
+        """
+        Return the values of those marks.
+        """
+        return {} if unless is ANY else {f"u{n}": s for n, s in enumerate(sorted(unless))}
+
+    # -- writing --------------------------------------------------------------------------
+
+    def _columns(self) -> tuple[str, ...]:
+        return _GROUP_COLUMNS if self.grouped else COLUMNS
+
+    def _written(self) -> tuple[str, ...]:
+        return (*self._columns(), *(s for s in _SEALS if s != "seal_status" or not self.grouped))
+
+    def _values(self) -> list[str]:
+        seals = {
+            "expires_at": self.ends(),
+            "seal_status": self.bind("status"),
+            "seal_date": self.bind("date_done"),
+        }
+        return [seals.get(column) or self.bind(column) for column in self._written()]
+
+    def _store(self, unless: Unless) -> sa.TextClause:
+        raise NotImplementedError
+
+    def store_over(self) -> sa.TextClause:
+        """
+        Return what puts a record in place of exactly the one that was read.
+        """
+        pairs = zip(self._written(), self._values(), strict=True)
+        changes = ", ".join(f"{c} = {v}" for c, v in pairs if c != self.key)
+        match = " AND ".join(
+            f"{self.field(name)} {self.same} {self.matched(name)}"
+            for name in ("write_id", "status", "date_done", "result")
+        )
+        return sa.text(
+            f"UPDATE {self.name} AS r SET {changes} WHERE r.{self.key} = :{self.key} "
+            f"AND (({match}) OR r.write_id = :write_id) AND {self.alive}"
+        )
+
+    def matched(self, column: str) -> str:
+        """
+        Return how what was read of *column* stands in a condition.
+        """
+        return f":match_{column}"
+
+    def delete(self) -> sa.TextClause:
+        """
+        Return what deletes `:keys` that live.
+        """
+        return self._with_keys(
+            f"DELETE FROM {self._deleted()} WHERE {self._among()} AND {self.alive}"
+        )
+
+    def _deleted(self) -> str:
+        return f"{self.name} AS r"
+
+    def purge(self) -> sa.TextClause:
+        """
+        Return what deletes up to `CHUNK` rows that have expired, and passes over those in use.
+        """
+        raise NotImplementedError
+
+    # -- reading --------------------------------------------------------------------------
+
+    def _among(self) -> str:
+        return f"r.{self.key} IN :keys"
+
+    def _with_keys(self, statement: str) -> sa.TextClause:
+        return sa.text(statement).bindparams(sa.bindparam("keys", expanding=True))
+
+    def read(self) -> sa.TextClause:
+        """
+        Return what reads the rows of `:keys` that live.
+        """
+        names = GROUP_FIELDS if self.grouped else TASK_FIELDS
+        fields = [
+            f"{self.field(name)} AS {name}"
+            for name in names
+            if self.present is None or name in self.present
+        ]
+        if self.present is None or {"seal_date", "seal_status"} & set(self.present):
+            fields.append(f"{self.sealed} AS sealed")
+        return self._with_keys(
+            f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {self._among()} "
+            f"AND {self.alive}"
+        )
+
+    def own(self) -> sa.TextClause:
+        """
+        Return what reads who wrote the rows of `:keys`.
+        """
+        return self._with_keys(
+            f"SELECT r.{self.key}, r.write_id FROM {self.name} AS r WHERE {self._among()}"
+        )
+
+    def page(self) -> sa.TextClause:
+        """
+        Return what reads `:size` ids behind `:last`, by the primary key, which writes do not
+        change. Those that have expired come too, marked, so that a page takes no longer for them.
+        """
+        full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
+        return sa.text(
+            f"SELECT r.id AS number, r.{self.key} AS {self.key}, {full} AS full_id, "
+            f"({self.alive}) AS alive FROM {self.name} AS r "
+            "WHERE r.id > :last ORDER BY r.id LIMIT :size"
+        )
+
+
+class PostgreSQL(Table):
+    """
+    Rows are numbered by the sequence that Celery makes; a write rings in its own statement.
+    """
+
+    at_once = True
+    _TYPES: Final = {
+        "result": "bytea", "children": "bytea", "args": "bytea", "kwargs": "bytea",
+        "failure": "bytea", "heartbeat": "bytea", "more": "bytea", "full_id": "bytea",
+        "date_done": "timestamptz", "date_started": "timestamptz", "done_at": "timestamptz",
+        "retries": "integer", "attempt": "integer", "v": "integer",
+    }  # fmt: skip
+
+    def __init__(
+        self, name: str, key: str, *, sequence: str, channel: str | None = None,
+        present: Collection[str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name, key, present=present)
+        self._sequence = sequence
+        self._channel = channel
+        self.store_batch = lru_cache(maxsize=64)(self._store_batch)
+
+    def field(self, column: str) -> str:
+        # Celery gives a date with its zone to a column that has none, so the server makes it the
+        # clock of the session's zone. Read in the same session it is the same again.
+        if column == "date_done":
+            return "(r.date_done AT TIME ZONE current_setting('TimeZone'))"
+        return f"r.{column}"
+
+    def bind(self, column: str) -> str:
+        return f"CAST(:{column} AS {self._TYPES.get(column, 'text')})"
+
+    def ends(self) -> str:
+        return f"{self.now} + make_interval(secs => CAST(:expires AS double precision))"
+
+    def matched(self, column: str) -> str:
+        return f"CAST(:match_{column} AS {self._TYPES.get(column, 'text')})"
+
+    def _among(self) -> str:
+        return f"r.{self.key} = ANY(:keys)"
+
+    def _with_keys(self, statement: str) -> sa.TextClause:
+        return sa.text(statement)  # a list is one value: one statement for any number of keys
+
+    def _store(self, unless: Unless) -> sa.TextClause:
+        return self._insert(f"SELECT {', '.join(self._values())}", f":{self.key}", unless)
+
+    def _store_batch(self, unless: Unless) -> sa.TextClause:
+        """
+        Return what stores many records, each parameter a list with a value for each of them.
+        """
+        columns = self._columns()
+        lists = ", ".join(f"CAST(:{c} AS {self._TYPES.get(c, 'text')}[])" for c in columns)
+        values = [f"n.{column}" for column in columns] + [self.ends(), "n.status", "n.date_done"]
+        source = f"SELECT {', '.join(values)} FROM unnest({lists}) AS n({', '.join(columns)})"
+        return self._insert(source, f"n.{self.key}", unless)
+
+    def _insert(self, source: str, key: str, unless: Unless) -> sa.TextClause:
+        written = self._written()
+        changes = ", ".join(f"{c} = excluded.{c}" for c in written if c != self.key)
+        # A number is taken only for a new row: Celery's column has no more than 31 bits.
+        number = (
+            f"COALESCE((SELECT o.id FROM {self.name} AS o WHERE o.{self.key} = {key}), "
+            f"nextval('{self._sequence}'))"
+        )
+        own = "" if self.grouped else " OR r.write_id = excluded.write_id"
+        source = source.replace("SELECT ", f"SELECT {number}, ", 1)
+        rung = f"pg_notify('{self._channel}', {self.key})" if self._channel else "NULL"
+        return sa.text(
+            f"WITH won AS (INSERT INTO {self.name} AS r (id, {', '.join(written)}) {source} "
+            f"ON CONFLICT ({self.key}) DO UPDATE SET {changes} "
+            f"WHERE {self.may_replace(unless)}{own} RETURNING r.{self.key}) "
+            f"SELECT {self.key}, {rung} FROM won"
+        )
+
+    def store_over(self) -> sa.TextClause:
+        update = super().store_over().text
+        rung = f"pg_notify('{self._channel}', {self.key})" if self._channel else "NULL"
+        return sa.text(
+            f"WITH won AS ({update} RETURNING r.{self.key}) SELECT {self.key}, {rung} FROM won"
+        )
+
+    def purge(self) -> sa.TextClause:
+        return sa.text(
+            f"WITH gone AS MATERIALIZED (SELECT r.id FROM {self.name} AS r WHERE {self.expired} "
+            f"ORDER BY r.expires_at LIMIT {CHUNK} FOR UPDATE SKIP LOCKED) "
+            f"DELETE FROM {self.name} AS r USING gone WHERE r.id = gone.id"
+        )
+
+
+class SQLite(Table):
+    """
+    Times are text, of the clock of this machine, which is the database's.
+    """
+
+    same = "IS"
+    now = ":now"
+
+    def __init__(
+        self, name: str, key: str, *, zone: Any = UTC, present: Collection[str] | None = None
+    ) -> None:
+        super().__init__(name, key, present=present)
+        self._zone = zone
+
+    def ends(self) -> str:
+        return ":until"
+
+    def moment(self) -> dict[str, Any]:
+        return {"now": _text(datetime.now(UTC))}
+
+    def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
+        seconds, now = until(expires), datetime.now(UTC)
+        given = {
+            name: _text(value) if isinstance(value, datetime) else value
+            for name, value in values.items()
+        }
+        done = values.get("date_done")
+        given["date_done"] = None if done is None else _text(done.astimezone(self._zone))
+        given["until"] = None if seconds is None else _text(now + timedelta(seconds=seconds))
+        return {**given, "now": _text(now)}
+
+    def _store(self, unless: Unless) -> sa.TextClause:
+        written = self._written()
+        changes = ", ".join(f"{c} = excluded.{c}" for c in written if c != self.key)
+        own = "" if self.grouped else " OR r.write_id = excluded.write_id"
+        return sa.text(
+            f"INSERT INTO {self.name} AS r ({', '.join(written)}) "
+            f"VALUES ({', '.join(self._values())}) "
+            f"ON CONFLICT ({self.key}) DO UPDATE SET {changes} "
+            f"WHERE {self.may_replace(unless)}{own}"
+        )
+
+    def purge(self) -> sa.TextClause:
+        return sa.text(
+            f"DELETE FROM {self.name} WHERE id IN (SELECT r.id FROM {self.name} AS r "
+            f"WHERE {self.expired} LIMIT {CHUNK})"
+        )
+
+
+def _text(value: datetime) -> str:
+    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+class MySQL(Table):
+    """
+    MariaDB and MySQL. Assignments take place one after the other and see those before them, so the
+    first one decides, and the others ask whether it took place.
+    """
+
+    same = "<=>"
+    now = "UTC_TIMESTAMP(6)"
+
+    def __init__(
+        self, name: str, key: str, *, zone: Any = UTC, returning: bool = True,
+        present: Collection[str] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name, key, present=present)
+        self._zone = zone
+        self.returning = returning
+
+    def ends(self) -> str:
+        return f"{self.now} + INTERVAL :microseconds MICROSECOND"
+
+    def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
+        seconds = until(expires)
+        given = {
+            name: value.replace(tzinfo=None) if isinstance(value, datetime) else value
+            for name, value in values.items()
+        }
+        done = values.get("date_done")
+        if done is not None:
+            given["date_done"] = done.astimezone(self._zone).replace(tzinfo=None)
+        given["microseconds"] = None if seconds is None else round(seconds * 1_000_000)
+        return given
+
+    def _store(self, unless: Unless) -> sa.TextClause:
+        written = self._written()
+        insert = (
+            f"INSERT INTO {self.name} ({', '.join(written)}) VALUES ({', '.join(self._values())}) "
+            "ON DUPLICATE KEY UPDATE "
+        )
+        if self.grouped:
+            changes = ", ".join(f"{c} = VALUES({c})" for c in written if c != self.key)
+            return sa.text(insert + changes)
+        may = self.may_replace(unless).replace("r.", "")
+        first = f"write_id = IF({may}, VALUES(write_id), write_id), "
+        rest = ", ".join(
+            f"{c} = IF(write_id = VALUES(write_id), VALUES({c}), {c})"
+            for c in written
+            if c not in (self.key, "write_id")
+        )
+        answer = f" RETURNING {self.key}, write_id" if self.returning else ""
+        return sa.text(insert + first + rest + answer)
+
+    def _deleted(self) -> str:
+        return f"r USING {self.name} AS r"
+
+    def purge(self) -> sa.TextClause:
+        expired = self.expired.replace("r.", "")
+        return sa.text(f"DELETE FROM {self.name} WHERE {expired} ORDER BY expires_at LIMIT {CHUNK}")
+
+    def store_over(self) -> sa.TextClause:
+        statement = super().store_over().text
+        return sa.text(
+            statement.replace(f"UPDATE {self.name} AS r SET", f"UPDATE {self.name} r SET")
+        )

@@ -1,0 +1,194 @@
+"""
+The SQL backend for synchronous code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+
+from coatcheck import Bell, Capability
+from coatcheck.backend import BATCH, Backend, Unless, batches
+from coatcheck.groups import Tree, tree_of
+from coatcheck.meta import ResultMeta
+from coatcheck.url import URL
+
+from . import celerysettings, records, work
+from .link import Link
+from .schema import Layout
+from .settings import Settings
+
+CAPABILITIES: Final = Capability.TTL | Capability.SCAN | Capability.SHARED
+#: What the largest value of each database leaves for the rest of a record.
+LIMITS: Final[Mapping[str, int]] = {
+    "postgresql": 250_000_000, "mysql": 500_000_000, "sqlite": 900_000_000
+}  # fmt: skip
+#: Every so many writes of a process remove a portion of expired records.
+SWEEP_EVERY: Final = 1000
+
+
+class SQLBackend(Backend[ResultMeta]):
+    """
+    Records as rows, written by one statement that elects the first ready one.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._link = Link(settings)
+        self.max_value_bytes = LIMITS[settings.dialect]
+        if settings.listen is not None:
+            self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
+
+    @classmethod
+    def from_url(
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> Self:
+        return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        return celerysettings.celery_options(url, settings)
+
+    @property
+    def trouble(self) -> Exception | None:  # type: ignore[override]
+        """
+        The error for which an operation is being repeated just now.
+        """
+        return self._link.trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        Why waits look by themselves; `None` while they are woken, and where they never are.
+        """
+        return self._link.polling
+
+    # -- writing --------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        value: ResultMeta,
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> bool:
+        encode = work.Encoder(self.codec, self.max_value_bytes, [value])
+        if if_match is None:
+            act = partial(work.store, encode=encode, unless=unless, expires=expires)
+        else:
+            act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
+        won = self._link.run(act, writing=True)
+        self._sweep()
+        return won
+
+    def put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
+    ) -> list[bool]:
+        # All are encoded before any is sent.
+        encode = work.Encoder(self.codec, self.max_value_bytes, [meta for _, meta in items])
+        all_ = self._link.run(lambda _, layout: encode(layout), writing=True)
+        first, later = records.first_and_later(all_)
+        won: set[str | None] = set()
+        for start in range(0, len(first), work.PORTION):
+            portion = first[start : start + work.PORTION]
+            act = partial(work.store_many, records=portion, unless=unless, expires=expires)
+            won |= self._link.run(act, writing=True)
+        for record in later:
+            again = partial(work.store_record, record=record, unless=unless, expires=expires)
+            if self._link.run(again, writing=True):
+                won.add(record.write_id)
+        self._sweep()
+        return [record.write_id in won for record in all_]
+
+    def delete_many(self, keys: Collection[str]) -> int:
+        return sum(
+            self._link.run(partial(work.delete, ids=batch), writing=True)
+            for batch in batches(dict.fromkeys(keys))
+        )
+
+    def purge(self) -> int:
+        purged = 0
+        for grouped in (False, True):
+            act = partial(work.purge, grouped=grouped)
+            while removed := self._link.run(act, writing=True):
+                purged += removed
+        return purged
+
+    def _sweep(self) -> None:
+        if self._link.is_time_to_sweep(SWEEP_EVERY):
+            for grouped in (False, True):
+                self._link.run(partial(work.purge, grouped=grouped), writing=True)
+
+    # -- reading --------------------------------------------------------------------------
+
+    def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
+        found: dict[str, ResultMeta] = {}
+        for batch in batches(dict.fromkeys(keys)):
+            rows = self._link.run(partial(work.read, ids=batch), writing=False)
+            found.update(work.metas(rows, self.codec, self._settings))
+        return found
+
+    def scan(self, prefix: str = "") -> Iterator[str]:
+        last = -(2**63)
+        while True:
+            act = partial(work.page, last=last, size=BATCH)
+            found, last, more = self._link.run(act, writing=False)
+            yield from (id_ for id_ in found if id_.startswith(prefix))
+            if not more:
+                return
+
+    @contextmanager
+    def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
+        if self._settings.listen is None:
+            yield Bell()
+            return
+        from .bell import PostgreSQLBell  # noqa: PLC0415 - not everybody has psycopg
+
+        bell = PostgreSQLBell(self._link)
+        try:
+            bell.add(keys)
+            yield bell
+        finally:
+            bell.close()
+
+    # -- groups ---------------------------------------------------------------------------
+
+    def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
+        self.put_group_tree(group_id, tree_of(group_id, task_ids), expires=expires)
+
+    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
+        limit = self.max_value_bytes
+
+        def act(connection: sa.Connection, layout: Layout) -> None:
+            values = records.encoded_group(group_id, tree, self.codec, limit, layout.letters)
+            work.store_group(connection, layout, values=values, expires=expires)
+
+        self._link.run(act, writing=True)
+
+    def get_group(self, group_id: str) -> list[str] | None:
+        row = self._group(group_id)
+        return None if row is None else records.decoded_group(group_id, row, self.codec)
+
+    def get_group_tree(self, group_id: str) -> Tree | None:
+        row = self._group(group_id)
+        return None if row is None else records.decoded_tree(group_id, row, self.codec)
+
+    def _group(self, group_id: str) -> Mapping[str, Any] | None:
+        act = partial(work.read, ids=[group_id], grouped=True)
+        rows = self._link.run(act, writing=False)
+        return rows[0] if rows else None
+
+    def delete_group(self, group_id: str) -> bool:
+        act = partial(work.delete, ids=[group_id], grouped=True)
+        return self._link.run(act, writing=True) > 0
+
+    def close(self) -> None:
+        self._link.close()

@@ -1,0 +1,223 @@
+"""
+What is done with a connection and the tables: the same for both colours, since the drivers for
+asyncio are used by way of SQLAlchemy's synchronous connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from coatcheck.backend import Unless
+from coatcheck.codec import Codec
+from coatcheck.meta import ResultMeta
+
+from . import records
+from .records import Record
+from .schema import Layout
+from .settings import Settings
+from .statements import PostgreSQL, Table
+
+#: How many records one statement or transaction stores.
+PORTION: Final = 500
+
+
+class Encoder:
+    """
+    Makes rows of metas, once: a repeated write sends the same.
+    """
+
+    def __init__(self, codec: Codec, limit: int | None, metas: Sequence[ResultMeta]) -> None:
+        self._codec = codec
+        self._limit = limit
+        self._metas = metas
+        self._made: list[Record] | None = None
+
+    def __call__(self, layout: Layout) -> list[Record]:
+        """
+        Return the records. Raises `EncodeError` and `ResultTooLargeError`.
+        """
+        if self._made is None:
+            limits = [n for n in (self._limit, layout.limit) if n is not None]
+            limit = min(limits, default=None)
+            self._made = [
+                records.encoded(meta, self._codec, limit, layout.letters) for meta in self._metas
+            ]
+        return self._made
+
+
+def _tasks(layout: Layout) -> Table:
+    assert layout.tasks is not None  # noqa: S101 - a write has made it
+    return layout.tasks
+
+
+def store(
+    connection: sa.Connection, layout: Layout, *, encode: Encoder, unless: Unless,
+    expires: float | None,
+) -> bool:  # fmt: skip
+    """
+    Store one record; whether it is the record now.
+    """
+    (record,) = encode(layout)
+    return store_record(connection, layout, record=record, unless=unless, expires=expires)
+
+
+def store_record(
+    connection: sa.Connection, layout: Layout, *, record: Record, unless: Unless,
+    expires: float | None,
+) -> bool:  # fmt: skip
+    """
+    Store one record that is encoded.
+    """
+    table = _tasks(layout)
+    if table.returning:
+        return _store(connection, table, record, unless, expires)
+    with _Transaction(connection):
+        return _store(connection, table, record, unless, expires)
+
+
+def _store(
+    connection: sa.Connection, table: Table, record: Record, unless: Unless, expires: float | None
+) -> bool:
+    given = {**table.parameters(record.values, expires), **table.states(unless)}
+    result = connection.execute(table.store(unless), given)
+    if isinstance(table, PostgreSQL):
+        return result.first() is not None
+    if table.same == "IS":  # SQLite
+        return result.rowcount > 0
+    if not table.returning:
+        # Within the transaction nobody else can have written since.
+        result = connection.execute(table.own(), {"keys": [record.key]})
+    row = result.first()
+    return row is not None and bool(row[1] == record.write_id)
+
+
+def store_over(
+    connection: sa.Connection, layout: Layout, *, encode: Encoder, version: Any,
+    expires: float | None,
+) -> bool:  # fmt: skip
+    """
+    Store one record over exactly the one of *version*.
+    """
+    (record,) = encode(layout)
+    table = _tasks(layout)
+    given = table.parameters(record.values, expires)
+    given |= {f"match_{name}": value for name, value in version.items()}
+    result = connection.execute(table.store_over(), given)
+    return result.first() is not None if isinstance(table, PostgreSQL) else result.rowcount > 0
+
+
+def store_many(
+    connection: sa.Connection, layout: Layout, *, records: Sequence[Record], unless: Unless,
+    expires: float | None,
+) -> set[str | None]:  # fmt: skip
+    """
+    Store records of different ids; return the `write_id`s of those that are the record now.
+    """
+    table = _tasks(layout)
+    if isinstance(table, PostgreSQL):
+        columns: dict[str, Any] = {
+            name: [record.values[name] for record in records] for name in records[0].values
+        }
+        given = {**table.parameters(columns, expires), **table.states(unless)}
+        won = {row[0] for row in connection.execute(table.store_batch(unless), given)}
+        return {record.write_id for record in records if record.key in won}
+    with _Transaction(connection, immediate=table.same == "IS"):
+        return {
+            record.write_id
+            for record in records
+            if _store(connection, table, record, unless, expires)
+        }
+
+
+def store_group(
+    connection: sa.Connection, layout: Layout, *, values: dict[str, Any], expires: float | None
+) -> None:
+    """
+    Store a group.
+    """
+    table = layout.groups
+    assert table is not None  # noqa: S101 - a write has made it
+    connection.execute(table.store(frozenset()), table.parameters(values, expires))
+
+
+def read(
+    connection: sa.Connection, layout: Layout, *, ids: Sequence[str], grouped: bool = False
+) -> list[Mapping[str, Any]]:
+    """
+    Return the rows of *ids* that live, each with the id as it was asked for in "asked".
+    """
+    table = layout.groups if grouped else layout.tasks
+    if table is None:
+        return []
+    asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
+    result = connection.execute(table.read(), {"keys": list(asked), **table.moment()})
+    rows = [dict(row) for row in result.mappings()]
+    return [{**row, "asked": asked[row[table.key]]} for row in rows if row[table.key] in asked]
+
+
+def metas(
+    rows: Iterable[Mapping[str, Any]], codec: Codec, settings: Settings
+) -> Iterator[tuple[str, ResultMeta]]:
+    """
+    Iterate over ids and snapshots.
+    """
+    zone = None if settings.dialect == "postgresql" else settings.timezone
+    return ((row["asked"], records.decoded(row, codec, zone)) for row in rows)
+
+
+def delete(
+    connection: sa.Connection, layout: Layout, *, ids: Sequence[str], grouped: bool = False
+) -> int:
+    """
+    Delete, and return how many there were.
+    """
+    table = layout.groups if grouped else layout.tasks
+    assert table is not None  # noqa: S101 - a write has made it
+    # In one order, so that no two deletions wait for each other.
+    keys = sorted({records.key_of(id_, layout.letters) for id_ in ids})
+    return connection.execute(table.delete(), {"keys": keys, **table.moment()}).rowcount
+
+
+def purge(connection: sa.Connection, layout: Layout, *, grouped: bool) -> int:
+    """
+    Delete a portion of what has expired, and return how many those were.
+    """
+    table = layout.groups if grouped else layout.tasks
+    assert table is not None  # noqa: S101 - a write has made it
+    return connection.execute(table.purge(), table.moment()).rowcount
+
+
+def page(
+    connection: sa.Connection, layout: Layout, *, last: int, size: int
+) -> tuple[list[str], int, bool]:
+    """
+    Return the ids of the records behind the row *last*, the last row, and whether there may be
+    more.
+    """
+    table = layout.tasks
+    if table is None:
+        return [], last, False
+    given = {"last": last, "size": size, **table.moment()}
+    rows = [dict(row) for row in connection.execute(table.page(), given).mappings()]
+    found = [records.id_of(row, table.key) for row in rows if row["alive"]]
+    return found, rows[-1]["number"] if rows else last, len(rows) == size
+
+
+class _Transaction:
+    """
+    A transaction on a connection in autocommit; whoever gave it throws it away after an error.
+    """
+
+    def __init__(self, connection: sa.Connection, *, immediate: bool = False) -> None:
+        self._connection = connection
+        self._begin = "BEGIN IMMEDIATE" if immediate else "START TRANSACTION"
+
+    def __enter__(self) -> None:
+        self._connection.exec_driver_sql(self._begin)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._connection.exec_driver_sql("COMMIT")

@@ -1,0 +1,77 @@
+"""
+Databases, and clients of both colours.
+"""
+
+from __future__ import annotations
+
+import pytest
+from support.sql import MariaDBServer, PostgreSQLServer, SQLiteFile
+
+import coatcheck
+import coatcheck.aio
+
+#: What of the contract is run by default where the side for asyncio is the sync one in threads.
+SHORT = {
+    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
+    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan",
+    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
+    "test_cancelled_everywhere", "test_nothing_is_left_open", "test_secrets_are_masked",
+}  # fmt: skip
+THREADED = {"TestMariaDBAio", "TestSQLiteAio"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave most of the contract in threads to `nox -s cluster`."""
+    for item in items:
+        threaded = item.cls is not None and item.cls.__name__ in THREADED
+        if threaded and item.originalname not in SHORT:
+            item.add_marker("cluster")
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql():
+    """A PostgreSQL for the tests that leave it as it is."""
+    with PostgreSQLServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(shared_postgresql):
+    """That PostgreSQL, empty."""
+    shared_postgresql.empty()
+    return shared_postgresql
+
+
+@pytest.fixture(scope="session")
+def shared_mariadb():
+    """A MariaDB for the tests that leave it as it is."""
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(shared_mariadb):
+    """That MariaDB, empty."""
+    shared_mariadb.empty()
+    return shared_mariadb
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """A file that is not there yet."""
+    return SQLiteFile(tmp_path / "results.db")
+
+
+@pytest.fixture
+def results(postgresql):
+    """Synchronous results in PostgreSQL."""
+    with coatcheck.by_url(postgresql.url) as results:
+        yield results
+
+
+@pytest.fixture
+async def aio_results(postgresql):
+    """Results for asyncio in PostgreSQL."""
+    async with coatcheck.aio.by_url(postgresql.url) as results:
+        yield results

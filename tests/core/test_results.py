@@ -123,6 +123,36 @@ def test_missing_of_a_known_task(results):
     timer.join()
 
 
+class Indexed(MemoryBackend):
+    """Knows by itself which key is in a state."""
+
+    def scan_state(self, state, prefix=""):
+        return (key for key in self.scan(prefix) if key.endswith(state.lower()))
+
+
+class Listening:
+    """A plugin."""
+
+    @coatcheck.hookimpl
+    def stored(self, meta):
+        """Hear of it, and do nothing."""
+
+
+@pytest.mark.parametrize("plugins", [[], [Listening()]])
+async def test_scan_leaves_states_to_the_store(plugins):
+    """A store that finds records by their state is asked for those alone, on both sides."""
+    backend = Indexed()
+    with coatcheck.Results(backend, plugins=plugins) as results:
+        results.store_many({"a-success": 1, "a-failure": 1})
+
+        assert ["a-success"] == [*results.backend.scan_state("SUCCESS", "a")]
+        assert ["a-success"] == [meta.task_id for meta in results.scan(state="SUCCESS")]
+        assert [] == [*results.scan(state="FAILURE")]
+        async with coatcheck.aio.Results(backend, plugins=plugins) as threaded:
+            scan = threaded.scan(state="SUCCESS")
+            assert ["a-success"] == [meta.task_id async for meta in scan]
+
+
 @pytest.mark.parametrize("key", ["celery-task-meta-", "celery-task-meta-\udcff"])
 def test_scan_survives_foreign_keys(results, key):
     """A scan does not die of a key that no id of ours could have made."""

@@ -195,6 +195,17 @@ class Backend(BaseBackend[V], ABC):
         """
         raise self._lacks(Capability.SCAN, "scan()")
 
+    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+        """
+        Iterate over keys that start with *prefix*, among them those of all records in *state*.
+        Needs `SCAN`.
+
+        The caller reads the records, and leaves out those in other states. By default they are all
+        among them; a store that has an index by state overrides this.
+        """
+        del state
+        return self.scan(prefix)
+
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         """
         Keep the ids of a group's tasks. The last write wins.
@@ -321,6 +332,10 @@ class Records(Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> Iterator[str]:
         skip = len(self._prefix)
         return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
+
+    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+        skip = len(self._prefix)
+        return (key[skip:] for key in self.backend.scan_state(state, self._prefix + prefix))
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)

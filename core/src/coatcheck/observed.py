@@ -94,6 +94,9 @@ class ObservedBackend(Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> Iterator[str]:
         return self.backend.scan(prefix)
 
+    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+        return self.backend.scan_state(state, prefix)
+
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         self.backend.put_group(group_id, task_ids, expires=expires)
 

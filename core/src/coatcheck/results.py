@@ -427,7 +427,8 @@ class Results(ResultsBase):
         Iterate over all records, or those in *state*, in no order. Needs the capability SCAN.
         """
         batch: list[str] = []
-        for task_id in self.backend.scan():
+        backend = self.backend
+        for task_id in backend.scan() if state is None else backend.scan_state(state):
             batch.append(task_id)
             if len(batch) == self._STORE_BATCH:
                 yield from self._scanned(batch, state)

@@ -110,6 +110,30 @@ def test_indexes(results, server, oracle):
     assert results.backend.unindexed is None
 
 
+def test_scan_by_state(results, oracle):
+    """Records in a state are found by the index, and others are not read for that."""
+    results.store_many({f"t{n}": 1 for n in range(1500)})
+    results.mark_as_failure("failed", ValueError("x"))
+    oracle.insert_one({"_id": "odd", "status": 5})
+
+    assert ["failed"] == list(results.backend.scan_state("FAILURE"))
+    uses = {
+        index["name"]: index["accesses"]["ops"] for index in oracle.aggregate([{"$indexStats": {}}])
+    }
+    assert uses["status_1_date_done_1"] > 0
+    assert 1500 == len(list(results.scan(state="SUCCESS")))
+    assert ["odd"] == [meta.task_id for meta in results.scan(state="PENDING")]
+
+
+async def test_scan_by_state_aio(aio_results):
+    """Records in a state are found, and others are not read for that."""
+    await aio_results.store_many({f"t{n}": 1 for n in range(1500)})
+    await aio_results.mark_as_failure("failed", ValueError("x"))
+
+    assert ["failed"] == [id_ async for id_ in aio_results.backend.scan_state("FAILURE")]
+    assert 1500 == len([meta async for meta in aio_results.scan(state="SUCCESS")])
+
+
 def test_reading_makes_no_collection(server):
     """Who only reads leaves the database as it was."""
     url = server.url.replace("/results", "/untouched")

@@ -75,6 +75,13 @@ class Backend(BaseBackend[V], ABC):
         """
         raise self._lacks(Capability.SCAN, "scan()")
 
+    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        """
+        See `coatcheck.Backend.scan_state`.
+        """
+        del state
+        return self.scan(prefix)
+
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
@@ -199,6 +206,11 @@ class Records(Backend[ResultMeta]):
     async def scan(self, prefix: str = "") -> AsyncIterator[str]:
         skip = len(self._prefix)
         async for key in self.backend.scan(self._prefix + prefix):
+            yield key[skip:]
+
+    async def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        skip = len(self._prefix)
+        async for key in self.backend.scan_state(state, self._prefix + prefix):
             yield key[skip:]
 
     async def put_group(

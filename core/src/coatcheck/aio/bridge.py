@@ -5,7 +5,7 @@ A sync backend for asyncio: its operations in a few threads, its bell in one mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -92,8 +92,14 @@ class ThreadedBackend(Backend[ResultMeta]):
                 bell.wake()
                 thread.submit(context.__exit__, None, None, None)
 
-    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        keys = await self._run(self.backend.scan, prefix)
+    def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        return self._each(self.backend.scan, prefix)
+
+    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        return self._each(self.backend.scan_state, state, prefix)
+
+    async def _each(self, scan: Callable[..., Iterator[str]], *what: str) -> AsyncIterator[str]:
+        keys = await self._run(scan, *what)
         while batch := await self._run(_take, keys):
             for key in batch:
                 yield key

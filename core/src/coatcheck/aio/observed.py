@@ -95,6 +95,9 @@ class ObservedBackend(Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self.backend.scan(prefix)
 
+    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        return self.backend.scan_state(state, prefix)
+
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:

@@ -306,7 +306,8 @@ class Results(ResultsBase):
         See `coatcheck.Results.scan`.
         """
         batch: list[str] = []
-        async for task_id in self.backend.scan():
+        backend = self.backend
+        async for task_id in backend.scan() if state is None else backend.scan_state(state):
             batch.append(task_id)
             if len(batch) == self._STORE_BATCH:
                 for meta in await self._scanned(batch, state):

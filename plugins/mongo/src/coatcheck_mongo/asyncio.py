@@ -204,10 +204,17 @@ class MongoBackend(Backend[ResultMeta]):
             sure += await link.run(lambda: link.find(name, query, primary=primary), writing=False)
         return sure
 
-    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+    def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        return self._scan(prefix, None)
+
+    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        return self._scan(prefix, state)
+
+    async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
+        # In the order of the ids, which stay as they are while states change.
         start, inclusive = prefix, True
         while True:
-            query = commands.starting_with(start, inclusive=inclusive)
+            query = commands.starting_with(start, inclusive=inclusive, state=state)
             found = await self._links.get().run(partial(self._page, query), writing=False)
             for document in found:
                 if not document["_id"].startswith(prefix):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bson.raw_bson import RawBSONDocument
 
 from coatcheck.backend import ANY, Unless
-from coatcheck.states import READY_STATES
+from coatcheck.states import PENDING, READY_STATES
 
 Document = Mapping[str, Any]
 Pipeline = list[dict[str, Any]]
@@ -102,11 +102,15 @@ def _living(record: RawBSONDocument, expires: float | None) -> Document:
     return {"$mergeObjects": [literal, {"expires_at": ends}]}
 
 
-def starting_with(start: str, *, inclusive: bool) -> dict[str, Any]:
+def starting_with(start: str, *, inclusive: bool, state: str | None = None) -> dict[str, Any]:
     """
-    Return the filter of ids from *start* on, in their order.
+    Return the filter of ids from *start* on, of records in *state*, if one is given.
     """
-    return {"_id": {"$gte" if inclusive else "$gt": start}, **IS_ALIVE}
+    query: dict[str, Any] = {"_id": {"$gte" if inclusive else "$gt": start}, **IS_ALIVE}
+    # A record whose state is no text reads as PENDING.
+    if state is not None and state != PENDING:
+        query["status"] = state
+    return query
 
 
 def stream() -> Sequence[dict[str, Any]]:

@@ -201,9 +201,16 @@ class MongoBackend(Backend[ResultMeta]):
         return sure
 
     def scan(self, prefix: str = "") -> Iterator[str]:
+        return self._scan(prefix, None)
+
+    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+        return self._scan(prefix, state)
+
+    def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
+        # In the order of the ids, which stay as they are while states change.
         start, inclusive = prefix, True
         while True:
-            query = commands.starting_with(start, inclusive=inclusive)
+            query = commands.starting_with(start, inclusive=inclusive, state=state)
             found = self._link.run(partial(self._page, query), writing=False)
             for document in found:
                 if not document["_id"].startswith(prefix):

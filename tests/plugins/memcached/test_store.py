@@ -68,14 +68,12 @@ def test_group_lives_as_long_as_it_is_to(results, oracle):
 
 def test_round_trips(results, server, oracle, monkeypatch):
     """A store is one round trip, over an unready record two; a read is one."""
-    from coatcheck_memcached.connection import Connection
+    from coatcheck_memcached.sockets import Socket
 
     results.store_result("warm", 1)
     sent = []
-    send = Connection.send
-    monkeypatch.setattr(
-        Connection, "send", lambda self, data: (sent.append(data), send(self, data))
-    )
+    send = Socket.sendall
+    monkeypatch.setattr(Socket, "sendall", lambda self, data: (sent.append(data), send(self, data)))
     results.mark_as_started("t")
     assert 1 == len(sent)
     results.store_result("t", 1)
@@ -223,14 +221,12 @@ def test_expired_in_time(results):
 
 def test_groups_are_set(results, oracle, monkeypatch):
     """A group, of which the last save wins, is one round trip each time."""
-    from coatcheck_memcached.connection import Connection
+    from coatcheck_memcached.sockets import Socket
 
     results.ResultSet(["a"]).save("g")
     sent = []
-    send = Connection.send
-    monkeypatch.setattr(
-        Connection, "send", lambda self, data: (sent.append(data), send(self, data))
-    )
+    send = Socket.sendall
+    monkeypatch.setattr(Socket, "sendall", lambda self, data: (sent.append(data), send(self, data)))
     results.ResultSet(["b"]).save("g")
 
     assert [True] == [data.startswith(b"set ") for data in sent]

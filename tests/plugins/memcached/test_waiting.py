@@ -18,7 +18,7 @@ from support.redis import free_port
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.proxy import Proxy
-from coatcheck_memcached.connection import Connection
+from coatcheck_memcached.sockets import Socket
 
 DEADLINE = 30
 
@@ -114,11 +114,15 @@ class Liar:
     A server that greets as Memcached does, and says what it is told to, then hangs up or not.
 
     *replies*: one for each connection, the last for all others; or several for one command each.
+    *pause*: all that it says comes a byte at a time, and that many seconds after each.
     """
 
-    def __init__(self, *replies: bytes | tuple[bytes, ...], hang_up: bool) -> None:
+    def __init__(
+        self, *replies: bytes | tuple[bytes, ...], hang_up: bool, pause: float = 0
+    ) -> None:
         self._replies = list(replies)
         self._hang_up = hang_up
+        self._pause = pause
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -136,12 +140,19 @@ class Liar:
     def _talk(self, made: socket.socket) -> None:
         with made, contextlib.suppress(OSError):  # who is not believed is hung up on
             while made.recv(65_536).startswith(b"stats"):
-                made.sendall(b"STAT item_size_max 1048576\r\nEND\r\n")
+                self._say(made, b"STAT item_size_max 1048576\r\nEND\r\n")
             replies = self._replies[min(self.connections, len(self._replies)) - 1]
             for reply in replies if isinstance(replies, tuple) else (replies,):
-                made.sendall(reply)
+                self._say(made, reply)
                 if not self._hang_up:
                     made.recv(65_536)
+
+    def _say(self, made: socket.socket, text: bytes) -> None:
+        if not self._pause:
+            made.sendall(text)
+        for n in range(len(text)) if self._pause else ():
+            made.sendall(text[n : n + 1])
+            time.sleep(self._pause)
 
     def __enter__(self):
         self._thread.start()
@@ -156,9 +167,44 @@ NONSENSE = [
     b"\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"x" * 100_000, b"\x00\xff\r\n", b"STORED\r\n",
     b"VALUE\r\n", b"VALUE " + KEY + b" 0 x\r\nEND\r\n", b"VALUE " + KEY + b" 0 -5\r\nEND\r\n",
     b"VALUE " + KEY + b" 0 5\r\n{}\r\nEND\r\n", b"VALUE other 0 2\r\n{}\r\nEND\r\n",
-    b"VALUE " + KEY + b" 0 2\r\n{}xxEND\r\n", b"VALUE " + KEY + b" 0 99999999999999\r\n{}",
-    b"VALUE " + KEY + b" 0 2", b"EN",
+    b"VALUE " + KEY + b" 0 99999999999999\r\n{}", b"VALUE " + KEY + b" 0 2", b"EN",
+    b"STAT\r\nEND\r\n", b"OK", b"ERROR Too many open connections",
 ]  # fmt: skip
+
+
+DRIBBLES = [
+    ("", b""),  # what the server says of itself is late already
+    ("?max_item_size=1000", b"VALUE " + KEY + b" 0 500\r\n" + b"x" * 500),
+    ("?max_item_size=1000", b"x" * 500),
+    ("?tls=1", b"\x16\x03\x03\x10\x00" + b"\x02" * 500),
+]
+
+
+@pytest.mark.parametrize(("query", "reply"), DRIBBLES)
+def test_reply_that_dribbles(query, reply):
+    """What comes in byte by byte is too late all the same."""
+    with (
+        Liar(reply, hang_up=True, pause=0.05) as liar,
+        coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}{query}", operation_timeout=0.5) as r,
+    ):
+        for act in (r.get_result, r.forget, lambda id_: r.store_result(id_, 1)):
+            start = time.monotonic()
+            with pytest.raises(coatcheck.BackendUnavailableError):
+                act("t")
+            # 25 seconds otherwise; the rest is patience with a busy machine.
+            assert time.monotonic() - start < 0.5 + 0.5
+
+
+async def test_reply_that_dribbles_aio():
+    """The same under asyncio."""
+    query, reply = DRIBBLES[1]
+    with Liar(reply, hang_up=True, pause=0.05) as liar:
+        url = f"memcached://127.0.0.1:{liar.port}{query}"
+        async with coatcheck.aio.by_url(url, operation_timeout=0.5) as results:
+            start = time.monotonic()
+            with pytest.raises(coatcheck.BackendUnavailableError):
+                await results.get_result("t")
+            assert time.monotonic() - start < 0.5 + 0.5
 
 
 @pytest.mark.parametrize("hang_up", [False, True])
@@ -251,7 +297,7 @@ def test_refusals(reply, kind, message):
 
 
 def test_reply_after_the_end_is_not_taken_for_the_next(server):
-    """What comes behind a reply is not the answer to the next question: the connection is closed."""
+    """What comes behind a reply is not the answer to the next question."""
     answer = b"END\r\nVALUE " + KEY + b" 0 2\r\n{}\r\nEND\r\n"
     with (
         Liar(answer, hang_up=False) as liar,
@@ -267,13 +313,13 @@ def test_interrupted_in_the_middle(server, monkeypatch):
     with coatcheck.by_url(server.url) as results:
         results.store_result("a", "a")
         results.store_result("b", "b")
-        line = Connection.line
+        recv = Socket.recv
 
-        def interrupted(self) -> bytes:
-            monkeypatch.setattr(Connection, "line", line)
+        def interrupted(self, size: int) -> bytes:
+            monkeypatch.setattr(Socket, "recv", recv)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(Connection, "line", interrupted)
+        monkeypatch.setattr(Socket, "recv", interrupted)
         with pytest.raises(KeyboardInterrupt):
             results.get_result("a")
 

@@ -5,15 +5,17 @@ URLs: `memcached://host[:port][;host[:port]...]`, `memcached+socket:///path`, an
 `cache+memcached://...`. See `settings` for the options.
 
     sync                        the backend: what is asked for
-    steps                       the commands of a read, a write, a deletion, and what replies mean
-    link                        which server has a key, repeats, many servers at once
-    pool, connection            the way to one server
+    steps                       a read, a write, a deletion, and what replies mean
+    link                        which server has a key, repeats, several servers
+    pool, connection, sockets   the driver's client for one server, bound by a deadline
     settings, names, errors     without I/O: URLs, keys, and what errors mean
     celerysettings              what the settings of Celery mean
 
-The driver, pymemcache, says where keys are, as it does for Celery, and what server names mean. Its
-clients are not used: their timeouts are for a single read of a socket, not for an operation, they
-send one record with `cas` at a time, and `HashClient` places the keys of a dead server elsewhere.
+The driver is pymemcache: its `Client` connects, sends and reads, and it says where keys are, as it
+does for Celery. Ours are the deadline, the repeats, the election, and where the keys of a dead
+server are, which its `HashClient` places elsewhere. What is written goes by the client's protected
+`_misc_cmd`: its `cas` is for one record at a time, and its batches lose the replies behind a record
+that is refused.
 """
 
 __version__ = "0.1.0"

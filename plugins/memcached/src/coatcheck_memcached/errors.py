@@ -57,6 +57,13 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, passing) or _BUSY in str(error)
 
 
+def is_unauthenticated(error: Exception) -> bool:
+    """
+    Whether the server wants to know who asks.
+    """
+    return "unauthenticated" in str(error)
+
+
 def is_too_large(error: Exception) -> bool:
     """
     Whether the server finds the record too large, whatever it said of its limit.
@@ -73,7 +80,7 @@ def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
         text = "the server closed the connection"
     if is_transient(error) or isinstance(error, OSError):
         return BackendUnavailableError(f"{label}: {text}")
-    if "unauthenticated" in text:
+    if is_unauthenticated(error):
         return BackendUnavailableError(f"{label} wants a user and a password: {text}")
     kind = BackendStoreError if writing else BackendGetMetaError
     return kind(f"{label} refuses: {text}")

@@ -1,21 +1,20 @@
 """
-Which server has a key, and steps at one server or at many: one deadline for each operation, and
+Which server has a key, and steps at one server or at several in turn: one deadline for each operation, and
 repeats within it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final
 
 from pymemcache.client.rendezvous import RendezvousHash
 
 from coatcheck.errors import BackendError
 from coatcheck.pacing import jittered
 
-from .connection import Connection
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool
 from .settings import Settings, name_of
@@ -44,12 +43,14 @@ class Attempts:
         self._try = first_try(settings)
         self._pause = 0.0
 
-    @property
-    def end(self) -> float:
+    def end(self, after: int) -> float:
         """
-        When a try that begins now has to end, on the monotonic clock.
+        Return when a try that begins now has to end, on the monotonic clock, so that as many as
+        *after* can follow.
         """
-        return min(self._deadline, time.monotonic() + self._try)
+        now = time.monotonic()
+        share = max(self._deadline - now, 0) / (after + 1)
+        return now + min(self._try, share)
 
     def next_pause(self) -> float | None:
         """
@@ -132,7 +133,7 @@ class Link:
         up = {pool: step for pool, step in work.items() if pool not in down} or work
         errors = dict(self._repeat(up, self._try(up, attempts), attempts))
         for pool in work.keys() - up.keys():
-            error = _do(pool, work[pool], min(attempts.end, time.monotonic() + _MOMENT))
+            error = _do(pool, work[pool], min(attempts.end(0), time.monotonic() + _MOMENT))
             if error is not None:
                 errors[pool] = error
         for pool in work:
@@ -180,19 +181,13 @@ class Link:
 
     def _try(self, work: Mapping[Pool, Step], attempts: Attempts) -> dict[Pool, Exception]:
         """
-        Do *work* once; return what went wrong, and where.
+        Do *work* once, one server after the other; return what went wrong, and where.
         """
         errors: dict[Pool, Exception] = {}
-        if len(work) > 1:
-            with Together(work, attempts) as together:
-                errors = together.errors
-                together.run()
-        # One by one: to connect may take time, which those above do not have to wait for.
-        for pool, step in work.items():
-            if not step.done and pool not in errors:
-                error = _do(pool, step, attempts.end)
-                if error is not None:
-                    errors[pool] = error
+        for after, (pool, step) in zip(range(len(work) - 1, -1, -1), work.items(), strict=True):
+            error = _do(pool, step, attempts.end(after))
+            if error is not None:
+                errors[pool] = error
         return errors
 
     def close(self) -> None:
@@ -211,72 +206,13 @@ def _do(pool: Pool, step: Step, end: float) -> Exception | None:
         connection = pool.take(end)
     except OSError as error:
         return error
-    unread = True
     try:
         connection.begin(end)
-        step.prepare(connection)
-        while not step.done:
-            step.send(connection)
-            step.receive(connection)
-        unread = not connection.is_drained
+        step.run(connection)
     except ERRORS as error:
         return error
     finally:
-        if unread:  # it would answer the next command
+        if not step.done:  # what is unread would answer the next command
             connection.close()
         pool.give_back(connection)
     return None
-
-
-class Together:
-    """
-    Steps at several servers at the same time: all is sent before the first reply is waited for.
-
-    Only over connections that are open. `errors` has what went wrong, by pool.
-    """
-
-    def __init__(self, work: Mapping[Pool, Step], attempts: Attempts) -> None:
-        self.errors: dict[Pool, Exception] = {}
-        self._work = work
-        self._attempts = attempts
-        self._connections: dict[Pool, Connection] = {}
-
-    def __enter__(self) -> Self:
-        self._connections = {
-            pool: connection for pool in self._work if (connection := pool.take_open()) is not None
-        }
-        return self
-
-    def __exit__(self, error: object, *_: object) -> None:
-        for pool, connection in self._connections.items():
-            if error or pool in self.errors or not connection.is_drained:
-                connection.close()
-            pool.give_back(connection)
-
-    def run(self) -> None:
-        """
-        Do the steps of the pools that have an open connection.
-        """
-        pools = self._each(self._connections, lambda step, connection: step.prepare(connection))
-        while pools:
-            self._each(pools, lambda step, connection: step.send(connection))
-            pools = self._each(pools, lambda step, connection: step.receive(connection))
-
-    def _each(self, pools: Iterable[Pool], act: Callable[[Step, Connection], None]) -> list[Pool]:
-        """
-        Return those of *pools* where all went well and something is left to do.
-        """
-        left = []
-        for pool in pools:
-            step, connection = self._work[pool], self._connections[pool]
-            if pool in self.errors:
-                continue
-            try:
-                connection.begin(self._attempts.end)
-                act(step, connection)
-            except ERRORS as error:
-                self.errors[pool] = error
-                continue
-            if not step.done:
-                left.append(pool)
-        return left

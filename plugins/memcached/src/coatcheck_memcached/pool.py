@@ -59,17 +59,6 @@ class Pool:
         except IndexError:
             return self._take_slowly(end)
 
-    def take_open(self) -> Connection | None:
-        """
-        Return a connection that is open, if one is idle, to be given back.
-        """
-        with suppress(IndexError):
-            connection = self._idle.pop()
-            if connection.is_open:
-                return connection
-            self.give_back(connection)
-        return None
-
     def _take_slowly(self, end: float) -> Connection:
         with self._freed:
             # Set before looking again: whoever gives back from here on notifies.

@@ -1,8 +1,8 @@
 """
 What is said over a connection: reads, deletions, and the election of the first ready record.
 
-A step is done over one connection to one server: prepared, sent, received. It can be done again
-from the beginning, over another connection, whatever became of the first time.
+A step is done over one connection to one server. It can be done again from the beginning, over
+another connection, whatever became of the first time.
 """
 
 from __future__ import annotations
@@ -40,21 +40,10 @@ class Step(ABC):
     #: Whether nothing is left to do.
     done = False
 
-    def prepare(self, connection: Connection) -> None:  # noqa: B027 - not all have to
-        """
-        Find out what has to be known before anything is sent.
-        """
-
     @abstractmethod
-    def send(self, connection: Connection) -> None:
+    def run(self, connection: Connection) -> None:
         """
-        Send commands.
-        """
-
-    @abstractmethod
-    def receive(self, connection: Connection) -> None:
-        """
-        Receive all their replies.
+        Do it, and set `done`. Raises the driver's errors, or an `OSError`.
         """
 
     def restart(self) -> None:  # noqa: B027 - most are the same each time
@@ -75,7 +64,7 @@ class Read(Step):
 
     writing = False
 
-    def __init__(self, key_of: Mapping[bytes, str]) -> None:
+    def __init__(self, key_of: Mapping[str, str]) -> None:
         self._key_of = key_of
         self.found: dict[str, bytes] = {}
 
@@ -86,20 +75,10 @@ class Read(Step):
         """
         return self._key_of.values()
 
-    def send(self, connection: Connection) -> None:
+    def run(self, connection: Connection) -> None:
         # All in one command: the server reads it to its end before it begins to answer.
-        connection.send(b"get " + b" ".join(self._key_of) + b"\r\n")
-
-    def receive(self, connection: Connection) -> None:
-        found = {}
-        key_of = self._key_of
-        while (line := connection.line()) != b"END":
-            try:
-                _, name, _, size = line.split(b" ")
-                found[key_of[name]] = connection.value(int(size))
-            except (ValueError, KeyError):  # or the answer to somebody else's question
-                raise error_in(line) from None
-        self.found = found
+        values = connection.get_many(self._key_of)
+        self.found = {self._key_of[name]: value for name, value in values.items()}
         self.done = True
 
 
@@ -108,15 +87,12 @@ class Delete(Step):
     Deletes, and counts how many there were.
     """
 
-    def __init__(self, names: Collection[bytes]) -> None:
+    def __init__(self, names: Collection[str]) -> None:
         self._names = names
         self.count = 0
 
-    def send(self, connection: Connection) -> None:
-        connection.send_all([b"delete %b\r\n" % name for name in self._names])
-
-    def receive(self, connection: Connection) -> None:
-        lines = connection.replies(len(self._names))
+    def run(self, connection: Connection) -> None:
+        lines = connection.replies([b"delete %b\r\n" % name.encode() for name in self._names])
         for line in lines:
             if line not in (b"DELETED", b"NOT_FOUND"):
                 raise error_in(line)
@@ -124,7 +100,7 @@ class Delete(Step):
         self.done = True
 
 
-class Write(Step):
+class Write:
     """
     One record on its way: `won` is whether it is the record, `None` until that is known.
 
@@ -162,11 +138,16 @@ class Write(Step):
         self._error: MemcacheError | None = None
 
     def restart(self) -> None:
-        # What is there may be this very record.
+        """
+        Begin anew: what is there may be this very record.
+        """
         self._token = None
         self.looking = True
 
     def prepare(self, connection: Connection) -> None:
+        """
+        Find out what has to be known before anything is sent. Raises `ResultTooLargeError`.
+        """
         limit = connection.max_value_bytes
         if limit is not None and len(self._value) > limit:
             raise self._too_large(limit)
@@ -176,9 +157,6 @@ class Write(Step):
     def _too_large(self, limit: int) -> ResultTooLargeError:
         task_id = self._codec.decode("", self._value).document.get("task_id")
         return ResultTooLargeError(str(task_id), size=len(self._value), limit=limit)
-
-    def send(self, connection: Connection) -> None:
-        connection.send(b"gets %b\r\n" % self.name if self.looking else self.command(connection))
 
     def command(self, connection: Connection) -> bytes:
         """
@@ -198,12 +176,6 @@ class Write(Step):
         head = (verb, self.name, self._exptime, len(value), token)
         return b"%b %b 0 %d %d%b\r\n%b\r\n" % (*head, value)
 
-    def receive(self, connection: Connection) -> None:
-        if self.looking:
-            self.saw(_found(connection, (self.name,)).get(self.name))
-        else:
-            self.answered(connection.line())
-
     def saw(self, there: tuple[bytes, bytes] | None) -> None:
         """
         Take in what is there, with its token.
@@ -211,36 +183,35 @@ class Write(Step):
         current, token = there or (None, None)
         self.looking = False
         if current == self._value:
-            self._end(won=True)
+            self.won = True
         elif self._if_match is not None:
             self._token = token
             if current != self._if_match:
-                self._end(won=False)
+                self.won = False
         elif current is not None:
             self._token = token
             if self._unless is ANY or self._codec.state_of(current) in self._unless:
-                self._end(won=False)
+                self.won = False
 
     def answered(self, line: bytes) -> None:
         """
         Take in the reply to `command`.
         """
         if line == b"STORED":
-            self._end(won=True)
+            self.won = True
         elif line in _REFUSALS:
             # Something else was there, or came in between.
             self.restart()
         elif line.startswith(b"SERVER_ERROR"):
             self._error = error_in(line)
-            self._end(won=False)
+            self.won = False
         else:
             raise error_in(line)
 
-    def _end(self, *, won: bool) -> None:
-        self.won = won
-        self.done = True
-
     def check(self, label: str) -> None:
+        """
+        Raise what the server at *label* has against it.
+        """
         if self._error is None:
             return
         if is_too_large(self._error):
@@ -254,63 +225,37 @@ _REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND"})
 
 class Writes(Step):
     """
-    Several records at one server, each as by `Write`, in rounds.
+    Records at one server, each as by `Write`, in rounds.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:
         self._writes = writes
-        self._open = list(writes)
-        self._asked: list[Write] = []
-        self._sent: list[Write] = []
 
     def restart(self) -> None:
-        for write in self._open:
+        for write in self._writes:
             write.restart()
 
-    def prepare(self, connection: Connection) -> None:
-        for write in self._open:
+    def run(self, connection: Connection) -> None:
+        left = [write for write in self._writes if write.won is None]
+        for write in left:
             write.prepare(connection)
-
-    def send(self, connection: Connection) -> None:
-        # One or the other: what is asked for could fill the way back before all is sent.
-        self._asked = [write for write in self._open if write.looking]
-        self._sent = [] if self._asked else self._open
-        if self._asked:
-            names = b" ".join([write.name for write in self._asked])
-            connection.send(b"gets %b\r\n" % names)
-        else:
-            connection.send_all([write.command(connection) for write in self._sent])
-
-    def receive(self, connection: Connection) -> None:
-        found = _found(connection, {w.name for w in self._asked}) if self._asked else {}
-        # All replies first: one that is lost makes all of them uncertain.
-        lines = connection.replies(len(self._sent)) if self._sent else []
-        for write, line in zip(self._sent, lines, strict=True):
-            write.answered(line)
-        for write in self._asked:
-            write.saw(found.get(write.name))
-        self._open = [write for write in self._open if not write.done]
-        self.done = not self._open
+        while left:
+            # One or the other: what is asked for could fill the way back before all is sent.
+            if asked := [write for write in left if write.looking]:
+                found = connection.gets_many([write.name for write in asked])
+                for write in asked:
+                    write.saw(found.get(write.name))
+            else:
+                # All replies first: one that is lost makes all of them uncertain.
+                lines = connection.replies([write.command(connection) for write in left])
+                for write, line in zip(left, lines, strict=True):
+                    write.answered(line)
+            left = [write for write in left if write.won is None]
+        self.done = True
 
     def check(self, label: str) -> None:
         for write in self._writes:
             write.check(label)
-
-
-def _found(connection: Connection, names: Collection[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
-    """
-    Read the reply to `gets`: values and their tokens, by name.
-    """
-    found = {}
-    while (line := connection.line()) != b"END":
-        try:
-            _, name, _, size, token = line.split(b" ")
-            found[name] = (connection.value(int(size)), token)
-        except ValueError:
-            raise error_in(line) from None
-        if name not in names:
-            raise error_in(line)
-    return found
 
 
 def exptime(expires: float, connection: Connection) -> int:

@@ -83,7 +83,7 @@ class MemcachedBackend(KeyValueBackend):
     ) -> bool:
         name = name_of(key)
         write = self._write(name, value, unless, if_match, expires)
-        self._link.run_at(self._link.pool_of(name), write)
+        self._link.run_at(self._link.pool_of(name), Writes([write]))
         return bool(write.won)
 
     def put_many(
@@ -122,11 +122,11 @@ class MemcachedBackend(KeyValueBackend):
     def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0
         for batch in batches(keys):
-            by_pool: dict[Pool, set[bytes]] = {}
+            by_pool: dict[Pool, set[str]] = {}
             for key in batch:
                 name = name_of(key)
                 self._written.discard(name)
-                by_pool.setdefault(self._link.pool_of(name), set()).add(name.encode())
+                by_pool.setdefault(self._link.pool_of(name), set()).add(name)
             deletions = {pool: Delete(names) for pool, names in by_pool.items()}
             self._run(deletions)
             deleted += sum(deletion.count for deletion in deletions.values())
@@ -149,10 +149,10 @@ class MemcachedBackend(KeyValueBackend):
         return _found(done)
 
     def _reads(self, keys: Collection[str]) -> dict[Pool, Read]:
-        by_pool: dict[Pool, dict[bytes, str]] = {}
+        by_pool: dict[Pool, dict[str, str]] = {}
         for key in keys:
             name = name_of(key)
-            by_pool.setdefault(self._link.pool_of(name), {})[name.encode()] = key
+            by_pool.setdefault(self._link.pool_of(name), {})[name] = key
         return {pool: Read(key_of) for pool, key_of in by_pool.items()}
 
     def _run(self, work: Mapping[Pool, Step]) -> None:

@@ -574,6 +574,24 @@ def test_a_timeout_names_the_last_error():
     assert error is info.value.__cause__ is info.value.last_error
 
 
+def test_what_cannot_be_read_is_the_reason(waits):
+    """
+    A record whose state cannot be read is waited over; the timeout says why it was none.
+    """
+    waiter = joined(waits, Recorder("t", timeout=1.0))
+    foreign = records(CODEC.decode("t", b"status: SUCCESS"))
+    waits.absorb(["t"], foreign, 0.1, pushing=True)
+    waits.absorb(["t"], records(record("t", "STARTED")), 0.2, pushing=True)
+    assert waiter.last_error is None
+    waiter.attentive = True
+    waits.absorb(["t"], foreign, 1.0, pushing=True)
+
+    with pytest.raises(
+        WaitTimeoutError, match=r"1\.0 s: 't' \(the record of task 't' cannot be read"
+    ):
+        waiter.check()
+
+
 def test_the_time_of_a_wait():
     """
     The deadline runs from the beginning; the owner calls `on_interval` each interval until then.

@@ -222,7 +222,8 @@ class SignatureError(SerializationError, ValueError):
 
 class WaitTimeoutError(CoatcheckError, TimeoutError):
     """
-    A wait reached its deadline. `last_error` is the store's last error, or `None`.
+    A wait reached its deadline. `last_error` is the store's last error, or that of a record whose
+    state cannot be read, or `None`.
     """
 
     SHOWN = 5
@@ -242,7 +243,8 @@ class WaitTimeoutError(CoatcheckError, TimeoutError):
             f" and {more} more" if more > 0 else ""
         )
         if last_error is not None:
-            message += f" (the store's last error: {last_error})"
+            whose = "" if isinstance(last_error, SerializationError) else "the store's last error: "
+            message += f" ({whose}{last_error})"
         super().__init__(message)
 
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from . import states
 from .errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
 from .meta import ResultMeta
 from .pacing import Agenda
@@ -164,8 +165,12 @@ class Waiter(ABC):
             return False
         if meta.ready:
             del self.pending[task_id]
-        elif not (self.updates and self._is_news(meta)):
-            return False
+        else:
+            if meta.status == states.PENDING and meta.error is not None:
+                # Its state cannot be read. A later write may mend that; if none does, this is why.
+                self.last_error = meta.error
+            if not (self.updates and self._is_news(meta)):
+                return False
         self._deliver(meta)
         return True
 

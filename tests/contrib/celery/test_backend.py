@@ -319,6 +319,17 @@ def test_damaged_record(backend_of, unit_server):
     assert 1 == backend.app.AsyncResult("ok").get(timeout=5)
 
 
+def test_record_without_a_readable_state(backend_of, unit_server):
+    """What is no record of this application's is waited over, and the timeout says so."""
+    backend = backend_of()
+    with unit_server.client as client:
+        client.set("celery-task-meta-foreign", "status: SUCCESS")
+    with pytest.raises(
+        celery.exceptions.TimeoutError, match=r"timed out\. .*'foreign' cannot be read"
+    ):
+        backend.app.AsyncResult("foreign").get(timeout=0.2)
+
+
 def test_value_that_cannot_be_stored(backend_of):
     """What makes a worker store a failure instead is raised; an older record stays."""
     backend = backend_of()

@@ -166,7 +166,8 @@ class Waiting:
                     if record.ready:
                         yield record.task_id, meta
         except coatcheck.WaitTimeoutError as error:
-            raise CeleryTimeoutError("The operation timed out.") from error
+            why = "" if error.last_error is None else f" {error}"
+            raise CeleryTimeoutError(f"The operation timed out.{why}") from error
 
     def _read(self, record: ResultMeta) -> Meta:
         """

@@ -202,7 +202,7 @@ class MariaDBServer(Server):
             _program("mariadbd", "mariadb-server"), "--no-defaults",
             f"--datadir={self.directory / 'data'}", f"--port={self.port}",
             f"--socket={self.directory / 'socket'}", "--bind-address=127.0.0.1",
-            f"--tmpdir={self.directory}", "--innodb-flush-log-at-trx-commit=0", "--max-connections=300", "--skip-name-resolve",
+            f"--tmpdir={self.directory}", "--innodb-flush-log-at-trx-commit=2", "--max-connections=300", "--skip-name-resolve",
             *options,
         ]  # fmt: skip
         self._start(command)

@@ -61,11 +61,13 @@ class Throughput:
     Operations of both contenders, in turns.
     """
 
-    def __init__(self, server: MongoServer, size: Size, label: str, *, asynchronous: bool) -> None:
+    def __init__(
+        self, server: Any, size: Size, label: str, *, asynchronous: bool, among: Any = contenders
+    ) -> None:
         self._size = size
         self._label = f"{label} aio" if asynchronous else label
         self._runner = asyncio.Runner() if asynchronous else None
-        known = contenders.AIO if asynchronous else contenders.SYNC
+        known = among.AIO if asynchronous else among.SYNC
         self._made = {name: make(server.url) for name, (_, make) in known.items()}
 
     def rows(self) -> Iterator[Row]:
@@ -117,13 +119,15 @@ class Throughput:
             self._runner.close()
 
 
-def wake_rows(server: MongoServer, size: Size, *, asynchronous: bool) -> Iterator[Row]:
+def wake_rows(
+    server: Any, size: Size, *, asynchronous: bool, among: Any = contenders, where: str = "set"
+) -> Iterator[Row]:
     """
     Iterate over rows on the time from the acknowledged store in one process to the return of the
-    wait in another, which both hear of by a change stream.
+    wait in another, which both are told of by the server.
     """
-    known = contenders.AIO if asynchronous else contenders.SYNC
-    side, label = ("aio", "set aio wake-up") if asynchronous else ("sync", "set wake-up")
+    known = among.AIO if asynchronous else among.SYNC
+    side, label = ("aio", f"{where} aio wake-up") if asynchronous else ("sync", f"{where} wake-up")
     with Child("storing.py", server.url) as storer, asyncio.Runner() as runner:
         made = {name: make(server.url) for name, (_, make) in known.items()}
 

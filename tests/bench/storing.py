@@ -14,6 +14,10 @@ import time
 from typing import Any
 
 
+#: Where the contenders of a store are, by the scheme of its URL.
+CONTENDERS = {"mongodb": "mongo_contenders", "postgresql": "sql_contenders"}
+
+
 class Storer:
     """
     Stores as any contender, with connections that stay.
@@ -21,8 +25,8 @@ class Storer:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        named = "mongo_contenders" if url.startswith("mongodb") else "contenders"
-        self._known: Any = importlib.import_module(named)
+        scheme = url.partition("://")[0]
+        self._known: Any = importlib.import_module(CONTENDERS.get(scheme, "contenders"))
         self._made: dict[tuple[str, str], Any] = {}
         self._runner = asyncio.Runner()
 

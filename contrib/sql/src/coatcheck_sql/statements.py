@@ -70,6 +70,16 @@ class Table:
         self.present = present
         self.grouped = key == "taskset_id"
         self.store = lru_cache(maxsize=64)(self._store)
+        self._made: dict[str, Any] = {}
+
+    def statement(self, name: str) -> Any:
+        """
+        Return what the method *name* returns, made once.
+        """
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = getattr(self, name)()
+        return made
 
     # -- what the databases say differently -----------------------------------------------
 
@@ -205,22 +215,22 @@ class Table:
     def _with_keys(self, statement: str) -> sa.TextClause:
         return sa.text(statement).bindparams(sa.bindparam("keys", expanding=True))
 
-    def read(self) -> sa.TextClause:
+    def read(self) -> sa.TextualSelect:
         """
         Return what reads the rows of `:keys` that live.
         """
         names = GROUP_FIELDS if self.grouped else TASK_FIELDS
-        fields = [
-            f"{self.field(name)} AS {name}"
-            for name in names
-            if self.present is None or name in self.present
-        ]
+        known = [name for name in names if self.present is None or name in self.present]
+        fields = [f"{self.field(name)} AS {name}" for name in known]
         if self.present is None or {"seal_date", "seal_status"} & set(self.present):
+            known.append("sealed")
             fields.append(f"{self.sealed} AS sealed")
-        return self._with_keys(
+        statement = self._with_keys(
             f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {self._among()} "
             f"AND {self.alive}"
         )
+        # Named, so that they are not looked up for each result.
+        return statement.columns(*map(sa.column, known))
 
     def own(self) -> sa.TextClause:
         """

@@ -89,7 +89,7 @@ def _store(
         return result.rowcount > 0
     if not table.returning:
         # Within the transaction nobody else can have written since.
-        result = connection.execute(table.own(), {"keys": [record.key]})
+        result = connection.execute(table.statement("own"), {"keys": [record.key]})
     row = result.first()
     return row is not None and bool(row[1] == record.write_id)
 
@@ -105,7 +105,7 @@ def store_over(
     table = _tasks(layout)
     given = table.parameters(record.values, expires)
     given |= {f"match_{name}": value for name, value in version.items()}
-    result = connection.execute(table.store_over(), given)
+    result = connection.execute(table.statement("store_over"), given)
     return result.first() is not None if isinstance(table, PostgreSQL) else result.rowcount > 0
 
 
@@ -153,7 +153,7 @@ def read(
     if table is None:
         return []
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
-    result = connection.execute(table.read(), {"keys": list(asked), **table.moment()})
+    result = connection.execute(table.statement("read"), {"keys": list(asked), **table.moment()})
     rows = [dict(row) for row in result.mappings()]
     return [{**row, "asked": asked[row[table.key]]} for row in rows if row[table.key] in asked]
 
@@ -178,7 +178,7 @@ def delete(
     assert table is not None  # noqa: S101 - a write has made it
     # In one order, so that no two deletions wait for each other.
     keys = sorted({records.key_of(id_, layout.letters) for id_ in ids})
-    return connection.execute(table.delete(), {"keys": keys, **table.moment()}).rowcount
+    return connection.execute(table.statement("delete"), {"keys": keys, **table.moment()}).rowcount
 
 
 def purge(connection: sa.Connection, layout: Layout, *, grouped: bool) -> int:
@@ -187,7 +187,7 @@ def purge(connection: sa.Connection, layout: Layout, *, grouped: bool) -> int:
     """
     table = layout.groups if grouped else layout.tasks
     assert table is not None  # noqa: S101 - a write has made it
-    return connection.execute(table.purge(), table.moment()).rowcount
+    return connection.execute(table.statement("purge"), table.moment()).rowcount
 
 
 def page(
@@ -201,7 +201,7 @@ def page(
     if table is None:
         return [], last, False
     given = {"last": last, "size": size, **table.moment()}
-    rows = [dict(row) for row in connection.execute(table.page(), given).mappings()]
+    rows = [dict(row) for row in connection.execute(table.statement("page"), given).mappings()]
     found = [records.id_of(row, table.key) for row in rows if row["alive"]]
     return found, rows[-1]["number"] if rows else last, len(rows) == size
 

@@ -157,13 +157,16 @@ def wake_rows(
 def poll_rows(server: MongoServer, size: Size, *, asynchronous: bool) -> Iterator[Row]:
     """
     Iterate over rows on the same where waits look: by how long the result took.
+
+    From the start of the store to the return of the wait, so that the store's own time is in them,
+    but for the row that says otherwise.
     """
     label = "alone aio wake-up" if asynchronous else "alone wake-up"
     make: Any = (contenders.AIO if asynchronous else contenders.SYNC)[OURS][1]
     with Child("storing.py", server.url) as storer, asyncio.Runner() as runner:
         who = make(server.url)
 
-        def late(number: int, pause: float) -> float:
+        def late(number: int, pause: float) -> tuple[float, float]:
             task_id = f"{label}-{pause}-{number}"
             storer.tell(side="sync", name=OURS, ids=[task_id], pause=pause)
             if asynchronous:
@@ -171,13 +174,16 @@ def poll_rows(server: MongoServer, size: Size, *, asynchronous: bool) -> Iterato
             else:
                 who.wake(task_id)
             end = time.monotonic()
-            return float(end - storer.answer()["start"])
+            answer = storer.answer()
+            return end - answer["start"], end - answer["end"]
 
         late(-1, 0.01)
         pauses = [0.002 + 0.045 * n / size.short_polls for n in range(size.short_polls)]
         short = [late(n, pause) for n, pause in enumerate(pauses)]
-        yield Row(f"{label} p50, under 50 ms", "ms", _median(short) * 1e3, target=5)
-        shares = [100 * late(n, pause) / pause for n, pause in enumerate(size.long_polls)]
+        started, acknowledged = (_median(times) * 1e3 for times in zip(*short, strict=True))
+        yield Row(f"{label} p50, under 50 ms", "ms", started, target=5)
+        yield Row(f"{label} p50, under 50 ms, from the acknowledgement", "ms", acknowledged)
+        shares = [100 * late(n, pause)[0] / pause for n, pause in enumerate(size.long_polls)]
         yield Row(f"{label} p50, of the time waited", "%", _median(shares), target=15)
         worst = harness.percentile(shares, 95)
         yield Row(f"{label} p95, of the time waited", "%", worst, target=15)

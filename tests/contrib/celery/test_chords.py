@@ -140,6 +140,24 @@ def test_late_copies(header, backend):
     assert {"claim"} == left(backend)
 
 
+def test_copy_while_it_is_cleared_up(header, backend, monkeypatch):
+    """A member that comes again while the chord ends leaves nothing behind."""
+    chord = header(2)
+    chord.done(0)
+    get = chords.Chord._get
+
+    def get_after_the_end(self, parts):
+        monkeypatch.setattr(chords.Chord, "_get", get)
+        chord.done(1)
+        return get(self, parts)
+
+    monkeypatch.setattr(chords.Chord, "_get", get_after_the_end)
+    chord.done(0)
+
+    assert [[0, 10]] == chord.started
+    assert {"claim"} == left(backend)
+
+
 def test_before_the_size_is_known(header, backend):
     """Members may be over before the last is sent."""
     chord = header(None)

@@ -157,7 +157,7 @@ class Chord:
         found = self._get(["claim", "size", "overlap", "upto", "t0", *own])
         claim, size = found.pop("claim", ""), found.pop("size", None)
         if claim is None:  # a late copy of a member: it was over
-            self._delete([part])
+            self._delete([part, "overlap"])
         if size is None or claim is None:  # or not all are sent yet
             return None
         upto = found.pop("upto", size - 1)

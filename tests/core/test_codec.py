@@ -223,16 +223,28 @@ def test_celerys_compressed_records_are_read():
 
 def test_compression_bombs_are_bounded(monkeypatch):
     """
-    A record that inflates over the bound is an error that names the bound.
+    A record that inflates over the bound shows its state; the error names the bound.
     """
     monkeypatch.setattr(compression, "MAX_INFLATED", 1000)
     bomb = in_celerys_marker(b'{"status": "SUCCESS", "result": "' + b"x" * 100_000 + b'"}')
 
     meta = Codec().decode("t", bomb)
 
-    assert "PENDING" == meta.status
+    assert "SUCCESS" == meta.status
     with pytest.raises(DecodeError, match="inflates to more than 1000 bytes"):
         _ = meta.result
+
+
+def test_what_is_compressed_and_refused_shows_its_state():
+    """
+    A compressed pickle is not loaded by who does not accept it; its state is read, and protected.
+    """
+    data = in_celerys_marker(codec("pickle").encode(DOCUMENT))
+    reader = Codec(accept=["json"])
+    meta = reader.decode("t", data)
+
+    assert isinstance(meta.error, ContentDisallowed)
+    assert "SUCCESS" == meta.status == reader.state_of(data)
 
 
 def test_compression_is_not_nested():

@@ -168,7 +168,9 @@ class Codec:
         try:
             document, revive = self._loads(task_id, version)
         except SerializationError as error:
-            state = self._peek(version)
+            # What is refused is not decoded, but shows its state, under compression as well.
+            packed = version.startswith(compression.MARKER)
+            state = self._peek(compression.head(version, HEAD) if packed else version)
             return Content({} if state is None else {"status": state}, None, error)
         return Content(document, revive, _fault_of(task_id, document))
 

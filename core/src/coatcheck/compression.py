@@ -23,19 +23,33 @@ def inflate(data: bytes, limit: int) -> bytes:
 
     Raises `ValueError` if it cannot.
     """
-    content_type, separator, body = data[len(MARKER) :].partition(b"\x00")
-    if not separator:
-        raise ValueError("the compression header is cut off")
-    stream = _stream(content_type.decode("ascii", "replace"))
-    try:
-        inflated: bytes = stream.decompress(body, limit + 1)
-    except Exception as error:
-        raise ValueError(f"the compressed body is damaged: {error}") from error
+    stream, inflated = _opened(data, limit + 1)
     if len(inflated) > limit:
         raise ValueError(f"it inflates to more than {limit} bytes")
     if not stream.eof:
         raise ValueError("the compressed body is cut off")
     return inflated
+
+
+def head(data: bytes, size: int) -> bytes:
+    """
+    Return about *size* first bytes of the body of *data*, whatever follows; none if it cannot.
+    """
+    try:
+        return _opened(data, size)[1]
+    except ValueError:
+        return b""
+
+
+def _opened(data: bytes, size: int) -> tuple[Any, bytes]:
+    content_type, separator, body = data[len(MARKER) :].partition(b"\x00")
+    if not separator:
+        raise ValueError("the compression header is cut off")
+    stream = _stream(content_type.decode("ascii", "replace"))
+    try:
+        return stream, stream.decompress(body, size)
+    except Exception as error:
+        raise ValueError(f"the compressed body is damaged: {error}") from error
 
 
 def _stream(content_type: str) -> Any:

@@ -13,8 +13,9 @@ from coatcheck.errors import BackendError
 from .errors import has_no_streams, is_stale, mapped
 
 #: How long the server holds an answer back while nothing happens, in milliseconds. After that the
-#: reader sees whether it is to end.
-AWAIT_MS: Final = 500
+#: reader sees whether it is to end, so that closing takes as long: the server does not let go of an
+#: answer sooner, not even if its cursor is killed.
+AWAIT_MS: Final = 200
 #: The pause after a stream that failed, in seconds, doubled up to the second number.
 REOPEN: Final = (0.05, 1.0)
 #: The pause where the server has no streams, in seconds, and where there was too much to tell.

@@ -215,16 +215,23 @@ class Table:
     def _with_keys(self, statement: str) -> sa.TextClause:
         return sa.text(statement).bindparams(sa.bindparam("keys", expanding=True))
 
+    def known(self) -> tuple[str, ...]:
+        """
+        Return what `read` reads, in its order.
+        """
+        names = GROUP_FIELDS if self.grouped else TASK_FIELDS
+        if self.present is None:
+            return (*names, "sealed")
+        seals = ("sealed",) if "seal_date" in self.present else ()
+        return (*(name for name in names if name in self.present), *seals)
+
     def read(self) -> sa.TextualSelect:
         """
         Return what reads the rows of `:keys` that live.
         """
-        names = GROUP_FIELDS if self.grouped else TASK_FIELDS
-        known = [name for name in names if self.present is None or name in self.present]
-        fields = [f"{self.field(name)} AS {name}" for name in known]
-        if self.present is None or {"seal_date", "seal_status"} & set(self.present):
-            known.append("sealed")
-            fields.append(f"{self.sealed} AS sealed")
+        known = self.known()
+        own = {"sealed": self.sealed}
+        fields = [f"{own.get(name) or self.field(name)} AS {name}" for name in known]
         statement = self._with_keys(
             f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {self._among()} "
             f"AND {self.alive}"
@@ -273,7 +280,17 @@ class PostgreSQL(Table):
         super().__init__(name, key, present=present)
         self._sequence = sequence
         self._channel = channel
+        self._words: dict[Any, str] = {}
         self.store_batch = lru_cache(maxsize=64)(self._store_batch)
+
+    def words(self, statement: Any, dialect: sa.Dialect) -> str:
+        """
+        Return *statement*, which is made once, as the driver takes it.
+        """
+        text = self._words.get(statement)
+        if text is None:
+            text = self._words[statement] = str(statement.compile(dialect=dialect))
+        return text
 
     def field(self, column: str) -> str:
         # Celery gives a date with its zone to a column that has none, so the server makes it the

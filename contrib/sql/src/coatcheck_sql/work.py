@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from coatcheck.backend import Unless
 from coatcheck.codec import Codec
@@ -48,6 +49,30 @@ class Encoder:
         return self._made
 
 
+def _ask(
+    connection: sa.Connection, statement: sa.Executable, text: str, given: Mapping[str, Any]
+) -> list[Any]:
+    """
+    Return the rows of a statement, whose *text* the driver is given as it is: SQLAlchemy would
+    make more of each result than it takes to get it. Raises as SQLAlchemy does.
+    """
+    if not text:
+        return list(connection.execute(statement, given))
+    dialect, lent = connection.dialect, connection.connection
+    cursor = lent.cursor()
+    try:
+        cursor.execute(text, given)
+        rows = list(cursor.fetchall())
+        cursor.close()
+    except dialect.loaded_dbapi.Error as error:
+        lost = dialect.is_disconnect(error, lent, cursor)
+        if lost:
+            # Those that are idle lead nowhere, either; this is how SQLAlchemy does it.
+            connection.engine.pool._invalidate(lent, error)  # noqa: SLF001
+        raise exc.DBAPIError(None, None, error, True, lost) from error  # noqa: FBT003
+    return rows
+
+
 def _tasks(layout: Layout) -> Table:
     assert layout.tasks is not None  # noqa: S101 - a write has made it
     return layout.tasks
@@ -82,9 +107,10 @@ def _store(
     connection: sa.Connection, table: Table, record: Record, unless: Unless, expires: float | None
 ) -> bool:
     given = {**table.parameters(record.values, expires), **table.states(unless)}
-    result = connection.execute(table.store(unless), given)
+    statement = table.store(unless)
     if isinstance(table, PostgreSQL):
-        return result.first() is not None
+        return bool(_ask(connection, statement, table.words(statement, connection.dialect), given))
+    result = connection.execute(statement, given)
     if table.same == "IS":  # SQLite
         return result.rowcount > 0
     if not table.returning:
@@ -153,9 +179,12 @@ def read(
     if table is None:
         return []
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
-    result = connection.execute(table.statement("read"), {"keys": list(asked), **table.moment()})
-    rows = [dict(row) for row in result.mappings()]
-    return [{**row, "asked": asked[row[table.key]]} for row in rows if row[table.key] in asked]
+    given = {"keys": list(asked), **table.moment()}
+    statement = table.statement("read")
+    text = table.words(statement, connection.dialect) if isinstance(table, PostgreSQL) else ""
+    names = table.known()
+    found = [dict(zip(names, r, strict=True)) for r in _ask(connection, statement, text, given)]
+    return [{**row, "asked": asked[row[table.key]]} for row in found if row[table.key] in asked]
 
 
 def metas(

@@ -102,6 +102,23 @@ def test_an_import_path(monkeypatch, path):
     assert 300 == coatcheck.from_celery_config(path).expires
 
 
+@pytest.mark.parametrize("name", ["app", "celery"])
+def test_an_application_in_a_module(monkeypatch, name):
+    """A module without settings may hold an application, as `celery -A` takes it."""
+    shop = module("shop", os=sys, **{name: Application(NEW)})
+    monkeypatch.setitem(sys.modules, "shop", shop)
+
+    assert 300 == coatcheck.from_celery_config("shop").expires
+    assert 300 == coatcheck.from_celery_config(shop).expires
+
+
+@pytest.mark.parametrize("config", [None, 5, True, b"shop"])
+def test_what_is_no_configuration(config):
+    """What cannot hold settings is refused, instead of meaning that there are no results."""
+    with pytest.raises(coatcheck.ConfigurationError, match="is no configuration"):
+        coatcheck.from_celery_config(config)
+
+
 @pytest.mark.parametrize("path", ["no_such_shop", "sys:no_such", "", "..up"])
 def test_an_import_path_that_leads_nowhere(path):
     """What cannot be imported is named, with what to write."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 from .errors import ConfigurationError
@@ -24,6 +24,8 @@ CeleryConfig = Any
 #: What the names of settings start with in a Django project, and did in Celery 3.
 NAMESPACE: Final = "CELERY"
 
+#: What an application is called in a module that has one.
+_APPLICATIONS: Final = ("app", "celery")
 #: Names of Celery 3 that are not "CELERY_" and the new name.
 _RENAMED: Final = {"task_result_expires": "result_expires", "result_dburi": "database_url"}
 #: Content types by which `accept_content` may name a serializer.
@@ -84,9 +86,19 @@ def read(config: CeleryConfig, namespace: str = NAMESPACE) -> Mapping[str, Any]:
 def _found(config: CeleryConfig) -> Any:
     if isinstance(config, str):
         config = _imported(config)
-    # An application keeps its settings in `conf`, as a mapping.
-    conf = None if isinstance(config, Mapping) else getattr(config, "conf", None)
-    return conf if isinstance(conf, Mapping) else config
+    if config is None or isinstance(config, (int, float, bytes)):
+        raise ConfigurationError(
+            f"{config!r} is no configuration: give a mapping, a module, an application, or the "
+            "import path of one of these"
+        )
+    if isinstance(config, Mapping):
+        return config
+    # An application keeps its settings in `conf`, as a mapping; one of a module is found as by
+    # `celery -A module`.
+    inside = [getattr(config, name, None) for name in _APPLICATIONS]
+    candidates = [config, *inside] if isinstance(config, ModuleType) else [config]
+    confs = (getattr(candidate, "conf", None) for candidate in candidates)
+    return next((conf for conf in confs if isinstance(conf, Mapping)), config)
 
 
 def _imported(path: str) -> Any:

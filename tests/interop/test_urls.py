@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pymongo import uri_parser
+from sqlalchemy import make_url
 from support.celery import by_id, rows
 
 import coatcheck
@@ -18,6 +19,8 @@ DIFFERENT = {
     "redis://h?unknown_option=1": "no option: at once, not at the first use",
     "sentinel://a;b;c": "hosts that Celery takes for localhost, and a master that nobody named",
     "cache+memcached://h1/?timeout=3": "no option: not a part of the host",
+    "db+sqlite://": "no file: a database in memory is no other process's",
+    "db+postgresql+psycopg2://u:p@h/d?sslmode=require": "its driver is not among those of the tests",
 }
 #: What Celery refuses and we do not: names of ours, and what is checked at the first use.
 OURS = {
@@ -26,7 +29,7 @@ OURS = {
 }  # fmt: skip
 PLAIN = (str, bytes, int, float, list, dict, tuple)
 #: The stores that there is no backend for, by the kind of the row.
-MISSING = ("db", "rpc")
+MISSING = ("rpc",)
 
 
 def made(row: dict[str, Any], door: Any = coatcheck) -> Any:
@@ -37,7 +40,7 @@ def made(row: dict[str, Any], door: Any = coatcheck) -> Any:
 def refused(row: dict[str, Any]) -> bool:
     """Whether there is an error to tell."""
     url = row["url"]
-    missing = row["kind"] in MISSING or (url or "").startswith(("db", "rpc", "amqp"))
+    missing = row["kind"] in MISSING or (url or "").startswith(("rpc", "amqp"))
     return url in DIFFERENT or (missing or "raises" in row) and url not in OURS
 
 
@@ -63,6 +66,8 @@ async def test_celery_urls(door, row):
         assert [place(server) for server in row["servers"]] == settings.places
     if row["kind"] == "mongodb":
         mongo_is_the_same(row, settings)
+    if row["kind"] == "db" and "raises" not in row:
+        sql_is_the_same(make_url(row["backend_url"]), settings.url)
     if door is coatcheck and "path" in row:
         assert row["path"].rstrip("/") in str(backend._directory, "utf-8")
 
@@ -79,6 +84,13 @@ def mongo_is_the_same(row: dict[str, Any], settings: Any) -> None:
     for name in ("authSource", "tls", "appname"):
         if name in row["options"]:
             assert str(row["options"][name]).lower() == str(settings.driver[name.lower()]).lower()
+
+
+def sql_is_the_same(theirs: Any, ours: Any) -> None:
+    """Compare all but the driver, which is ours to choose."""
+    for name in ("host", "port", "username", "password", "database"):
+        assert getattr(theirs, name) == getattr(ours, name), name
+    assert theirs.get_backend_name() == ours.get_backend_name()
 
 
 def place(server: str) -> Any:

@@ -8,10 +8,11 @@ import asyncio
 import random
 import time
 from functools import partial
+from itertools import count
 
 import pytest
 
-from ... import BackendError, Capability, WaitTimeoutError
+from ... import BackendError, Capability, ResultMeta, WaitTimeoutError
 from ... import Results as SyncResults
 from ...aio import Results
 from ..child import children
@@ -154,12 +155,17 @@ class Waiting(AioCase):
         """
         What was stored without a ring just before the deadline is found by the last look.
         """
-        async with self.aio_results(safety_look=600.0) as patient:
-            wait = asyncio.create_task(patient.wait_for("t", 0.5))
-            await asyncio.sleep(0.25)
-            self.plant("t", b'{"status": "SUCCESS", "result": 1, "task_id": "t"}')
+        ids = map("t{}".format, count())
 
-            assert 1 == (await wait).result
+        async def found() -> ResultMeta:
+            id_ = next(ids)
+            wait = asyncio.create_task(patient.wait_for(id_, 0.5))
+            await asyncio.sleep(0.25)
+            self.plant(id_, b'{"status": "SUCCESS", "result": 1, "task_id": "%b"}' % id_.encode())
+            return await wait
+
+        async with self.aio_results(safety_look=600.0) as patient:
+            assert 1 == (await aio_answered(found)).result
 
     @promise(3)
     async def test_on_interval(self, results: Results) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
+from itertools import count
 
 import pytest
 
-from ... import BackendError, Capability, WaitTimeoutError
+from ... import BackendError, Capability, ResultMeta, WaitTimeoutError
 from ...results import Results
 from ..child import children
 from ..promises import promise
@@ -152,12 +153,18 @@ class Waiting(Case):
         """
         What was stored without a ring just before the deadline is found by the last look.
         """
-        with self.sync_results(safety_look=600.0) as patient:
-            wait = Started(patient.wait_for, "t", 0.5)
-            time.sleep(0.25)
-            self.plant("t", b'{"status": "SUCCESS", "result": 1, "task_id": "t"}')
+        ids = map("t{}".format, count())
 
-            assert 1 == wait.answer().result
+        def found() -> ResultMeta:
+            id_ = next(ids)
+            wait = Started(patient.wait_for, id_, 0.5)
+            time.sleep(0.25)
+            self.plant(id_, b'{"status": "SUCCESS", "result": 1, "task_id": "%b"}' % id_.encode())
+            meta: ResultMeta = wait.answer()
+            return meta
+
+        with self.sync_results(safety_look=600.0) as patient:
+            assert 1 == answered(found).result
 
     @promise(3)
     def test_on_interval(self, results: Results) -> None:

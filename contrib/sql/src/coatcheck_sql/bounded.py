@@ -63,6 +63,17 @@ class Connection(psycopg.Connection[Any]):
             raise
 
 
+class PooledConnection(Connection):
+    """
+    For SQLAlchemy's pool.
+    """
+
+    def __del__(self) -> None:  # type: ignore[override]  # without its argument
+        # The pool drops a connection whose first statements fail without closing it, of which
+        # psycopg would warn. libpq closes it with the object.
+        return
+
+
 class AsyncConnection(psycopg.AsyncConnection[Any]):
     """
     For asyncio.

@@ -99,14 +99,14 @@ def _of_sqlite(connection: sa.Connection, place: Place) -> Columns:
 
     # What another process made is not seen by a pragma before a statement has noticed it.
     connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+    # The columns first: a table that is made between the two has its indexes by then.
+    columns = ask("table_info", place[0])
     unique = set()
     for _, index, is_unique, _, partial in ask("index_list", place[0]):
         members = ask("index_info", index)
         if is_unique and not partial and len(members) == 1:
             unique.add(members[0][2])
-    return {
-        row[1]: Column(_family(row[2]), row[1] in unique) for row in ask("table_info", place[0])
-    }
+    return {row[1]: Column(_family(row[2]), row[1] in unique) for row in columns}
 
 
 def _family(kind: str) -> str:

@@ -287,13 +287,13 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
     """
     Return an engine whose connections keep to the deadline.
     """
-    from .bounded import Connection  # noqa: PLC0415 - not everybody has psycopg
+    from .bounded import PooledConnection  # noqa: PLC0415 - not everybody has psycopg
 
     connect_args = options.pop("connect_args")
 
-    def connect() -> Connection:
+    def connect() -> PooledConnection:
         positional, named = engine.dialect.create_connect_args(url)
-        return Connection.connect(*positional, **{**named, **connect_args})
+        return PooledConnection.connect(*positional, **{**named, **connect_args})
 
     engine = sa.create_engine(url, creator=connect, **options)
     return engine

@@ -154,7 +154,7 @@ class Chord:
     def _parts_if_complete(self, part: str, place: int) -> dict[str, Any] | None:
         start = place - place % BLOCK
         own = [f"p{i}" for i in range(start, start + BLOCK)]
-        found = self._get(["claim", "size", "overlap", "upto", "t0", *own])
+        found = self._get(["claim", "size", "overlap", "upto", *own])
         claim, size = found.pop("claim", ""), found.pop("size", None)
         if claim is None:  # a late copy of a member: it was over
             self._delete([part, "overlap"])
@@ -167,16 +167,20 @@ class Chord:
         # Several may say so at once: it is about the highest.
         upto += BLOCK if upto >= size else 0
         shared = found.pop("overlap", None)
-        total = size + (self._count_added() if found.pop("t0", None) else 0)
         if not (shared or upto >= size):
             if len(found) < min(size - start, BLOCK):
                 return None
             if size <= BLOCK:
-                return found if len(found) >= total else None
+                return self._if_all(found, size)
         parts = self._get(f"p{i}" for i in range(upto + 1))
         if shared:
             parts.update(self._shared(parts))
-        return parts if len(parts) >= total else None
+        return self._if_all(parts, size)
+
+    def _if_all(self, parts: dict[str, Any], size: int) -> dict[str, Any] | None:
+        # What was added is counted after the parts were read, which no store reads at one moment
+        # with it: who adds to the chord does so before leaving a part.
+        return parts if len(parts) >= size and len(parts) >= size + self._count_added() else None
 
     def _shared(self, parts: Iterable[str]) -> dict[str, Any]:
         """

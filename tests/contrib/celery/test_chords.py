@@ -362,6 +362,27 @@ def test_added_tasks(header, backend):
     assert {"claim"} == left(backend)
 
 
+def test_added_while_parts_are_read(header, backend, monkeypatch):
+    """A task that is added while another member reads is waited for."""
+    chord, read = header(2), chords.Chord._get
+    other = iter([lambda: chord.done(1)])
+
+    def get(self, parts):
+        parts = list(parts)
+        found = read(self, [part for part in parts if not part.startswith("p")])
+        if "p1" in parts and (late := next(other, None)):
+            backend.add_to_chord(GROUP, AsyncResult("t2", app=backend.app))
+            late()
+        return found | read(self, [part for part in parts if part.startswith("p")])
+
+    monkeypatch.setattr(chords.Chord, "_get", get)
+    chord.done(0)
+    assert [] == chord.started
+    chord.done(2, index=1)
+
+    assert [[0, 10, 20]] == chord.started
+
+
 def test_nested_header(header, backend):
     """The body gets the nesting of the header."""
     app = backend.app

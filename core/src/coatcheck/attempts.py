@@ -22,8 +22,8 @@ class Attempts:
     too: a connection that was idle may lead nowhere without anybody having said so.
     """
 
-    def __init__(self, operation_timeout: float) -> None:
-        now = time.monotonic()
+    def __init__(self, operation_timeout: float, start: float | None = None) -> None:
+        now = time.monotonic() if start is None else start
         self._deadline = now + operation_timeout
         self._until = now + operation_timeout / 2
         self._end = now + operation_timeout * _FIRST_TRY

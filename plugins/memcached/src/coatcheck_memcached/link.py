@@ -12,16 +12,14 @@ from typing import Final
 
 from pymemcache.client.rendezvous import RendezvousHash
 
+from coatcheck.attempts import Attempts as Repeats
 from coatcheck.errors import BackendError
-from coatcheck.pacing import jittered
 
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool
 from .settings import Settings, name_of
 from .steps import Step
 
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 0.25
 #: What part of the time one try may take: two of them fit in.
 _TRY: Final = 0.45
 #: How long a server that was down is given when others are asked as well, in seconds.
@@ -30,18 +28,14 @@ _MOMENT: Final = 0.25
 _REMEMBERED: Final = 16_384
 
 
-class Attempts:
+class Attempts(Repeats):
     """
-    How often and how soon an operation may be repeated: while half of its time is left, so that
-    a last try ends in time.
+    As core's, where each try has its end, and of several in turn each its share.
     """
 
     def __init__(self, settings: Settings, start: float) -> None:
-        timeout = settings.operation_timeout
-        self._deadline = start + timeout
-        self._until = start + timeout / 2
+        super().__init__(settings.operation_timeout, start)
         self._try = first_try(settings)
-        self._pause = 0.0
 
     def end(self, after: int) -> float:
         """
@@ -51,17 +45,6 @@ class Attempts:
         now = time.monotonic()
         share = max(self._deadline - now, 0) / (after + 1)
         return now + min(self._try, share)
-
-    def next_pause(self) -> float | None:
-        """
-        Return the pause before the next try, in seconds; `None` if there is to be none.
-        """
-        if time.monotonic() + self._pause >= self._until:
-            return None
-        pause = self._pause
-        # The first repeat comes at once: most often a connection was closed while it was idle.
-        self._pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        return jittered(pause)
 
 
 def first_try(settings: Settings) -> float:

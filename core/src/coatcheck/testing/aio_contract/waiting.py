@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from functools import partial
-from itertools import count
 
 import pytest
 
@@ -155,17 +154,23 @@ class Waiting(AioCase):
         """
         What was stored without a ring just before the deadline is found by the last look.
         """
-        ids = map("t{}".format, count())
 
-        async def found() -> ResultMeta:
-            id_ = next(ids)
-            wait = asyncio.create_task(patient.wait_for(id_, 0.5))
-            await asyncio.sleep(0.25)
+        async def found(timeout: float) -> ResultMeta | None:
+            id_, deadline = f"t{timeout}", time.monotonic() + timeout
+            wait = asyncio.create_task(patient.wait_for(id_, timeout))
+            await asyncio.sleep(timeout / 2)
             self.plant(id_, b'{"status": "SUCCESS", "result": 1, "task_id": "%b"}' % id_.encode())
-            return await wait
+            in_time = time.monotonic() < deadline
+            try:
+                return await wait
+            except WaitTimeoutError as late:
+                if in_time and late.last_error is None:
+                    raise
+                return None  # the machine is too busy for so short a time
 
         async with self.aio_results(safety_look=600.0) as patient:
-            assert 1 == (await aio_answered(found)).result
+            metas = [await found(0.5) or await found(2.0) or await found(8.0)]
+            assert [1] == [meta.result for meta in metas if meta]
 
     @promise(3)
     async def test_on_interval(self, results: Results) -> None:

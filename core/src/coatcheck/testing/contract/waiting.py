@@ -7,7 +7,6 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from itertools import count
 
 import pytest
 
@@ -153,18 +152,24 @@ class Waiting(Case):
         """
         What was stored without a ring just before the deadline is found by the last look.
         """
-        ids = map("t{}".format, count())
 
-        def found() -> ResultMeta:
-            id_ = next(ids)
-            wait = Started(patient.wait_for, id_, 0.5)
-            time.sleep(0.25)
+        def found(timeout: float) -> ResultMeta | None:
+            id_, deadline = f"t{timeout}", time.monotonic() + timeout
+            wait = Started(patient.wait_for, id_, timeout)
+            time.sleep(timeout / 2)
             self.plant(id_, b'{"status": "SUCCESS", "result": 1, "task_id": "%b"}' % id_.encode())
-            meta: ResultMeta = wait.answer()
+            in_time = time.monotonic() < deadline
+            try:
+                meta: ResultMeta = wait.answer()
+            except WaitTimeoutError as late:
+                if in_time and late.last_error is None:
+                    raise
+                return None  # the machine is too busy for so short a time
             return meta
 
         with self.sync_results(safety_look=600.0) as patient:
-            assert 1 == answered(found).result
+            meta = next(filter(None, map(found, (0.5, 2.0, 8.0))))
+            assert 1 == meta.result
 
     @promise(3)
     def test_on_interval(self, results: Results) -> None:

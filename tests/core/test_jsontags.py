@@ -341,3 +341,45 @@ def test_special_numbers_come_back():
     assert math.isnan(back[2])
     assert -1.0 == math.copysign(1.0, back[3])
     assert 10**4299 == back[4]
+
+
+@given(VALUES, st.booleans())
+def test_what_is_large_is_written_as_what_is_small(value, strict):
+    """
+    That many items stand beside a value changes nothing in how it is written, or refused.
+    """
+    many = [{"id": number, "size": [1, 2]} for number in range(20)]
+    by_itself = to_plain(value, strict=strict)
+
+    assert [*many, by_itself] == to_plain([*many, value], strict=strict)
+    held = to_plain({**{str(n): item for n, item in enumerate(many)}, "v": [value]}, strict=strict)
+    assert [by_itself] == held["v"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{1: 2}, {"__type__": 1}, enum.IntEnum("E", "A").A, (1,), OrderedDict()]
+)
+def test_what_is_odd_is_found_among_many(odd):
+    """
+    What JSON would change without a word is found at any depth of what is large.
+    """
+    many = [[{"a": [number]}] for number in range(50)]
+    many[30][0]["a"] = [odd]
+
+    try:
+        plain = to_plain(many, strict=True)
+    except UnencodableError:
+        return
+    assert plain != many
+    assert 2 == len(plain[30][0]["a"][0].keys() & {"__type__", "__value__"})
+
+
+def test_what_contains_itself_ends():
+    """
+    However often it does: it is too deep, and found to be.
+    """
+    value = []
+    value += [value] * 20 + [{"again": value}] * 20
+
+    with pytest.raises(RecursionError):
+        to_plain(value, strict=False)

@@ -8,7 +8,8 @@ a plain dict where it would fail on an unknown one.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container
+from itertools import chain
 from typing import Any, Final
 
 TYPE: Final = "__type__"
@@ -20,6 +21,10 @@ OURS: Final = "__coatcheck__"
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
 _CONTAINERS: Final = frozenset({set, frozenset, tuple})
+_JSON: Final = PLAIN | {dict, list}
+#: From how many items on it pays to look at all of them first.
+_MANY: Final = 16
+_DEEP: Final = 32
 
 
 class UnencodableError(TypeError):
@@ -41,10 +46,36 @@ def to_plain(value: Any, *, strict: bool) -> Any:
     if kind is dict:
         return _dict_to_plain(value, strict=strict)
     if kind is list or (isinstance(value, tuple) and not strict):
-        if PLAIN.issuperset(map(type, value)):
+        if PLAIN.issuperset(map(type, value)) or _is_json(value):
             return value
         return [to_plain(item, strict=strict) for item in value]
     return _tagged(value, strict=strict)
+
+
+def _is_json(value: Collection[Any]) -> bool:
+    """
+    Whether *value* is known to need no tags at any depth: of many items, and not too deep.
+
+    Level by level, so that the interpreter runs once a level and not once an item. What is met
+    twice on a level is gone into once, or what contains itself would grow without end.
+    """
+    if len(value) < _MANY:
+        return False
+    level: list[Any] = [value]
+    for _ in range(_DEEP):
+        kinds = set(map(type, level))
+        if kinds <= PLAIN:
+            return True
+        if not kinds <= _JSON:
+            return False
+        lists = {id(item): item for item in level if type(item) is list}.values()
+        dicts = {id(item): item for item in level if type(item) is dict}.values()
+        if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))):
+            return False
+        if TYPE in set().union(*dicts):
+            return False
+        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
+    return False
 
 
 def _tagged(value: Any, *, strict: bool) -> Any:
@@ -76,7 +107,7 @@ def _advice(kind: type, tagged: Container[type]) -> str:
 
 def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
     if _TEXT.issuperset(map(type, value)) and TYPE not in value:
-        if PLAIN.issuperset(map(type, value.values())):
+        if PLAIN.issuperset(map(type, value.values())) or _is_json(value):
             return value
         return {key: to_plain(item, strict=strict) for key, item in value.items()}
     pairs = [[to_plain(k, strict=True), to_plain(v, strict=strict)] for k, v in value.items()]

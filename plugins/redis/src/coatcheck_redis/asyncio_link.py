@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 from redis import exceptions
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
+from coatcheck import BackendError
 from coatcheck.attempts import Attempts
 
+from .asyncio_pipeline import AutoPipeline
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import is_transient, mapped
@@ -33,12 +35,18 @@ class Line:
         self.trouble: Exception | None = None
         self.polling: Exception | None = None
 
-    async def _repeat(self, act: Callable[[Attempts], Awaitable[T]], *, writing: bool) -> T:
+    async def _repeat(
+        self,
+        act: Callable[[Attempts], Awaitable[T]],
+        *,
+        writing: bool,
+        start: float | None = None,
+    ) -> T:
         """
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
-        where no try came through.
+        where no try came through. The time counts from *start* on, of the monotonic clock.
         """
-        attempts = Attempts(self._settings.operation_timeout)
+        attempts = Attempts(self._settings.operation_timeout, start)
         while True:
             error: Exception
             try:
@@ -76,6 +84,24 @@ class Link(Line):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._pool = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+        # Apart, because errors say what was being done.
+        self._writes = self._make_pipeline(writing=True)
+        self._reads = self._make_pipeline(writing=False)
+
+    def _make_pipeline(self, *, writing: bool) -> AutoPipeline:
+        async def send(commands: Sequence[Command], start: float) -> list[Any]:
+            return await self._repeat(
+                lambda _: exchange(self._pool, commands, check=True), writing=writing, start=start
+            )
+
+        def renew(error: BackendError) -> BackendError:
+            cause = error.__cause__
+            assert isinstance(cause, Exception)  # noqa: S101 - `_repeat` gives it one
+            again = mapped(cause, self._settings.label, writing=writing)
+            again.__cause__ = cause
+            return again
+
+        return AutoPipeline(send, renew)
 
     async def ask(
         self, commands: Sequence[Command], *, writing: bool, place: Place = None
@@ -83,10 +109,7 @@ class Link(Line):
         """
         Return the replies; the server's errors among them as exceptions of the driver.
         """
-        return await self._repeat(lambda _: self._try(commands), writing=writing)
-
-    async def _try(self, commands: Sequence[Command]) -> list[Any]:
-        return await exchange(self._pool, commands, check=True)
+        return await (self._writes if writing else self._reads).ask(commands)
 
     async def places(self) -> list[Place]:
         """

@@ -1,0 +1,116 @@
+"""
+Auto-pipelining: what many tasks ask at the same time goes out in one exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from coatcheck import BackendError
+
+from .script import Command
+
+#: Exchanges of one kind that are under way before others wait for one of them to end. More than
+#: one, so that nothing waits for a single slow reply.
+_APART: Final = 3
+#: What is sent in one exchange at most: commands, and bytes of a value that goes along. More
+#: would hold up those who share it.
+_MOST: Final = 500
+_LARGE: Final = 16_384
+
+
+class Asked(NamedTuple):
+    """
+    What waits to be sent.
+    """
+
+    commands: Sequence[Command]
+    start: float
+    replies: asyncio.Future[list[Any]]
+
+
+class AutoPipeline:
+    """
+    Sends at once while little is under way; beyond that what is asked gathers, and goes out as
+    soon as an exchange ends. So a lone task never waits, and a thousand share a few connections.
+
+    Args:
+        send: sends commands that were asked at a time of the monotonic clock and returns the
+            replies, or raises a `BackendError`. What it sends it may repeat.
+        renew: makes an error like one that *send* raised, for each who asked.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Command], float], Awaitable[list[Any]]],
+        renew: Callable[[BackendError], BackendError],
+    ) -> None:
+        self._send = send
+        self._renew = renew
+        self._under_way = 0
+        self._gathered: list[Asked] = []
+        # The loop holds its tasks weakly.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """
+        Return the replies to *commands*, in order.
+        """
+        now = time.monotonic()
+        if self._under_way >= _APART and not _is_large(commands):
+            asked = Asked(commands, now, asyncio.get_running_loop().create_future())
+            self._gathered.append(asked)
+            return await asked.replies
+        self._under_way += 1
+        try:
+            return await self._send(commands, now)
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        """
+        Let what gathered take the place of an exchange that ended.
+        """
+        self._under_way -= 1
+        if self._gathered and self._under_way < _APART:
+            together, self._gathered = self._gathered[:_MOST], self._gathered[_MOST:]
+            self._under_way += 1
+            task = asyncio.get_running_loop().create_task(self._send_together(together))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _send_together(self, together: list[Asked]) -> None:
+        try:
+            # Who was cancelled meanwhile needs nothing.
+            together = [asked for asked in together if not asked.replies.done()]
+            if together:
+                commands = [command for asked in together for command in asked.commands]
+                _hand_out(together, await self._send(commands, together[0].start))
+        except BackendError as error:
+            for asked in together:
+                if not asked.replies.done():
+                    asked.replies.set_exception(self._renew(error))
+                    asked.replies.exception()  # nobody may ask, when all are cancelled
+        finally:
+            for asked in together:
+                asked.replies.cancel()  # the loop ends; what is done stays as it is
+            self._ended()
+
+
+def _is_large(commands: Sequence[Command]) -> bool:
+    if len(commands) > _MOST // 4:
+        return True
+    sizes = (len(part) for command in commands for part in command if isinstance(part, bytes))
+    return max(sizes, default=0) > _LARGE
+
+
+def _hand_out(together: Sequence[Asked], replies: list[Any]) -> None:
+    at = 0
+    for asked in together:
+        end = at + len(asked.commands)
+        if not asked.replies.done():
+            asked.replies.set_result(replies[at:end])
+        at = end

@@ -33,6 +33,17 @@ from harness import OURS, RAW, Row, Samples  # noqa: E402
 from support.redis import RedisServer  # noqa: E402
 
 MANY = 1_000
+#: Ratios to the raw driver doing the same work.
+TARGETS = {
+    "store": 1.0,
+    "store 10 KB": 0.8,
+    "store 1 MB": 0.9,
+    "fetch": 0.95,
+    "fetch 10 KB": 0.5,
+    "fetch 1 MB": 0.7,
+    "store_many": 0.6,
+    "get_many": 0.25,
+}
 
 
 @dataclass
@@ -48,6 +59,7 @@ class Size:
     wakes: int = 150
     wait_rounds: int = 5
     idle_seconds: float = 11.0
+    growth: Sequence[int] = (100, 1_000, 10_000, 100_000)
 
 
 QUICK = Size(
@@ -58,6 +70,7 @@ QUICK = Size(
     wakes=40,
     wait_rounds=5,
     idle_seconds=2.0,
+    growth=(100, 1_000, 10_000),
 )
 
 
@@ -110,41 +123,84 @@ class Throughput:
         self._label = "aio " if asynchronous else ""
         self._runner = asyncio.Runner() if asynchronous else None
         self._made = {name: known[name][1](server.url) for name in contenders.installed(known)}
+        self._cpu: Samples = {}
 
     def rows(self) -> Iterator[Row]:
-        size = self._size
-        for operation, target in (("store", 1.0), ("fetch", 0.9)):
-            samples = self._samples(operation, size.rounds, size.operations, one_by_one=True)
-            yield harness.speed(
-                f"{self._label}{operation}", samples, each=size.operations, target=target
-            )
-        for operation, target in (("store_many", 0.6), ("get_many", 0.3)):
-            samples = self._samples(operation, size.batch_rounds, MANY, one_by_one=False)
-            yield harness.speed(
-                f"{self._label}{operation} of {MANY:,}", samples, each=MANY, target=target
-            )
+        size, label = self._size, self._label
+        for called, (value, part) in contenders.SIZES.items():
+            self._take(value)
+            count = max(2, int(size.operations * part))
+            for operation in ("store", "fetch"):
+                wall, cpu = self._samples(
+                    operation, size.rounds, count, one_by_one=True, called=called
+                )
+                name, target = f"{label}{operation}{called}", TARGETS[operation + called]
+                yield harness.speed(name, wall, each=count, target=target)
+                limit = 1.3 if name == "store" else None
+                yield harness.cost(f"  CPU of {name}", cpu, each=count, target=limit)
+        self._take(contenders.VALUE)
+        for operation in ("store_many", "get_many"):
+            wall, _ = self._samples(operation, size.batch_rounds, MANY, one_by_one=False)
+            name = f"{label}{operation} of {MANY:,}"
+            yield harness.speed(name, wall, each=MANY, target=TARGETS[operation])
 
-    def _samples(self, operation: str, rounds: int, count: int, *, one_by_one: bool) -> Samples:
+    def concurrent_rows(self) -> Iterator[Row]:
+        """
+        Return how many times the rate of one after the other many tasks at once have.
+        """
+        for operation in ("store", "fetch"):
+            act = getattr(self._made[OURS], operation)
+            together = self._sampler("together", gathered(act), MANY, one_by_one=False)
+            in_turn = self._sampler("in-turn", act, MANY, one_by_one=True)
+            ids = [f"{OURS}-{number}" for number in range(MANY)]
+            self._run(self._made[OURS].store_many, ids, one_by_one=False)
+            samples = harness.in_turns({OURS: together, RAW: in_turn}, self._size.batch_rounds)
+            name = f"aio {operation} of {MANY:,} at once, against one by one"
+            yield harness.speed(name, samples, each=MANY, target=3.0)
+
+    def _take(self, value: Any) -> None:
+        for who in self._made.values():
+            who.value = value
+
+    def _samples(
+        self, operation: str, rounds: int, count: int, *, one_by_one: bool, called: str = ""
+    ) -> tuple[Samples, Samples]:
+        """
+        Return wall times and times of this process's CPU.
+        """
         able = {name: who for name, who in self._made.items() if hasattr(who, operation)}
+        tag = called.replace(" ", "-")
         for name, who in able.items():
-            self._run(who.store, [f"{name}-{number}" for number in range(count)], one_by_one=True)
+            self._run(who.store, [f"{name}{tag}-{n}" for n in range(count)], one_by_one=True)
+        self._cpu = {name: [] for name in able}
         sampling = {
-            name: self._sampler(name, getattr(who, operation), count, one_by_one=one_by_one)
+            name: self._sampler(
+                name, getattr(who, operation), count, one_by_one=one_by_one, tag=tag
+            )
             for name, who in able.items()
         }
-        return harness.in_turns(sampling, rounds)
+        return harness.in_turns(sampling, rounds, warm_up=0), self._cpu
 
     def _sampler(
-        self, name: str, act: Callable[[Any], Any], count: int, *, one_by_one: bool
+        self,
+        name: str,
+        act: Callable[[Any], Any],
+        count: int,
+        *,
+        one_by_one: bool,
+        tag: str = "",
     ) -> Callable[[int], float]:
         # Stores are of new ids; what is read is the same for both sides of the ratio.
         reading = act.__name__ in ("fetch", "get_many")
-        owner = OURS if name == RAW else name
+        owner = OURS if name in (RAW, "together", "in-turn") else name
 
         def sample(number: int) -> float:
-            prefix = owner if reading else f"{name}-{act.__name__}-{number}"
+            prefix = f"{owner}{tag}" if reading else f"{name}{tag}-{act.__name__}-{number}"
             ids = [f"{prefix}-{i}" for i in range(count)]
-            return self._run(act, ids, one_by_one=one_by_one)
+            before = time.process_time()
+            took = self._run(act, ids, one_by_one=one_by_one)
+            self._cpu.setdefault(name, []).append(time.process_time() - before)
+            return took
 
         return sample
 
@@ -165,6 +221,18 @@ class Throughput:
                 self._runner.run(closing)
         if self._runner is not None:
             self._runner.close()
+
+
+def gathered(act: Callable[[str], Any]) -> Callable[[Sequence[str]], Any]:
+    """
+    Return what does *act* for many ids at once.
+    """
+
+    async def together(ids: Sequence[str]) -> None:
+        await asyncio.gather(*map(act, ids))
+
+    together.__name__ = act.__name__
+    return together
 
 
 async def _timed_async(act: Callable[[Any], Any], ids: list[str], *, one_by_one: bool) -> float:
@@ -214,7 +282,7 @@ def wake_rows(server: RedisServer, size: Size, *, asynchronous: bool) -> list[Ro
             if asynchronous:
                 runner.run(closing)
     rows = []
-    for percent, target in ((50, 1.3), (99, 1.5)):
+    for percent, target in ((50, 1.15), (99, 1.3)):
         samples = {
             name: [harness.percentile(found[name], percent) for found in rounds]
             for name in names
@@ -330,6 +398,17 @@ class ManyWaits:
             name = f"{count:,} waits, {self.WAYS[way]}"
             yield harness.delay(name, both, target=target)
 
+    def growth_row(self, counts: Sequence[int]) -> Row:
+        """
+        Return how many times the shortest time of one id the longest is, over how many there are.
+        """
+        each = []
+        for count in counts:
+            rounds = range(self._size.wait_rounds if count <= 10_000 else 1)
+            each.append(min(self.waited("as_completed", count)[0] for _ in rounds) / count)
+        name = f"  time per id, {counts[0]:,} to {counts[-1]:,} waits"
+        return Row(name, "x", max(each) / min(each), target=1.5)
+
     def held_rows(self, ways: Sequence[str]) -> Iterator[Row]:
         """
         Return what was held by those that waited.
@@ -380,6 +459,10 @@ def measured(server: RedisServer, size: Size, parts: Sequence[str]) -> Iterator[
                 throughput = Throughput(server, size, asynchronous=asynchronous)
                 yield from throughput.rows()
                 throughput.close()
+    if "aio" in parts:  # with both CPUs, like waits
+        throughput = Throughput(server, size, asynchronous=True)
+        yield from throughput.concurrent_rows()
+        throughput.close()
     if "wake" in parts:
         yield from wake_rows(server, size, asynchronous=False)
         yield from wake_rows(server, size, asynchronous=True)
@@ -389,9 +472,10 @@ def measured(server: RedisServer, size: Size, parts: Sequence[str]) -> Iterator[
             yield from waits.rows(1_000, ["as_completed", "gather", "threads"], None)
             yield from waits.held_rows(["threads"])
             waits = ManyWaits(server, storer, size)
-            yield from waits.rows(10_000, ["as_completed", "gather"], 1.3)
+            yield from waits.rows(10_000, ["as_completed", "gather"], 1.2)
             yield from waits.idle_rows(10_000, ["as_completed", "gather"])
             yield from waits.held_rows(["as_completed", "gather"])
+            yield waits.growth_row(size.growth)
 
 
 @contextmanager

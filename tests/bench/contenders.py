@@ -20,13 +20,31 @@ VALUE = {"answer": 42, "size": [640, 480], "name": "thumbnail"}
 PATIENCE = 30.0
 
 
-def document(task_id: str) -> dict[str, Any]:
+def rows(count: int) -> list[dict[str, Any]]:
+    """
+    Return a value as queries give it, of about 100 bytes of JSON a row.
+    """
+    return [
+        {"id": i, "name": f"thumbnail-{i:07}", "size": [640, 480], "ratio": i / 7, "kept": True}
+        for i in range(count)
+    ]
+
+
+#: What is stored: by what it is called, and how many operations of it are one sample.
+SIZES: Mapping[str, tuple[Any, float]] = {
+    "": (VALUE, 1.0),
+    " 10 KB": (rows(98), 0.25),
+    " 1 MB": (rows(9_800), 0.01),
+}
+
+
+def document(task_id: str, value: Any = VALUE) -> dict[str, Any]:
     """
     Return a record as one writes it by hand: Celery's fields.
     """
     return {
         "status": "SUCCESS",
-        "result": VALUE,
+        "result": value,
         "traceback": None,
         "children": None,
         "date_done": datetime.now(UTC).isoformat(),
@@ -42,7 +60,16 @@ def touch(data: bytes) -> None:
     _ = found["status"], found["result"]
 
 
-class Coatcheck:
+class Contender:
+    """
+    What all have.
+    """
+
+    #: What is stored.
+    value: Any = VALUE
+
+
+class Coatcheck(Contender):
     """
     This project.
     """
@@ -53,14 +80,14 @@ class Coatcheck:
         self.results = coatcheck.by_url(url, expires=EXPIRES)
 
     def store(self, task_id: str) -> None:
-        self.results.store_result(task_id, VALUE)
+        self.results.store_result(task_id, self.value)
 
     def fetch(self, task_id: str) -> None:
         meta = self.results.get_task_meta(task_id)
         _ = meta.status, meta.result
 
     def store_many(self, task_ids: Sequence[str]) -> None:
-        self.results.store_many({task_id: VALUE for task_id in task_ids})
+        self.results.store_many({task_id: self.value for task_id in task_ids})
 
     def get_many(self, task_ids: Sequence[str]) -> None:
         for meta in self.results.get_many(task_ids).values():
@@ -78,7 +105,7 @@ class Coatcheck:
         self.results.close()
 
 
-class Raw:
+class Raw(Contender):
     """
     redis-py by hand: what a project has that writes its own.
     """
@@ -95,7 +122,7 @@ class Raw:
             pipeline.execute()
 
     def _add(self, pipeline: Any, task_id: str) -> None:
-        key, data = PREFIX + task_id, json.dumps(document(task_id))
+        key, data = PREFIX + task_id, json.dumps(document(task_id, self.value))
         pipeline.set(key, data, ex=EXPIRES)
         pipeline.publish(key, data)
 
@@ -127,7 +154,7 @@ class Raw:
         self.client.close()
 
 
-class Celery:
+class Celery(Contender):
     """
     Celery's result backend.
     """
@@ -139,7 +166,7 @@ class Celery:
         self.app.conf.result_expires = EXPIRES
 
     def store(self, task_id: str) -> None:
-        self.app.backend.store_result(task_id, VALUE, "SUCCESS")
+        self.app.backend.store_result(task_id, self.value, "SUCCESS")
 
     def fetch(self, task_id: str) -> None:
         result = self.app.AsyncResult(task_id)
@@ -155,7 +182,7 @@ class Celery:
         self.app.close()
 
 
-class Dramatiq:
+class Dramatiq(Contender):
     """
     dramatiq's result backend.
     """
@@ -168,7 +195,7 @@ class Dramatiq:
         self._message = lambda id_: Message("q", "actor", (), {}, {}, message_id=id_)
 
     def store(self, task_id: str) -> None:
-        self.backend.store_result(self._message(task_id), VALUE, EXPIRES * 1000)
+        self.backend.store_result(self._message(task_id), self.value, EXPIRES * 1000)
 
     def fetch(self, task_id: str) -> None:
         # Not without blocking: then it would only look whether there is one.
@@ -187,10 +214,73 @@ class Dramatiq:
         self.backend.client.close()
 
 
+class RQ(Contender):
+    """
+    RQ's results: a stream for each job.
+    """
+
+    def __init__(self, url: str) -> None:
+        import redis
+        from rq.job import Job
+        from rq.results import Result
+
+        self.client = redis.Redis.from_url(url)
+        self._job = lambda id_: Job(id=id_, connection=self.client)
+        self._result: Any = Result
+
+    def store(self, task_id: str) -> None:
+        kind = self._result.Type.SUCCESSFUL
+        self._result.create(self._job(task_id), kind, ttl=EXPIRES, return_value=self.value)
+
+    def fetch(self, task_id: str) -> None:
+        result = self._job(task_id).latest_result()
+        _ = result.type, result.return_value
+
+    def listen(self, task_id: str) -> None:
+        """
+        It has no subscription.
+        """
+
+    def wake(self, task_id: str) -> None:
+        _ = self._job(task_id).latest_result(timeout=int(PATIENCE)).return_value
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Huey(Contender):
+    """
+    huey's results, which are told by a list for each.
+    """
+
+    def __init__(self, url: str) -> None:
+        from huey import RedisExpireHuey
+
+        options = {"url": url, "expire_time": EXPIRES, "notify_result": True}
+        self.huey = RedisExpireHuey("bench", **options)
+
+    def store(self, task_id: str) -> None:
+        self.huey.put_result(task_id, self.value)
+
+    def fetch(self, task_id: str) -> None:
+        self.huey.result(task_id, preserve=True)
+
+    def listen(self, task_id: str) -> None:
+        """
+        It has no subscription.
+        """
+
+    def wake(self, task_id: str) -> None:
+        self.huey.result(task_id, blocking=True, timeout=PATIENCE)
+
+    def close(self) -> None:
+        self.huey.storage.conn.close()
+
+
 # -- asyncio ----------------------------------------------------------------------------------
 
 
-class AioCoatcheck:
+class AioCoatcheck(Contender):
     """
     This project, for asyncio.
     """
@@ -201,14 +291,14 @@ class AioCoatcheck:
         self.results = coatcheck.aio.by_url(url, expires=EXPIRES)
 
     async def store(self, task_id: str) -> None:
-        await self.results.store_result(task_id, VALUE)
+        await self.results.store_result(task_id, self.value)
 
     async def fetch(self, task_id: str) -> None:
         meta = await self.results.get_task_meta(task_id)
         _ = meta.status, meta.result
 
     async def store_many(self, task_ids: Sequence[str]) -> None:
-        await self.results.store_many({task_id: VALUE for task_id in task_ids})
+        await self.results.store_many({task_id: self.value for task_id in task_ids})
 
     async def get_many(self, task_ids: Sequence[str]) -> None:
         for meta in (await self.results.get_many(task_ids)).values():
@@ -226,7 +316,7 @@ class AioCoatcheck:
         await self.results.close()
 
 
-class AioRaw:
+class AioRaw(Contender):
     """
     redis.asyncio by hand.
     """
@@ -272,7 +362,7 @@ class AioRaw:
         await self.client.aclose()
 
 
-class Taskiq:
+class Taskiq(Contender):
     """
     taskiq-redis's result backend.
     """
@@ -285,7 +375,9 @@ class Taskiq:
         from taskiq_redis import RedisAsyncResultBackend
 
         self.backend: Any = RedisAsyncResultBackend(url, result_ex_time=EXPIRES)
-        self._result = lambda: TaskiqResult(is_err=False, return_value=VALUE, execution_time=0.0)
+        self._result = lambda: TaskiqResult(
+            is_err=False, return_value=self.value, execution_time=0.0
+        )
 
     async def store(self, task_id: str) -> None:
         await self.backend.set_result(task_id, self._result())
@@ -314,6 +406,8 @@ SYNC: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "raw": ("redis", Raw),
     "celery": ("celery", Celery),
     "dramatiq": ("dramatiq", Dramatiq),
+    "rq": ("rq", RQ),
+    "huey": ("huey", Huey),
 }
 AIO: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "coatcheck": ("coatcheck", AioCoatcheck),

@@ -97,6 +97,13 @@ def delay(name: str, samples: Samples, *, target: float | None, unit: str = "ms"
     return _row(name, samples, scale=1e3, unit=unit, target=target, at_least=False)
 
 
+def cost(name: str, samples: Samples, *, each: int, target: float | None) -> Row:
+    """
+    Return a row of CPU times for *each* operations, whose ratios say how many times raw's.
+    """
+    return _row(name, samples, scale=1e6 / each, unit="us", target=target, at_least=False)
+
+
 def _row(
     name: str, samples: Samples, *, scale: float, unit: str, target: float | None, at_least: bool
 ) -> Row:

@@ -21,7 +21,6 @@ OURS: Final = "__coatcheck__"
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
 _CONTAINERS: Final = frozenset({set, frozenset, tuple})
-_JSON: Final = PLAIN | {dict, list}
 #: From how many items on it pays to look at all of them first.
 _MANY: Final = 16
 _DEEP: Final = 32
@@ -61,20 +60,20 @@ def _is_json(value: Collection[Any]) -> bool:
     """
     if len(value) < _MANY:
         return False
-    level: list[Any] = [value]
+    nested: Collection[Any] = [value]
     for _ in range(_DEEP):
-        kinds = set(map(type, level))
-        if kinds <= PLAIN:
+        lists = [item for item in nested if type(item) is list]
+        dicts = [item for item in nested if type(item) is dict]
+        if len(lists) + len(dicts) < len(nested):
+            return False
+        if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))) or TYPE in set().union(
+            *dicts
+        ):
+            return False
+        items = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts)))
+        nested = {id(item): item for item in items if type(item) not in PLAIN}.values()
+        if not nested:
             return True
-        if not kinds <= _JSON:
-            return False
-        lists = {id(item): item for item in level if type(item) is list}.values()
-        dicts = {id(item): item for item in level if type(item) is dict}.values()
-        if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))):
-            return False
-        if TYPE in set().union(*dicts):
-            return False
-        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
     return False
 
 

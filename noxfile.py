@@ -158,6 +158,20 @@ def cluster(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """
+    Run every store under faults: the short form, or at length with arguments, of which `--help`
+    tells.
+    """
+    ready_servers(session)
+    session.install(*group("tests"), *members())
+    if session.posargs:
+        session.run("python", "tests/chaos/run.py", *session.posargs)
+    else:
+        session.run("pytest", "-m", "chaos", "tests/chaos")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """
     Run the tests and report what of the members they pass through; arguments go to pytest.

@@ -24,7 +24,7 @@ pickles
 serializers
 codec
 pacing bells forks
-attempts
+attempts lookups
 backend
 embedded.memory embedded.sqlite embedded.disabled embedded.files embedded
 hooks

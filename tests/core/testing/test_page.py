@@ -39,6 +39,19 @@ def test_the_example_keeps_the_contract(tmp_path):
     assert "skipped" not in run.stdout
 
 
+def test_the_example_survives(tmp_path):
+    """The page's run under faults ends well."""
+    for name, source in modules().items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "chaos_notes.py", "1000"]
+    run = subprocess.run(
+        command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=600
+    )
+
+    assert 0 == run.returncode, run.stdout + run.stderr
+    assert "'confirmed': " in run.stdout
+
+
 def test_the_proof_is_short():
     """A proof has at most 40 lines."""
     proof = modules()["test_notes.py"].partition("class NotesProof")[2]

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
 
-from coatcheck import forks
+from coatcheck import forks, lookups
 from coatcheck.attempts import Attempts
 from coatcheck.errors import BackendError
 
@@ -214,6 +214,8 @@ class Link(Line):
         engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
         if self.settings.dialect == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
+        else:
+            sa.event.listen(engine, "do_connect", lambda *_: _look_up(url))
         return engine
 
     def run(self, act: Act[T], *, writing: bool) -> T:
@@ -292,11 +294,22 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
     connect_args = options.pop("connect_args")
 
     def connect() -> PooledConnection:
+        _look_up(url)
         positional, named = engine.dialect.create_connect_args(url)
         return PooledConnection.connect(*positional, **{**named, **connect_args})
 
     engine = sa.create_engine(url, creator=connect, **options)
     return engine
+
+
+def _look_up(url: sa.URL) -> None:
+    """
+    Look the host up within the time of the operation. The driver does so once more, which takes no
+    deadline: the answer is fresh then.
+    """
+    host = url.host
+    if host and not host.startswith("/") and "," not in host:
+        lookups.addresses(host, url.port or 0, left())
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

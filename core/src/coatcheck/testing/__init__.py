@@ -6,7 +6,8 @@ empty store and looks into it round the backend. Besides there are, to be used b
 
 - `machine`: a state machine of hypothesis that compares a backend with a model
 - `history`: whether what racing writers and readers saw is what the first-ready rule allows
-- `proxy`: a TCP proxy that cuts, delays, stalls, and drops replies
+- `chaos`: writers and waiters on a store under `faults`, and a check of all that they saw
+- `proxy`: a TCP proxy that cuts, resets, delays, stalls, and drops or truncates replies
 - `doubles`: a clock to turn by hand, backends that fail, stall, or never ring
 - `cancelling`: cancels a coroutine at its n-th suspension
 

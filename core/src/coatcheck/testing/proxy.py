@@ -1,17 +1,20 @@
 """
-A TCP proxy that cuts, delays, stalls, refuses, and drops replies.
+A TCP proxy that cuts, resets, delays, stalls, refuses, and drops or truncates replies.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from types import TracebackType
 from typing import Self
 
 _CHUNK = 65_536
+#: Linger no time: closing sends a reset instead of an end.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
@@ -27,10 +30,12 @@ class Proxy:
         self._flowing.set()
         self._delay = 0.0
         self._to_drop = 0
+        self._to_truncate = 0
         self._refusing = False
         self._closed = False
-        #: How many replies were dropped.
+        #: How many replies were dropped, and truncated.
         self.dropped = 0
+        self.truncated = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
@@ -49,10 +54,22 @@ class Proxy:
         """
         Cut all connections; new ones are taken.
         """
-        with self._lock:
-            pairs = list(self._pairs)
-        for pair in pairs:
+        for pair in self._open_pairs():
             self._hang_up(pair)
+
+    def reset(self) -> None:
+        """
+        Reset all connections, which loses what is on its way; new ones are taken.
+        """
+        for pair in self._open_pairs():
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._hang_up(pair, orderly=False)
+
+    def _open_pairs(self) -> list[tuple[socket.socket, socket.socket]]:
+        with self._lock:
+            return list(self._pairs)
 
     def delay(self, seconds: float) -> None:
         """
@@ -78,6 +95,13 @@ class Proxy:
         """
         with self._lock:
             self._to_drop = count
+
+    def truncate_replies(self, count: int) -> None:
+        """
+        Pass on the first half of each of the next *count* replies, and cut its connection.
+        """
+        with self._lock:
+            self._to_truncate = count
 
     def refuse(self) -> None:
         """
@@ -157,6 +181,9 @@ class Proxy:
                     time.sleep(self._delay)
                 if is_reply and self._drops():
                     break
+                if is_reply and self._truncates():
+                    target.sendall(data[: len(data) // 2])
+                    break
                 target.sendall(data)
         self._hang_up(pair)
 
@@ -168,11 +195,22 @@ class Proxy:
             self.dropped += 1
             return True
 
-    def _hang_up(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def _truncates(self) -> bool:
         with self._lock:
+            if self._to_truncate < 1:
+                return False
+            self._to_truncate -= 1
+            self.truncated += 1
+            return True
+
+    def _hang_up(self, pair: tuple[socket.socket, socket.socket], *, orderly: bool = True) -> None:
+        with self._lock:
+            if pair not in self._pairs:
+                return  # somebody else is at it
             self._pairs.discard(pair)
         for end in pair:
-            # Wakes the other thread, which a close alone would not.
+            # Wakes the other thread, which a close alone would not. Receiving only, where the
+            # other side is not to hear of an end.
             with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR if orderly else socket.SHUT_RD)
             end.close()

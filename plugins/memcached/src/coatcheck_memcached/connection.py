@@ -4,13 +4,14 @@ One connection to one server: the driver's client, bound by a deadline.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheClientError, MemcacheUnknownError
+
+from coatcheck import lookups
 
 from .errors import error_in, is_transient, is_unauthenticated
 from .settings import Place, Settings, label_of
@@ -125,7 +126,7 @@ class Connection(Client):
             return [self.server]
         try:
             host, port = self.server
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return lookups.addresses(host, port, self._sockets.end - time.monotonic())
         except ValueError as error:  # a host that no name can be, of which the URL did not tell
             raise OSError(f"there can be no such place: {error}") from error
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Self, TypeVar
 
 from redis import exceptions
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import UnixDomainSocketConnection
 
 from coatcheck.attempts import Attempts
 
+from .connections import Connection, SSLConnection
 from .errors import is_transient, mapped
 from .parser import BoundedParser
 from .pool import Pool

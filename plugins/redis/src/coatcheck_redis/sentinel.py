@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from redis import exceptions
-from redis.connection import Connection, SSLConnection
 
+from .connections import Connection, SSLConnection
 from .errors import is_refused
 from .parser import BoundedParser
 from .settings import Node, Settings

@@ -1,0 +1,575 @@
+"""
+A store under faults: writers race, waiters wait, and all that they saw is checked.
+
+`Subject` says where a store is and what may befall it, `run` works on it meanwhile:
+
+    report = run(Subject("notes", "notes:///tmp/n", faults=[...]), Plan(operations=100_000))
+    assert not report.violations
+
+Writers, threads and coroutines, race for the first ready record of each id, while others wait
+for it with short timeouts, some of them for ids that nobody writes. What came of each operation
+goes into a `History` for its id. From time to time, between two faults, the store itself is asked
+whether it has what it acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import math
+import os
+import random
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, TypeVar
+
+from ..aio import Results as AioResults
+from ..aio import by_url as aio_by_url
+from ..errors import BackendError, CoatcheckError, WaitTimeoutError
+from ..meta import ResultMeta
+from ..resolver import by_url
+from ..results import Results
+from .faults import Fault, Timetable
+from .history import Event, History
+from .lateness import Lateness, Metronome, holdings
+
+T = TypeVar("T")
+
+#: What takes longer than its time by so much hangs, in seconds, on whatever machine.
+HANGS: Final = 10.0
+#: How long the store may take to serve again after a fault.
+RECOVERY: Final = 60.0
+
+
+@dataclass
+class Subject:
+    """
+    A store, and what may befall it.
+
+    Args:
+        url: the way to it that the faults are on.
+        direct_url: one that they are not on, to ask what it has; *url* if there is none.
+        faults: what befalls it; with none it is worked on all the same.
+        connections: returns how many connections of ours it sees, if it can tell.
+    """
+
+    name: str
+    url: str
+    direct_url: str = ""
+    faults: Sequence[Fault] = ()
+    connections: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    How long to work, and how hard.
+
+    Args:
+        operations: end after so many.
+        seconds: or after so long.
+        writers: threads that race; a third as many coroutines, at least one, join them.
+        waiters: threads that wait, and as many coroutines.
+        ids: how many ids a round is about.
+        operation_timeout: of the clients.
+        longest_wait: timeouts of waits are up to that.
+        pause: between two faults, at least and at most.
+    """
+
+    operations: float = math.inf
+    seconds: float = math.inf
+    writers: int = 3
+    waiters: int = 3
+    ids: int = 24
+    operation_timeout: float = 1.0
+    longest_wait: float = 1.0
+    pause: tuple[float, float] = (0.2, 1.0)
+    seed: int | None = None
+
+
+@dataclass
+class Report:
+    """
+    What happened. `violations` is what may not happen; with nothing in it the promises were kept.
+    """
+
+    store: str
+    operations: int = 0
+    seconds: float = 0.0
+    ids: int = 0
+    winners: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    confirmed: int = 0
+    lost_with_the_store: int = 0
+    waits_served: int = 0
+    waits_timed_out: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, str] = field(default_factory=dict)
+    threads_lateness: Lateness = field(default_factory=Lateness)
+    tasks_lateness: Lateness = field(default_factory=Lateness)
+    overruns: Lateness = field(default_factory=Lateness)
+    machine: Lateness = field(default_factory=Lateness)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:
+        """
+        Return it as plain data.
+        """
+        plain = {k: v for k, v in vars(self).items() if not isinstance(v, Lateness)}
+        figures = {k: v.told() for k, v in vars(self).items() if isinstance(v, Lateness)}
+        return {**plain, "seconds": round(self.seconds, 1), **figures}
+
+
+def run(
+    subject: Subject, plan: Plan, *, progress: Callable[[Report], object] = lambda _: None
+) -> Report:
+    """
+    Work on *subject* as *plan* says; *progress* is called after each round.
+    """
+    return _Run(subject, plan, progress).run()
+
+
+class _Run:
+    """
+    One run.
+    """
+
+    #: Rounds between two questions to the store, and how many more they may be for the sake of a
+    #: fault that is on: those who work are not to wait for its end.
+    VERIFY_EVERY = 5
+    LATEST = 20
+
+    def __init__(self, subject: Subject, plan: Plan, progress: Callable[[Report], object]) -> None:
+        self.subject = subject
+        self.plan = plan
+        self.progress = progress
+        self.report = Report(subject.name)
+        self.timetable = Timetable(subject.faults, pause=plan.pause, seed=plan.seed)
+        self._lock = threading.Lock()
+        self._random = random.Random(plan.seed)  # noqa: S311 - not a secret
+        self._acknowledged: dict[str, tuple[str, float]] = {}
+        self._began = 0.0
+
+    def run(self) -> Report:
+        before = self._holdings()
+        with _troubles(self._violate), Metronome() as metronome:
+            self.report.machine = metronome.lateness
+            with self._direct() as oracle, _Loop(self._violate) as loop:
+                self._work(oracle, loop)
+        for error in self.timetable.errors:
+            self._violate(f"a fault failed: {error!r}")
+        self.report.faults = self.timetable.counts
+        self._check_holdings(before)
+        return self.report
+
+    def _direct(self) -> Results:
+        return by_url(self.subject.direct_url or self.subject.url, operation_timeout=RECOVERY / 4)
+
+    def _work(self, oracle: Results, loop: _Loop) -> None:
+        timeout = self.plan.operation_timeout
+        clients = [by_url(self.subject.url, operation_timeout=timeout) for _ in range(2)]
+        aio = aio_by_url(self.subject.url, operation_timeout=timeout)
+        workers = self.plan.writers + self.plan.waiters
+        with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="chaos") as pool:
+            self._began = time.monotonic()
+            try:
+                with self.timetable.running():
+                    self._rounds(_Crew(self, clients, aio, loop, pool), oracle)
+                self._verify(oracle)
+            finally:
+                for client in clients:
+                    client.close()
+                loop.run(aio.close())
+
+    def _rounds(self, crew: _Crew, oracle: Results) -> None:
+        number, due = 0, self.VERIFY_EVERY
+        while not self._is_done():
+            crew.round(number)
+            number += 1
+            if number >= due:
+                with self.timetable.calm(patient=number >= due + self.LATEST) as calm:
+                    if calm:
+                        self._verify(oracle)
+                        due = number + self.VERIFY_EVERY
+            self.report.seconds = time.monotonic() - self._began
+            self.report.faults = self.timetable.counts
+            self.progress(self.report)
+
+    def _is_done(self) -> bool:
+        late = time.monotonic() - self._began >= self.plan.seconds
+        return late or self.report.operations >= self.plan.operations
+
+    # -- what is counted ------------------------------------------------------------------
+
+    def count(self, operations: int = 1, **counts: int) -> None:
+        with self._lock:
+            self.report.operations += operations
+            for name, number in counts.items():
+                setattr(self.report, name, getattr(self.report, name) + number)
+
+    def fail(self, error: BaseException) -> None:
+        """
+        Take in an error: ours is counted, another is a violation.
+        """
+        name = type(error).__name__
+        with self._lock:
+            self.report.errors[name] += 1
+            self.report.messages.setdefault(name, str(error)[:300])
+        if not isinstance(error, CoatcheckError):
+            self._violate(f"an error that is not ours: {_origin(error)}")
+
+    def _violate(self, text: str) -> None:
+        with self._lock:
+            if len(self.report.violations) < 100:
+                self.report.violations.append(text)
+
+    def timed(self, began: float) -> None:
+        """
+        Take in that an operation that began at *began* ended now.
+        """
+        overrun = time.monotonic() - began - self.plan.operation_timeout
+        self.report.overruns.add(overrun)
+        if overrun > HANGS:
+            self._violate(f"an operation hung {overrun:.1f} s over its time")
+
+    def late(self, lateness: Lateness, seconds: float) -> None:
+        lateness.add(seconds)
+        if seconds > HANGS:
+            self._violate(f"a wait hung {seconds:.1f} s over its deadline")
+
+    def hangs(self, what: str) -> None:
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        stacks = [
+            f"{names.get(ident)}: {''.join(traceback.format_stack(frame)[-3:])}"
+            for ident, frame in sys._current_frames().items()
+        ]
+        self._violate(f"{what} hangs:\n" + "\n".join(stacks))
+
+    # -- what is checked ------------------------------------------------------------------
+
+    def check(self, histories: Mapping[str, History], began: float) -> None:
+        """
+        Check what was seen of each id of a round.
+        """
+        self.count(0, ids=len(histories))
+        if self.timetable.lost_since(began):
+            return  # an id that the store lost is new, and may be won again
+        for id_, history in histories.items():
+            for fault in history.faults():
+                self._violate(f"{id_}: {fault}")
+            winners = [e for e in history.events if e.is_store and e.won]
+            if len(winners) == 1:
+                self.count(0, winners=1)
+                self._acknowledged[id_] = winners[0].value, began
+
+    def _verify(self, oracle: Results) -> None:
+        """
+        Ask the store for what it acknowledged, and forget it.
+        """
+        acknowledged, self._acknowledged = self._acknowledged, {}
+        found = self._patiently(lambda: oracle.get_many(list(acknowledged)))
+        for id_, (value, began) in acknowledged.items():
+            self._confirm(found.get(id_), id_, value, began)
+        self._patiently(lambda: oracle.forget_many(list(acknowledged)))
+        self.report.samples.append(self._sample())
+
+    def _confirm(self, meta: ResultMeta | None, id_: str, value: str, began: float) -> None:
+        if meta is not None and meta.ready and meta.result == value:
+            self.count(0, confirmed=1)
+        elif self.timetable.lost_since(began) and (meta is None or not meta.ready):
+            self.count(0, lost_with_the_store=1)
+        else:
+            known = meta is not None and meta.known
+            seen = f"{meta.status} {meta.document.get('result')!r}" if meta and known else "nothing"
+            self._violate(f"{id_}: {value!r} was acknowledged, the store has {seen}")
+
+    def _patiently(self, operation: Callable[[], dict[str, ResultMeta] | int]) -> Any:
+        deadline = time.monotonic() + RECOVERY
+        while True:
+            try:
+                return operation()
+            except BackendError as error:
+                if time.monotonic() > deadline:
+                    self._violate(f"the store did not serve again: {error}")
+                    return {}
+            time.sleep(0.1)
+
+    # -- what is held ---------------------------------------------------------------------
+
+    def _holdings(self) -> dict[str, Any]:
+        count = self.subject.connections
+        return {**holdings(), "connections": None if count is None else count()}
+
+    def _sample(self) -> dict[str, Any]:
+        seconds = round(time.monotonic() - self._began, 1)
+        return {"seconds": seconds, "operations": self.report.operations, **self._holdings()}
+
+    def _check_holdings(self, before: Mapping[str, Any]) -> None:
+        """
+        Check that all is given back: a moment after the end, since servers take one to notice.
+        """
+        deadline = time.monotonic() + HANGS
+        names = ("descriptors", "threads", "connections")
+        while True:
+            after = self._holdings()
+            more = [n for n in names if before[n] is not None and after[n] > before[n]]
+            if not more or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        self.report.samples = [
+            {"seconds": 0, **before},
+            *self.report.samples,
+            {**after, "end": True},
+        ]
+        for name in more:
+            self._violate(f"{name} were {before[name]} before, and {after[name]} afterwards")
+
+
+class _Crew:
+    """
+    Those who write and wait.
+    """
+
+    def __init__(
+        self,
+        run: _Run,
+        clients: Sequence[Results],
+        aio: AioResults,
+        loop: _Loop,
+        pool: concurrent.futures.Executor,
+    ) -> None:
+        self._run = run
+        self._clients = clients
+        self._aio = aio
+        self._loop = loop
+        self._pool = pool
+        # Of this run alone: an earlier one may have left something.
+        self._word = f"chaos-{os.urandom(4).hex()}"
+
+    def round(self, number: int) -> None:
+        """
+        Have all of them work on some ids, and check what they saw.
+        """
+        plan, began = self._run.plan, time.monotonic()
+        histories = {f"{self._word}-{number}-{n}": History() for n in range(plan.ids)}
+        threads = [
+            *((self._write, f"w{n}", n) for n in range(plan.writers)),
+            *((self._wait, f"r{n}", n) for n in range(plan.waiters)),
+        ]
+        tasks = [
+            *((self._write_aio, f"c{n}") for n in range(max(plan.writers // 3, 1))),
+            *((self._wait_aio, f"l{n}") for n in range(plan.waiters)),
+        ]
+        futures: list[concurrent.futures.Future[None]] = [
+            self._pool.submit(work, histories, name, self._clients[n % len(self._clients)])
+            for work, name, n in threads
+        ]
+        futures += [self._loop.submit(work(histories, name)) for work, name in tasks]
+        longest = plan.ids * 4 * plan.operation_timeout + HANGS
+        _, late = concurrent.futures.wait(futures, longest)
+        if late:
+            self._run.hangs(f"round {number}")
+            concurrent.futures.wait(futures)
+        for future in futures:
+            if (error := future.exception()) is not None:
+                self._run.fail(error)
+        self._run.check(histories, began)
+
+    def _order(self, histories: Mapping[str, History]) -> list[tuple[str, History]]:
+        # Nearly the same order for all, so that they meet.
+        items = list(histories.items())
+        start = random.randrange(3)  # noqa: S311 - not a secret
+        return [*items[start:], *items[:start]]
+
+    # -- those who write ------------------------------------------------------------------
+
+    def _write(self, histories: Mapping[str, History], name: str, results: Results) -> None:
+        for id_, history in self._order(histories):
+            value = f"{id_} by {name}"
+            with self._step(history, "write", f"{value}, unready", ready=False) as step:
+                step.won = results.update_state(id_, "PROGRESS", f"{value}, unready")
+            with self._step(history, "read") as step:
+                step.seen(results.get_task_meta(id_))
+            with self._step(history, "write", value) as step:
+                step.won = results.store_result(id_, value)
+            with self._step(history, "read") as step:
+                step.seen(results.get_task_meta(id_))
+
+    async def _write_aio(self, histories: Mapping[str, History], name: str) -> None:
+        results = self._aio
+        for id_, history in self._order(histories):
+            value = f"{id_} by {name}"
+            with self._step(history, "write", f"{value}, unready", ready=False) as step:
+                step.won = await results.update_state(id_, "PROGRESS", f"{value}, unready")
+            with self._step(history, "read") as step:
+                step.seen(await results.get_task_meta(id_))
+            with self._step(history, "write", value) as step:
+                step.won = await results.store_result(id_, value)
+            with self._step(history, "read") as step:
+                step.seen(await results.get_task_meta(id_))
+
+    @contextmanager
+    def _step(
+        self, history: History, kind: str, value: str = "", *, ready: bool = True
+    ) -> Iterator[_Step]:
+        """
+        Time one operation, and record what came of it.
+        """
+        step, began = _Step(value, ready), time.monotonic()
+        try:
+            yield step
+        except Exception as error:  # noqa: BLE001 - told apart there
+            self._run.fail(error)
+        ended = time.monotonic()
+        self._run.timed(began)
+        self._run.count(1)
+        if kind == "write" and ready:
+            self._run.count(0, refused=step.won is False, unanswered=step.won is None)
+        if step.won is not None:
+            history.add(Event(kind, step.value, began, ended, ready=step.ready, won=step.won))
+        elif kind == "write" and ready:
+            # Without an answer it may take place at any later time.
+            history.add(Event(kind, value, began, math.inf, won=None))
+
+    # -- those who wait -------------------------------------------------------------------
+
+    def _waits(self, histories: Mapping[str, History]) -> Iterator[tuple[list[str], float]]:
+        """
+        Iterate over what to wait for, and how long: single ids, one of nobody's, and all.
+
+        While nothing gets ready, not all of the single ones have their turn.
+        """
+        longest = self._run.plan.longest_wait
+        enough = time.monotonic() + 2 * longest
+        for id_, _ in self._order(histories):
+            if time.monotonic() > enough:
+                break
+            yield [id_], random.random() * longest  # noqa: S311 - not a secret
+        nobodys = f"{next(iter(histories))}-of-nobody"
+        yield [nobodys], random.random() * longest / 4  # noqa: S311
+        yield list(histories), longest
+
+    def _wait(self, histories: Mapping[str, History], name: str, results: Results) -> None:
+        for ids, timeout in self._waits(histories):
+            with self._waiting(timeout, self._run.report.threads_lateness) as began:
+                for meta in results.as_completed(ids, timeout=timeout):
+                    self._got(histories, meta, began)
+
+    async def _wait_aio(self, histories: Mapping[str, History], name: str) -> None:
+        for ids, timeout in self._waits(histories):
+            with self._waiting(timeout, self._run.report.tasks_lateness) as began:
+                async for meta in self._aio.as_completed(ids, timeout=timeout):
+                    self._got(histories, meta, began)
+
+    def _got(self, histories: Mapping[str, History], meta: ResultMeta, began: float) -> None:
+        event = Event("read", meta.result, began, time.monotonic(), ready=meta.ready)
+        histories[meta.task_id].add(event)
+
+    @contextmanager
+    def _waiting(self, timeout: float, lateness: Lateness) -> Iterator[float]:
+        began = time.monotonic()
+        try:
+            yield began
+            self._run.count(1, waits_served=1)
+        except WaitTimeoutError:
+            self._run.count(1, waits_timed_out=1)
+        except Exception as error:  # noqa: BLE001 - told apart there
+            self._run.fail(error)
+        self._run.late(lateness, time.monotonic() - began - timeout)
+
+
+class _Step:
+    """
+    What comes of one operation.
+    """
+
+    def __init__(self, value: Any, ready: bool) -> None:  # noqa: FBT001 - as given
+        self.value = value
+        self.ready = ready
+        self.won: bool | None = None
+
+    def seen(self, meta: ResultMeta) -> None:
+        """
+        Take in what was read.
+        """
+        self.value, self.ready, self.won = meta.result, meta.ready, True
+
+
+class _Loop:
+    """
+    An event loop in a thread.
+    """
+
+    def __init__(self, violate: Callable[[str], object]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda _, context: violate(f"the loop heard: {context}"))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.submit(work).result(RECOVERY)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(_at_rest())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+async def _at_rest() -> None:
+    """
+    Give tasks that were cancelled the turns they need to end; break off what is left.
+    """
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, late = await asyncio.wait(others, timeout=HANGS)
+        for task in late:
+            task.cancel()
+        if late:
+            raise RuntimeError(f"tasks were left behind: {late}")
+
+
+@contextmanager
+def _troubles(violate: Callable[[str], object]) -> Iterator[None]:
+    """
+    Have what is logged as an error, or ends a thread, or cannot be raised, told to *violate*.
+    """
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            error = record.exc_info[1] if record.exc_info else None
+            violate(f"logged: {record.getMessage()} {_origin(error) if error else ''}")
+
+    listener, logger = Listener(logging.ERROR), logging.getLogger("coatcheck")
+    hooks = threading.excepthook, sys.unraisablehook
+    threading.excepthook = lambda args: violate(f"a thread ended: {_origin(args.exc_value)}")
+    sys.unraisablehook = lambda args: violate(f"unraisable: {args.err_msg} {args.exc_value!r}")
+    logger.addHandler(listener)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listener)
+        threading.excepthook, sys.unraisablehook = hooks
+
+
+def _origin(error: BaseException | None) -> str:
+    if error is None:
+        return "?"
+    return "".join(traceback.format_exception(error))[-3000:]

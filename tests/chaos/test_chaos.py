@@ -1,0 +1,25 @@
+"""
+Every store under faults, for a few seconds each: the short form of what run.py does at length.
+"""
+
+from __future__ import annotations
+
+import pytest
+from support.chaos import STORES
+
+from coatcheck.testing.chaos import Plan, run
+
+pytestmark = pytest.mark.chaos
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_store_under_faults(store, tmp_path):
+    """
+    Nothing acknowledged is lost or changed, one writer wins, no wait hangs, no error is not ours.
+    """
+    with STORES[store](tmp_path) as subject:
+        report = run(subject, Plan(seconds=12, pause=(0.1, 0.4)))
+
+    assert [] == report.violations
+    assert report.winners
+    assert sum(report.faults.values()) >= min(len(subject.faults), 3)

@@ -191,14 +191,14 @@ def test_a_record_is_a_mapping():
     assert "a record is a mapping, not list" in str(meta.error)
 
 
-def test_the_envelope_is_refused_with_the_way_out():
+def test_the_envelope_of_a_later_version_shows_its_state():
     """
-    A record in the envelope of a later version says so, and is not ready.
+    A record in the envelope of a later version says so; its state can be read.
     """
-    meta = Codec().decode("t", ENVELOPE_MAGIC + b"\x01whatever")
+    meta = Codec().decode("t", ENVELOPE_MAGIC + b"\x02\x07SUCCESSwhatever")
 
-    assert ("PENDING", False) == (meta.status, meta.ready)
-    with pytest.raises(DecodeError, match="compressed, signed or encrypted.*upgrade coatcheck"):
+    assert ("SUCCESS", True) == (meta.status, meta.ready)
+    with pytest.raises(DecodeError, match="has version 2, .* upgrade it"):
         _ = meta.result
 
 

@@ -316,12 +316,17 @@ def test_the_environment_serves_urls_too(monkeypatch):
 
 ENVIRONMENT = {
     "accept": ("json,pickle", ("json", "pickle")),
+    "accept_unsigned": ("1", True),
+    "compress_over": ("5000", 5000),
+    "compression": ("zlib", "zlib"),
+    "encryption_keys": ("two:a secret".replace(" ", "-" * 30), ["two"]),
     "expires": ("60", 60.0),
     "key_prefix": ("mine-", "mine-"),
     "operation_timeout": ("1.5", 1.5),
     "protect": ("SUCCESS", frozenset({"SUCCESS"})),
     "read_only": ("1", True),
     "safety_look": ("2", 2.0),
+    "signing_keys": ("one:a secret".replace(" ", "-" * 30), ["one"]),
     "serializer": ("msgpack", "msgpack"),
     "strict": ("true", True),
     "trusted_exceptions": ("myapp.", ("myapp.",)),
@@ -352,6 +357,9 @@ def test_every_option_of_the_core_has_its_variable(distribution, monkeypatch):
         results._codec.serializer.name,
     )
     assert (expected["protect"], True) == (results._writer.protect, results._writer.read_only)
+    sealer = results._codec._sealer
+    assert (["one"], ["two"]) == (list(sealer._signing), list(sealer._encryption))
+    assert ("zlib", 5000, False) == (sealer._compress, sealer._over, sealer.guarded)
 
 
 def test_the_url_of_the_environment_is_the_default(by_name, project, monkeypatch):

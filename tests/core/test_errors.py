@@ -33,7 +33,7 @@ EXAMPLES = [
     errors.EncodeError("json", "result['a']", "object: no tag"),
     errors.DecodeError("t", "damaged"),
     errors.ContentDisallowed("t", "pickle", ["json", "msgpack"]),
-    errors.SignatureError("x"),
+    errors.SignatureError("x", "x"),
     errors.WaitTimeoutError({"a", "b"}, 1.5, errors.BackendError("away")),
     errors.UnknownTaskError("t"),
     errors.TaskError(FAILURE),

@@ -15,13 +15,15 @@ ROOT = Path(coatcheck.__file__).parent
 #: Each module imports only from lines above its own.
 CORE = """
 errors
+keys
 states url
 meta
 failures
-entrypoints jsontypes compression groups
+entrypoints jsontypes compression envelope groups
 jsontags
 pickles
 serializers
+sealing
 codec
 pacing bells forks
 attempts lookups

@@ -259,7 +259,7 @@ def test_unknown_options_name_the_nearest():
     """
     with pytest.raises(
         ConfigurationError,
-        match=r"^a:// has no option 'timout': did you mean 'timeout'\? It has: accept, expires, .*, timeout",
+        match=r"^a:// has no option 'timout': did you mean 'timeout'\? It has: accept, .*expires, .*, timeout",
     ):
         read_options({"timout": "secret"}, {"timeout": seconds, "strict": boolean}, where="a://")
 

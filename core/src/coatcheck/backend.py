@@ -341,7 +341,7 @@ class Records(Backend[ResultMeta]):
         self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
 
     def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        data = self.codec.encode(groups.tree_to_document(group_id, tree))
+        data = self.codec.encode_group(group_id, tree)
         key = self._group_prefix + group_id
         self.backend.put(key, data, unless=frozenset(), expires=expires)
 

@@ -5,9 +5,9 @@ Records as bytes: which serializer writes, what is recognised, what is accepted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from . import compression, groups, jsontags
+from . import compression, envelope, groups, jsontags
 from .errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -15,17 +15,19 @@ from .errors import (
     EncodeError,
     PluginError,
     SerializationError,
+    SignatureError,
 )
 from .failures import Failure, Trusted, safe_repr
+from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive
+from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
 from .serializers import BUILTINS, Serializer, get_serializer
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-#: Marks the envelope of compressed, signed or encrypted records. Reserved: no plain record of
-#: any serializer starts with it (0xC1 is the one byte that msgpack never uses).
-ENVELOPE_MAGIC: Final = b"\xc1COAT"
+#: Marks the envelope of compressed, signed or encrypted records, see `coatcheck.envelope`.
+ENVELOPE_MAGIC: Final = envelope.MAGIC
 #: How many first bytes show the state of a record that has it first.
 HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
@@ -45,8 +47,13 @@ class Codec:
             name of a built-in one, it also reads what that would.
         accept: the names of the serializers whose values are decoded.
         strict: refuse to change a value's type, tuples included.
-        unsafe_pickle: write pickle, which every reader has to trust.
+        unsafe_pickle: write pickle unsigned, which every reader has to trust.
         trusted_exceptions: what stored bytes may name, see `Trusted`.
+        compression: "zstd", "zlib", or "celery" for what Celery reads.
+        compress_over: how many bytes a record has to have more than to be compressed.
+        signing_keys: the keys that sign records; the first one writes, all of them read.
+        encryption_keys: the keys that encrypt records, likewise.
+        accept_unsigned: read what no key has made, although there are keys.
     """
 
     def __init__(
@@ -57,12 +64,29 @@ class Codec:
         strict: bool = False,
         unsafe_pickle: bool = False,
         trusted_exceptions: Iterable[str | type[Exception]] = (),
+        compression: str | None = None,
+        compress_over: int = DEFAULT_COMPRESS_OVER,
+        signing_keys: Keys | None = None,
+        encryption_keys: Keys | None = None,
+        accept_unsigned: bool = False,
     ) -> None:
         self.serializer = get_serializer(serializer)
-        if self.serializer.name == "pickle" and not unsafe_pickle:
+        self._sealer = Sealer(
+            compress=compression,
+            compress_over=compress_over,
+            signing=signing_keys,
+            encryption=encryption_keys,
+            accept_unsigned=accept_unsigned,
+        )
+        self._seals = self._sealer.active
+        self._guarded = self._sealer.guarded
+        # Who signs pickles does not run those of others, though other records may be unsigned.
+        self._signed_pickles = self._sealer.keyed and not unsafe_pickle
+        if self.serializer.name == "pickle" and not (unsafe_pickle or self._sealer.keyed):
             raise ConfigurationError(
                 "the serializer 'pickle' lets whoever can write to the store run code in every "
-                "reader: use 'json' or 'msgpack', or say unsafe_pickle=True"
+                "reader: use 'json' or 'msgpack', sign it by signing_keys=, or say "
+                "unsafe_pickle=True"
             )
         self.accept = tuple([accept] if isinstance(accept, str) else accept)
         self.strict = strict
@@ -87,6 +111,36 @@ class Codec:
         """
         Return the bytes of *document*. Raises `EncodeError`, which names the path at fault.
         """
+        data = self._encoded(document)
+        if not self._seals:
+            return data
+        return self._sealer.seal(
+            document["status"], document["task_id"], self.serializer.name, data
+        )
+
+    def encode_group(self, group_id: str, tree: groups.Tree) -> bytes:
+        """
+        Return the bytes of the group *tree*, as nested pairs. Raises `EncodeError`.
+        """
+        data = self._encoded(groups.tree_to_document(group_id, tree))
+        if not self._seals:
+            return data
+        return self._sealer.seal(envelope.GROUP, group_id, self.serializer.name, data)
+
+    def sealed(self, document: Mapping[str, Any]) -> bytes | None:
+        """
+        Return what a store of fields keeps for `result` in place of most fields of *document*: its
+        envelope, which has them all; `None` if it has none. See `decode_fields`.
+        """
+        return _envelope(self.encode(document)) if self._seals else None
+
+    def sealed_group(self, group_id: str, tree: groups.Tree) -> bytes | None:
+        """
+        Return the envelope of a group, likewise. `decode_group` reads it.
+        """
+        return _envelope(self.encode_group(group_id, tree)) if self._seals else None
+
+    def _encoded(self, document: Mapping[str, Any]) -> bytes:
         try:
             return self._dumps(document)
         except PluginError:
@@ -110,6 +164,10 @@ class Codec:
         except Exception as error:
             path, value, cause = self._locate({name: value}, error)
             raise EncodeError(self.serializer.name, path, _reason(value, cause)) from error
+        if self._sealer.celerys:
+            packed = self._sealer.pack(data)
+            if packed is not data:
+                return packed
         return data.decode() if self.serializer.text else data
 
     def _locate(self, value: Any, error: Exception) -> tuple[str, Any, Exception]:
@@ -153,9 +211,10 @@ class Codec:
         """
         Return the snapshot of the record *data*. Never raises for what the bytes are.
 
-        Where the first bytes show the state, the rest is decoded when it is asked for.
+        Where the first bytes show the state, the rest is decoded when it is asked for. Where
+        records have to be signed, the state is only what is signed.
         """
-        state = self._peek(data)
+        state = None if self._guarded else self._peek(data)
         if state is not None:
             return ResultMeta(task_id, None, self, status=state, version=data)
         document, revive, fault = self.content(task_id, data)
@@ -165,6 +224,10 @@ class Codec:
         """
         See `coatcheck.meta.Reader`; of the records that `decode` has made the version is the data.
         """
+        if version.startswith(ENVELOPE_MAGIC):
+            return self._unsealed(task_id, version)
+        if self._guarded:
+            return Content({}, None, unsigned(task_id))
         try:
             document, revive = self._loads(task_id, version)
         except SerializationError as error:
@@ -173,6 +236,29 @@ class Codec:
             state = self._peek(compression.head(version, HEAD) if packed else version)
             return Content({} if state is None else {"status": state}, None, error)
         return Content(document, revive, _fault_of(task_id, document))
+
+    def _unsealed(self, task_id: str, data: bytes) -> Content:
+        """
+        Return what is in the envelope *data*: where its value cannot be read, the state, as far as
+        that is to be trusted.
+        """
+        state = None if self._guarded else envelope.peek(data)
+        try:
+            opened = self._sealer.open(task_id, data)
+            state = opened.state
+            document, revive = self._read_opened(task_id, opened)
+        except SerializationError as error:
+            return Content({} if state is None else {"status": state}, None, error)
+        if document.get("status") != state:
+            fault = DecodeError(task_id, f"its envelope is that of the state {state!r}")
+            return Content({}, None, fault)
+        return Content(document, revive, _fault_of(task_id, document))
+
+    def _read_opened(self, task_id: str, opened: Opened) -> tuple[dict[str, Any], Revive | None]:
+        reader = self._named(task_id, opened.serializer)
+        assert reader is not None  # noqa: S101 - only where no name is given
+        document, revive = self._read(task_id, reader, opened.body, authentic=opened.authentic)
+        return _checked_mapping(task_id, document), revive
 
     def decode_fields(
         self,
@@ -190,7 +276,35 @@ class Codec:
         If not, the type decides: text is JSON, or of this codec's serializer if that writes text;
         bytes are likewise of the first serializer for bytes that is accepted. What is neither is
         the value itself.
+
+        Where `result` is an envelope, all else is of no account: the record is in there.
         """
+        result = fields.get("result")
+        if self.is_sealed(result):
+            content = self._unsealed(task_id, result)
+            status = fields.get("status")
+            if not content.document and not self._guarded and isinstance(status, str):
+                content = content._replace(document={"status": status})
+        elif self._guarded:
+            content = Content({}, None, unsigned(task_id))
+        else:
+            content = self._content_of(task_id, fields, encoded, serializer)
+        document, revive, fault = content
+        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+
+    def is_sealed(self, value: object) -> TypeGuard[bytes]:
+        """
+        Whether *value* is an envelope.
+        """
+        return isinstance(value, bytes) and value.startswith(ENVELOPE_MAGIC)
+
+    def _content_of(
+        self,
+        task_id: str,
+        fields: dict[str, Any],
+        encoded: Iterable[str],
+        serializer: str | None,
+    ) -> Content:
         fault: Exception | None = None
         revive: Revive | None = None
         for name in encoded:
@@ -203,15 +317,22 @@ class Codec:
                 fault = fault or error
             else:
                 revive = tagged or revive
-        fault = _fault_of(task_id, fields) or fault
-        return ResultMeta(task_id, fields, self, revive=revive, fault=fault, version=version)
+        return Content(fields, revive, _fault_of(task_id, fields) or fault)
 
     def decode_value(self, id_: str, value: str | bytes, *, serializer: str | None = None) -> Any:
         """
         Return a value that stands by itself, such as a group's list of ids; see `decode_fields`.
         Raises `SerializationError`.
         """
+        self.refuse_unsealed(id_)
         return self._loads_value(id_, value, serializer)[0]
+
+    def refuse_unsealed(self, id_: str) -> None:
+        """
+        Raise `SignatureError` where records, such as the one of *id_*, would have to be sealed.
+        """
+        if self._guarded:
+            raise unsigned(id_)
 
     def _loads_value(
         self, task_id: str, value: str | bytes, name: str | None
@@ -254,28 +375,43 @@ class Codec:
         """
         Return the ids of the tasks of the group *data*. Raises `SerializationError`.
         """
-        document, _ = self._loads(group_id, data)
-        return groups.from_document(group_id, document)
+        return groups.from_document(group_id, self._group(group_id, data))
 
     def decode_group_tree(self, group_id: str, data: bytes) -> groups.Tree:
         """
         Return the nested pairs of the group *data*. Raises `SerializationError`.
         """
-        document, _ = self._loads(group_id, data)
-        return groups.tree_from_document(group_id, document)
+        return groups.tree_from_document(group_id, self._group(group_id, data))
+
+    def _group(self, group_id: str, data: bytes) -> dict[str, Any]:
+        if not self.is_sealed(data):
+            self.refuse_unsealed(group_id)
+            return self._loads(group_id, data)[0]
+        opened = self._sealer.open(group_id, data)
+        if opened.state != envelope.GROUP:
+            raise DecodeError(group_id, "its envelope is not that of a group")
+        return self._read_opened(group_id, opened)[0]
 
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
         body = self._plain(task_id, data)
         document, revive = self._read(task_id, self._reader_of(task_id, body), body)
-        if not isinstance(document, dict):
-            raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
-        return document, revive
+        return _checked_mapping(task_id, document), revive
 
     def _read(
-        self, task_id: str, serializer: Serializer, body: bytes, *, otherwise: str = ""
+        self,
+        task_id: str,
+        serializer: Serializer,
+        body: bytes,
+        *,
+        otherwise: str = "",
+        authentic: bool = False,
     ) -> tuple[Any, Revive | None]:
         if serializer.name not in self.accept:
             raise ContentDisallowed(task_id, serializer.name, self.accept)
+        if self._signed_pickles and not authentic and serializer.name == "pickle":
+            raise SignatureError(
+                task_id, "it is an unsigned pickle: say unsafe_pickle=True to read it all the same"
+            )
         try:
             value, tagged = serializer.loads(body)
         except Exception as error:
@@ -291,11 +427,7 @@ class Codec:
             except ValueError as error:
                 raise DecodeError(task_id, str(error)) from error
         if data.startswith(ENVELOPE_MAGIC):
-            raise DecodeError(
-                task_id,
-                "it is compressed, signed or encrypted in coatcheck's envelope, which this "
-                "version does not open: upgrade coatcheck",
-            )
+            raise DecodeError(task_id, "there is an envelope in place of a value")
         return data
 
     def _reader_of(self, task_id: str, body: bytes) -> Serializer:
@@ -318,11 +450,12 @@ class Codec:
         for reader in self._readers:
             if (state := reader.peek(head)) is not None:
                 return state
-        return None
+        return envelope.peek(data)
 
     def state_of(self, data: bytes) -> str | None:
         """
-        Return the state of the record *data*, by its first bytes where they show it.
+        Return the state of the record *data*, by its first bytes where they show it, whether signed
+        or not: it decides what is replaced, as it does in stores that decide it themselves.
 
         `None` where it cannot be read: such a record is not protected.
         """
@@ -331,6 +464,15 @@ class Codec:
             return state
         document: Mapping[str, Any] = self.decode("", data).document
         found = document.get("status")
+        return found if isinstance(found, str) else None
+
+    def id_of(self, data: bytes) -> str | None:
+        """
+        Return the id of the task whose record *data* is, of one that was just encoded.
+        """
+        if self.is_sealed(data):
+            return envelope.parse(data).task_id
+        found = self.decode("", data).document.get("task_id")
         return found if isinstance(found, str) else None
 
     def unknown(self, task_id: str) -> ResultMeta:
@@ -367,6 +509,16 @@ class Codec:
         See `coatcheck.meta.Reader`.
         """
         return failure.exception(self._trusted, wrap=wrap)
+
+
+def _envelope(data: bytes) -> bytes | None:
+    return data if data.startswith(ENVELOPE_MAGIC) else None
+
+
+def _checked_mapping(task_id: str, document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
+    return document
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """
-Celery's compressed records: the marker, and how to open them within bounds.
+Compression: our own of two kinds, and Celery's compressed records, with the marker that they bear.
+All is opened within bounds.
 
 The marker and the content types are Celery's (5.7, `result_compression`): a NUL, a word, a NUL,
 the content type, a NUL, the body. "gzip" bodies are zlib streams.
@@ -11,6 +12,10 @@ from importlib import import_module
 from typing import Any, Final
 
 MARKER: Final = b"\x00celery-compressed\x00"
+#: Of the kinds that Celery knows the one that all of its readers have.
+_CELERYS: Final = "application/x-gzip"
+#: The kinds that an envelope can be of, each with Celery's name.
+OURS: Final = {"zlib": _CELERYS, "zstd": "application/zstd"}
 #: How many bytes a record may have once it is inflated.
 MAX_INFLATED: Final = 512 * 1024 * 1024
 #: Twice what the highest preset needs: the header may ask for gigabytes.
@@ -23,12 +28,41 @@ def inflate(data: bytes, limit: int) -> bytes:
 
     Raises `ValueError` if it cannot.
     """
-    stream, inflated = _opened(data, limit + 1)
+    return _whole(*_opened(data, limit + 1), limit)
+
+
+def _whole(stream: Any, inflated: bytes, limit: int) -> bytes:
     if len(inflated) > limit:
         raise ValueError(f"it inflates to more than {limit} bytes")
     if not stream.eof:
         raise ValueError("the compressed body is cut off")
     return inflated
+
+
+def marked(body: bytes) -> bytes:
+    """
+    Return *body* as Celery compresses it.
+    """
+    return MARKER + _CELERYS.encode() + b"\x00" + compressed("zlib", body)
+
+
+def compressed(name: str, body: bytes) -> bytes:
+    """
+    Return *body* compressed by *name*, one of `OURS`. Raises `ValueError` if a package is missing.
+    """
+    if name == "zlib":
+        import zlib  # noqa: PLC0415
+
+        return zlib.compress(body)
+    packed: bytes = _zstd().compress(body)
+    return packed
+
+
+def decompressed(name: str, data: bytes, limit: int) -> bytes:
+    """
+    Return what `compressed` made *data* of; at most *limit* bytes. Raises `ValueError` if it cannot.
+    """
+    return _whole(*_read(OURS.get(name, name), data, limit + 1), limit)
 
 
 def head(data: bytes, size: int) -> bytes:
@@ -45,7 +79,11 @@ def _opened(data: bytes, size: int) -> tuple[Any, bytes]:
     content_type, separator, body = data[len(MARKER) :].partition(b"\x00")
     if not separator:
         raise ValueError("the compression header is cut off")
-    stream = _stream(content_type.decode("ascii", "replace"))
+    return _read(content_type.decode("ascii", "replace"), body, size)
+
+
+def _read(content_type: str, body: bytes, size: int) -> tuple[Any, bytes]:
+    stream = _stream(content_type)
     try:
         return stream, stream.decompress(body, size)
     except Exception as error:
@@ -68,10 +106,14 @@ def _stream(content_type: str) -> Any:
             return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
         case "application/zstd":
             # Its windows are of 128 MB at most, unless one asks for more.
-            return _imported("zstd", "compression.zstd", "backports.zstd").ZstdDecompressor()
+            return _zstd().ZstdDecompressor()
         case "application/x-brotli":
             return _Brotli(_imported("brotli", "brotli", "brotlicffi").Decompressor())
     raise ValueError(f"it is compressed as {content_type!r}, which this version cannot inflate")
+
+
+def _zstd() -> Any:
+    return _imported("zstd", "compression.zstd", "backports.zstd")
 
 
 def _imported(kind: str, *modules: str) -> Any:

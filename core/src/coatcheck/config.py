@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from .errors import ConfigurationError
-from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, read_options
+from .keys import is_reference
+from .url import BACKEND_OPTIONS, KEY_OPTIONS, RESULTS_OPTIONS, URL, read_options
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
@@ -49,6 +50,8 @@ def split_options(
     *configured* in the file that *where* names. The URL keeps what belongs to the backend.
     """
     configured = configured or {}
+    _refuse_secrets(url.query, f"the URL of {url.scheme}://")
+    _refuse_secrets(configured, where)
     mine = read_options(
         core_options({**url.query, **options}), CORE_OPTIONS, where=f"{url.scheme}://"
     )
@@ -60,6 +63,18 @@ def split_options(
         rest.pop(name, None)
     timeout = {k: mine.pop(k) for k in BACKEND_OPTIONS if k in mine}
     return mine, timeout, rest
+
+
+def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
+    """
+    Refuse keys where they would be copied and logged; where they are to be found may be said.
+    """
+    for name in KEY_OPTIONS:
+        if name in options and not is_reference(options[name]):
+            raise ConfigurationError(
+                f"the option {name!r} of {where}: keys do not belong there; write env:NAME for an "
+                "environment variable that holds them, or file:/path"
+            )
 
 
 def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:

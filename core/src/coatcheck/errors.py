@@ -216,8 +216,12 @@ class ContentDisallowed(SerializationError, ValueError):  # noqa: N818 - the fie
 
 class SignatureError(SerializationError, ValueError):
     """
-    A signed record does not carry a valid signature.
+    A record is not what the holder of a key has made: unsigned, forged, moved, or by another key.
     """
+
+    def __init__(self, task_id: str | None, reason: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"the record of task {task_id!r} is not to be trusted: {reason}")
 
 
 class WaitTimeoutError(CoatcheckError, TimeoutError):

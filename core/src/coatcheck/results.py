@@ -9,7 +9,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
-from . import handles, resultsets, states
+from . import handles, keys, resultsets, states
 from .backend import (
     ANY,
     DEFAULT_KEY_PREFIX,
@@ -23,6 +23,7 @@ from .codec import DEFAULT_ACCEPT, Codec
 from .errors import (
     BackendError,
     BackendUnavailableError,
+    ConfigurationError,
     EncodeError,
     ResultTooLargeError,
     SerializationError,
@@ -30,9 +31,11 @@ from .errors import (
 )
 from .hooks import hooks_of
 from .hub import Hub, ThreadWaiter
+from .keys import Keys
 from .meta import AllFields, Fields, ResultMeta, checked_id
 from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
+from .sealing import DEFAULT_COMPRESS_OVER
 from .serializers import Serializer
 from .writing import (
     DEFAULT,
@@ -46,6 +49,16 @@ from .writing import (
 
 DEFAULT_SAFETY_LOOK: Final = 5.0
 
+#: Keys: names and secrets, or where they are.
+KeysGiven = Mapping[str, str | bytes] | Iterable[str | tuple[str, str | bytes]] | str | Keys | None
+
+
+def _keys(option: str, given: KeysGiven) -> Keys | None:
+    try:
+        return keys.read(given)
+    except ValueError as error:
+        raise ConfigurationError(f"the option {option!r}: {error}") from None
+
 
 class ResultsBase:
     """
@@ -56,10 +69,16 @@ class ResultsBase:
         serializer: what writes: "json", "msgpack", "pickle", or a plugin's.
         accept: what is read: the names of serializers.
         strict: refuse to store what would come back as another type, tuples included.
-        unsafe_pickle: write pickle, which whoever can write to the store can abuse.
+        unsafe_pickle: write pickle unsigned, which whoever can write to the store can abuse.
         trusted_exceptions: the application's exception classes that `get()` may raise:
             classes, "package.module.Class", or "package." for all below it. They are found
             among the modules already imported.
+        compression: compress records: "zstd", "zlib", or "celery" for what Celery reads.
+        compress_over: how many bytes a record has to have more than to be compressed.
+        signing_keys: sign records; a mapping of names to secrets, "env:NAME" or "file:/path". The
+            first key writes, all of them read; what none of them has made is not read.
+        encryption_keys: encrypt records; given likewise.
+        accept_unsigned: read what no key has made, although there are keys.
         protect: the states whose record is never replaced; all ready ones by default.
         key_prefix: what keys of key-value stores start with.
         safety_look: seconds between looks at a task whose backend pushes.
@@ -77,6 +96,11 @@ class ResultsBase:
         strict: bool = False,
         unsafe_pickle: bool = False,
         trusted_exceptions: Iterable[str | type[Exception]] = (),
+        compression: str | None = None,
+        compress_over: int = DEFAULT_COMPRESS_OVER,
+        signing_keys: KeysGiven = None,
+        encryption_keys: KeysGiven = None,
+        accept_unsigned: bool = False,
         protect: Iterable[str] = states.READY_STATES,
         key_prefix: str = DEFAULT_KEY_PREFIX,
         safety_look: float = DEFAULT_SAFETY_LOOK,
@@ -90,6 +114,11 @@ class ResultsBase:
             strict=strict,
             unsafe_pickle=unsafe_pickle,
             trusted_exceptions=trusted_exceptions,
+            compression=compression,
+            compress_over=compress_over,
+            signing_keys=_keys("signing_keys", signing_keys),
+            encryption_keys=_keys("encryption_keys", encryption_keys),
+            accept_unsigned=accept_unsigned,
         )
         self._codec = codec
         self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)

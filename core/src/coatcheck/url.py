@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
+from . import keys
 from .errors import ConfigurationError
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
@@ -148,6 +149,20 @@ def words(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, type) else tuple(value)
 
 
+def size(value: Any) -> int:
+    """
+    Read a number of bytes.
+    """
+    text = "" if isinstance(value, bool) else str(value)
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("use a whole number of bytes")
+    return int(text)
+
+
+def _optional_text(value: Any) -> Any:
+    return None if value is None or str(value).lower() == "none" else _text(value)
+
+
 def _text(value: Any) -> Any:
     if not value:
         raise ValueError("it must not be empty")
@@ -162,11 +177,18 @@ RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "strict": boolean,
     "unsafe_pickle": boolean,
     "trusted_exceptions": words,
+    "compression": _optional_text,
+    "compress_over": size,
+    "signing_keys": keys.read,
+    "encryption_keys": keys.read,
+    "accept_unsigned": boolean,
     "protect": words,
     "key_prefix": str,
     "safety_look": seconds,
     "read_only": boolean,
 }
+#: Those whose values are secrets.
+KEY_OPTIONS: Final = ("signing_keys", "encryption_keys")
 #: The options that every backend has.
 BACKEND_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"operation_timeout": seconds}
 

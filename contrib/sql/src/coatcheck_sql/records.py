@@ -4,6 +4,9 @@ Records as rows: Celery's columns and ours. No I/O.
 `result`, `failure` and what else has no fixed type are encoded by the serializer, as Celery encodes
 `result`. What does not fit into its column (text that is too long or has a NUL, numbers that are
 none) stands in `more`, with the keys for which there is no column.
+
+Of a record that is compressed, signed or encrypted, `result` is the envelope of the whole record,
+and of the other columns there are only those that the database looks at.
 """
 
 from __future__ import annotations
@@ -101,6 +104,23 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
     """
     document = meta.document
     values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    envelope = codec.sealed(document)
+    if envelope is None:
+        _fill(values, document, codec)
+    else:
+        looked_at = ("write_id", "v")
+        values |= {name: value for name in looked_at if _fits(name, value := document.get(name))}
+        values["result"] = envelope
+    values["status"] = _status(meta)
+    values["date_done"] = values["done_at"] = aware(document.get("date_done"))
+    values["serializer"] = codec.serializer.name
+    values["task_id"] = key_of(meta.task_id, letters)
+    values["full_id"] = _full_id(meta.task_id, values["task_id"])
+    _check_size(meta.task_id, values, limit)
+    return Record(values["task_id"], meta.write_id, values)
+
+
+def _fill(values: dict[str, Any], document: Mapping[str, Any], codec: Codec) -> None:
     more: dict[str, Any] = {}
     for name, value in document.items():
         if name in _ENCODED and value is not None:
@@ -113,13 +133,6 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
             more[name] = value
     values["result"] = _blob(codec, _RESULT, document.get(_RESULT))
     values["more"] = _blob(codec, "more", more) if more else None
-    values["status"] = _status(meta)
-    values["date_done"] = values["done_at"] = aware(document.get("date_done"))
-    values["serializer"] = codec.serializer.name
-    values["task_id"] = key_of(meta.task_id, letters)
-    values["full_id"] = _full_id(meta.task_id, values["task_id"])
-    _check_size(meta.task_id, values, limit)
-    return Record(values["task_id"], meta.write_id, values)
 
 
 def encoded_group(
@@ -132,7 +145,7 @@ def encoded_group(
     values = {
         "taskset_id": key,
         "full_id": _full_id(group_id, key),
-        "result": _blob(codec, _RESULT, tree),
+        "result": codec.sealed_group(group_id, tree) or _blob(codec, _RESULT, tree),
         "date_done": datetime.now(UTC),
         "serializer": codec.serializer.name,
     }
@@ -301,6 +314,9 @@ def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:
     """
     Return a group as nested pairs. Raises `SerializationError`.
     """
+    result = _data(row.get("result"))
+    if codec.is_sealed(result):
+        return codec.decode_group_tree(group_id, result)
     return groups.tree_from_document(group_id, _group(group_id, row, codec))
 
 
@@ -308,10 +324,14 @@ def decoded_group(group_id: str, row: Row, codec: Codec) -> list[str]:
     """
     Return the ids of a group's tasks. Raises `SerializationError`.
     """
+    result = _data(row.get("result"))
+    if codec.is_sealed(result):
+        return codec.decode_group(group_id, result)
     return groups.from_document(group_id, _group(group_id, row, codec))
 
 
 def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
+    codec.refuse_unsealed(group_id)
     result = _data(row.get("result"))
     serializer = row.get("serializer") if row.get("sealed") else None
     if isinstance(result, bytes) and serializer is None and pickled.recognised(result):

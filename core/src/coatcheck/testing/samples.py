@@ -86,6 +86,20 @@ DAMAGED: Final[dict[str, Planted]] = {
 #: Those of them whose state can be read.
 READABLE: Final = frozenset({"newer", "pickled", "cut", "tag"})
 
+#: Options by which records are signed and compressed, in envelopes, whatever their size.
+SEALED: Final[dict[str, Any]] = {
+    "signing_keys": {"one": "a secret of the tests, of 32 bytes"},
+    "compression": "zlib",
+    "compress_over": 0,
+}
+#: Those of a reader that has another secret.
+SEALED_OTHERWISE: Final[dict[str, Any]] = {
+    **SEALED,
+    "signing_keys": {"one": "another secret, that is also long"},
+}
+#: Options by which no record shows its state in its first bytes.
+HIDDEN: Final[dict[str, Any]] = {"compression": "celery", "compress_over": 0}
+
 #: A pickle that leaves a mark where it is loaded.
 MARKS: Final[list[str]] = []
 

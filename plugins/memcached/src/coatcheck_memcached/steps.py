@@ -155,7 +155,7 @@ class Write:
             self._exptime = exptime(self._expires, connection)
 
     def _too_large(self, limit: int) -> ResultTooLargeError:
-        task_id = self._codec.decode("", self._value).document.get("task_id")
+        task_id = self._codec.id_of(self._value)
         return ResultTooLargeError(str(task_id), size=len(self._value), limit=limit)
 
     def command(self, connection: Connection) -> bytes:

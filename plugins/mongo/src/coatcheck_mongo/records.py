@@ -1,6 +1,9 @@
 """
 Records as documents: Celery's fields and ours as fields, `result` encoded, dates as dates.
 
+Of a record that is compressed, signed or encrypted, `result` is the envelope of the whole record,
+and of the other fields there are only those that the store looks at.
+
 `result` and `failure` are encoded by the serializer, as Celery encodes `result`. Other fields are
 what they are, as far as BSON has it; one that BSON lacks (integers beyond 64 bits, keys with a NUL,
 sets, dates with their time zone) is encoded, and named in the field `encoded`.
@@ -18,6 +21,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
+from coatcheck import groups
 from coatcheck.codec import Codec
 from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError
 from coatcheck.jsontags import TYPE
@@ -48,6 +52,8 @@ _BLANK: Final = dict.fromkeys(
 )
 #: The id has a field of its own, and the server sets the other one, by its own clock.
 _LEFT_OUT: Final = frozenset({"task_id", "expires_at"})
+#: What stands beside an envelope, with the date.
+_LOOKED_AT: Final = ("status", "v", "write_id")
 _SCALARS: Final = frozenset({type(None), bool, float, bytes})
 #: What the driver returns as it is meant.
 _PLAIN: Final = frozenset({*_SCALARS, str, int})
@@ -76,7 +82,9 @@ def encoded_group(
     """
     Return a group as Celery's backend has it: the ids of its tasks, encoded as a list.
     """
-    ids = codec.encode_value("result", list(task_ids))
+    ids: str | bytes | None = codec.sealed_group(group_id, groups.tree_of(group_id, task_ids))
+    if ids is None:
+        ids = codec.encode_value("result", list(task_ids))
     fields: dict[str, Any] = {"_id": group_id, "result": ids, "date_done": datetime.now(UTC)}
     _name_serializer(fields, codec)
     return _sealed(group_id, fields, codec, limit, None)
@@ -96,6 +104,10 @@ def _sealed(
 
 def _fields(meta: ResultMeta, codec: Codec) -> dict[str, Any]:
     fields: dict[str, Any] = {"_id": meta.task_id, **_BLANK}
+    envelope = codec.sealed(meta.document)
+    if envelope is not None:
+        plain = {name: meta.document.get(name) for name in _LOOKED_AT}
+        return {**fields, **plain, "result": envelope, "date_done": meta.date_done}
     strange = []
     for name, value in meta.document.items():
         if value is None and name != "result":
@@ -185,6 +197,9 @@ def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
     """
     group_id, result = document["_id"], document.get("result")
     serializer = document.get("serializer")
+    if codec.is_sealed(result):
+        return codec.decode_group(group_id, result)
+    codec.refuse_unsealed(group_id)
     if isinstance(result, (str, bytes)):
         name = serializer if isinstance(serializer, str) else None
         result = codec.decode_value(group_id, result, serializer=name)

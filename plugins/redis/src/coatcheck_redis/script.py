@@ -24,7 +24,11 @@ local function peek(head)
   local first, at = string.byte(head), nil
   if first >= 0x81 and first <= 0x8f then at = 2
   elseif first == 0xde then at = 4
-  elseif first == 0xdf then at = 6 end
+  elseif first == 0xdf then at = 6
+  elseif string.sub(head, 1, 5) == '\\193COAT' then
+    local size = string.byte(head, 7)
+    if size and #head >= 7 + size then return string.sub(head, 8, 7 + size) end
+  end
   if at and string.sub(head, at, at + 6) == '\\166status' then
     local size = string.byte(head, at + 7)
     if size and size >= 0xa0 and size <= 0xbf then

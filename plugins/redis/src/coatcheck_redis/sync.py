@@ -75,13 +75,19 @@ class RedisBackend(KeyValueBackend):
         if_match: bytes | None = None,
         expires: float | None,
     ) -> bool:
+        observed: bytes | None = None
         while True:
-            answer = self._store([script.arguments(key, value, unless, if_match, expires)])[0]
-            if isinstance(answer, bool):
+            match = if_match if observed is None else observed
+            stores = [script.arguments(key, value, unless, match, expires)]
+            answer = self._store(stores)[0]
+            if isinstance(answer, bytes):
+                if not script.may_replace(answer, unless, self.codec):
+                    return answer == value
+                observed = answer
+            elif answer or observed is None:
                 return answer
-            if not script.may_replace(answer, unless, self.codec):
-                return answer == value
-            if_match = answer
+            else:
+                observed = None  # another one came in between, which has to be asked about anew
 
     def put_many(
         self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None

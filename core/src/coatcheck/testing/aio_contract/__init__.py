@@ -22,6 +22,7 @@ from .reading import Reading
 from .resources import Resources
 from .running import Running
 from .scanning import Scanning
+from .sealed import Sealed
 from .states import States
 from .streams import Streams
 from .values import Values
@@ -43,6 +44,7 @@ class AioBackendContract(
     Streams,
     Running,
     Damage,
+    Sealed,
     Loops,
     Cancelled,
     Resources,

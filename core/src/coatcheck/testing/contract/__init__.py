@@ -18,6 +18,7 @@ from .reading import Reading
 from .resources import Resources
 from .running import Running
 from .scanning import Scanning
+from .sealed import Sealed
 from .sharing import Sharing
 from .states import States
 from .streams import Streams
@@ -39,6 +40,7 @@ class BackendContract(
     Streams,
     Running,
     Damage,
+    Sealed,
     Sharing,
     Resources,
     Errors,

@@ -1,0 +1,83 @@
+"""
+Records in envelopes: compressed and signed, and elected like any others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ... import SignatureError, WaitTimeoutError
+from ...aio import Results
+from ..promises import promise
+from ..proof import PATIENCE
+from ..samples import HIDDEN, SEALED, SEALED_OTHERWISE
+from .case import AioCase, patiently
+
+TASKS = 20
+CLIENTS = 4
+
+
+class Sealed(AioCase):
+    """
+    Promises 1 and 5, for records in envelopes.
+    """
+
+    @promise(1, 4, 5)
+    async def test_sealed_records(self, results: Results) -> None:
+        """
+        A signed record goes from state to state and stays when it is ready; who has another key
+        believes neither its value nor its state, and still does not replace it.
+        """
+        value = {"text": "x" * 5000, "list": [1, None]}
+        async with (
+            self.aio_results(**SEALED) as sealed,
+            self.aio_results(**SEALED_OTHERWISE) as stranger,
+        ):
+            assert await sealed.update_state("t", "PROGRESS", [1, 2])
+            assert "PROGRESS" == await sealed.get_state("t")
+            assert [1, 2] == await sealed.get_result("t")
+            assert await sealed.store_result("t", value)
+            assert not await sealed.store_result("t", "late")
+            assert not await sealed.update_state("t", "PROGRESS", "late")
+            assert value == await sealed.AsyncResult("t").get(timeout=PATIENCE)
+            assert value == await results.get_result("t")
+
+            meta = await stranger.get_task_meta("t")
+            assert ("PENDING", True) == (meta.status, meta.known)
+            assert isinstance(meta.error, SignatureError)
+            with pytest.raises(WaitTimeoutError, match="not to be trusted"):
+                await stranger.wait_for("t", 0.05)
+            assert not await stranger.store_result("t", "forged")
+            assert not await results.store_result("t", "unsigned")
+            assert value == await sealed.get_result("t")
+
+    @promise(1, 9)
+    @pytest.mark.parametrize("options", [SEALED, HIDDEN], ids=["sealed", "hidden"])
+    async def test_race_of_sealed_records(self, options: dict[str, Any]) -> None:
+        """
+        Of many tasks over several clients one is the first, again and again: where records are
+        signed, and where the store cannot see their state.
+        """
+        clients = [self.aio_results(**options) for _ in range(CLIENTS)]
+        try:
+            for round_ in range(3):
+                id_ = f"t{round_}"
+                values = [f"{n} {'x' * 500}" for n in range(TASKS)]
+                updates = (
+                    clients[n % CLIENTS].update_state(id_, "PROGRESS", value)
+                    for n, value in enumerate(values)
+                )
+                assert all(await patiently(asyncio.gather(*updates)))
+                stores = (
+                    clients[n % CLIENTS].store_result(id_, value) for n, value in enumerate(values)
+                )
+                won = await patiently(asyncio.gather(*stores))
+
+                kept = [value for value, first in zip(values, won, strict=True) if first]
+                assert [await clients[0].get_result(id_)] == kept
+        finally:
+            for client in clients:
+                await client.close()

@@ -79,6 +79,7 @@ SERVERS = {
     "memcached": "memcached",
     "postgres": "postgresql",
     "mariadbd": "mariadb-server",
+    "pgbouncer": "pgbouncer",
 }
 #: What Debian calls the service of a package, where that is not the package's name.
 SERVICES = {"mariadb-server": "mariadb"}

@@ -19,12 +19,19 @@ from typing import Any, Self
 
 #: What makes more kinds of compression; Python 3.14 has the first.
 COMPRESSORS = ("backports.zstd; python_version < '3.14'", "brotli")
+#: What the backend for databases needs.
+DATABASES = ("sqlalchemy>=2", "psycopg[binary]", "pymysql")
 #: What is installed for each version. Of the older one the libraries of its time are named, which
 #: its own requirements do not ask for.
 REQUIREMENTS = {
-    "5.7": ("celery[redis,mongodb,msgpack]==5.7.0", "kombu==5.7.0", "pymemcache>=4", *COMPRESSORS),
-    "5.4": ("celery[redis,mongodb,msgpack]==5.4.0", "kombu==5.3.7", "python-memcached==1.62"),
-}
+    "5.7": (
+        "celery[redis,mongodb,msgpack]==5.7.0", "kombu==5.7.0", "pymemcache>=4", *COMPRESSORS,
+        *DATABASES,
+    ),
+    "5.4": (
+        "celery[redis,mongodb,msgpack]==5.4.0", "kombu==5.3.7", "python-memcached==1.62", *DATABASES,
+    ),
+}  # fmt: skip
 SIDE = Path(__file__).with_name("celery_side.py")
 #: What would let the surrounding environment into the other one.
 LEAKS = ("PYTHON", "COVERAGE", "VIRTUAL_ENV")

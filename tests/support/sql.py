@@ -202,8 +202,9 @@ class MariaDBServer(Server):
             _program("mariadbd", "mariadb-server"), "--no-defaults",
             f"--datadir={self.directory / 'data'}", f"--port={self.port}",
             f"--socket={self.directory / 'socket'}", "--bind-address=127.0.0.1",
-            f"--tmpdir={self.directory}", "--innodb-flush-log-at-trx-commit=2", "--max-connections=300", "--skip-name-resolve",
-            *options,
+            f"--tmpdir={self.directory}", "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-flush-method=nosync", "--innodb-doublewrite=0", "--max-connections=300",
+            "--skip-name-resolve", *options,
         ]  # fmt: skip
         self._start(command)
         self.execute("CREATE DATABASE IF NOT EXISTS app", database=None)
@@ -284,3 +285,39 @@ class SQLiteFile:
     def execute(self, statement: str, values: Any = ()) -> Any:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             return connection.execute(statement, values).fetchall()
+
+
+# -- a pooler ---------------------------------------------------------------------------------
+
+
+class PgBouncer(Server):
+    """
+    A pooler before a PostgreSQL, which gives a connection to each transaction.
+    """
+
+    user = "postgres"
+
+    def __init__(self, behind: PostgreSQLServer) -> None:
+        super().__init__()
+        self._behind = behind
+
+    @property
+    def url(self) -> str:
+        return self._behind.url.replace(str(self._behind.port), str(self.port))
+
+    def execute(self, statement: str, values: Any = None, *, database: str | None = "app") -> Any:
+        with psycopg.connect(self.url, autocommit=True, prepare_threshold=None) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def __enter__(self) -> PgBouncer:
+        lines = [
+            "[databases]", f"app = host=127.0.0.1 port={self._behind.port} user=postgres",
+            "[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {self.port}",
+            "unix_socket_dir =", "auth_type = any", "pool_mode = transaction",
+            "default_pool_size = 2",
+        ]  # fmt: skip
+        (self.directory / "pgbouncer.ini").write_text("\n".join(lines))
+        program = _program("pgbouncer", "pgbouncer")
+        self._start([program, str(self.directory / "pgbouncer.ini")])
+        return self

@@ -25,9 +25,12 @@ class ServerProof:
         if not self.server.has_tables():
             with self.sync_results() as results:
                 results.forget("makes the tables")
-        row = {**row_of(planted.fields), "task_id": task_id} | self.number
+        row = {**row_of(planted.fields), "task_id": task_id}
         marks = ", ".join(["%s"] * len(row))
-        insert = f"INSERT INTO celery_taskmeta ({', '.join(row)}) VALUES ({marks})"
+        insert = (
+            f"INSERT INTO celery_taskmeta (id, {', '.join(row)}) "
+            f"VALUES (nextval({self.sequence}), {marks})"
+        )
         self.server.execute(insert, list(row.values()))
 
     def raw_ttl(self, key):
@@ -51,16 +54,13 @@ class ServerProof:
 class PostgreSQLProof(ServerProof):
     scheme = "postgresql"
     left = "extract(epoch from expires_at - clock_timestamp())"
-
-    @property
-    def number(self):
-        return {"id": self.server.execute("SELECT nextval('task_id_sequence')")[0][0]}
+    sequence = "'task_id_sequence'"
 
 
 class MariaDBProof(ServerProof):
     scheme = "mariadb"
     left = "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), expires_at) / 1000000"
-    number = {}  # noqa: RUF012
+    sequence = "task_id_sequence"
 
 
 class SQLiteProof:

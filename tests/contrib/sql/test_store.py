@@ -156,6 +156,72 @@ def _document(task_id):
     return new_document(task_id, "SUCCESS", None, expires=60)
 
 
+def test_scan_by_state(client):
+    """
+    A scan for a state reads the records in it alone, and not those that have expired.
+    """
+    client.store_many({f"t{n}": n for n in range(3)})
+    client.mark_as_failure("failed", ValueError())
+    client.mark_as_failure("gone", ValueError(), expires=0.2)
+    while client.exists("gone"):
+        pass
+
+    assert ["failed"] == [*client.backend.scan_state("FAILURE")]
+    assert [] == [*client.backend.scan_state("FAILURE", "t")]
+    assert ["t0", "t1", "t2"] == sorted(client.backend.scan_state("SUCCESS", "t"))
+    assert ["failed"] == [meta.task_id for meta in client.scan(state="FAILURE")]
+
+
+async def test_scan_by_state_under_asyncio(aio_results):
+    """
+    The same for the side for asyncio.
+    """
+    await aio_results.store_result("t", 1)
+    await aio_results.mark_as_failure("failed", ValueError())
+
+    assert ["failed"] == [id_ async for id_ in aio_results.backend.scan_state("FAILURE")]
+
+
+def test_expired_rows_are_neither_read_nor_purged_twice(client, database):
+    """
+    A row that has expired is there until a purge, and nothing reads it: alone, in a batch or a scan.
+    """
+    client.store_result("gone", 1, expires=0.2)
+    client.store_result("kept", 1)
+    client.ResultSet(["kept"]).save("group", expires=0.2)
+    while client.exists("gone") or client.backend.get_group("group"):
+        pass
+
+    assert ["gone", "kept"] == [row[0] for row in rows(database, "task_id")]
+    assert {"kept"} == set(client.backend.get_many(["gone", "kept"]))
+    assert ["kept"] == [meta.task_id for meta in client.scan()]
+    assert not client.forget("gone")
+    assert 2 == client.purge()
+    assert ["kept"] == [row[0] for row in rows(database, "task_id")]
+    assert 0 == client.purge()
+
+
+def test_a_purge_does_not_hold_writers_off(postgresql, results):
+    """
+    While thousands of rows are purged, chunk by chunk, others store: none waits for the purge.
+    """
+    results.expect("makes the tables")
+    postgresql.execute(
+        "INSERT INTO celery_taskmeta (id, task_id, status, seal_status, expires_at) "
+        "SELECT n + 1000, 'old' || n, 'SUCCESS', 'SUCCESS', now() - interval '1 day' "
+        "FROM generate_series(1, 5000) AS n"
+    )
+    table = results.backend._link._layout.tasks
+    with postgresql.connect() as purging, purging.transaction():
+        removed = purging.execute(table.statement("purge").text).rowcount
+        assert results.store_result("new", 1)
+        assert results.store_result("old5000", 2)
+        waited = postgresql.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    assert (1000, [(0,)]) == (removed, waited)
+    assert 3999 == results.purge()
+
+
 def test_purge_passes_over_rows_in_use(results, postgresql):
     """
     A purge waits for nobody who writes to an expired row.

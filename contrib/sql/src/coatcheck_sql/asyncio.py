@@ -139,10 +139,16 @@ class SQLBackend(Backend[ResultMeta]):
             found.update(work.metas(rows, self.codec, self._settings))
         return found
 
-    async def scan(self, prefix: str = "") -> AsyncIterator[str]:
+    def scan(self, prefix: str = "") -> AsyncIterator[str]:
+        return self._scan(prefix, None)
+
+    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+        return self._scan(prefix, state)
+
+    async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
         last = -(2**63)
         while True:
-            act = partial(work.page, last=last, size=BATCH)
+            act = partial(work.page, last=last, size=BATCH, state=state)
             found, last, more = await self._links.get().run(act, writing=False)
             for id_ in found:
                 if id_.startswith(prefix):

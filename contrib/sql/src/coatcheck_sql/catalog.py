@@ -21,7 +21,7 @@ SELECT CASE c.oid WHEN to_regclass(:t0) THEN 0 WHEN to_regclass(:t1) THEN 1 ELSE
     a.attname, t.typname, EXISTS (
         SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
         AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
-    ), NULL, NULL, NULL, c.relkind IN ('r', 'p')
+    ), NULL, NULL, NULL, c.relkind IN ('r', 'p'), FALSE
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
@@ -31,7 +31,8 @@ _MYSQL: Final = """
 SELECT CASE WHEN c.table_name = :n0 AND c.table_schema = COALESCE(:s0, DATABASE()) THEN 0
     WHEN c.table_name = :n1 AND c.table_schema = COALESCE(:s1, DATABASE()) THEN 1 ELSE 2 END,
     c.column_name, c.data_type, c.column_key IN ('UNI', 'PRI'),
-    c.collation_name, c.character_maximum_length, c.datetime_precision, c.privileges <> ''
+    c.collation_name, c.character_maximum_length, c.datetime_precision, c.privileges <> '',
+    c.extra LIKE '%auto_increment%'
 FROM information_schema.columns c
 WHERE c.table_name IN (:n0, :n1, :n2) AND c.table_schema IN
     (COALESCE(:s0, DATABASE()), COALESCE(:s1, DATABASE()), COALESCE(:s2, DATABASE()))
@@ -53,6 +54,8 @@ class Column(NamedTuple):
     precision: int | None = None
     #: Whether it is of a table, and not of a view.
     stored: bool = True
+    #: Whether the database itself gives it a number that is new.
+    numbered: bool = False
 
 
 #: By name; empty where there is no table.
@@ -85,9 +88,9 @@ def columns(connection: sa.Connection, dialect: str, places: Sequence[Place]) ->
     query = sa.text(_MYSQL if dialect == "mysql" else _POSTGRESQL)
     found: list[dict[str, Column]] = [{} for _ in places]
     for number, name, kind, *rest in connection.execute(query, given):
-        unique, collation, length, precision, stored = rest
+        unique, collation, length, precision, stored, numbered = rest
         found[number][name] = Column(
-            _family(kind), bool(unique), collation, length, precision, bool(stored)
+            _family(kind), bool(unique), collation, length, precision, bool(stored), bool(numbered)
         )
     return list(found)
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL
 
+from .settings import LOCAL, RESERVED
+
 #: Settings of Celery's with names for tasks and groups, and our options.
 _NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "database_table_names": {"task": "task_table", "group": "group_table"},
@@ -33,9 +35,23 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
         options |= {option: given[name] for name, option in names.items() if given.get(name)}
     zone = settings.get("timezone")
     # Where Celery works in UTC its dates are still of the zone that is set (app.now()).
-    if zone:
-        options["timezone"] = zone
-    engine = settings.get("database_engine_options")
+    if zone or settings.get("enable_utc") is False:
+        options["timezone"] = zone or LOCAL
+    return text, options | _engine(settings.get("database_engine_options") or {})
+
+
+def _engine(given: Any) -> dict[str, Any]:
+    """
+    Return what options for SQLAlchemy's engine mean. Those by which Celery keeps connections are
+    left out: here a connection that was lost is replaced, and not asked for before each use.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("database_engine_options has to be a dict")
+    options: dict[str, Any] = {}
+    if given.get("pool_size"):
+        options["max_connections"] = given["pool_size"]
+    left_out = {"pool_size", "pool_pre_ping", "max_overflow", "echo_pool", *RESERVED}
+    engine = {name: value for name, value in given.items() if name not in left_out}
     if engine:
-        options["engine_options"] = dict(engine)
-    return text, options
+        options["engine_options"] = engine
+    return options

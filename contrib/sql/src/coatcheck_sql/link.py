@@ -127,7 +127,9 @@ class Line:
         }
         if settings.dialect == "postgresql":
             options["use_native_hstore"] = False
-        return {**options, **settings.engine_options}
+        given = settings.engine_options
+        connect_args = {**options["connect_args"], **given.get("connect_args", {})}
+        return {**options, **given, "connect_args": connect_args}
 
     def _connect_args(self, seconds: float) -> dict[str, Any]:
         driver = self.settings.url.get_driver_name()

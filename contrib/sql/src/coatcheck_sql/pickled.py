@@ -16,6 +16,8 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Final
 
 _HEAD: Final = re.compile(rb"\x80[\x02-\x05]")
+#: Celery's classes of results, which stand in its groups.
+_RESULTS: Final = ("GroupResult", "ResultSet", "AsyncResult")
 #: Above this nothing is read, in bytes.
 _LIMIT: Final = 64 * 1024 * 1024
 
@@ -107,7 +109,7 @@ def _of_application(name: str, args: Any) -> _Result:
     """
     Stand for what looks a class up in Celery's application.
     """
-    if name not in ("GroupResult", "ResultSet", "AsyncResult"):
+    if name not in _RESULTS:
         raise Refused(f"it names {name}")
     return _Result(*args)
 
@@ -150,6 +152,7 @@ _PLAIN: Final[dict[tuple[str, str], Any]] = {
 _OF_GROUPS: Final[dict[tuple[str, str], Any]] = {
     ("celery.app.base", "_unpickle_appattr"): _of_application,
     ("celery.backends.base", "unpickle_backend"): _nothing,
+    **{("celery.result", name): _Result for name in _RESULTS},
 }
 #: Where the classes of backends are; they are named, and not looked up.
 _BACKENDS: Final = "celery.backends."

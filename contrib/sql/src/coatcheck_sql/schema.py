@@ -47,12 +47,12 @@ _NEEDED: Final = ("id", "task_id", "taskset_id", "status", "result", "date_done"
 
 _TYPES: Final[Mapping[str, Mapping[str, str]]] = {
     "postgresql": {
-        "id": "BIGINT PRIMARY KEY", "key": "VARCHAR(155)", "status": "VARCHAR(50)",
+        "sequenced": "BIGINT PRIMARY KEY", "key": "VARCHAR(155)", "status": "VARCHAR(50)",
         "blob": "BYTEA", "text": "TEXT", "name": "VARCHAR(155)", "word": "VARCHAR(64)",
         "integer": "INTEGER", "date": "TIMESTAMP WITH TIME ZONE", "local": "TIMESTAMP",
     },
     "mysql": {
-        "id": "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
+        "id": "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY", "sequenced": "BIGINT PRIMARY KEY",
         "key": "VARCHAR(155) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         "status": "VARCHAR(50)", "blob": "LONGBLOB", "text": "LONGTEXT", "name": "VARCHAR(155)",
         "word": "VARCHAR(64)", "integer": "INTEGER", "date": "DATETIME(6)", "local": "DATETIME(6)",
@@ -186,10 +186,11 @@ class Schema:
         both = (tasks, groups)
         for found in both:
             self._check(found)
-        letters, limit, returning = self._limits(connection, tasks)
+        letters, limit = self._limits(connection, tasks)
+        mariadb = _is_mariadb(connection)
         return Layout(
-            self._table(tasks, returning=returning) if tasks.columns else None,
-            self._table(groups, returning=returning) if groups.columns else None,
+            self._table(tasks, mariadb=mariadb) if tasks.columns else None,
+            self._table(groups, mariadb=mariadb) if groups.columns else None,
             all(found.columns and not found.missing for found in both),
             letters,
             limit,
@@ -225,33 +226,33 @@ class Schema:
                 f"({found.key})"
             )
 
-    def _limits(self, connection: sa.Connection, tasks: _Found) -> tuple[Letters, int | None, bool]:
+    def _limits(self, connection: sa.Connection, tasks: _Found) -> tuple[Letters, int | None]:
         """
-        Return which ids the database keeps apart, how large a record may be, and whether a write
-        says what it wrote.
+        Return which ids the database keeps apart, and how large a record may be.
         """
         if self._dialect != "mysql":
-            return Letters.EXACT, None, True
+            return Letters.EXACT, None
         packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
         # What is written is sent as text, with marks before some of its bytes.
         limit = (int(packet) - 65_536) // 2
-        returning = bool(connection.dialect.is_mariadb)  # type: ignore[attr-defined]
         if not tasks.columns:
-            return Letters.PADDED, limit, returning
+            return Letters.PADDED, limit
         collation = tasks.columns["task_id"].collation or ""
         exact = collation.startswith("utf8mb4") and collation.endswith("_bin")
         size = tasks.columns["result"].length or limit
-        return Letters.PADDED if exact else Letters.FOLDED, min(limit, size), returning
+        return Letters.PADDED if exact else Letters.FOLDED, min(limit, size)
 
-    def _table(self, found: _Found, *, returning: bool) -> Table:
+    def _table(self, found: _Found, *, mariadb: bool) -> Table:
         name, key, zone = self._quoted(found.place), found.key, self._settings.timezone
         present = frozenset(found.columns) if found.missing else None
         if self._dialect == "sqlite":
             return SQLite(name, key, zone=zone, present=present)
-        if self._dialect == "mysql":
-            return MySQL(name, key, zone=zone, returning=returning, present=present)
-        channel = self._channel if key == "task_id" else None
         sequence = self._quoted(found.sequence)
+        if self._dialect == "mysql":
+            # As Celery does: SQLAlchemy knows that MariaDB has sequences.
+            taken = None if found.columns["id"].numbered or not mariadb else sequence
+            return MySQL(name, key, zone=zone, mariadb=mariadb, sequence=taken, present=present)
+        channel = self._channel if key == "task_id" else None
         return PostgreSQL(name, key, sequence=sequence, channel=channel, present=present)
 
     def _quoted(self, place: Place) -> str:
@@ -272,7 +273,7 @@ class Schema:
         advice: list[str] = []
         for found in self._find(connection)[:2]:
             many = bool(found.columns) and self._rows(connection, found) > _MANY
-            statements += self._changes(found)
+            statements += self._changes(connection, found)
             (advice if many else statements).extend(self._indexes(connection, found))
         statements += self._noting()
         if self._dialect == "postgresql":
@@ -283,12 +284,15 @@ class Schema:
             return None
         return f"the tables are large, so no index was made; do it by hand: {'; '.join(advice)}"
 
-    def _changes(self, found: _Found) -> Iterator[str]:
+    def _changes(self, connection: sa.Connection, found: _Found) -> Iterator[str]:
         table = self._quoted(found.place)
-        if self._dialect == "postgresql":
-            yield f"CREATE SEQUENCE IF NOT EXISTS {self._quoted(found.sequence)}"
+        sequenced = self._dialect == "postgresql" or _is_mariadb(connection)
+        if sequenced:
+            start = f" START WITH {self._last(connection, found) + 1}" if found.columns else ""
+            yield f"CREATE SEQUENCE IF NOT EXISTS {self._quoted(found.sequence)}{start}"
         if not found.columns:
-            columns = ", ".join(f"{name} {self._types[k]}" for name, k in found.kinds.items())
+            types = {**self._types, "id": self._types["sequenced" if sequenced else "id"]}
+            columns = ", ".join(f"{name} {types[kind]}" for name, kind in found.kinds.items())
             yield f"CREATE TABLE {table} ({columns}, UNIQUE ({found.key}))"
             return
         for name in found.missing:
@@ -326,13 +330,17 @@ class Schema:
         query = f"SELECT COALESCE(MAX(id) - MIN(id), 0) FROM {self._quoted(found.place)}"
         return int(connection.exec_driver_sql(query).scalar_one())
 
+    def _last(self, connection: sa.Connection, found: _Found) -> int:
+        query = f"SELECT COALESCE(MAX(id), 0) FROM {self._quoted(found.place)}"
+        return int(connection.exec_driver_sql(query).scalar_one())
+
     def _script(self, connection: sa.Connection) -> str:
         """
         Return what somebody may do in our place.
         """
         script = []
         for found in self._find(connection)[:2]:
-            script += [*self._changes(found), *self._indexes(connection, found)]
+            script += [*self._changes(connection, found), *self._indexes(connection, found)]
         return "; ".join([*script, *self._noting()])
 
 
@@ -372,6 +380,10 @@ class _Lock:
             self._do("SELECT RELEASE_LOCK('coatcheck_sql')")
         else:
             self._do("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _is_mariadb(connection: sa.Connection) -> bool:
+    return bool(getattr(connection.dialect, "is_mariadb", False))
 
 
 def _is_forbidden(error: sa.exc.DBAPIError) -> bool:

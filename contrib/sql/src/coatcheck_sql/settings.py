@@ -4,8 +4,10 @@ What a URL says of the database, its tables and its connections. No I/O.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -26,6 +28,16 @@ _EXTRAS: Final = {"psycopg": "postgresql", "pymysql": "mysql"}
 #: Drivers that need an event loop.
 _ASYNC_ONLY: Final = frozenset({"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"})
 _LONGEST_NAME: Final = 63
+#: The time zone of this machine.
+LOCAL: Final = "local"
+#: Options of SQLAlchemy's engine that are ours: every statement is a transaction of its own, and
+#: connections keep to a deadline.
+RESERVED: Final = frozenset(
+    {
+        "isolation_level", "skip_autocommit_rollback", "creator", "async_creator", "pool",
+        "poolclass", "pool_reset_on_return", "hide_parameters", "execution_options",
+    }
+)  # fmt: skip
 
 
 def _count(value: Any) -> int:
@@ -46,9 +58,20 @@ def _zone(value: Any) -> ZoneInfo:
     if isinstance(value, ZoneInfo):
         return value
     try:
-        return ZoneInfo(str(value))
+        if value == LOCAL and "TZ" not in os.environ:
+            with Path("/etc/localtime").open("rb") as file:
+                return ZoneInfo.from_file(file)
+        return ZoneInfo(os.environ["TZ"].lstrip(":") if value == LOCAL else str(value))
     except (LookupError, OSError, ValueError):
         raise ValueError("use the name of a time zone, such as Europe/Berlin") from None
+
+
+def _for_engine(value: Any) -> dict[str, Any]:
+    options = dict(value)
+    reserved = sorted(RESERVED & set(options))
+    if reserved:
+        raise ValueError(f"leave out {', '.join(reserved)}, which operations rely on")
+    return options
 
 
 #: Our options, and how each is read. What else stands in a URL's query is the driver's.
@@ -63,7 +86,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "task_schema": _name,
     "group_schema": _name,
     "timezone": _zone,
-    "engine_options": dict,
+    "engine_options": _for_engine,
 }
 
 

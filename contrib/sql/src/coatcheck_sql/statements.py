@@ -254,7 +254,7 @@ class Table:
         """
         full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
         return sa.text(
-            f"SELECT r.id AS number, r.{self.key} AS {self.key}, {full} AS full_id, "
+            f"SELECT r.id AS number, r.{self.key} AS {self.key}, {full} AS full_id, r.status, "
             f"({self.alive}) AS alive FROM {self.name} AS r "
             "WHERE r.id > :last ORDER BY r.id LIMIT :size"
         )
@@ -423,12 +423,13 @@ class MySQL(Table):
     now = "UTC_TIMESTAMP(6)"
 
     def __init__(
-        self, name: str, key: str, *, zone: Any = UTC, returning: bool = True,
-        present: Collection[str] | None = None,
+        self, name: str, key: str, *, zone: Any = UTC, mariadb: bool = True,
+        sequence: str | None = None, present: Collection[str] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name, key, present=present)
         self._zone = zone
-        self.returning = returning
+        self._sequence = sequence
+        self.returning = mariadb
 
     def ends(self) -> str:
         return f"{self.now} + INTERVAL :microseconds MICROSECOND"
@@ -447,10 +448,10 @@ class MySQL(Table):
 
     def _store(self, unless: Unless) -> sa.TextClause:
         written = self._written()
-        insert = (
-            f"INSERT INTO {self.name} ({', '.join(written)}) VALUES ({', '.join(self._values())}) "
-            "ON DUPLICATE KEY UPDATE "
-        )
+        columns, values = ", ".join(written), ", ".join(self._values())
+        if self._sequence is not None:
+            columns, values = f"id, {columns}", f"{self._number()}, {values}"
+        insert = f"INSERT INTO {self.name} ({columns}) VALUES ({values}) ON DUPLICATE KEY UPDATE "
         if self.grouped:
             changes = ", ".join(f"{c} = VALUES({c})" for c in written if c != self.key)
             return sa.text(insert + changes)
@@ -463,6 +464,12 @@ class MySQL(Table):
         )
         answer = f" RETURNING {self.key}, write_id" if self.returning else ""
         return sa.text(insert + first + rest + answer)
+
+    def _number(self) -> str:
+        # A number is taken only for a new row. Of the table that is written MariaDB reads only what
+        # is put into a table of its own first.
+        there = f"SELECT o.id FROM {self.name} AS o WHERE o.{self.key} = :{self.key}"
+        return f"COALESCE((SELECT d.id FROM ({there}) AS d), NEXTVAL({self._sequence}))"
 
     def _deleted(self) -> str:
         return f"r USING {self.name} AS r"

@@ -137,9 +137,15 @@ class SQLBackend(Backend[ResultMeta]):
         return found
 
     def scan(self, prefix: str = "") -> Iterator[str]:
+        return self._scan(prefix, None)
+
+    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+        return self._scan(prefix, state)
+
+    def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
         last = -(2**63)
         while True:
-            act = partial(work.page, last=last, size=BATCH)
+            act = partial(work.page, last=last, size=BATCH, state=state)
             found, last, more = self._link.run(act, writing=False)
             yield from (id_ for id_ in found if id_.startswith(prefix))
             if not more:

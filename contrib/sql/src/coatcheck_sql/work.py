@@ -14,6 +14,7 @@ from sqlalchemy import exc
 from coatcheck.backend import Unless
 from coatcheck.codec import Codec
 from coatcheck.meta import ResultMeta
+from coatcheck.states import PENDING
 
 from . import records
 from .records import Record
@@ -220,18 +221,19 @@ def purge(connection: sa.Connection, layout: Layout, *, grouped: bool) -> int:
 
 
 def page(
-    connection: sa.Connection, layout: Layout, *, last: int, size: int
+    connection: sa.Connection, layout: Layout, *, last: int, size: int, state: str | None = None
 ) -> tuple[list[str], int, bool]:
     """
-    Return the ids of the records behind the row *last*, the last row, and whether there may be
-    more.
+    Return the ids of the records behind the row *last*, or of those in *state*; the last row, and
+    whether there may be more.
     """
     table = layout.tasks
     if table is None:
         return [], last, False
     given = {"last": last, "size": size, **table.moment()}
     rows = [dict(row) for row in connection.execute(table.statement("page"), given).mappings()]
-    found = [records.id_of(row, table.key) for row in rows if row["alive"]]
+    chosen = (row for row in rows if row["alive"] and state in (None, row["status"] or PENDING))
+    found = [records.id_of(row, table.key) for row in chosen]
     return found, rows[-1]["number"] if rows else last, len(rows) == size
 
 

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import contenders  # noqa: E402
 import harness  # noqa: E402
+import looking  # noqa: E402
 from harness import OURS, RAW, Row  # noqa: E402
 from pymemcache.client.base import Client  # noqa: E402
 
@@ -100,7 +100,7 @@ class Throughput:
     def rows(self) -> Iterator[Row]:
         size = self._size
         for name, prepare, target in (
-            ("store", None, 0.8),
+            ("store", None, 0.85),
             ("store over an unready record", self._ours.results.mark_as_started, 0.45),
         ):
             found = self._sampled("store", prepare)
@@ -146,42 +146,6 @@ class Throughput:
             who.close()
 
 
-def wake_rows(server: MemcachedServer, size: Size) -> Iterator[Row]:
-    """
-    Return rows on the time from the store to the return of the wait.
-    """
-    with coatcheck.by_url(server.url) as waiting, coatcheck.by_url(server.url) as storing:
-
-        def woken(task_id: str, after: float) -> float:
-            stored = []
-
-            def store() -> None:
-                storing.store_result(task_id, contenders.VALUE)
-                stored.append(time.monotonic())
-
-            timer = threading.Timer(after, store)
-            timer.start()
-            waiting.wait_for(task_id, contenders.PATIENCE)
-            end = time.monotonic()
-            timer.join()
-            return max(end - stored[0], 0.0)
-
-        # Evenly spread, so that they do not keep step with the looks.
-        moments = [0.001 + 0.049 * n / size.wakes for n in range(size.wakes)]
-        late = [woken(f"early-{n}", after) for n, after in enumerate(moments)]
-        for percent in (50, 99):
-            value = 1e3 * harness.percentile(late, percent)
-            target = 5.0 if percent == 50 else None
-            yield Row(f"wake-up p{percent}, result within 50 ms", "ms", value, target=target)
-        for after in (0.2, 1.0, 3.0):
-            waits = [after * (1 + n / (4 * size.late_wakes)) for n in range(size.late_wakes)]
-            shares = [100 * woken(f"late-{after}-{n}", wait) / wait for n, wait in enumerate(waits)]
-            for percent in (50, 99):
-                value = harness.percentile(shares, percent)
-                name = f"wake-up p{percent}, result after {after} s"
-                yield Row(name, "%", value, target=15)
-
-
 def cpu_rows(server: MemcachedServer, size: Size) -> Iterator[Row]:
     """
     Return rows on the CPU time that waits use while nothing comes, from their start.
@@ -212,7 +176,7 @@ def measured(server: MemcachedServer, size: Size, parts: Sequence[str]) -> Itera
             yield from throughput.rows()
             throughput.close()
     if "wake" in parts:
-        yield from wake_rows(server, size)
+        yield from looking.wake_rows(server.url, wakes=size.wakes, late_wakes=size.late_wakes)
     if "cpu" in parts:
         yield from cpu_rows(server, size)
 

@@ -8,17 +8,24 @@ The file has to be on a local file system: SQLite's write-ahead log needs shared
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, Self
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless, batches
-from ..errors import BackendStoreError, BackendUnavailableError, ConfigurationError
+from ..errors import (
+    BackendError,
+    BackendStoreError,
+    BackendUnavailableError,
+    ConfigurationError,
+)
 from ..url import URL, read_options
 
 _SCHEMA: Final = """
@@ -32,10 +39,14 @@ CREATE INDEX IF NOT EXISTS coatcheck_records_expires
     ON coatcheck_records (expires_at) WHERE expires_at IS NOT NULL;
 """
 _PUT: Final = """
-INSERT INTO coatcheck_records (key, value, state, expires_at) VALUES (:key, :value, :state, :until)
+INSERT INTO coatcheck_records (key, value, state, expires_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE
 SET value = excluded.value, state = excluded.state, expires_at = excluded.expires_at
-WHERE coatcheck_records.expires_at <= :now
+WHERE coatcheck_records.expires_at <= ?
+"""
+_REPLACE: Final = """
+UPDATE coatcheck_records SET value = ?, state = ?, expires_at = ?
+WHERE key = ? AND value = ? AND (expires_at IS NULL OR expires_at > ?)
 """
 _GET: Final = (
     "SELECT key, value FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?)"
@@ -44,6 +55,66 @@ _SCAN: Final = (
     "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
     "AND key {} ? ORDER BY key LIMIT 1000"
 )
+
+
+@lru_cache(maxsize=64)
+def _protecting(states: int) -> str:
+    """
+    Return what puts a record over all but those in one of so many *states*.
+    """
+    return f"{_PUT} OR state IS NULL OR state NOT IN ({', '.join('?' * states)})"
+
+
+@lru_cache(maxsize=64)
+def _reading(keys: int) -> str:
+    """
+    Return what reads the records of so many keys.
+    """
+    return f"{_GET} AND key IN ({', '.join('?' * keys)})"
+
+
+class Connection(sqlite3.Connection):
+    """
+    A connection, and which file it is to.
+    """
+
+    opened: tuple[int, int] | None = None
+    _patience = -1.0
+
+    def be_patient(self, seconds: float) -> None:
+        """
+        Wait for other writers so long at most, give or take a hundredth.
+        """
+        if abs(seconds - self._patience) > 0.01 * self._patience:
+            self.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
+            self._patience = seconds
+
+
+class Lease:
+    """
+    A connection for the time of a block, whose errors of SQLite become ours.
+    """
+
+    def __init__(self, backend: SQLiteBackend) -> None:
+        self._backend = backend
+        self._turns = backend.turns
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._backend.take(self._turns)
+        except sqlite3.Error as error:
+            raise self._backend.mapped(error) from error
+        return self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._backend.give_back(self._connection, self._turns, error)
+        if isinstance(error, sqlite3.Error):
+            raise self._backend.mapped(error) from error
 
 
 class SQLiteBackend(KeyValueBackend):
@@ -62,12 +133,13 @@ class SQLiteBackend(KeyValueBackend):
     def __init__(self, path: str | Path, *, operation_timeout: float = 5.0) -> None:
         # Connections made after a change of the working directory are to the same file.
         self._path = Path(path).absolute()
+        self._name = os.fspath(self._path)
         self._timeout = operation_timeout
         self._writes = 0
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Connection] = []
         #: Which file the connections are to.
         self._opened: tuple[int, int] | None = None
-        self._turns = threading.BoundedSemaphore(self.CONNECTIONS)
+        self.turns = threading.BoundedSemaphore(self.CONNECTIONS)
         self._resting = 0
         forks.register_quiescent(self)
 
@@ -91,46 +163,56 @@ class SQLiteBackend(KeyValueBackend):
         deadline = time.monotonic() + self._timeout
         for _ in range(self.CONNECTIONS):
             # One that takes longer than an operation may is left behind.
-            if self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            if self.turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
                 self._resting += 1
         self.close()
 
     def after_fork_in_parent(self) -> None:
         while self._resting:
             self._resting -= 1
-            self._turns.release()
+            self.turns.release()
 
     def after_fork(self) -> None:
         self._resting = 0
-        self._turns = threading.BoundedSemaphore(self.CONNECTIONS)
+        self.turns = threading.BoundedSemaphore(self.CONNECTIONS)
 
     # -- connections ----------------------------------------------------------------------
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Lease:
+        return Lease(self)
+
+    def take(self, turns: threading.Semaphore) -> Connection:
+        """
+        Return a connection, for which a turn is taken of *turns*.
+        """
         deadline = time.monotonic() + self._timeout
-        if not self._turns.acquire(timeout=self._timeout):
+        if not turns.acquire(timeout=self._timeout):
             raise BackendUnavailableError(f"{self._path}: no connection free in {self._timeout} s")
-        turns, connection = self._turns, None
         try:
-            with self._errors():
-                connection = self._take_idle() or self._connect()
-                opened = self._opened
-                # What is left of the operation's time after the wait for a turn.
-                left = max(deadline - time.monotonic(), 0.0)
-                connection.execute(f"PRAGMA busy_timeout = {math.ceil(left * 1000)}")
-                yield connection
+            connection = self._take_idle() or self._connect()
+            # What is left of the operation's time after the wait for a turn.
+            connection.be_patient(max(deadline - time.monotonic(), 0.0))
         except BaseException:
-            if connection is not None:
-                connection.close()
+            turns.release()
             raise
-        else:
+        return connection
+
+    def give_back(
+        self, connection: Connection, turns: threading.Semaphore, error: BaseException | None
+    ) -> None:
+        """
+        Take back what was lent, after an operation that ended in *error*.
+        """
+        try:
             # Another thread may have noticed meanwhile that the file was replaced.
-            self._idle.append(connection) if opened == self._opened else connection.close()
+            if error is None and connection.opened == self._opened:
+                self._idle.append(connection)
+            else:
+                connection.close()
         finally:
             turns.release()
 
-    def _take_idle(self) -> sqlite3.Connection | None:
+    def _take_idle(self) -> Connection | None:
         # A file that was deleted or replaced lives on for those who have it open: what they
         # store there nobody else would ever see.
         if self._idle and self._identity() != self._opened:
@@ -142,12 +224,12 @@ class SQLiteBackend(KeyValueBackend):
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = self._path.stat()
+            found = os.stat(self._name)
         except OSError:
             return None
         return found.st_dev, found.st_ino
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -157,13 +239,14 @@ class SQLiteBackend(KeyValueBackend):
             timeout=self._timeout,
             isolation_level=None,
             check_same_thread=False,
+            factory=Connection,
         )
         try:
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
-        self._opened = self._identity()
+        self._opened = connection.opened = self._identity()
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -181,18 +264,17 @@ class SQLiteBackend(KeyValueBackend):
             else:
                 return
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", "")
-            kind = (
-                BackendStoreError
-                if code.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_TOOBIG"))
-                else BackendUnavailableError
-            )
-            raise kind(f"{self._path}: {error}") from error
+    def mapped(self, error: sqlite3.Error) -> BackendError:
+        """
+        Return ours for SQLite's *error*.
+        """
+        code = getattr(error, "sqlite_errorname", "")
+        kind = (
+            BackendStoreError
+            if code.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_TOOBIG"))
+            else BackendUnavailableError
+        )
+        return kind(f"{self._path}: {error}")
 
     # -- the protocol ---------------------------------------------------------------------
 
@@ -234,26 +316,16 @@ class SQLiteBackend(KeyValueBackend):
         expires: float | None,
     ) -> bool:
         now = time.time()
-        values: dict[str, Any] = {
-            "key": key,
-            "value": value,
-            "state": self.codec.state_of(value),
-            "now": now,
-            "until": None if expires is None else now + expires,
-        }
+        until = None if expires is None else now + expires
+        state = self.codec.state_of(value)
         if if_match is not None:
-            values["match"] = if_match
-            statement = (
-                "UPDATE coatcheck_records SET value = :value, state = :state, expires_at = :until "
-                "WHERE key = :key AND value = :match AND (expires_at IS NULL OR expires_at > :now)"
-            )
+            changed = connection.execute(_REPLACE, (value, state, until, key, if_match, now))
         elif unless is ANY:
-            statement = _PUT
+            changed = connection.execute(_PUT, (key, value, state, until, now))
         else:
-            marks = [f":s{n}" for n in range(len(unless))]
-            values.update({f"s{n}": state for n, state in enumerate(unless)})
-            statement = f"{_PUT} OR state IS NULL OR state NOT IN ({', '.join(marks)})"
-        if connection.execute(statement, values).rowcount:
+            protecting = _protecting(len(unless))
+            changed = connection.execute(protecting, (key, value, state, until, now, *unless))
+        if changed.rowcount:
             return True
         return self._is_stored(connection, key, value)
 
@@ -277,9 +349,7 @@ class SQLiteBackend(KeyValueBackend):
         found: dict[str, bytes] = {}
         with self._connection() as connection:
             for batch in batches(keys):
-                marks = ", ".join("?" * len(batch))
-                query = f"{_GET} AND key IN ({marks})"
-                found.update(connection.execute(query, (time.time(), *batch)))
+                found.update(connection.execute(_reading(len(batch)), (time.time(), *batch)))
         return found
 
     def delete_many(self, keys: Collection[str]) -> int:

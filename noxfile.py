@@ -172,6 +172,26 @@ def chaos(session: nox.Session) -> None:
         session.run("pytest", "-m", "chaos", "tests/chaos")
 
 
+#: How many inputs each decoder gets where nothing is said.
+RUNS = 20_000
+
+
+@nox.session(python=PYTHONS[0])
+def fuzz(session: nox.Session) -> None:
+    """
+    Fuzz the decoders, all or those that are named; other arguments go to libFuzzer: `-runs=1000000`.
+    """
+    session.install(*group("fuzz"), *group("tests"), *members())
+    script = str(ROOT / "tests" / "fuzz" / "guided.py")
+    listed = session.run("python", script, silent=True)
+    options = [argument for argument in session.posargs if argument.startswith("-")]
+    chosen = [argument for argument in session.posargs if argument not in options]
+    # What it finds is left there.
+    session.chdir(session.create_tmp())
+    for name in chosen or str(listed).split():
+        session.run("python", script, name, f"-runs={RUNS}", "-print_final_stats=1", *options)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """

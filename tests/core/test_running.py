@@ -15,6 +15,7 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck.embedded.memory import MemoryBackend
+from coatcheck.testing.threads import aio_until, until
 
 
 class Away(MemoryBackend):
@@ -196,6 +197,79 @@ async def test_heart_stops_when_the_task_is_over_aio(aio_results, backend):
 
         assert task._beating.done()
     assert task.won is False
+
+
+class Reads:
+    """Counts the reads, of which a sign of life takes one."""
+
+    def __init__(self):
+        self.count = 0
+
+    @coatcheck.hookimpl
+    def read(self, metas):
+        self.count += 1
+
+
+def test_retry_is_not_undone():
+    """A RETRY that somebody recorded stays, however late a sign of life comes; progress is news."""
+    reads = Reads()
+    with (
+        coatcheck.by_url("memory://retried", plugins=[reads]) as results,
+        results.running("t", heartbeat=0.01) as task,
+    ):
+        until(lambda: reads.count > 3)
+        results.mark_as_retry("t", ValueError("again"))
+        seen = reads.count
+        until(lambda: reads.count > seen + 5)
+        retried = results.get_state("t")
+        task.progress(1)
+        until(lambda: results.get_task_meta("t").heartbeat["beat"] > 5)
+
+    assert "RETRY" == retried
+    assert task.won
+
+
+async def test_retry_is_not_undone_aio():
+    """A RETRY that somebody recorded stays, however late a sign of life comes; progress is news."""
+    reads = Reads()
+    async with coatcheck.aio.by_url("memory://retried", plugins=[reads]) as results:
+        async with results.running("u", heartbeat=0.01) as task:
+
+            async def more(count):
+                return reads.count > count
+
+            await aio_until(lambda: more(3))
+            await results.mark_as_retry("u", ValueError("again"))
+            seen = reads.count
+            await aio_until(lambda: more(seen + 5))
+            retried = await results.get_state("u")
+            await task.progress(1)
+            seen = reads.count
+            await aio_until(lambda: more(seen + 5))
+            meta = await results.get_task_meta("u")
+
+    assert "RETRY" == retried
+    assert "PROGRESS" == meta.status
+    assert task.won
+
+
+def test_another_run_is_not_undone():
+    """A worker that was taken for lost, and whose task runs elsewhere, stays silent."""
+    reads = Reads()
+    with coatcheck.by_url("memory://rerun", plugins=[reads]) as results:
+        with results.running("t", heartbeat=0.01), results.running("t", name="second"):
+            seen = reads.count
+            until(lambda: reads.count > seen + 5)
+
+            assert "second" == results.get_task_meta("t").name
+
+
+def test_a_forgotten_task_shows_again():
+    """Where nothing is left of a record, by expiry or a restart, the next sign of life is one."""
+    with coatcheck.by_url("memory://forgotten") as results:
+        with results.running("t", heartbeat=0.01):
+            until(lambda: results.forget("t"))
+            until(lambda: results.get_state("t") == "STARTED")
 
 
 def test_own_states(results, backend):

@@ -701,6 +701,34 @@ def test_the_look_that_finds_a_lost_worker_is_planned(waits):
     assert 3.0 == waits.next_look(0.0)
 
 
+def test_what_does_not_ring_is_looked_at_in_each_interval(waits):
+    """
+    Where unready records do not ring, the last sign of life is seen an interval late at most.
+    """
+    joined(waits, Recorder("a"))
+    waits.to_watch(10, 0.0)
+    meta = beating(1, every=1)
+    waits.absorb(waits.take_due(0.0), {"a": meta}, 0.0, pushing=True, unready=False)
+
+    assert 1.0 == waits.next_look(0.0)
+
+
+def test_a_slow_look_spares_a_worker_once(waits):
+    """
+    A look that took longer than an interval says little of the worker: he gets one interval more.
+    """
+    joined(waits, Recorder("a"))
+
+    def slow(now):
+        waits.ring(["a"], now)
+        return waits.absorb(waits.take_due(now), {"a": beating(1)}, now, pushing=True, took=11.0)
+
+    assert [] == lost_at(waits, (0.0, beating(1)))
+    assert [] == slow(35.0)
+    assert [] == lost_at(waits, (44.9, beating(1)))
+    assert slow(45.0)
+
+
 def test_the_observers_clock_counts(waits):
     """
     Dates in the record are not looked at: only the time since the observer's first look counts.

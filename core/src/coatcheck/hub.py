@@ -278,11 +278,12 @@ class Watch:
             self._look(portion, bell)
 
     def _look(self, task_ids: list[str], bell: Bell) -> None:
+        began = time.monotonic()
         try:
             metas = self._backend.get_many(task_ids)
         except PartlyUnavailableError as error:
             read = [task_id for task_id in task_ids if task_id not in error.unread]
-            self._found(read, error.found, bell)
+            self._found(read, error.found, bell, began)
             # Last, so that a wait for some of both knows of it.
             self._failed(list(error.unread), error)
         except BackendError as error:
@@ -291,13 +292,15 @@ class Watch:
             with self._lock:
                 self.waits.abort(task_ids, error)
         else:
-            self._found(task_ids, metas, bell)
+            self._found(task_ids, metas, bell, began)
 
-    def _found(self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell) -> None:
-        for observed in self._tell(task_ids, metas, bell):
+    def _found(
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
+    ) -> None:
+        for observed in self._tell(task_ids, metas, bell, began):
             meta = self._hub.on_lost(observed)
             if meta is not None:
-                self._tell([meta.task_id], {meta.task_id: meta}, bell)
+                self._tell([meta.task_id], {meta.task_id: meta}, bell, time.monotonic())
 
     def _failed(self, task_ids: list[str], error: BackendError) -> None:
         _logger.debug("a look failed: %s", error)
@@ -305,8 +308,9 @@ class Watch:
             self.waits.failed(task_ids, error, time.monotonic())
 
     def _tell(
-        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
     ) -> list[ResultMeta]:
+        took = time.monotonic() - began
         with self._lock:
             return self.waits.absorb(
                 task_ids,
@@ -315,4 +319,5 @@ class Watch:
                 pushing=bell.pushing,
                 lag=bell.lag,
                 unready=bell.unready,
+                took=took,
             )

@@ -388,6 +388,24 @@ class Results(ResultsBase):
             fields=fields,
         )
 
+    def _replace(
+        self,
+        task_id: str,
+        observed: ResultMeta | None,
+        result: Any,
+        state: str,
+        *,
+        expires: Expires | Default,
+        fields: AllFields,
+    ) -> bool:
+        """
+        Store an unready record over exactly the one *observed*, or where there was none, over none.
+        """
+        seconds = self._writer.lifetime(expires)
+        meta = self._draft(task_id, state, result, None, seconds, fields)
+        unless = ANY if observed is None else self._writer.protect
+        return self.backend.put(task_id, meta, unless=unless, if_match=observed, expires=seconds)
+
     def forget(self, task_id: str) -> bool:
         """
         Delete the record; `False` if there was none. The id is new after that.

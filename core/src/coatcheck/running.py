@@ -7,13 +7,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from . import states
+from . import forks, states
 from .errors import BackendError, EncodeError, ResultTooLargeError
-from .meta import AllFields, Fields
+from .meta import AllFields, Fields, ResultMeta
 
 if TYPE_CHECKING:
     from .results import Results
@@ -42,6 +43,10 @@ class TaskProgress:
         self.won: bool | None = None
         self._heartbeat = heartbeat
         self._beat = 0
+        # Tells the signs of life of one run from those of another run of the same task.
+        self._run = os.urandom(4).hex()
+        #: Whether an unready record was stored yet.
+        self._known = False
         self._fields: Fields = {
             "worker": worker_name(),
             "date_started": datetime.now(UTC),
@@ -57,8 +62,21 @@ class TaskProgress:
         fields = cast("AllFields", dict(self._fields))
         if self._heartbeat is not None:
             self._beat += 1
-            fields["heartbeat"] = {"every": self._heartbeat, "beat": self._beat}
+            beat = {"every": self._heartbeat, "beat": self._beat, "run": self._run}
+            fields["heartbeat"] = beat
         return self._state, self._info, fields
+
+    def may_beat_over(self, observed: ResultMeta | None) -> bool:
+        """
+        Whether a sign of life may replace what is there: nothing, or a record of this run.
+
+        Another one, such as RETRY, or STARTED by another worker, says that this run is no longer
+        the one that counts. Only what it has to tell by itself, as long as nothing of it came
+        through, is not a mere sign of life.
+        """
+        if observed is None or not self._known:
+            return True
+        return (observed.heartbeat or {}).get("run") == self._run
 
     def set(self, state: str, info: Any) -> tuple[str, Any]:
         """
@@ -118,10 +136,14 @@ class RunningTask(TaskProgress):
         super().__init__(task_id, heartbeat=heartbeat, fields=fields)
         self._results = results
         self._expires = expires
-        # Unready records are written by the block and by the heartbeat, one at a time.
-        self._writing = threading.Lock()
         self._ended = threading.Event()
         self._beating: threading.Thread | None = None
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        # Unready records are written by the block and by the heartbeat, one at a time.
+        self._writing = threading.Lock()
 
     def progress(self, current: float, total: float | None = None, **info: Any) -> None:
         """
@@ -139,20 +161,34 @@ class RunningTask(TaskProgress):
         with self._writing:
             before = self.set(state, meta)
             try:
-                self._try_unready()
+                self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
                 self.set(*before)  # or the next sign of life would fail as well
                 raise
 
     def _store_unready(self) -> bool:
         state, info, fields = self.unready()
-        return self._results.store_result(
-            self.task_id, info, state, expires=self._expires, **fields
-        )
+        won = self._results.store_result(self.task_id, info, state, expires=self._expires, **fields)
+        self._known = True
+        return won
+
+    def _store_beat(self) -> bool:
+        """
+        Give a sign of life over exactly the record that is there; `False` if the task is over.
+        """
+        observed = self._results.backend.get_many([self.task_id]).get(self.task_id)
+        if observed is not None and observed.ready:
+            return False
+        if self.may_beat_over(observed):
+            state, info, fields = self.unready()
+            self._known |= self._results._replace(
+                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            )
+        return True
 
     def __enter__(self) -> Self:
         with self._writing:
-            self._try_unready()
+            self._try(self._store_unready)
         if self._heartbeat is not None:
             self._beating = threading.Thread(
                 target=self._keep_beating, name="coatcheck-heartbeat", daemon=True
@@ -163,17 +199,17 @@ class RunningTask(TaskProgress):
     def _keep_beating(self) -> None:
         while not self._ended.wait(self._heartbeat):
             with self._writing:
-                if self._ended.is_set() or not self._try_unready():
+                if self._ended.is_set() or not self._try(self._store_beat):
                     return
 
-    def _try_unready(self) -> bool:
+    def _try(self, store: Callable[[], bool]) -> bool:
         """
         Store an unready record; `False` if the task is over already.
 
         A store that is away must not keep the work from being done: the next write may succeed.
         """
         try:
-            return self._store_unready()
+            return store()
         except ResultTooLargeError:
             raise
         except BackendError as error:

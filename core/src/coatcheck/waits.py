@@ -220,6 +220,19 @@ class Waiter(ABC):
             ) from self.last_error
 
 
+class _Heartbeat:
+    """
+    What was seen of a worker: its last sign of life, since when, and whether it was spared.
+    """
+
+    __slots__ = ("beat", "since", "spared")
+
+    def __init__(self, beat: object, since: float) -> None:
+        self.beat = beat
+        self.since = since
+        self.spared = False
+
+
 class Waits:
     """
     All waits of one hub. Not thread-safe: its owner guards it.
@@ -234,7 +247,7 @@ class Waits:
         self._unwatched: set[str] = set()
         self._watched: set[str] = set()
         self._unneeded: set[str] = set()
-        self._heartbeats: dict[str, tuple[object, float]] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
 
     @property
     def idle(self) -> bool:
@@ -338,9 +351,11 @@ class Waits:
         pushing: bool,
         lag: float = 0.0,
         unready: bool = True,
+        took: float = 0.0,
     ) -> list[ResultMeta]:
         """
-        Tell the waiters what a look found; return the records whose worker is lost.
+        Tell the waiters what a look found, which took so many seconds; return the records whose
+        worker is lost.
 
         *pushing*, *lag* and *unready* are what the bell says of itself.
         """
@@ -363,26 +378,31 @@ class Waits:
             if meta is not None and meta.ready:
                 self._forget(task_id)
                 continue
-            if meta is not None and self._is_lost(meta, now):
+            if meta is not None and self._is_lost(meta, now, took=took, rings=unready):
                 lost.append(meta)
         for waiter in called:
             waiter.notify()
         return lost
 
-    def _is_lost(self, meta: ResultMeta, now: float) -> bool:
-        every = _interval(meta.heartbeat)
+    def _is_lost(self, meta: ResultMeta, now: float, *, took: float, rings: bool) -> bool:
+        task_id, beat = meta.task_id, meta.heartbeat
+        every = _interval(beat)
         if every is None:
-            self._heartbeats.pop(meta.task_id, None)
+            self._heartbeats.pop(task_id, None)
             return False
-        beat = meta.heartbeat
-        seen, since = self._heartbeats.get(meta.task_id, (None, now))
-        if not _same(beat, seen):
-            self._heartbeats[meta.task_id] = (beat, since := now)
-            self._agenda.changed(meta.task_id, now)
-        lost_at = since + LOST_AFTER * every
+        seen = self._heartbeats.get(task_id)
+        if seen is None or not _same(beat, seen.beat):
+            seen = self._heartbeats[task_id] = _Heartbeat(beat, now)
+            self._agenda.changed(task_id, now)
+        elif took > every and not seen.spared:
+            # A store that was so slow for us may have been for the worker, who gets one more turn.
+            seen.spared = True
+            seen.since = max(seen.since, now - (LOST_AFTER - 1) * every)
+        lost_at = seen.since + LOST_AFTER * every
         if now >= lost_at:
             return True
-        self._agenda.hasten(meta.task_id, lost_at)
+        # What does not ring is looked at in each interval: or the last sign is seen too late.
+        self._agenda.hasten(task_id, lost_at if rings else min(lost_at, now + every))
         return False
 
     def failed(self, task_ids: Iterable[str], error: Exception, now: float) -> None:

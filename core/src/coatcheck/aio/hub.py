@@ -265,11 +265,12 @@ class Watch:
             await self._look(portion, bell)
 
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
+        began = time.monotonic()
         try:
             metas = await self._backend.get_many(task_ids)
         except PartlyUnavailableError as error:
             read = [task_id for task_id in task_ids if task_id not in error.unread]
-            await self._found(read, error.found, bell)
+            await self._found(read, error.found, bell, began)
             # Last, so that a wait for some of both knows of it.
             self._failed(list(error.unread), error)
         except BackendError as error:
@@ -277,26 +278,30 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
             self.waits.abort(task_ids, error)
         else:
-            await self._found(task_ids, metas, bell)
+            await self._found(task_ids, metas, bell, began)
 
-    async def _found(self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell) -> None:
-        for observed in self._tell(task_ids, metas, bell):
+    async def _found(
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
+    ) -> None:
+        for observed in self._tell(task_ids, metas, bell, began):
             meta = await self._hub.on_lost(observed)
             if meta is not None:
-                self._tell([meta.task_id], {meta.task_id: meta}, bell)
+                self._tell([meta.task_id], {meta.task_id: meta}, bell, time.monotonic())
 
     def _failed(self, task_ids: list[str], error: BackendError) -> None:
         _logger.debug("a look failed: %s", error)
         self.waits.failed(task_ids, error, time.monotonic())
 
     def _tell(
-        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell
+        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
     ) -> list[ResultMeta]:
+        now = time.monotonic()
         return self.waits.absorb(
             task_ids,
             metas,
-            time.monotonic(),
+            now,
             pushing=bell.pushing,
             lag=bell.lag,
             unready=bell.unready,
+            took=now - began,
         )

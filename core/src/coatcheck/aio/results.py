@@ -238,6 +238,23 @@ class Results(ResultsBase):
             fields=fields,
         )
 
+    async def _replace(
+        self,
+        task_id: str,
+        observed: ResultMeta | None,
+        result: Any,
+        state: str,
+        *,
+        expires: Expires | Default,
+        fields: AllFields,
+    ) -> bool:
+        seconds = self._writer.lifetime(expires)
+        meta = self._draft(task_id, state, result, None, seconds, fields)
+        unless = ANY if observed is None else self._writer.protect
+        return await self.backend.put(
+            task_id, meta, unless=unless, if_match=observed, expires=seconds
+        )
+
     async def forget(self, task_id: str) -> bool:
         """
         See `coatcheck.Results.forget`.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -55,19 +56,32 @@ class RunningTask(TaskProgress):
         async with self._writing:
             before = self.set(state, meta)
             try:
-                await self._try_unready()
+                await self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
                 self.set(*before)  # or the next sign of life would fail as well
                 raise
 
     async def _store_unready(self) -> bool:
         state, info, fields = self.unready()
-        return await self._results.store_result(
+        won = await self._results.store_result(
             self.task_id, info, state, expires=self._expires, **fields
         )
+        self._known = True
+        return won
+
+    async def _store_beat(self) -> bool:
+        observed = (await self._results.backend.get_many([self.task_id])).get(self.task_id)
+        if observed is not None and observed.ready:
+            return False
+        if self.may_beat_over(observed):
+            state, info, fields = self.unready()
+            self._known |= await self._results._replace(
+                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            )
+        return True
 
     async def __aenter__(self) -> Self:
-        await self._try_unready()
+        await self._try(self._store_unready)
         if self._heartbeat is not None:
             self._beating = asyncio.create_task(
                 self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
@@ -77,7 +91,7 @@ class RunningTask(TaskProgress):
     async def _keep_beating(self, every: float) -> None:
         while not await self._has_ended(every):
             async with self._writing:
-                if self._ended.is_set() or not await self._try_unready():
+                if self._ended.is_set() or not await self._try(self._store_beat):
                     return
 
     async def _has_ended(self, within: float) -> bool:
@@ -88,9 +102,9 @@ class RunningTask(TaskProgress):
             return False
         return True
 
-    async def _try_unready(self) -> bool:
+    async def _try(self, store: Callable[[], Awaitable[bool]]) -> bool:
         try:
-            return await self._store_unready()
+            return await store()
         except ResultTooLargeError:
             raise
         except BackendError as error:

@@ -50,11 +50,40 @@ def vanish(url: str, task_id: str) -> None:
     os._exit(0)
 
 
+def work(url: str, task_id: str, every: float) -> bool | None:
+    """
+    Run a task with a heartbeat until somebody else ended it, and return whether it won.
+    """
+    with by_url(url) as results:
+        with results.running(task_id, heartbeat=every) as task:
+            results.wait_for(task_id)
+        return task.won
+
+
+def aio_work(url: str, task_id: str, every: float) -> bool | None:
+    """
+    The same under asyncio.
+    """
+    import asyncio  # noqa: PLC0415 - of this job alone
+
+    from ..aio import by_url as aio_by_url  # noqa: PLC0415
+
+    async def run() -> bool | None:
+        async with aio_by_url(url) as results:
+            async with results.running(task_id, heartbeat=every) as task:
+                await results.wait_for(task_id)
+            return task.won
+
+    return asyncio.run(run())
+
+
 JOBS: dict[str, Callable[..., Any]] = {
     "store": store,
     "read": read,
     "race": race,
     "vanish": vanish,
+    "work": work,
+    "aio_work": aio_work,
 }
 
 

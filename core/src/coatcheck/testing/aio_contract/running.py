@@ -5,14 +5,18 @@ Running tasks: their states, how they end, and workers that vanish.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
+from ... import Capability, TaskRevokedError, WaitTimeoutError, WorkerLostError
 from ... import Results as SyncResults
-from ... import TaskRevokedError, WaitTimeoutError, WorkerLostError
 from ...aio import Results
+from ..child import children
 from ..promises import promise
-from ..proof import PATIENCE
+from ..proof import PATIENCE, has
+from ..threads import until
 from .case import AioCase, patiently
 
 
@@ -114,6 +118,24 @@ class Running(AioCase):
             await patiently(results.AsyncResult("t").get())
         assert "FAILURE" == other.get_state("t")
         assert not other.store_result("t", "late")
+
+    @promise(11, 1)
+    async def test_stopped_worker(self, results: Results, other: SyncResults) -> None:
+        """
+        A worker whose machine stood still is taken for lost, and learns of it when it goes on.
+        """
+        if not has(results, Capability.SHARED):
+            return
+        with children([("aio_work", (self.store_url, "t", 0.5))]) as (child,):
+            child.go()
+            await asyncio.to_thread(until, lambda: other.get_state("t") == "STARTED")
+            os.kill(child.process.pid, signal.SIGSTOP)
+            with pytest.raises(WorkerLostError, match="no sign of life"):
+                await patiently(results.AsyncResult("t").get())
+            os.kill(child.process.pid, signal.SIGCONT)
+
+            assert await asyncio.to_thread(child.answer) is False
+        assert "FAILURE" == other.get_state("t")
 
     @promise(11, 7)
     async def test_lost_to_a_reader(self, results: Results) -> None:

@@ -4,6 +4,8 @@ Running tasks: their states, how they end, and workers that vanish.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -13,7 +15,7 @@ from ...results import Results
 from ..child import children
 from ..promises import promise
 from ..proof import PATIENCE, has
-from ..threads import Started
+from ..threads import Started, until
 from .case import Case
 
 
@@ -109,6 +111,25 @@ class Running(Case):
             wait.answer()
         assert "FAILURE" == other.get_state("t")
         assert not other.store_result("t", "late")
+
+    @promise(11, 1)
+    def test_stopped_worker(self, results: Results, other: Results) -> None:
+        """
+        A worker whose machine stood still is taken for lost, and learns of it when it goes on.
+        """
+        if not has(results, Capability.SHARED):
+            return
+        with children([("work", (self.store_url, "t", 0.5))]) as (child,):
+            child.go()
+            until(lambda: other.get_state("t") == "STARTED")
+            os.kill(child.process.pid, signal.SIGSTOP)
+            wait = Started(results.AsyncResult("t").get, PATIENCE)
+            with pytest.raises(WorkerLostError, match="no sign of life"):
+                wait.answer()
+            os.kill(child.process.pid, signal.SIGCONT)
+
+            assert child.answer() is False
+        assert "FAILURE" == other.get_state("t")
 
     @promise(11, 7)
     def test_lost_to_a_reader(self, results: Results) -> None:

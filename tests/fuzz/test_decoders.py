@@ -8,7 +8,9 @@ import random
 import resource
 import sys
 
+import bson
 import pytest
+from bson.code import Code
 from fuzz.targets import TARGETS, seeds
 from fuzz.watched import Forbidden, watched
 from hypothesis import HealthCheck, given, settings
@@ -56,6 +58,22 @@ def test_what_was_seen_before(name):
     for seed in SEEDS:
         with watched():
             TARGETS[name](seed)
+
+
+#: What the guided fuzzer found, by its target.
+FOUND = {
+    # A status that is JavaScript's: text which cannot be hashed.
+    "mongo": bson.encode({"_id": "t", "status": Code("FAILURE"), "result": {"exc_type": "E"}}),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found(name):
+    """
+    What once went wrong does not any more.
+    """
+    with watched():
+        TARGETS[name](FOUND[name])
 
 
 @TARGET

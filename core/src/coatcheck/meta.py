@@ -161,7 +161,8 @@ class Content(NamedTuple):
 
 def _status_of(document: Mapping[str, Any]) -> str:
     status = document.get("status")
-    return status if isinstance(status, str) else states.PENDING
+    # A store's own kind of text may lack what text has.
+    return str.__str__(status) if isinstance(status, str) else states.PENDING
 
 
 class Reader(Protocol):

@@ -215,6 +215,8 @@ def _plain(value: Any) -> Any:
     kind = type(value)
     if kind is Int64:
         return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # JavaScript's type is text that cannot be hashed
     if kind is datetime:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value
     if kind is list:

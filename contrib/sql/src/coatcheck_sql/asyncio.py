@@ -40,7 +40,7 @@ class SQLBackend(Backend[ResultMeta]):
         from .asyncio_link import Link  # noqa: PLC0415 - not everybody has psycopg
 
         self._settings = settings
-        self._links: PerLoop[Link] = PerLoop(lambda: Link(settings))
+        self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
         self.max_value_bytes = LIMITS[settings.dialect]
         if settings.listen is not None:
             self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]

@@ -5,7 +5,8 @@ State that belongs to an event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,11 +18,20 @@ class PerLoop(Generic[T]):
 
     A value refers to its loop, so no weak reference would ever let go of the two: values of
     closed loops are dropped when another loop asks for its own.
+
+    Args:
+        make: returns a new value.
+        end: called with the value of a loop that ends, as `asyncio.run` ends it, while the value
+            is still there: nobody who only forgot to close has anything left open.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(
+        self, make: Callable[[], T], end: Callable[[T], Awaitable[object]] | None = None
+    ) -> None:
         self._make = make
+        self._end = end
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
+        self._farewells: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
 
     def get(self) -> T:
         """
@@ -33,11 +43,43 @@ class PerLoop(Generic[T]):
         except KeyError:
             for other in [other for other in self._values if other.is_closed()]:
                 self._values.pop(other, None)
+                self._farewells.pop(other, None)
             value = self._values[loop] = self._make()
+            self._attend(loop)
             return value
 
     def pop(self) -> T | None:
         """
         Take out the running loop's value, if it has one.
         """
-        return self._values.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        value = self._values.pop(loop, None)
+        farewell = self._farewells.pop(loop, None)
+        if farewell is not None:
+            _step(farewell.aclose())  # it has nothing to say any longer
+        return value
+
+    def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
+        """
+        Be at the end of *loop*, which closes the generators that were begun on it.
+        """
+        # A loop that is at its end warns of generators that begin so late.
+        if self._end is not None and not getattr(loop, "_asyncgens_shutdown_called", False):
+            farewell = self._farewells[loop] = self._farewell(loop)
+            _step(farewell.__anext__())
+
+    async def _farewell(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            value = self._values.pop(loop, None)
+            if self._farewells.pop(loop, None) is not None and value is not None and self._end:
+                await self._end(value)
+
+
+def _step(step: Awaitable[object]) -> None:
+    """
+    Do what an asynchronous generator has to do and does not wait for.
+    """
+    with suppress(StopIteration, StopAsyncIteration):
+        step.__await__().send(None)

@@ -46,7 +46,7 @@ class Results(ResultsBase):
         super().__init__(**options)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
-        self._hubs = PerLoop(self._make_hub)
+        self._hubs = PerLoop(self._make_hub, Hub.close)
 
     def _make_hub(self) -> Hub:
         return Hub(self._lifted, safety_look=self._safety_look, on_lost=self._on_lost)

@@ -37,7 +37,7 @@ class MongoBackend(Backend[ResultMeta]):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._links = PerLoop(lambda: Link(settings))
+        self._links = PerLoop(lambda: Link(settings), Link.close)
         if not settings.push:
             self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
 

@@ -36,7 +36,8 @@ class RedisBackend(KeyValueBackend):
         self._settings = settings
         self._script = script.SHARDED if settings.cluster else script.SCRIPT
         self._links: PerLoop[Link | Cluster] = PerLoop(
-            lambda: Cluster(settings) if settings.cluster else Link(settings)
+            lambda: Cluster(settings) if settings.cluster else Link(settings),
+            lambda link: link.close(),
         )
 
     @classmethod

@@ -112,6 +112,29 @@ class Resources(AioCase):
         assert await results.exists("t")
         await results.close()
 
+    @promise(9)
+    @needs("open_resources")
+    async def test_a_loop_ends(self) -> None:
+        """
+        A loop that `asyncio.run` ends takes with it what it opened, though nobody closed anything;
+        but for what all loops share.
+        """
+        results = self.aio_results()
+
+        async def use() -> None:
+            await results.store_result("t", 1)
+            await results.wait_for("t", 5)
+            asyncio.create_task(results.wait_for("never"))  # noqa: RUF006 - broken off by the end
+            await asyncio.sleep(0.05)
+
+        await asyncio.to_thread(asyncio.run, use())
+        before = self.open_resources()
+        for _ in range(8):
+            await asyncio.to_thread(asyncio.run, use())
+
+        await self._until_at_most(before + 4)  # a pool that all share may have grown
+        await results.close()
+
     async def _until_at_most(self, count: int) -> None:
         async def few() -> bool:
             return self.open_resources() <= count

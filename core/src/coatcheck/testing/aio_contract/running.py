@@ -126,7 +126,7 @@ class Running(AioCase):
         """
         if not has(results, Capability.SHARED):
             return
-        with children([("aio_work", (self.store_url, "t", 0.5))]) as (child,):
+        with children([("aio_work", (self.store_url, "t", 0.2))]) as (child,):
             child.go()
             await asyncio.to_thread(until, lambda: other.get_state("t") == "STARTED")
             os.kill(child.process.pid, signal.SIGSTOP)

@@ -119,7 +119,7 @@ class Running(Case):
         """
         if not has(results, Capability.SHARED):
             return
-        with children([("work", (self.store_url, "t", 0.5))]) as (child,):
+        with children([("work", (self.store_url, "t", 0.2))]) as (child,):
             child.go()
             until(lambda: other.get_state("t") == "STARTED")
             os.kill(child.process.pid, signal.SIGSTOP)

@@ -1,0 +1,57 @@
+"""
+Threads, forks, loops, and the end of the interpreter, each in a process of its own: nothing hangs,
+nothing is left, and nothing is warned of. What the processes do is in lives.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.redis import RedisServer
+
+LIVES = Path(__file__).parent / "lives.py"
+NAMES = [
+    "threads", "prefork", "fork_during_waits", "processes", "running_fork", "loops",
+    "one_loop_after_another", "shutdown", "shutdown_in_stream", "shutdown_while_running",
+    "aio_shutdown", "greenlets",
+]  # fmt: skip
+#: The other stores have no connections to share, and are left to `nox -s chaos`.
+STORES = [
+    "redis",
+    *(pytest.param(s, marks=pytest.mark.chaos) for s in ("memory", "sqlite", "file")),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One Redis for all of them."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def url(request, tmp_path, server):
+    """The URL of an empty store."""
+    server.ask("FLUSHALL")
+    return {
+        "redis": server.url,
+        "memory": "memory://lives",
+        "sqlite": f"sqlite:///{tmp_path}/r.db",
+        "file": f"file://{tmp_path}/r",
+    }[request.param]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_life(name, url):
+    """The process does all of it, warned of nothing, and ends."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", str(LIVES), name, url],
+        env=environment, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert ("ok\n", "", 0) == (ended.stdout, ended.stderr, ended.returncode)

@@ -84,9 +84,11 @@ class SQLBackend(Backend[ResultMeta]):
         encode = work.Encoder(self.codec, self.max_value_bytes, [value])
         if if_match is None:
             act = partial(work.store, encode=encode, unless=unless, expires=expires)
+            ask = partial(work.ask_to_store, encode=encode, unless=unless, expires=expires)
+            won = await self._links.get().run(act, writing=True, ask=ask)
         else:
             act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
-        won = await self._links.get().run(act, writing=True)
+            won = await self._links.get().run(act, writing=True)
         await self._sweep()
         return won
 
@@ -135,7 +137,8 @@ class SQLBackend(Backend[ResultMeta]):
     async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         found: dict[str, ResultMeta] = {}
         for batch in batches(dict.fromkeys(keys)):
-            rows = await self._links.get().run(partial(work.read, ids=batch), writing=False)
+            act, ask = partial(work.read, ids=batch), partial(work.ask_to_read, ids=batch)
+            rows = await self._links.get().run(act, writing=False, ask=ask)
             found.update(work.metas(rows, self.codec, self._settings))
         return found
 

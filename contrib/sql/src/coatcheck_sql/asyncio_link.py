@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -18,9 +19,10 @@ from coatcheck.attempts import Attempts
 from .bounded import AsyncConnection
 from .deadline import DEADLINE, left
 from .errors import Errors
-from .link import Act, Line
+from .link import WARM, Act, Asked, Line, Warm
 from .schema import Layout
 from .settings import Settings
+from .work import Ask
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Link(Line):
         super().__init__(settings)
         self._looking = asyncio.Lock()
         self._engine: AsyncEngine | None = None
+        self._warm: list[Warm] = []
         # What goes on although whoever asked for it was cancelled.
         self._left: set[asyncio.Task[Any]] = set()
 
@@ -54,15 +57,14 @@ class Link(Line):
             self._engine = engine
         return self._engine
 
-    async def run(self, act: Act[T], *, writing: bool) -> T:
+    async def run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None) -> T:
         """
-        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
-        no try came through.
+        See `coatcheck_sql.link.Link.run`.
 
         It has a task of its own, so that whoever is cancelled goes at once, and the task comes to
         its own end, which is bounded: the connection is not lost by it.
         """
-        return await self.apart(self._run(act, writing=writing))
+        return await self.apart(self._run(act, writing=writing, ask=ask))
 
     async def apart(self, work: Coroutine[Any, Any, T]) -> T:
         """
@@ -82,12 +84,16 @@ class Link(Line):
         if not task.cancelled():
             task.exception()  # nobody is there to hear of it
 
-    async def _run(self, act: Act[T], *, writing: bool) -> T:
+    async def _run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None) -> T:
         attempts = Attempts(self.settings.operation_timeout)
         while True:
             DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
             try:
-                result = await self._do(act, writing=writing)
+                layout = self.known(writing=writing) if ask else None
+                if ask is None or layout is None:
+                    result = await self._do(act, writing=writing)
+                else:
+                    result = await self._ask(ask(layout))
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -108,6 +114,48 @@ class Link(Line):
                 await connection.invalidate()
             return result
 
+    async def _ask(self, ask: Ask[T]) -> T:
+        engine = self.engine()
+        warm = await self._warmed() or await self._warmth(engine)
+        try:
+            cursor = await warm.driver.execute(ask.text, ask.given)
+            found = await cursor.fetchall()
+        except psycopg.Error as error:
+            lent = (await warm.connection.get_raw_connection()).dbapi_connection
+            translated = self._translated(engine.sync_engine, lent, error)
+            await self._cool(warm)
+            raise translated from error
+        except BaseException:
+            await self._cool(warm)
+            raise
+        await self._keep(warm, engine)
+        return ask.answer(found)
+
+    async def _warmth(self, engine: AsyncEngine) -> Warm:
+        connection = await engine.connect()
+        lent = await connection.get_raw_connection()
+        return Warm(connection, lent.driver_connection, time.monotonic())
+
+    async def _warmed(self) -> Warm | None:
+        while self._warm:
+            warm = self._warm.pop()
+            if time.monotonic() - warm.used < WARM:
+                return warm
+            await warm.connection.close()
+        return None
+
+    async def _keep(self, warm: Warm, engine: AsyncEngine) -> None:
+        if self._engine is not engine:  # closed meanwhile
+            await self._cool(warm)
+        elif len(self._warm) < self._most_warm:
+            self._warm.append(warm._replace(used=time.monotonic()))
+        else:
+            await warm.connection.close()
+
+    async def _cool(self, warm: Warm) -> None:
+        await warm.connection.invalidate()
+        await warm.connection.close()
+
     async def _look(self, connection: Lent, writing: bool) -> Layout:  # noqa: FBT001
         """
         Look the tables up, one task at a time: of many first writes one makes the tables.
@@ -125,5 +173,7 @@ class Link(Line):
         if self._left:
             await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
         engine, self._engine = self._engine, None
+        while self._warm:
+            await self._warm.pop().connection.close()
         if engine is not None:
             await engine.dispose()

@@ -8,8 +8,9 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -22,19 +23,36 @@ from .deadline import DEADLINE, left
 from .errors import Errors, is_schema_gone, is_transient, mapped
 from .schema import Layout, Schema
 from .settings import Settings
+from .work import Ask
 
 _logger = logging.getLogger("coatcheck")
 
 T = TypeVar("T")
 #: What is done: with a connection in autocommit, and the tables as they are.
 Act = Callable[[sa.Connection, Layout], T]
+#: The same as one statement.
+Asked = Callable[[Layout], Ask[T]]
 
 #: What part of an operation's time a wait for a connection may take.
 _PART: Final = 0.4
 #: How long tables that lack columns of ours are taken to lack them still, in seconds.
 _STALE: Final = 2.0
+#: How long a connection is known to be good after it was used, in seconds.
+WARM: Final = 5.0
 #: Engines of which a fork made a copy. Their connections are the parent's.
 _LEFT: Final[list[Any]] = []
+
+
+class Warm(NamedTuple):
+    """
+    A connection of the pool that goes from one operation to the next without going back in between.
+    """
+
+    connection: Any
+    #: psycopg's.
+    driver: Any
+    #: When, by the monotonic clock.
+    used: float
 
 
 class Line:
@@ -53,6 +71,10 @@ class Line:
         self._looked = 0.0
         self._writable = False
         self._writes = 0
+        #: Whether statements may go past SQLAlchemy.
+        self.quick = settings.native_asyncio
+        #: How many connections do not go back to the pool in between.
+        self._most_warm = settings.max_connections // 2
 
     def after_fork(self) -> None:
         self._layout, self._writable = None, False
@@ -91,6 +113,16 @@ class Line:
         """
         self._writes += 1
         return self._writes % every == 0
+
+    def _translated(self, engine: sa.Engine, lent: Any, error: Exception) -> exc.DBAPIError:
+        """
+        Return an error of psycopg's as SQLAlchemy raises it, and have the pool know of a connection
+        that was lost: those that are idle lead nowhere, either.
+        """
+        lost = engine.dialect.is_disconnect(error, lent, None)  # type: ignore[arg-type]
+        if lost:
+            engine.pool._invalidate(lent, error)  # noqa: SLF001 - as SQLAlchemy does
+        return exc.DBAPIError(None, None, error, True, lost)  # noqa: FBT003
 
     def failed(self, error: Exception, attempts: Attempts, *, writing: bool) -> float:
         """
@@ -164,6 +196,7 @@ class Link(Line):
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._engine: sa.Engine | None = None
+        self._warm: deque[Warm] = deque()
         forks.register_quiescent(self)
         self._turns = threading.BoundedSemaphore(settings.max_connections)
         self._resting = 0
@@ -192,9 +225,8 @@ class Link(Line):
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._turns = threading.BoundedSemaphore(self.settings.max_connections)
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            _LEFT.append(engine)
+        _LEFT.append((self._engine, self._warm))
+        self._engine, self._warm = None, deque()
 
     def engine(self) -> sa.Engine:
         """
@@ -220,16 +252,22 @@ class Link(Line):
             sa.event.listen(engine, "do_connect", lambda *_: _look_up(url))
         return engine
 
-    def run(self, act: Act[T], *, writing: bool) -> T:
+    def run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None) -> T:
         """
-        Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
-        no try came through.
+        Return what *act* returns, which raises the driver's errors; *ask* does the same, where that
+        is one statement and the tables are known. Raises a `BackendError` where no try came through.
         """
+        if not self.quick:
+            ask = None
         attempts = Attempts(self.settings.operation_timeout)
         while True:
             token = DEADLINE.set(time.monotonic() + attempts.left)
             try:
-                result = self._try(act, writing=writing)
+                layout = self.known(writing=writing) if ask else None
+                if ask is None or layout is None:
+                    result = self._try(act, writing=writing)
+                else:
+                    result = self._ask(ask(layout))
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -266,6 +304,54 @@ class Link(Line):
             if self._engine is not engine:  # closed meanwhile
                 lent.dispose()
 
+    def _ask(self, ask: Ask[T]) -> T:
+        engine = self.engine()
+        warm = self._warmed() or self._warmth(engine)
+        driver = warm.driver
+        try:
+            found = driver.execute(ask.text, ask.given).fetchall()
+        except engine.dialect.loaded_dbapi.Error as error:
+            translated = self._translated(engine, warm.connection.connection, error)
+            self._cool(warm)
+            raise translated from error
+        except BaseException:
+            self._cool(warm)
+            raise
+        self._keep(warm, engine)
+        return ask.answer(found)
+
+    def _warmth(self, engine: sa.Engine) -> Warm:
+        connection = engine.connect()
+        return Warm(connection, connection.connection.driver_connection, time.monotonic())
+
+    def _warmed(self) -> Warm | None:
+        """
+        Return a connection that was used a moment ago, if there is one.
+        """
+        while True:
+            try:
+                warm = self._warm.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - warm.used < WARM:
+                return warm
+            warm.connection.close()  # the pool knows whether it may be used after a long time
+
+    def _keep(self, warm: Warm, engine: sa.Engine) -> None:
+        if len(self._warm) < self._most_warm and self._engine is engine:
+            self._warm.append(warm._replace(used=time.monotonic()))
+        else:
+            warm.connection.close()
+        if self._engine is not engine:  # closed meanwhile
+            engine.dispose()
+
+    def _cool(self, warm: Warm) -> None:
+        """
+        Throw away a connection after an error; the next operation gets another one.
+        """
+        warm.connection.invalidate()
+        warm.connection.close()
+
     def _look(self, connection: sa.Connection, *, writing: bool) -> Layout:
         """
         Look the tables up, one thread at a time: of many first writes one makes the tables.
@@ -283,6 +369,8 @@ class Link(Line):
         Close the connections; the next operation opens new ones.
         """
         engine, self._engine = self._engine, None
+        while self._warm:
+            self._warm.pop().connection.close()
         if engine is not None:
             engine.dispose()
 

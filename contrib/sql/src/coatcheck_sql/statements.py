@@ -8,12 +8,14 @@ in the statement that writes it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import psycopg
 
 from coatcheck.backend import ANY, Unless
 
@@ -23,6 +25,10 @@ from .records import COLUMNS
 CHUNK: Final = 1000
 #: Lives that are longer than this, in seconds, end in no year that a date has.
 _FOR_EVER: Final = 7_000 * 365.25 * 86_400
+#: What statements are for that go past SQLAlchemy.
+_DIALECT: Final = psycopg.dialect()  # type: ignore[no-untyped-call]
+#: A state that stands in a statement as it is.
+_PLAIN: Final = re.compile("[A-Z_]+")
 #: What a write gives besides the columns of a record.
 _SEALS: Final = ("expires_at", "seal_status", "seal_date")
 _GROUP_COLUMNS: Final = ("taskset_id", "full_id", "result", "date_done", "serializer")
@@ -69,7 +75,7 @@ class Table:
         self.key = key
         self.present = present
         self.grouped = key == "taskset_id"
-        self.store = lru_cache(maxsize=64)(self._store)
+        self.store = lru_cache(maxsize=256)(self._store)
         self._made: dict[str, Any] = {}
 
     def statement(self, name: str) -> Any:
@@ -141,14 +147,23 @@ class Table:
             return f"({self.expired} IS TRUE)"
         if not unless:
             return "(1 = 1)"
-        marks = ", ".join(f":u{number}" for number in range(len(unless)))
-        return f"(r.status IS NULL OR r.status NOT IN ({marks}) OR {self.expired} IS TRUE)"
+        # Plain words stand in the statement: of parameters the driver would make something each time.
+        marks = [
+            f"'{state}'" if _PLAIN.fullmatch(state) else f":u{number}"
+            for number, state in enumerate(sorted(unless))
+        ]
+        return (
+            f"(r.status IS NULL OR r.status NOT IN ({', '.join(marks)}) OR {self.expired} IS TRUE)"
+        )
 
     def states(self, unless: Unless) -> dict[str, str]:
         """
         Return the values of those marks.
         """
-        return {} if unless is ANY else {f"u{n}": s for n, s in enumerate(sorted(unless))}
+        if unless is ANY or all(map(_PLAIN.fullmatch, unless)):
+            return {}
+        states = enumerate(sorted(unless))
+        return {f"u{n}": state for n, state in states if not _PLAIN.fullmatch(state)}
 
     # -- writing --------------------------------------------------------------------------
 
@@ -158,13 +173,12 @@ class Table:
     def _written(self) -> tuple[str, ...]:
         return (*self._columns(), *(s for s in _SEALS if s != "seal_status" or not self.grouped))
 
+    def _value(self, column: str) -> str:
+        seals = {"seal_status": "status", "seal_date": "date_done"}
+        return self.ends() if column == "expires_at" else self.bind(seals.get(column, column))
+
     def _values(self) -> list[str]:
-        seals = {
-            "expires_at": self.ends(),
-            "seal_status": self.bind("status"),
-            "seal_date": self.bind("date_done"),
-        }
-        return [seals.get(column) or self.bind(column) for column in self._written()]
+        return [self._value(column) for column in self._written()]
 
     def _store(self, unless: Unless) -> sa.TextClause:
         raise NotImplementedError
@@ -229,15 +243,22 @@ class Table:
         """
         Return what reads the rows of `:keys` that live.
         """
-        known = self.known()
-        own = {"sealed": self.sealed}
-        fields = [f"{own.get(name) or self.field(name)} AS {name}" for name in known]
-        statement = self._with_keys(
-            f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {self._among()} "
-            f"AND {self.alive}"
-        )
+        statement = self._with_keys(self._select(self._among()))
         # Named, so that they are not looked up for each result.
-        return statement.columns(*map(sa.column, known))
+        return statement.columns(*map(sa.column, self.known()))
+
+    def read_one(self) -> sa.TextClause:
+        """
+        Return what reads the row of `:key`, if that lives.
+        """
+        return sa.text(self._select(f"r.{self.key} = :key"))
+
+    def _select(self, condition: str) -> str:
+        own = {"sealed": self.sealed}
+        fields = [f"{own.get(name) or self.field(name)} AS {name}" for name in self.known()]
+        return (
+            f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {condition} AND {self.alive}"
+        )
 
     def own(self) -> sa.TextClause:
         """
@@ -280,17 +301,9 @@ class PostgreSQL(Table):
         super().__init__(name, key, present=present)
         self._sequence = sequence
         self._channel = channel
-        self._words: dict[Any, str] = {}
         self.store_batch = lru_cache(maxsize=64)(self._store_batch)
-
-    def words(self, statement: Any, dialect: sa.Dialect) -> str:
-        """
-        Return *statement*, which is made once, as the driver takes it.
-        """
-        text = self._words.get(statement)
-        if text is None:
-            text = self._words[statement] = str(statement.compile(dialect=dialect))
-        return text
+        self.text_of_store = lru_cache(maxsize=256)(self._text_of_store)
+        self.text_of_read = lru_cache(maxsize=2)(self._text_of_read)
 
     def field(self, column: str) -> str:
         # Celery gives a date with its zone to a column that has none, so the server makes it the
@@ -315,7 +328,22 @@ class PostgreSQL(Table):
         return sa.text(statement)  # a list is one value: one statement for any number of keys
 
     def _store(self, unless: Unless) -> sa.TextClause:
-        return self._insert(f"SELECT {', '.join(self._values())}", f":{self.key}", unless)
+        return self._insert(self._written(), self._values(), "", f":{self.key}", unless)
+
+    def _text_of_store(self, unless: Unless, given: tuple[str, ...]) -> str:
+        """
+        Return how psycopg is told to store a record that has no columns but those *given*: less work
+        for it and for the server.
+        """
+        columns = [c for c in self._written() if c in (*given, *_SEALS)]
+        values = list(map(self._value, columns))
+        return _words(self._insert(columns, values, "", f":{self.key}", unless))
+
+    def _text_of_read(self, statement: str) -> str:
+        """
+        Return how psycopg is told to read by the *statement* of that name.
+        """
+        return _words(self.statement(statement))
 
     def _store_batch(self, unless: Unless) -> sa.TextClause:
         """
@@ -324,33 +352,34 @@ class PostgreSQL(Table):
         columns = self._columns()
         lists = ", ".join(f"CAST(:{c} AS {self._TYPES.get(c, 'text')}[])" for c in columns)
         values = [f"n.{column}" for column in columns] + [self.ends(), "n.status", "n.date_done"]
-        source = f"SELECT {', '.join(values)} FROM unnest({lists}) AS n({', '.join(columns)})"
-        return self._insert(source, f"n.{self.key}", unless)
+        source = f" FROM unnest({lists}) AS n({', '.join(columns)})"
+        return self._insert(self._written(), values, source, f"n.{self.key}", unless)
 
-    def _insert(self, source: str, key: str, unless: Unless) -> sa.TextClause:
-        written = self._written()
-        changes = ", ".join(f"{c} = excluded.{c}" for c in written if c != self.key)
+    def _insert(
+        self, columns: Sequence[str], values: Sequence[str], source: str, key: str, unless: Unless
+    ) -> sa.TextClause:
+        # What is not given is replaced by nothing.
+        changes = ", ".join(f"{c} = excluded.{c}" for c in self._written() if c != self.key)
         # A number is taken only for a new row: Celery's column has no more than 31 bits.
         number = (
             f"COALESCE((SELECT o.id FROM {self.name} AS o WHERE o.{self.key} = {key}), "
             f"nextval('{self._sequence}'))"
         )
         own = "" if self.grouped else " OR r.write_id = excluded.write_id"
-        source = source.replace("SELECT ", f"SELECT {number}, ", 1)
-        rung = f"pg_notify('{self._channel}', {self.key})" if self._channel else "NULL"
         return sa.text(
-            f"WITH won AS (INSERT INTO {self.name} AS r (id, {', '.join(written)}) {source} "
+            f"INSERT INTO {self.name} AS r (id, {', '.join(columns)}) "
+            f"SELECT {number}, {', '.join(values)}{source} "
             f"ON CONFLICT ({self.key}) DO UPDATE SET {changes} "
-            f"WHERE {self.may_replace(unless)}{own} RETURNING r.{self.key}) "
-            f"SELECT {self.key}, {rung} FROM won"
+            f"WHERE {self.may_replace(unless)}{own} {self._rung()}"
+        )
+
+    def _rung(self) -> str:
+        return f"RETURNING r.{self.key}" + (
+            f", pg_notify('{self._channel}', r.{self.key})" if self._channel else ""
         )
 
     def store_over(self) -> sa.TextClause:
-        update = super().store_over().text
-        rung = f"pg_notify('{self._channel}', {self.key})" if self._channel else "NULL"
-        return sa.text(
-            f"WITH won AS ({update} RETURNING r.{self.key}) SELECT {self.key}, {rung} FROM won"
-        )
+        return sa.text(f"{super().store_over().text} {self._rung()}")
 
     def purge(self) -> sa.TextClause:
         return sa.text(
@@ -358,6 +387,10 @@ class PostgreSQL(Table):
             f"ORDER BY r.expires_at LIMIT {CHUNK} FOR UPDATE SKIP LOCKED) "
             f"DELETE FROM {self.name} AS r USING gone WHERE r.id = gone.id"
         )
+
+
+def _words(statement: Any) -> str:
+    return str(statement.compile(dialect=_DIALECT))
 
 
 class SQLite(Table):

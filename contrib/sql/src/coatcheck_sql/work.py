@@ -5,11 +5,11 @@ asyncio are used by way of SQLAlchemy's synchronous connections.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from coatcheck.backend import Unless
 from coatcheck.codec import Codec
@@ -22,6 +22,7 @@ from .schema import Layout
 from .settings import Settings
 from .statements import PostgreSQL, Table
 
+T = TypeVar("T")
 #: How many records one statement or transaction stores.
 PORTION: Final = 500
 
@@ -48,30 +49,6 @@ class Encoder:
                 records.encoded(meta, self._codec, limit, layout.letters) for meta in self._metas
             ]
         return self._made
-
-
-def _ask(
-    connection: sa.Connection, statement: sa.Executable, text: str, given: Mapping[str, Any]
-) -> list[Any]:
-    """
-    Return the rows of a statement, whose *text* the driver is given as it is: SQLAlchemy would
-    make more of each result than it takes to get it. Raises as SQLAlchemy does.
-    """
-    if not text:
-        return list(connection.execute(statement, given))
-    dialect, lent = connection.dialect, connection.connection
-    cursor = lent.cursor()
-    try:
-        cursor.execute(text, given)
-        rows = list(cursor.fetchall())
-        cursor.close()
-    except dialect.loaded_dbapi.Error as error:
-        lost = dialect.is_disconnect(error, lent, cursor)
-        if lost:
-            # Those that are idle lead nowhere, either; this is how SQLAlchemy does it.
-            connection.engine.pool._invalidate(lent, error)  # noqa: SLF001
-        raise exc.DBAPIError(None, None, error, True, lost) from error  # noqa: FBT003
-    return rows
 
 
 def _tasks(layout: Layout) -> Table:
@@ -108,10 +85,9 @@ def _store(
     connection: sa.Connection, table: Table, record: Record, unless: Unless, expires: float | None
 ) -> bool:
     given = {**table.parameters(record.values, expires), **table.states(unless)}
-    statement = table.store(unless)
+    result = connection.execute(table.store(unless), given)
     if isinstance(table, PostgreSQL):
-        return bool(_ask(connection, statement, table.words(statement, connection.dialect), given))
-    result = connection.execute(statement, given)
+        return result.first() is not None
     if table.same == "IS":  # SQLite
         return result.rowcount > 0
     if not table.returning:
@@ -180,12 +156,69 @@ def read(
     if table is None:
         return []
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
-    given = {"keys": list(asked), **table.moment()}
-    statement = table.statement("read")
-    text = table.words(statement, connection.dialect) if isinstance(table, PostgreSQL) else ""
-    names = table.known()
-    found = [dict(zip(names, r, strict=True)) for r in _ask(connection, statement, text, given)]
-    return [{**row, "asked": asked[row[table.key]]} for row in found if row[table.key] in asked]
+    statement, given = _reading(asked)
+    result = connection.execute(table.statement(statement), {**given, **table.moment()})
+    return _rows(table, asked, result)
+
+
+def _reading(asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """
+    Return how rows are read, and what is to be given for it. Of one row the server knows that it is
+    one: it would read through a table that was small when it first made a plan for several.
+    """
+    if len(asked) == 1:
+        return "read_one", {"key": next(iter(asked))}
+    return "read", {"keys": list(asked)}
+
+
+def _rows(
+    table: Table, asked: Mapping[str, str], found: Iterable[Sequence[Any]]
+) -> list[Mapping[str, Any]]:
+    names, key = table.known(), table.key
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
+
+
+# -- without SQLAlchemy, which takes longer over a statement than the server ---------------------
+
+
+class Ask(NamedTuple, Generic[T]):
+    """
+    One statement in psycopg's words, and what to make of its rows.
+    """
+
+    text: str
+    given: Mapping[str, Any]
+    answer: Callable[[list[Sequence[Any]]], T]
+
+
+def ask_to_store(
+    layout: Layout, *, encode: Encoder, unless: Unless, expires: float | None
+) -> Ask[bool]:
+    """
+    As `store`.
+    """
+    (record,) = encode(layout)
+    table = layout.tasks
+    assert isinstance(table, PostgreSQL)  # noqa: S101 - psycopg's
+    values = {
+        name: value
+        for name, value in record.values.items()
+        if value is not None or name == "date_done"
+    }
+    text = table.text_of_store(unless, tuple(values))
+    return Ask(text, {**table.parameters(values, expires), **table.states(unless)}, bool)
+
+
+def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]]:
+    """
+    As `read`, of tasks.
+    """
+    table = layout.tasks
+    assert isinstance(table, PostgreSQL)  # noqa: S101 - as above
+    asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
+    statement, given = _reading(asked)
+    return Ask(table.text_of_read(statement), given, partial(_rows, table, asked))
 
 
 def metas(

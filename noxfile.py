@@ -80,6 +80,7 @@ SERVERS = {
     "postgres": "postgresql",
     "mariadbd": "mariadb-server",
     "pgbouncer": "pgbouncer",
+    "rabbitmq-server": "rabbitmq-server",
 }
 #: What Debian calls the service of a package, where that is not the package's name.
 SERVICES = {"mariadb-server": "mariadb"}

@@ -9,9 +9,16 @@ import itertools
 from contextlib import closing
 
 import pytest
-from support.captured import CapturedFiles, CapturedMemcached, CapturedMongo, CapturedRedis
+from support.captured import (
+    CapturedFiles,
+    CapturedMemcached,
+    CapturedMongo,
+    CapturedRabbitMQ,
+    CapturedRedis,
+)
 from support.memcached import MemcachedServer
 from support.mongo import MongoServer
+from support.rabbitmq import RabbitMQ
 from support.real_celery import REQUIREMENTS, Sides, installed
 from support.redis import RedisServer
 from support.sql import MariaDBServer, PostgreSQLServer
@@ -76,6 +83,20 @@ def mongo_server(tmp_path_factory):
 def captured_mongodb(mongo_server):
     """That MongoDB, for what was captured."""
     return CapturedMongo(mongo_server.client, f"{mongo_server.url}-captured")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq():
+    """One broker for all of these tests."""
+    with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture
+def captured_rpc(rabbitmq):
+    """That broker, for what was captured."""
+    with closing(CapturedRabbitMQ(rabbitmq)) as captured:
+        yield captured
 
 
 @pytest.fixture

@@ -7,12 +7,23 @@ from __future__ import annotations
 import base64
 import shutil
 import socket
+import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
+import pika
 import pymongo
 import redis
 from bson.raw_bson import RawBSONDocument
+
+import coatcheck
+import coatcheck_rpc
+from coatcheck.testing.threads import until
+from coatcheck.url import URL
+from coatcheck_rpc.mailbox import mailbox_of
+from coatcheck_rpc.settings import Settings
+
+from .rabbitmq import RabbitMQ
 
 Row = dict[str, Any]
 
@@ -103,6 +114,40 @@ class CapturedMemcached:
         """
         self._replies.close()
         self._socket.close()
+
+
+class CapturedRabbitMQ:
+    """
+    A broker, with a queue that coatcheck reads.
+    """
+
+    def __init__(self, server: RabbitMQ) -> None:
+        self.url = f"{server.url}//?queue={uuid.uuid4()}"
+        self._results = coatcheck.by_url(self.url)
+        self._queue = coatcheck_rpc.reply_to(self._results)
+        self._connection = server.connection()
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
+        settings = Settings(URL(self.url), {}, operation_timeout=5)
+        self._mailbox = mailbox_of(settings.address, settings.queue, life=settings.queue_expires)
+
+    def load(self, row: Row) -> None:
+        self._mailbox.delete(list(self._mailbox.scan("")))
+        arrived = self._mailbox.arrivals
+        messages = row["raw"].get("messages", [])
+        for message in messages:
+            given = dict(message["properties"])
+            given["headers"] = given.pop("application_headers")
+            body, properties = base64.b64decode(message["body"]), pika.BasicProperties(**given)
+            self._channel.basic_publish("", self._queue, body, properties, mandatory=True)
+        assert until(lambda: self._mailbox.arrivals - arrived == len(messages))
+
+    def close(self) -> None:
+        """
+        Give up the connections.
+        """
+        self._connection.close()
+        self._results.close()
 
 
 class CapturedMongo:

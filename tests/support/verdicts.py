@@ -17,8 +17,10 @@ import bson
 from bson.codec_options import CodecOptions
 
 from coatcheck import DecodeError, ResultMeta, TaskError, TaskRevokedError, WorkerLostError, states
+from coatcheck.codec import Codec
 from support.celery import ROOT, UNTAG, same
 
+ALL = ("json", "msgpack", "pickle")
 PAGE = ROOT / "docs" / "reference" / "celery.md"
 
 # The kinds, by the words that the page has for them.
@@ -39,6 +41,7 @@ CHORD = "chord's own keys"
 ARGUMENT_DATES = "date among MongoDB's arguments"
 LEFT_OUT = "fields left out"
 TAKEN_APART = "captured at another time"
+SECOND = "second ready reply"
 
 AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 #: How Celery shows a class whose constructor failed.
@@ -67,7 +70,27 @@ def stored(row: dict[str, Any]) -> dict[str, bytes]:
     ]
     found += [(item["name"], item["value"]) for item in raw.get("files", [])]
     found += [(item["ejson"]["_id"], item["bson"]) for item in raw.get("documents", [])]
+    found += [(row["task_id"], body) for body in [_elected(messages_of(row))] if body]
     return {key: base64.b64decode(value) for key, value in found if value is not None}
+
+
+def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """
+    Return the messages of the row, in their order.
+    """
+    found: list[dict[str, Any]] = row.get("raw", {}).get("messages", [])
+    return found
+
+
+def _elected(messages: list[dict[str, Any]]) -> str | None:
+    """
+    Return the body of the message that is the record: the first ready one, or else the last.
+    """
+    bodies: list[str] = [message["body"] for message in messages]
+    for body in bodies:
+        if Codec(accept=ALL).state_of(base64.b64decode(body)) in states.READY_STATES:
+            return body
+    return bodies[-1] if bodies else None
 
 
 def differences(row: dict[str, Any], meta: ResultMeta) -> Iterator[tuple[str, str | None]]:
@@ -75,6 +98,17 @@ def differences(row: dict[str, Any], meta: ResultMeta) -> Iterator[tuple[str, st
     Iterate over the fields in which *meta* is not what Celery read, each with the kind of the
     difference; `None` for one that has no excuse.
     """
+    if "not_read" in row["read"]:  # it had been consumed, or could not be
+        if raises(row["meta"]):
+            yield "all", RAISES
+        elif row["serializer"] == "yaml" and meta.known:
+            yield "all", YAML if "serializer=" in str(meta.error) else None
+        elif meta.ready:
+            yield "state", None
+        return
+    if (messages := messages_of(row)) and _elected(messages) != messages[-1]["body"]:
+        yield "all", SECOND
+        return
     if taken_apart(row):
         yield "all", TAKEN_APART
         return

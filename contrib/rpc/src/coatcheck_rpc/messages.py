@@ -1,0 +1,123 @@
+"""
+What messages say: those of Celery's workers, and ours, which say more in their headers. No I/O.
+
+A reply is a message on the default exchange, routed by the name of the reader's queue; its
+correlation id is the task's id, its body the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pika import BasicProperties
+
+from coatcheck import ANY
+from coatcheck.backend import Unless
+from coatcheck.codec import Codec
+from coatcheck.states import READY_STATES
+
+#: How long the reader keeps the record, in milliseconds; 0: as long as it lives.
+LIFE: Final = "coatcheck-expires"
+#: The states that the record must not replace; "*": none at all.
+UNLESS: Final = "coatcheck-unless"
+#: A hash of the record that is to be replaced.
+MATCH: Final = "coatcheck-if-match"
+#: The task's id, where it is too long for a correlation id.
+TASK_ID: Final = "coatcheck-task-id"
+_LONGEST_ID: Final = 255  # bytes, by the protocol
+_TYPES: Final = {"json": "application/json", "msgpack": "application/x-msgpack",
+                 "pickle": "application/x-python-serialize"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """
+    One message: a record, and what it may replace.
+    """
+
+    task_id: str
+    body: bytes
+    unless: Unless
+    #: The hash of what is to be replaced; `None`: whatever `unless` allows.
+    match: str | None
+    #: Seconds; `None`: for ever.
+    life: float | None
+    #: By which its writer knows it again; empty where there is none.
+    token: str = ""
+
+
+def new_token() -> str:
+    """
+    Return the random word by which a message is known again.
+    """
+    return os.urandom(12).hex()
+
+
+def hash_of(body: bytes) -> str:
+    """
+    Return what stands for exactly this record.
+    """
+    return hashlib.sha256(body).hexdigest()
+
+
+def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicProperties:
+    """
+    Return the properties of a message, Celery's and ours.
+    """
+    unless = "*" if mail.unless is ANY else ",".join(sorted(mail.unless))
+    # Rounded up: a record lives at least as long as it was to.
+    life = 0 if mail.life is None else max(math.ceil(mail.life * 1000), 1)
+    headers: dict[str, Any] = {LIFE: min(life, 2**62), UNLESS: unless}
+    if mail.match is not None:
+        headers[MATCH] = mail.match
+    correlation_id = mail.task_id
+    if len(correlation_id.encode()) > _LONGEST_ID:
+        headers[TASK_ID] = correlation_id
+        correlation_id = f"sha256-{hash_of(correlation_id.encode())}"
+    serializer = codec.serializer
+    return BasicProperties(
+        content_type=_TYPES.get(serializer.name, f"application/x-{serializer.name}"),
+        content_encoding="utf-8" if serializer.text else "binary",
+        headers=headers,
+        delivery_mode=2 if persistent else 1,
+        priority=0,
+        correlation_id=correlation_id,
+        message_id=mail.token,
+    )
+
+
+def mail_of(properties: BasicProperties, body: bytes, *, life: float) -> Mail | None:
+    """
+    Return what a message says, also one of Celery's, which lives for *life* seconds; `None` for
+    one that names no task.
+    """
+    headers: dict[str, Any] = properties.headers or {}
+    task_id = headers.get(TASK_ID) or properties.correlation_id
+    if not isinstance(task_id, str):
+        return None
+    token = properties.message_id
+    match = headers.get(MATCH)
+    return Mail(
+        task_id,
+        body,
+        _unless_of(headers.get(UNLESS)),
+        match if isinstance(match, str) else None,
+        _life_of(headers.get(LIFE), life),
+        token if isinstance(token, str) else "",
+    )
+
+
+def _unless_of(text: object) -> Unless:
+    if not isinstance(text, str):
+        return READY_STATES
+    return ANY if text == "*" else frozenset(filter(None, text.split(",")))
+
+
+def _life_of(milliseconds: object, otherwise: float) -> float | None:
+    if not isinstance(milliseconds, int) or milliseconds < 0:
+        return otherwise
+    return milliseconds / 1000 or None

@@ -142,6 +142,16 @@ class Side:
         """Send a task to a worker."""
         self.handles.append(self.app.send_task(task, arguments, task_id=task_id))
 
+    def send_for(self, task_id, task, arguments, reply_to):
+        """Send a task whose result is to go to the queue *reply_to*."""
+        self.app.send_task(task, arguments, task_id=task_id, reply_to=reply_to, ignore_result=False)
+
+    def reply_queue(self):
+        """Declare the queue of this process, as sending a task does, and return its name."""
+        with self.app.producer_pool.acquire(block=True) as producer:
+            self.backend.on_task_call(producer, None)
+        return self.backend.oid
+
     def forget(self, task_id):
         self.handle(task_id).forget()
 

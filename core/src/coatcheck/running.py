@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import forks, states
-from .errors import BackendError, EncodeError, ResultTooLargeError
+from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from .meta import AllFields, Fields, ResultMeta
 
 if TYPE_CHECKING:
@@ -176,7 +176,11 @@ class RunningTask(TaskProgress):
         """
         Give a sign of life over exactly the record that is there; `False` if the task is over.
         """
-        observed = self._results.backend.get_many([self.task_id]).get(self.task_id)
+        try:
+            observed = self._results.backend.get_many([self.task_id]).get(self.task_id)
+        except UnsupportedError:
+            # Of a store that only takes: whoever reads it decides what is replaced.
+            return self._store_unready()
         if observed is not None and observed.ready:
             return False
         if self.may_beat_over(observed):

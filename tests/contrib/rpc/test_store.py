@@ -15,7 +15,7 @@ import coatcheck
 import coatcheck.aio
 import coatcheck_rpc
 from coatcheck.testing.child import children
-from coatcheck.testing.threads import until
+from coatcheck.testing.threads import aio_until, until
 from coatcheck_rpc.messages import properties_of
 from coatcheck_rpc.settings import Settings
 
@@ -44,6 +44,42 @@ async def test_the_same_for_asyncio(rabbitmq, aio_results):
         assert await worker.store_result("t", 579)
 
         assert 579 == await aio_results.AsyncResult("t").get(timeout=10)
+
+
+def test_signs_of_life(rabbitmq, results):
+    """
+    A worker that sends gives signs of life, and is noticed when they end.
+    """
+    queue = coatcheck_rpc.reply_to(results)
+    beats = set()
+
+    def beat():
+        beats.add((results.get_task_meta("t").heartbeat or {}).get("beat"))
+        return len(beats - {None}) > 2
+
+    with coatcheck.by_url(rabbitmq.url, reply_to=queue) as worker:
+        with worker.running("t", heartbeat=0.05):
+            assert until(beat)
+        worker.store_result("lost", None, "STARTED", heartbeat={"every": 0.05, "beat": 1})
+
+        with pytest.raises(coatcheck.WorkerLostError):
+            results.AsyncResult("lost").get(timeout=30)
+
+
+async def test_signs_of_life_for_asyncio(rabbitmq, aio_results):
+    """
+    The same.
+    """
+    queue = await coatcheck_rpc.reply_to(aio_results)
+    beats = set()
+
+    async def beat():
+        beats.add(((await aio_results.get_task_meta("t")).heartbeat or {}).get("beat"))
+        return len(beats - {None}) > 2
+
+    async with coatcheck.aio.by_url(rabbitmq.url, reply_to=queue) as worker:
+        async with worker.running("t", heartbeat=0.05):
+            assert await aio_until(beat)
 
 
 async def test_both_colours_share_the_mailbox(results, aio_results):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import states
-from ..errors import BackendError, EncodeError, ResultTooLargeError
+from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from ..meta import Fields
 from ..running import TaskProgress, note_lost, progress_info
 
@@ -70,7 +70,10 @@ class RunningTask(TaskProgress):
         return won
 
     async def _store_beat(self) -> bool:
-        observed = (await self._results.backend.get_many([self.task_id])).get(self.task_id)
+        try:
+            observed = (await self._results.backend.get_many([self.task_id])).get(self.task_id)
+        except UnsupportedError:
+            return await self._store_unready()
         if observed is not None and observed.ready:
             return False
         if self.may_beat_over(observed):

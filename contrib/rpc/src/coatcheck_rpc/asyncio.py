@@ -52,7 +52,7 @@ class RPCBackend(Backend[ResultMeta]):
     def after_fork(self) -> None:
         client = self._client
         self._holds: PerLoop[Hold] = PerLoop(
-            lambda: Hold(client.line, None if client.sends else client.mailbox)
+            lambda: Hold(client.line, None if client.sends else client.mailbox), _released
         )
 
     def __repr__(self) -> str:
@@ -223,6 +223,10 @@ class RPCBackend(Backend[ResultMeta]):
         hold = self._holds.pop()
         if hold is not None:
             hold.release()
+
+
+async def _released(hold: Hold) -> None:
+    hold.release()
 
 
 class MailBell(Bell):

@@ -18,7 +18,7 @@ def test_store_under_faults(store, tmp_path):
     Nothing acknowledged is lost or changed, one writer wins, no wait hangs, no error is not ours.
     """
     with STORES[store](tmp_path) as subject:
-        report = run(subject, Plan(seconds=12, pause=(0.1, 0.4)))
+        report = run(subject, Plan(seconds=10, pause=(0.1, 0.4)))
 
     assert [] == report.violations
     assert report.winners

@@ -209,6 +209,9 @@ def redis(directory: Path) -> Iterator[Subject]:
 def sentinel(directory: Path) -> Iterator[Subject]:
     """A Redis that sentinels watch."""
     with Sentinels(directory) as sentinels:
+        # On a machine under load a master is silent for half a second and up all the same.
+        for one in sentinels.sentinels:
+            one.ask("SENTINEL", "SET", sentinels.MASTER, "down-after-milliseconds", 3000)
         victims: list[RedisServer] = []
 
         def kill() -> None:
@@ -237,7 +240,7 @@ def sentinel(directory: Path) -> Iterator[Subject]:
 @contextmanager
 def cluster(directory: Path) -> Iterator[Subject]:
     """A cluster of Redis of which one node has a replica."""
-    with RedisCluster(directory, options=("--cluster-node-timeout", "1000")) as nodes:
+    with RedisCluster(directory, options=("--cluster-node-timeout", "3000")) as nodes:
         pair = [nodes.nodes[0], nodes.add_replica(nodes.nodes[0])]
 
         def primary() -> RedisServer:

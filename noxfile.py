@@ -170,7 +170,7 @@ def chaos(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "tests/chaos/run.py", *session.posargs)
     else:
-        session.run("pytest", "-m", "chaos", "tests/chaos")
+        session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging")
 
 
 #: How many inputs each decoder gets where nothing is said.

@@ -11,7 +11,7 @@ import sys
 import bson
 import pytest
 from bson.code import Code
-from fuzz.targets import TARGETS, seeds
+from fuzz.targets import LIMIT, TARGETS, seeds
 from fuzz.watched import Forbidden, watched
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,8 +43,15 @@ def mutated(draw):
 @pytest.fixture(scope="module", autouse=True)
 def _warm():
     """
-    Import what decoders import when they are first used.
+    Import what decoders import when they are first used, and have less inflated.
     """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coatcheck.compression.MAX_INFLATED", LIMIT)
+        _use_all()
+        yield
+
+
+def _use_all():
     for target in TARGETS.values():
         for seed in SEEDS:
             target(seed)
@@ -64,6 +71,8 @@ def test_what_was_seen_before(name):
 FOUND = {
     # A status that is JavaScript's: text which cannot be hashed.
     "mongo": bson.encode({"_id": "t", "status": Code("FAILURE"), "result": {"exc_type": "E"}}),
+    # A pickle that has room made for 67 million things.
+    "sql": b"\x80\x04)r\xff\xff\xff\x03.",
 }
 
 
@@ -72,8 +81,11 @@ def test_what_was_found(name):
     """
     What once went wrong does not any more.
     """
+    before = _peak()
     with watched():
         TARGETS[name](FOUND[name])
+
+    assert _peak() - before < 256 * 1024 * 1024
 
 
 @TARGET
@@ -104,6 +116,8 @@ def test_anything(name, data):
         b"\x80\x04" + b"(" * 100_000 + b".",
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f",
+        b"\x80\x04)p99999999999\n.",
+        b"\x80\x04\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
         b"\x80\x04" + b"]" * 50_000 + b"a" * 49_999 + b".",
         b"[" + b"9" * 5000 + b"]",
         b"redis://" + b"@" * 50_000,

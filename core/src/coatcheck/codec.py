@@ -111,20 +111,28 @@ class Codec:
         """
         Return the bytes of *document*. Raises `EncodeError`, which names the path at fault.
         """
-        data = self._encoded(document)
-        if not self._seals:
-            return data
-        return self._sealer.seal(
-            document["status"], document["task_id"], self.serializer.name, data
-        )
+        try:
+            data = self._dumps(document)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise self._refusal(document, error) from error
+        if self._seals:
+            state, task_id = document["status"], document["task_id"]
+            return self._sealer.seal(state, task_id, self.serializer.name, data)
+        return data
 
     def encode_group(self, group_id: str, tree: groups.Tree) -> bytes:
         """
         Return the bytes of the group *tree*, as nested pairs. Raises `EncodeError`.
         """
-        data = self._encoded(groups.tree_to_document(group_id, tree))
-        if not self._seals:
-            return data
+        document = groups.tree_to_document(group_id, tree)
+        try:
+            data = self._dumps(document)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise self._refusal(document, error) from error
         return self._sealer.seal(envelope.GROUP, group_id, self.serializer.name, data)
 
     def sealed(self, document: Mapping[str, Any]) -> bytes | None:
@@ -140,14 +148,9 @@ class Codec:
         """
         return _envelope(self.encode_group(group_id, tree)) if self._seals else None
 
-    def _encoded(self, document: Mapping[str, Any]) -> bytes:
-        try:
-            return self._dumps(document)
-        except PluginError:
-            raise
-        except Exception as error:
-            path, value, cause = self._locate(document, error)
-            raise EncodeError(self.serializer.name, path, _reason(value, cause)) from error
+    def _refusal(self, document: Any, error: Exception) -> EncodeError:
+        path, value, cause = self._locate(document, error)
+        return EncodeError(self.serializer.name, path, _reason(value, cause))
 
     def _dumps(self, document: Any) -> bytes:
         return self.serializer.dumps(document, strict=self.strict)
@@ -162,8 +165,7 @@ class Codec:
         except PluginError:
             raise
         except Exception as error:
-            path, value, cause = self._locate({name: value}, error)
-            raise EncodeError(self.serializer.name, path, _reason(value, cause)) from error
+            raise self._refusal({name: value}, error) from error
         if self._sealer.celerys:
             packed = self._sealer.pack(data)
             if packed is not data:
@@ -224,10 +226,8 @@ class Codec:
         """
         See `coatcheck.meta.Reader`; of the records that `decode` has made the version is the data.
         """
-        if version.startswith(ENVELOPE_MAGIC):
+        if self._guarded or version.startswith(ENVELOPE_MAGIC):
             return self._unsealed(task_id, version)
-        if self._guarded:
-            return Content({}, None, unsigned(task_id))
         try:
             document, revive = self._loads(task_id, version)
         except SerializationError as error:
@@ -237,11 +237,13 @@ class Codec:
             return Content({} if state is None else {"status": state}, None, error)
         return Content(document, revive, _fault_of(task_id, document))
 
-    def _unsealed(self, task_id: str, data: bytes) -> Content:
+    def _unsealed(self, task_id: str, data: object) -> Content:
         """
-        Return what is in the envelope *data*: where its value cannot be read, the state, as far as
-        that is to be trusted.
+        Return what is in the envelope *data*, if it is one: where its value cannot be read, the
+        state, as far as that is to be trusted.
         """
+        if not self.is_sealed(data):
+            return Content({}, None, unsigned(task_id))
         state = None if self._guarded else envelope.peek(data)
         try:
             opened = self._sealer.open(task_id, data)
@@ -258,7 +260,9 @@ class Codec:
         reader = self._named(task_id, opened.serializer)
         assert reader is not None  # noqa: S101 - only where no name is given
         document, revive = self._read(task_id, reader, opened.body, authentic=opened.authentic)
-        return _checked_mapping(task_id, document), revive
+        if not isinstance(document, dict):
+            raise _not_a_mapping(task_id, document)
+        return document, revive
 
     def decode_fields(
         self,
@@ -280,31 +284,8 @@ class Codec:
         Where `result` is an envelope, all else is of no account: the record is in there.
         """
         result = fields.get("result")
-        if self.is_sealed(result):
-            content = self._unsealed(task_id, result)
-            status = fields.get("status")
-            if not content.document and not self._guarded and isinstance(status, str):
-                content = content._replace(document={"status": status})
-        elif self._guarded:
-            content = Content({}, None, unsigned(task_id))
-        else:
-            content = self._content_of(task_id, fields, encoded, serializer)
-        document, revive, fault = content
-        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
-
-    def is_sealed(self, value: object) -> TypeGuard[bytes]:
-        """
-        Whether *value* is an envelope.
-        """
-        return isinstance(value, bytes) and value.startswith(ENVELOPE_MAGIC)
-
-    def _content_of(
-        self,
-        task_id: str,
-        fields: dict[str, Any],
-        encoded: Iterable[str],
-        serializer: str | None,
-    ) -> Content:
+        if self._guarded or (isinstance(result, bytes) and result.startswith(ENVELOPE_MAGIC)):
+            return self._sealed_fields(task_id, fields, version)
         fault: Exception | None = None
         revive: Revive | None = None
         for name in encoded:
@@ -317,7 +298,21 @@ class Codec:
                 fault = fault or error
             else:
                 revive = tagged or revive
-        return Content(fields, revive, _fault_of(task_id, fields) or fault)
+        fault = _fault_of(task_id, fields) or fault
+        return ResultMeta(task_id, fields, self, revive=revive, fault=fault, version=version)
+
+    def _sealed_fields(self, task_id: str, fields: Mapping[str, Any], version: Any) -> ResultMeta:
+        document, revive, fault = self._unsealed(task_id, fields.get("result"))
+        status = fields.get("status")
+        if not document and not self._guarded and isinstance(status, str):
+            document = {"status": status}
+        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+
+    def is_sealed(self, value: object) -> TypeGuard[bytes]:
+        """
+        Whether *value* is an envelope.
+        """
+        return isinstance(value, bytes) and value.startswith(ENVELOPE_MAGIC)
 
     def decode_value(self, id_: str, value: str | bytes, *, serializer: str | None = None) -> Any:
         """
@@ -341,6 +336,8 @@ class Codec:
             body, text = value.encode("utf-8", "surrogatepass"), True
         else:
             body = self._plain(task_id, value)
+            if body.startswith(ENVELOPE_MAGIC):
+                raise DecodeError(task_id, "there is an envelope in place of a value")
             # What Celery compressed may have been text.
             text = body is not value and self.serializer.text
         if text and name is None:
@@ -395,7 +392,9 @@ class Codec:
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
         body = self._plain(task_id, data)
         document, revive = self._read(task_id, self._reader_of(task_id, body), body)
-        return _checked_mapping(task_id, document), revive
+        if not isinstance(document, dict):
+            raise _not_a_mapping(task_id, document)
+        return document, revive
 
     def _read(
         self,
@@ -426,8 +425,6 @@ class Codec:
                 return compression.inflate(data, compression.MAX_INFLATED)
             except ValueError as error:
                 raise DecodeError(task_id, str(error)) from error
-        if data.startswith(ENVELOPE_MAGIC):
-            raise DecodeError(task_id, "there is an envelope in place of a value")
         return data
 
     def _reader_of(self, task_id: str, body: bytes) -> Serializer:
@@ -515,10 +512,8 @@ def _envelope(data: bytes) -> bytes | None:
     return data if data.startswith(ENVELOPE_MAGIC) else None
 
 
-def _checked_mapping(task_id: str, document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
-    return document
+def _not_a_mapping(task_id: str, document: Any) -> DecodeError:
+    return DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
 
 
 def _is_plain(value: Any) -> bool:

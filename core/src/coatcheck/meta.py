@@ -161,6 +161,8 @@ class Content(NamedTuple):
 
 def _status_of(document: Mapping[str, Any]) -> str:
     status = document.get("status")
+    if type(status) is str:
+        return status
     # A store's own kind of text may lack what text has.
     return str.__str__(status) if isinstance(status, str) else states.PENDING
 

@@ -54,11 +54,29 @@ def _load(data: bytes, known: dict[tuple[str, str], Any]) -> Any:
     if len(data) > _LIMIT:
         raise Refused("it is too large")
     try:
+        _check_memo(data)
         return _Unpickler(io.BytesIO(data), known).load()
     except Refused:
         raise
     except Exception as error:
         raise Refused(f"{type(error).__name__}: {error}") from error
+
+
+def _check_memo(data: bytes) -> None:
+    """
+    Refuse a pickle that keeps something under a number which it cannot have counted up to: as much
+    memory would be taken, gigabytes for six bytes.
+    """
+    if b"r" not in data and b"p" not in data:
+        return
+    import pickletools  # noqa: PLC0415 - few read such rows
+
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in _PUTS and (argument is None or argument > len(data)):
+            raise Refused("it counts what it has not")
+
+
+_PUTS: Final = frozenset({"PUT", "LONG_BINPUT"})
 
 
 class _Unpickler(pickle.Unpickler):

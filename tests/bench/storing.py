@@ -15,7 +15,11 @@ from typing import Any
 
 
 #: Where the contenders of a store are, by the scheme of its URL.
-CONTENDERS = {"mongodb": "mongo_contenders", "postgresql": "sql_contenders"}
+CONTENDERS = {
+    "mongodb": "mongo_contenders",
+    "postgresql": "sql_contenders",
+    "rpc": "rpc_contenders",
+}
 
 
 class Storer:

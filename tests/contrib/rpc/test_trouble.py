@@ -12,6 +12,7 @@ from support.redis import free_port
 import coatcheck
 import coatcheck.aio
 import coatcheck_rpc
+import coatcheck_rpc.mailbox
 from coatcheck.testing.proof import PATIENCE
 from coatcheck.testing.proxy import Proxy
 from coatcheck.testing.threads import Started, until
@@ -236,3 +237,21 @@ def test_the_driver_does_not_flood_the_log(queue, caplog):
 
     assert [] == [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
     assert any("no connection" in record.getMessage() for record in caplog.records)
+
+
+def test_a_broken_line_is_made_anew(results, monkeypatch):
+    """
+    A mistake in the thread of the connection ends what is under way with an error, and no more.
+    """
+
+    def break_down(self, _):
+        raise ZeroDivisionError
+
+    results.store_result("t", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(coatcheck_rpc.mailbox.Mailbox, "arrive", break_down)
+        with pytest.raises(coatcheck.BackendUnavailableError):
+            Started(results.store_result, "u", 1).answer()
+
+    assert until(lambda: stores(results, "v"))
+    assert 1 == results.get_result("t")

@@ -158,9 +158,18 @@ class Session:
         self._loop.add_callback_threadsafe(act)
 
     def _run(self) -> None:
-        self._tick()
-        self._loop.start()
-        self._loop.close()
+        try:
+            self._tick()
+            self._loop.start()
+        except Exception as error:
+            _logger.exception("%s: the line broke, and is made anew", self._settings.label)
+            self._line.broke(self, error)
+            self.hang_up()
+            for reader in self._readers.values():
+                reader.lost()
+            self._fail_all(error)
+        finally:
+            self._loop.close()
 
     def _tick(self) -> None:
         self._line.forget_lost()
@@ -170,9 +179,9 @@ class Session:
         if not self._ending:
             self._loop.call_later(TICK, self._tick)
 
-    def drop_inherited(self) -> None:
+    def hang_up(self) -> None:
         """
-        Close, in a forked child, the child's ends of what is the parent's.
+        Close the connection without a word: in a forked child it is the parent's.
         """
         transport = getattr(self._connection, "_transport", None)
         sock = getattr(transport, "_sock", None)
@@ -502,7 +511,7 @@ class Line:
         self.unreadable.clear()
         if session is not None:
             _inherited.append(session)
-            session.drop_inherited()
+            session.hang_up()
 
     # -- who needs it ---------------------------------------------------------------------
 
@@ -557,6 +566,15 @@ class Line:
             if self._session is session:
                 self._session = None
             return True
+
+    def broke(self, session: Session, error: Exception) -> None:
+        """
+        Take in that *session* has ended by a mistake; who comes next makes another one.
+        """
+        with self._lock:
+            if self._session is session:
+                self._session = None
+        self.error = error
 
     # -- what it does ---------------------------------------------------------------------
 

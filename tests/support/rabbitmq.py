@@ -53,7 +53,6 @@ class RabbitMQ:
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="coatcheck-rabbitmq-"))
         self.port = free_port()
-        self._epmd = free_port()
         config = self.directory / "rabbitmq.conf"
         config.write_text(CONFIG.format(port=self.port))
         (self.directory / "plugins").write_text("[].")
@@ -62,7 +61,7 @@ class RabbitMQ:
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self._epmd),
+            "ERL_EPMD_PORT": str(free_port()),
             "RABBITMQ_NODENAME": f"coatcheck{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(self.directory / "mnesia"),
@@ -74,6 +73,8 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        # The registry of names, which a broker would start as a daemon that outlives it.
+        self._registry: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -125,6 +126,10 @@ class RabbitMQ:
         Start it; what was durable is there again.
         """
         with (self.directory / "server.log").open("ab") as log:
+            if self._registry is None:
+                self._registry = subprocess.Popen(
+                    [program("epmd")], env=self._environ, stdout=log, stderr=log
+                )
             self._process = subprocess.Popen(
                 [program("rabbitmq-server")],
                 env=self._environ, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log,
@@ -173,7 +178,8 @@ class RabbitMQ:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        # The registry of names is a daemon of its own, and outlives who started it.
-        command = ["epmd", "-port", str(self._epmd), "-kill"]
-        subprocess.run(command, env=self._environ, check=False, capture_output=True)
+        if self._registry is not None:
+            self._registry.kill()
+            self._registry.wait()
+            self._registry = None
         shutil.rmtree(self.directory, ignore_errors=True)

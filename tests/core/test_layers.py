@@ -46,7 +46,7 @@ __main__
 """
 #: The same for asyncio, each with the module of core that it may import up to.
 AIO = """
-loops:forks bells:bells alarms:errors
+loops:forks bells:bells alarms:errors lookups:lookups
 backend:backend
 observed:observed
 bridge:backend

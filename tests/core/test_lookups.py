@@ -4,6 +4,8 @@ Names are looked up in no more than the time that there is.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import socket
 import threading
@@ -11,6 +13,7 @@ import threading
 import pytest
 
 from coatcheck import lookups
+from coatcheck.aio import lookups as aio_lookups
 from coatcheck.testing.proof import PATIENCE
 from coatcheck.testing.threads import Started, until
 
@@ -53,7 +56,38 @@ def test_a_silent_name_server(silent):
 
     assert [("127.0.0.1", 1)] * 3 == [wait.answer()[0][4] for wait in waiting]
     assert "a.test" == asked[0]
-    until(lambda: not lookups._LOOKUPS._running)
+    until(lambda: not lookups.LOOKUPS._running)
+
+
+async def test_a_silent_name_server_aio(silent):
+    """The same under asyncio, with no thread of the loop's own."""
+    answers, asked = silent
+    with pytest.raises(socket.gaierror, match=r"did not answer for 'a\.test' within 0\.01 s"):
+        await aio_lookups.addresses("a.test", 1, 0.01)
+    waiting = [asyncio.create_task(aio_lookups.addresses("a.test", 1, math.inf)) for _ in range(3)]
+    await asyncio.sleep(0)
+    answers.set()
+
+    assert [("127.0.0.1", 1)] * 3 == [(await wait)[0][4] for wait in waiting]
+    assert None is getattr(asyncio.get_running_loop(), "_default_executor", None)
+
+
+def test_a_loop_that_ends_before_its_answer(silent):
+    """An answer that comes when the loop is gone is nobody's."""
+    answers, asked = silent
+
+    async def ask():
+        with pytest.raises(socket.gaierror):
+            await aio_lookups.addresses("a.test", 1, 0.001)
+
+    asyncio.run(ask())
+    lookup = lookups.LOOKUPS.ask("a.test", 1)
+    answers.set()
+    assert lookup.done.wait(PATIENCE)
+    told = threading.Event()
+    lookup.when_done(told.set)
+
+    assert told.is_set()
 
 
 def test_errors_are_raised(monkeypatch):

@@ -4,6 +4,7 @@ A name server that says nothing: operations end in their time all the same.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 import coatcheck
+import coatcheck.aio
 from coatcheck.testing.proof import PATIENCE
 
 URLS = [
@@ -53,3 +55,20 @@ def test_an_operation_ends_in_its_time(url):
             results.wait_for("t", 0.1)
 
         assert time.monotonic() - began < PATIENCE / 2
+
+
+@pytest.mark.parametrize("url", [url for url in URLS if not url.startswith(("mongodb", "mariadb"))])
+def test_an_operation_and_its_loop_end_in_their_time(url):
+    """Under asyncio too, and the end of the loop does not wait for the name server either."""
+
+    async def use():
+        async with coatcheck.aio.by_url(url, operation_timeout=0.5) as results:
+            with pytest.raises(coatcheck.BackendUnavailableError):
+                await results.store_result("t", 1)
+            with pytest.raises(coatcheck.WaitTimeoutError):
+                await results.wait_for("t", 0.1)
+
+    began = time.monotonic()
+    asyncio.run(use())
+
+    assert time.monotonic() - began < PATIENCE / 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from . import forks
@@ -18,21 +19,54 @@ from . import forks
 Addresses = list[tuple[Any, ...]]
 
 
-class _Lookup:
+class Lookup:
     """
     One question under way.
     """
 
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.found: Addresses = []
-        self.error: Exception | None = None
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], object]] = []
+        self._found: Addresses = []
+        self._error: Exception | None = None
 
     def run(self, host: str, port: int) -> None:
+        """
+        Ask, and keep the answer.
+        """
         try:
-            self.found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except Exception as error:  # noqa: BLE001 - raised where it is asked for
-            self.error = error
+            self._error = error
+
+    def end(self) -> None:
+        """
+        Tell those who wait.
+        """
+        with self._lock:
+            self.done.set()
+        for call in self._calls:
+            call()
+
+    def when_done(self, call: Callable[[], object]) -> None:
+        """
+        Have *call* called at the end, in any thread; at once if it is over.
+        """
+        with self._lock:
+            if not self.done.is_set():
+                self._calls.append(call)
+                return
+        call()
+
+    @property
+    def answer(self) -> Addresses:
+        """
+        The addresses. Raises what the system raised.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._found
 
 
 class Lookups:
@@ -46,32 +80,16 @@ class Lookups:
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, int], _Lookup] = {}
+        self._running: dict[tuple[str, int], Lookup] = {}
 
-    def addresses(self, host: str, port: int, seconds: float) -> Addresses:
+    def ask(self, host: str, port: int) -> Lookup:
         """
-        Return what `socket.getaddrinfo` returns for TCP, or raise what it raises; `socket.gaierror`
-        if it says nothing within *seconds*.
+        Return the question under way, or begin one.
         """
-        try:
-            return socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )
-        except socket.gaierror:
-            pass  # it is a name
-        lookup = self._ask(host, port)
-        if not lookup.done.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX)):
-            text = f"the name server did not answer for {host!r} within {seconds:.3g} s"
-            raise socket.gaierror(socket.EAI_AGAIN, text)
-        if lookup.error is not None:
-            raise lookup.error
-        return lookup.found
-
-    def _ask(self, host: str, port: int) -> _Lookup:
         with self._lock:
             lookup = self._running.get((host, port))
             if lookup is None:
-                lookup = self._running[host, port] = _Lookup()
+                lookup = self._running[host, port] = Lookup()
                 threading.Thread(
                     target=self._run,
                     args=(lookup, host, port),
@@ -80,14 +98,43 @@ class Lookups:
                 ).start()
         return lookup
 
-    def _run(self, lookup: _Lookup, host: str, port: int) -> None:
+    def _run(self, lookup: Lookup, host: str, port: int) -> None:
         lookup.run(host, port)
         with self._lock:
             self._running.pop((host, port), None)
-        lookup.done.set()
+        lookup.end()
 
 
-_LOOKUPS: Final = Lookups()
+LOOKUPS: Final = Lookups()
 
-#: Of the one object there is.
-addresses = _LOOKUPS.addresses
+
+def addresses(host: str, port: int, seconds: float) -> Addresses:
+    """
+    Return what `socket.getaddrinfo` returns for TCP, or raise what it raises; `socket.gaierror` if
+    it says nothing within *seconds*.
+    """
+    known = numeric(host, port)
+    if known is not None:
+        return known
+    lookup = LOOKUPS.ask(host, port)
+    if not lookup.done.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX)):
+        raise silent(host, seconds)
+    return lookup.answer
+
+
+def numeric(host: str, port: int) -> Addresses | None:
+    """
+    Return the addresses of a host in numbers, which takes no time; `None` for a name.
+    """
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return None
+
+
+def silent(host: str, seconds: float) -> socket.gaierror:
+    """
+    Return the error of a lookup that was not answered.
+    """
+    text = f"the name server did not answer for {host!r} within {seconds:.3g} s"
+    return socket.gaierror(socket.EAI_AGAIN, text)

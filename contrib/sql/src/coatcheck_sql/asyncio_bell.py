@@ -13,7 +13,7 @@ import psycopg
 
 from coatcheck.aio import Bell
 
-from .asyncio_link import Link
+from .asyncio_link import Link, look_up
 from .bounded import AsyncConnection
 from .deadline import DEADLINE
 from .errors import is_refused, mapped
@@ -90,6 +90,7 @@ class PostgreSQLBell(Bell):
         connection = None
         token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
         try:
+            await look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
             await connection.execute(f'LISTEN "{self._link.channel}"')

@@ -11,15 +11,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from coatcheck.aio import lookups
 from coatcheck.attempts import Attempts
 
 from .bounded import AsyncConnection
 from .deadline import DEADLINE, left
 from .errors import Errors
-from .link import WARM, Act, Asked, Line, Warm
+from .link import WARM, Act, Asked, Line, Warm, looked_up_host
 from .schema import Layout
 from .settings import Settings
 from .work import Ask
@@ -50,6 +52,7 @@ class Link(Line):
             url = self.settings.url
 
             async def connect() -> AsyncConnection:
+                await look_up(url)
                 positional, named = engine.dialect.create_connect_args(url)
                 return await AsyncConnection.connect(*positional, **{**named, **connect_args})
 
@@ -177,3 +180,12 @@ class Link(Line):
             await self._warm.pop().connection.close()
         if engine is not None:
             await engine.dispose()
+
+
+async def look_up(url: sa.URL | None) -> None:
+    """
+    See `coatcheck_sql.link.looked_up_host`.
+    """
+    host = looked_up_host(url)
+    if url is not None and host is not None:
+        await lookups.addresses(host, url.port or 0, left())

@@ -17,7 +17,7 @@ from coatcheck import Bell
 from .bounded import Connection
 from .deadline import DEADLINE
 from .errors import is_refused, mapped
-from .link import Link
+from .link import Link, look_up
 from .listening import PING_AFTER, Listener, connect_arguments
 
 _logger = logging.getLogger("coatcheck")
@@ -62,6 +62,7 @@ class PostgreSQLBell(Bell):
         settings = self._link.settings
         token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
         try:
+            look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = Connection.connect(*positional, **named, autocommit=True)
             try:

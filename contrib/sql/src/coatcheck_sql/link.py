@@ -249,7 +249,7 @@ class Link(Line):
         if self.settings.dialect == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
         else:
-            sa.event.listen(engine, "do_connect", lambda *_: _look_up(url))
+            sa.event.listen(engine, "do_connect", lambda *_: look_up(url))
         return engine
 
     def run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None) -> T:
@@ -384,7 +384,7 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
     connect_args = options.pop("connect_args")
 
     def connect() -> PooledConnection:
-        _look_up(url)
+        look_up(url)
         positional, named = engine.dialect.create_connect_args(url)
         return PooledConnection.connect(*positional, **{**named, **connect_args})
 
@@ -392,14 +392,22 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
     return engine
 
 
-def _look_up(url: sa.URL) -> None:
+def look_up(url: sa.URL | None) -> None:
     """
     Look the host up within the time of the operation. The driver does so once more, which takes no
     deadline: the answer is fresh then.
     """
-    host = url.host
-    if host and not host.startswith("/") and "," not in host:
+    host = looked_up_host(url)
+    if url is not None and host is not None:
         lookups.addresses(host, url.port or 0, left())
+
+
+def looked_up_host(url: sa.URL | None) -> str | None:
+    """
+    Return the host, unless it is a socket or there are several.
+    """
+    host = url.host if url is not None else None
+    return host if host and not host.startswith("/") and "," not in host else None
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import UnixDomainSocketConnection
 
 from coatcheck import BackendError
 from coatcheck.attempts import Attempts
 
+from .asyncio_connections import Connection, SSLConnection
 from .asyncio_pipeline import AutoPipeline
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection

@@ -8,8 +8,8 @@ import asyncio
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio.connection import Connection, SSLConnection
 
+from .asyncio_connections import Connection, SSLConnection
 from .sentinel import check_role, master_of, no_master
 from .settings import Node, Settings
 

@@ -364,6 +364,8 @@ def _samples() -> Iterator[bytes]:
             with contextlib.suppress(CoatcheckError):
                 yield codec.encode(document)
         yield pickle.dumps(document, 4)
+    # Each by a module of the standard library, which is imported when it is first needed.
+    yield b"\x80\x02(Vx\nI1\nL1L\nF1.5\nS'x'\np1\nl."
     packed = json.dumps(_DOCUMENT).encode() * 20
     yield from (zlib.compress(packed), bz2.compress(packed), lzma.compress(packed))
     yield compression.compressed("zstd", packed)

@@ -381,3 +381,22 @@ def test_compression(newest, place, serializer, compression):
         assert [task_id] == results.restore_group(group_id).task_ids
         assert not results.store_result(task_id, "late")
     assert value == side.ask("read", ours)["result"]
+
+
+def test_compressed_for_celery(newest, place):
+    """What is compressed here for Celery is read there: records, failures and groups."""
+    settings = {"result_backend": place, "accept_content": ACCEPT}
+    results = coatcheck.from_celery_config(settings, compression="celery", compress_over=100)
+    task_id, failed, group_id = fresh(), fresh(), fresh()
+    value = {"text": "abc" * 1000}
+    with results:
+        results.store_result(task_id, value)
+        results.mark_as_failure(failed, ValueError("xyz" * 1000))
+        results.save_group(group_id, [task_id, failed])
+    side = newest(**settings)
+
+    assert value == side.ask("read", task_id)["result"]
+    read = side.ask("read", failed)
+    assert "FAILURE" == read["state"]
+    assert "ValueError" == read["result"]["$exception"]["qualname"]
+    assert side.ask("restore_group", group_id)

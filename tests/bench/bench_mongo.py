@@ -67,6 +67,7 @@ class Throughput:
         self._size = size
         self._label = f"{label} aio" if asynchronous else label
         self._runner = asyncio.Runner() if asynchronous else None
+        self._targets = among.TARGETS
         known = among.AIO if asynchronous else among.SYNC
         self._made = {name: make(server.url) for name, (_, make) in known.items()}
 
@@ -75,7 +76,8 @@ class Throughput:
         for operation in ("store", "fetch"):
             samples = self._samples(operation, size.rounds, size.operations, one_by_one=True)
             name = f"{self._label} {operation}"
-            yield harness.speed(name, samples, each=size.operations, target=0.9)
+            target = self._targets[operation]
+            yield harness.speed(name, samples, each=size.operations, target=target)
         for operation in ("store_many", "get_many"):
             samples = self._samples(operation, size.batch_rounds, MANY, one_by_one=False)
             row = harness.speed(

@@ -30,7 +30,8 @@ def test_its_rows_are_read(side, database_url):
     side.ask("fail", "unknown", "Oops", ["y", 2])
     side.ask("store", "busy", {"current": 1}, "PROGRESS")
     side.ask("save_group", "group", ["first", "failed"])
-    with coatcheck.by_url(database_url, read_only=True) as results:
+    # Also where coatcheck would listen: nobody tells of what Celery stores.
+    with coatcheck.by_url(database_url, read_only=True, safety_look=600.0) as results:
         waiting = Started(results.wait_for, "later", 60)
         side.ask("store", "later", 5)
 

@@ -151,7 +151,7 @@ class Link(Line):
         if self._engine is not engine:  # closed meanwhile
             await self._cool(warm)
         elif len(self._warm) < self._most_warm:
-            self._warm.append(warm._replace(used=time.monotonic()))
+            self._warm.append(Warm(warm.connection, warm.driver, time.monotonic()))
         else:
             await warm.connection.close()
 

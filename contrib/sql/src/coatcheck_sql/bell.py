@@ -42,9 +42,9 @@ class PostgreSQLBell(Bell):
     @property
     def pushing(self) -> bool:  # type: ignore[override]
         """
-        Whether the connection listens.
+        Whether the connection listens, and there is something to hear.
         """
-        return self._connection is not None
+        return self._connection is not None and self._link.told
 
     def add(self, keys: Collection[str]) -> None:
         self._listener.add(keys)

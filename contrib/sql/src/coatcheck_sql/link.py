@@ -90,6 +90,14 @@ class Line:
         # Where there is no table one may be made any moment.
         return layout if fresh and layout.tasks and layout.groups else None
 
+    @property
+    def told(self) -> bool:
+        """
+        Whether whoever stores tells of it: where columns of ours are missing only Celery does.
+        """
+        layout = self._layout
+        return layout is None or layout.tasks is None or layout.complete
+
     def look(self, connection: sa.Connection, *, writing: bool) -> Layout:
         """
         Look the tables up; before a write they are made, or completed.
@@ -339,7 +347,7 @@ class Link(Line):
 
     def _keep(self, warm: Warm, engine: sa.Engine) -> None:
         if len(self._warm) < self._most_warm and self._engine is engine:
-            self._warm.append(warm._replace(used=time.monotonic()))
+            self._warm.append(Warm(warm.connection, warm.driver, time.monotonic()))
         else:
             warm.connection.close()
         if self._engine is not engine:  # closed meanwhile

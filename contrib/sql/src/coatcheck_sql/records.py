@@ -70,6 +70,7 @@ class Record(NamedTuple):
     #: As in the column.
     key: str
     write_id: str | None
+    #: By column; those that are `NULL` may be left out.
     values: dict[str, Any]
 
 
@@ -103,7 +104,7 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
     Return *meta* as a row. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
     """
     document = meta.document
-    values: dict[str, Any] = dict.fromkeys(COLUMNS)
+    values: dict[str, Any] = {}
     envelope = codec.sealed(document)
     if envelope is None:
         _fill(values, document, codec)
@@ -115,7 +116,8 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
     values["date_done"] = values["done_at"] = aware(document.get("date_done"))
     values["serializer"] = codec.serializer.name
     values["task_id"] = key_of(meta.task_id, letters)
-    values["full_id"] = _full_id(meta.task_id, values["task_id"])
+    if values["task_id"] != meta.task_id:
+        values["full_id"] = _full_id(meta.task_id, values["task_id"])
     _check_size(meta.task_id, values, limit)
     return Record(values["task_id"], meta.write_id, values)
 
@@ -123,16 +125,19 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
 def _fill(values: dict[str, Any], document: Mapping[str, Any], codec: Codec) -> None:
     more: dict[str, Any] = {}
     for name, value in document.items():
-        if name in _ENCODED and value is not None:
+        if value is None or name in _INTERNAL:
+            continue
+        if name in _ENCODED:
             values[name] = _blob(codec, name, value)
         elif name in _DATES and aware(value) is not None:
             values[name] = aware(value)
         elif _fits(name, value):
             values[name] = value
-        elif name not in _INTERNAL and value is not None:
+        else:
             more[name] = value
     values["result"] = _blob(codec, _RESULT, document.get(_RESULT))
-    values["more"] = _blob(codec, "more", more) if more else None
+    if more:
+        values["more"] = _blob(codec, "more", more)
 
 
 def encoded_group(

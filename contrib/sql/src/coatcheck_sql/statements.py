@@ -111,7 +111,8 @@ class Table:
         """
         Return what to give with `store`.
         """
-        return {**values, "expires": until(expires), **self.moment()}
+        blank = dict.fromkeys(self._columns())
+        return {**blank, **values, "expires": until(expires), **self.moment()}
 
     def moment(self) -> dict[str, Any]:
         """
@@ -345,15 +346,15 @@ class PostgreSQL(Table):
         """
         return _words(self.statement(statement))
 
-    def _store_batch(self, unless: Unless) -> sa.TextClause:
+    def _store_batch(self, unless: Unless, given: tuple[str, ...]) -> sa.TextClause:
         """
-        Return what stores many records, each parameter a list with a value for each of them.
+        Return what stores many records, each parameter a list with a value for each of them; they
+        have no columns but those *given*.
         """
-        columns = self._columns()
-        lists = ", ".join(f"CAST(:{c} AS {self._TYPES.get(c, 'text')}[])" for c in columns)
-        values = [f"n.{column}" for column in columns] + [self.ends(), "n.status", "n.date_done"]
-        source = f" FROM unnest({lists}) AS n({', '.join(columns)})"
-        return self._insert(self._written(), values, source, f"n.{self.key}", unless)
+        lists = ", ".join(f"CAST(:{c} AS {self._TYPES.get(c, 'text')}[])" for c in given)
+        values = [f"n.{column}" for column in given] + [self.ends(), "n.status", "n.date_done"]
+        source = f" FROM unnest({lists}) AS n({', '.join(given)})"
+        return self._insert((*given, *_SEALS), values, source, f"n.{self.key}", unless)
 
     def _insert(
         self, columns: Sequence[str], values: Sequence[str], source: str, key: str, unless: Unless
@@ -415,7 +416,7 @@ class SQLite(Table):
 
     def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
         seconds, now = until(expires), datetime.now(UTC)
-        given = {
+        given = dict.fromkeys(self._columns()) | {
             name: _text(value) if isinstance(value, datetime) else value
             for name, value in values.items()
         }
@@ -469,7 +470,7 @@ class MySQL(Table):
 
     def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
         seconds = until(expires)
-        given = {
+        given = dict.fromkeys(self._columns()) | {
             name: value.replace(tzinfo=None) if isinstance(value, datetime) else value
             for name, value in values.items()
         }

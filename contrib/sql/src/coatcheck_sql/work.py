@@ -17,10 +17,10 @@ from coatcheck.meta import ResultMeta
 from coatcheck.states import PENDING
 
 from . import records
-from .records import Record
+from .records import COLUMNS, Record
 from .schema import Layout
 from .settings import Settings
-from .statements import PostgreSQL, Table
+from .statements import PostgreSQL, Table, until
 
 T = TypeVar("T")
 #: How many records one statement or transaction stores.
@@ -121,11 +121,12 @@ def store_many(
     """
     table = _tasks(layout)
     if isinstance(table, PostgreSQL):
-        columns: dict[str, Any] = {
-            name: [record.values[name] for record in records] for name in records[0].values
-        }
-        given = {**table.parameters(columns, expires), **table.states(unless)}
-        won = {row[0] for row in connection.execute(table.store_batch(unless), given)}
+        names = set().union(*(record.values for record in records))
+        # What none of them has is left out.
+        columns = tuple(name for name in COLUMNS if name in names)
+        given: dict[str, Any] = {n: [r.values.get(n) for r in records] for n in columns}
+        given |= {"expires": until(expires), **table.states(unless)}
+        won = {row[0] for row in connection.execute(table.store_batch(unless, columns), given)}
         return {record.write_id for record in records if record.key in won}
     with _Transaction(connection, immediate=table.same == "IS"):
         return {
@@ -201,13 +202,9 @@ def ask_to_store(
     (record,) = encode(layout)
     table = layout.tasks
     assert isinstance(table, PostgreSQL)  # noqa: S101 - psycopg's
-    values = {
-        name: value
-        for name, value in record.values.items()
-        if value is not None or name == "date_done"
-    }
-    text = table.text_of_store(unless, tuple(values))
-    return Ask(text, {**table.parameters(values, expires), **table.states(unless)}, bool)
+    text = table.text_of_store(unless, tuple(record.values))
+    given = {**record.values, "expires": until(expires), **table.states(unless)}
+    return Ask(text, given, bool)
 
 
 def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]]:

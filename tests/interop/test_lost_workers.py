@@ -67,7 +67,11 @@ def url(request, tmp_path, server):
 
 @pytest.mark.parametrize(
     ("url", "job"),
-    [("sqlite", "work"), ("file", "work"), ("redis", "work"), ("redis", "aio_work")],
+    [
+        ("sqlite", "work"),
+        pytest.param("file", "work", marks=pytest.mark.chaos),
+        ("redis", "aio_work"),
+    ],
     indirect=["url"],
 )
 def test_a_killed_worker_is_noticed(url, job):
@@ -95,7 +99,11 @@ async def aio_get(url):
         await results.AsyncResult("t").get(PATIENCE)
 
 
-@pytest.mark.parametrize(("url", "hours"), [("redis", -2), ("sqlite", 2)], indirect=["url"])
+@pytest.mark.parametrize(
+    ("url", "hours"),
+    [("redis", -2), pytest.param("sqlite", 2, marks=pytest.mark.chaos)],
+    indirect=["url"],
+)
 def test_clocks_need_not_agree(url, hours):
     """A worker whose clock is off is alive as long as it says so, and lost when it stops."""
     command = [sys.executable, "-c", SKEWED, url, str(EVERY), str(hours)]

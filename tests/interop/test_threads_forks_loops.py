@@ -19,11 +19,18 @@ NAMES = [
     "one_loop_after_another", "shutdown", "shutdown_in_stream", "shutdown_while_running",
     "aio_shutdown", "greenlets",
 ]  # fmt: skip
-#: The other stores have no connections to share, and are left to `nox -s chaos`.
-STORES = [
-    "redis",
-    *(pytest.param(s, marks=pytest.mark.chaos) for s in ("memory", "sqlite", "file")),
-]
+#: Those that are run by default, on Redis: it has connections to share. All else is left to
+#: `nox -s chaos`.
+SHORT = {"threads", "prefork", "fork_during_waits", "one_loop_after_another", "aio_shutdown", "greenlets"}  # fmt: skip
+STORES = ["redis", "memory", "sqlite", "file"]
+
+
+def lives():
+    """Iterate over all combinations."""
+    for store in STORES:
+        for name in NAMES:
+            default = store == "redis" and name in SHORT
+            yield pytest.param(store, name, marks=() if default else pytest.mark.chaos)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def server(tmp_path_factory):
         yield server
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture
 def url(request, tmp_path, server):
     """The URL of an empty store."""
     server.ask("FLUSHALL")
@@ -45,8 +52,8 @@ def url(request, tmp_path, server):
     }[request.param]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_life(name, url):
+@pytest.mark.parametrize(("url", "name"), [*lives()], indirect=["url"])
+def test_a_life(url, name):
     """The process does all of it, warned of nothing, and ends."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ended = subprocess.run(

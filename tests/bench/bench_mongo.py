@@ -68,6 +68,8 @@ class Throughput:
         self._label = f"{label} aio" if asynchronous else label
         self._runner = asyncio.Runner() if asynchronous else None
         self._targets = among.TARGETS
+        #: Whether each has a place of its own, of which it reads.
+        self._apart = among.APART
         known = among.AIO if asynchronous else among.SYNC
         self._made = {name: make(server.url) for name, (_, make) in known.items()}
 
@@ -87,7 +89,8 @@ class Throughput:
             yield row
 
     def _samples(self, operation: str, rounds: int, count: int, *, one_by_one: bool) -> Samples:
-        self._run(self._made[OURS].store_many, [f"read-{n}" for n in range(count)], False)
+        for who in self._made.values() if self._apart else [self._made[OURS]]:
+            self._run(who.store_many, [f"read-{n}" for n in range(count)], False)
         sampling = {
             name: self._sampler(name, getattr(who, operation), count, one_by_one)
             for name, who in self._made.items()

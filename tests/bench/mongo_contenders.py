@@ -136,6 +136,8 @@ class AioRaw:
         await self.client.close()
 
 
+#: Whether each reads what it stored itself.
+APART = False
 #: What part of the speed by hand is aimed at.
 TARGETS: Mapping[str, float] = {"store": 0.95, "fetch": 0.9}
 SYNC: Mapping[str, tuple[str, Callable[[str], Any]]] = {

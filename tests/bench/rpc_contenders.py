@@ -198,6 +198,10 @@ class AioRaw:
             await self._connection.close()
 
 
+#: Whether each reads what it stored itself.
+APART = False
+#: What part of the speed by hand is aimed at.
+TARGETS: Mapping[str, float] = {"store": 0.9, "trip": 0.9}
 SYNC: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "coatcheck": ("coatcheck", Coatcheck),
     "raw": ("pika", Raw),

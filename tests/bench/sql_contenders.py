@@ -136,6 +136,8 @@ class AioRaw:
                 await connection.close()
 
 
+#: Whether each reads what it stored itself.
+APART = True
 #: What part of the speed by hand is aimed at.
 TARGETS: Mapping[str, float] = {"store": 0.85, "fetch": 0.8}
 SYNC: Mapping[str, tuple[str, Callable[[str], Any]]] = {

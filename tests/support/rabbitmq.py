@@ -17,12 +17,17 @@ from typing import Any
 
 import pika
 import psutil
+import trustme
 from pika import exceptions
 
 from .redis import free_port
 
 CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {directory}/ca.pem
+ssl_options.certfile = {directory}/server.pem
+ssl_options.keyfile = {directory}/server.key
 loopback_users = none
 disk_free_limit.absolute = 1MB
 vm_memory_high_watermark.absolute = 1GB
@@ -54,7 +59,11 @@ class RabbitMQ:
         self.directory = Path(tempfile.mkdtemp(prefix="coatcheck-rabbitmq-"))
         self.port = free_port()
         config = self.directory / "rabbitmq.conf"
-        config.write_text(CONFIG.format(port=self.port))
+        self.tls_port = free_port()
+        config.write_text(
+            CONFIG.format(port=self.port, tls_port=self.tls_port, directory=self.directory)
+        )
+        self._certify()
         (self.directory / "plugins").write_text("[].")
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -75,6 +84,25 @@ class RabbitMQ:
         self._process: subprocess.Popen[bytes] | None = None
         # The registry of names, which a broker would start as a daemon that outlives it.
         self._registry: subprocess.Popen[bytes] | None = None
+
+    def _certify(self) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(self.directory / "ca.pem")
+        issued.private_key_pem.write_to_path(self.directory / "server.key")
+        for pem in issued.cert_chain_pems:
+            pem.write_to_path(self.directory / "server.pem", append=True)
+
+    @property
+    def tls_url(self) -> str:
+        return f"rpc+amqps://localhost:{self.tls_port}"
+
+    @property
+    def ca(self) -> str:
+        """
+        The certificate of who signed the broker's.
+        """
+        return str(self.directory / "ca.pem")
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ from support.redis import free_port
 import coatcheck
 import coatcheck.aio
 import coatcheck_rpc
+import coatcheck_rpc.line
 import coatcheck_rpc.mailbox
 from coatcheck.testing.proof import PATIENCE
 from coatcheck.testing.proxy import Proxy
@@ -239,7 +240,7 @@ def test_the_driver_does_not_flood_the_log(queue, caplog):
     assert any("no connection" in record.getMessage() for record in caplog.records)
 
 
-def test_a_broken_line_is_made_anew(results, monkeypatch):
+def test_a_broken_line_is_made_anew(rabbitmq, queue, monkeypatch):
     """
     A mistake in the thread of the connection ends what is under way with an error, and no more.
     """
@@ -247,11 +248,60 @@ def test_a_broken_line_is_made_anew(results, monkeypatch):
     def break_down(self, _):
         raise ZeroDivisionError
 
-    results.store_result("t", 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(coatcheck_rpc.mailbox.Mailbox, "arrive", break_down)
-        with pytest.raises(coatcheck.BackendUnavailableError):
-            Started(results.store_result, "u", 1).answer()
+    with coatcheck.by_url(rabbitmq.url, queue=queue, operation_timeout=0.5) as results:
+        results.store_result("t", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(coatcheck_rpc.line.Session, "post", break_down)
+            with pytest.raises(coatcheck.BackendUnavailableError):
+                Started(results.store_result, "u", 1).answer()
 
-    assert until(lambda: stores(results, "v"))
-    assert 1 == results.get_result("t")
+        assert until(lambda: stores(results, "v"))
+        assert 1 == results.get_result("t")
+
+
+def test_a_message_that_breaks_the_reader(rabbitmq, queue, monkeypatch):
+    """
+    A mistake over one message drops that one; the connection stays, and all other replies.
+    """
+    arrive = coatcheck_rpc.mailbox.Mailbox.arrive
+
+    def break_down(self, mail):
+        if mail.task_id == "bad":
+            raise ZeroDivisionError
+        return arrive(self, mail)
+
+    monkeypatch.setattr(coatcheck_rpc.mailbox.Mailbox, "arrive", break_down)
+    with coatcheck.by_url(rabbitmq.url, queue=queue) as results:
+        with coatcheck.by_url(rabbitmq.url, reply_to=coatcheck_rpc.reply_to(results)) as worker:
+            worker.store_many({"bad": 1, "good": 2})
+
+        assert 2 == results.wait_for("good", 10).result
+        assert not results.exists("bad")
+
+
+def test_tls(rabbitmq, queue):
+    """
+    Over TLS all is as without, and whom nobody vouches for is not talked to.
+    """
+    with coatcheck.by_url(rabbitmq.tls_url, queue=queue, ssl_ca_certs=rabbitmq.ca) as results:
+        assert results.store_result("t", 1)
+        assert 1 == results.AsyncResult("t").get(timeout=10)
+    with (
+        coatcheck.by_url(rabbitmq.tls_url, operation_timeout=0.5) as wary,
+        pytest.raises(coatcheck.BackendUnavailableError, match="(?i)certificate"),
+    ):
+        wary.store_result("t", 1)
+    with coatcheck.by_url(rabbitmq.tls_url, ssl_cert_reqs="none") as trusting:
+        assert trusting.store_result("t", 1)
+
+
+def test_no_certificates(rabbitmq):
+    """
+    Certificates that cannot be read are an error that names the file.
+    """
+    url = f"{rabbitmq.tls_url}?ssl_ca_certs=/nowhere.pem"
+    with (
+        coatcheck.by_url(url, operation_timeout=0.3) as results,
+        pytest.raises(coatcheck.BackendUnavailableError, match="No such file"),
+    ):
+        results.store_result("t", 1)

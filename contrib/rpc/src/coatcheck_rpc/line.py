@@ -36,6 +36,8 @@ PAUSES: Final = (0.02, 1.0)
 AGAIN: Final = 0.05
 #: Seconds between two looks at clients that went without closing.
 TICK: Final = 0.5
+#: Seconds that a try to connect takes at most.
+CONNECTING: Final = 5.0
 #: Seconds for a broker to confirm that a connection ends.
 PATIENCE: Final = 2.0
 
@@ -265,6 +267,8 @@ class Session:
         settings = self._settings
         host, port = settings.nodes[self._node % len(settings.nodes)]
         context = settings.ssl_context()
+        # A broker that is starting may take a connection and leave it alone.
+        patience = min(max(settings.operation_timeout, 1.0), CONNECTING)
         return pika.ConnectionParameters(
             host=host,
             port=port,
@@ -272,8 +276,8 @@ class Session:
             credentials=pika.PlainCredentials(settings.user, settings.password),
             heartbeat=settings.heartbeat,
             connection_attempts=1,
-            socket_timeout=max(settings.operation_timeout, 1.0),
-            stack_timeout=max(settings.operation_timeout, 1.0),
+            socket_timeout=patience,
+            stack_timeout=patience,
             ssl_options=None if context is None else pika.SSLOptions(context, host),
             client_properties={"connection_name": "coatcheck"},
         )
@@ -439,7 +443,11 @@ class Session:
         backlog = deque([None] * declared.method.message_count)
 
         def arrived(_channel: object, _method: object, properties: Any, body: bytes) -> None:
-            self._arrived(reader.mailbox, properties, body)
+            try:
+                self._arrived(reader.mailbox, properties, body)
+            except Exception:
+                # Else the driver would take the connection for lost, and the queue would be.
+                _logger.exception("%s: a message is dropped", self._settings.label)
             if backlog:
                 backlog.pop()
                 if not backlog:

@@ -18,7 +18,7 @@ SIDES = [BackendContract, AioBackendContract]
 #: What one side alone can have.
 SYNC_ONLY = {"test_fork", "test_fork_during_wait", "test_threads"}
 AIO_ONLY = {
-    "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_cancelled_store",
+    "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_a_loop_ends", "test_cancelled_store",
     "test_cancelled_waits", "test_loops_side_by_side", "test_one_loop_after_the_other",
     "test_race_of_tasks", "test_sides_agree", "test_tasks",
 }  # fmt: skip

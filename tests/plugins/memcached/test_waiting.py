@@ -191,8 +191,8 @@ def test_reply_that_dribbles(query, reply):
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 act("t")
-            # 25 seconds otherwise; the rest is patience with a busy machine.
-            assert time.monotonic() - start < 0.5 + 0.5
+            # 25 seconds otherwise; most of it is patience with a busy machine.
+            assert time.monotonic() - start < 5
 
 
 async def test_reply_that_dribbles_aio():
@@ -204,7 +204,7 @@ async def test_reply_that_dribbles_aio():
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 await results.get_result("t")
-            assert time.monotonic() - start < 0.5 + 0.5
+            assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("hang_up", [False, True])
@@ -239,7 +239,7 @@ def test_after_nonsense(reply):
     answer = b"VALUE " + KEY + b' 0 34\r\n{"status": "SUCCESS", "result": 1}\r\nEND\r\n'
     with (
         Liar(reply, answer, hang_up=False) as liar,
-        coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=2) as results,
+        coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=6) as results,
     ):
         assert 1 == results.get_result("t")
         assert 2 == liar.connections

@@ -74,7 +74,7 @@ def test_reply_that_dribbles():
         try:
             results.exists("t")
         finally:
-            assert time.monotonic() - start < 0.8
+            assert time.monotonic() - start < 5  # 25 seconds otherwise
 
 
 async def test_reply_that_dribbles_aio():
@@ -84,7 +84,7 @@ async def test_reply_that_dribbles_aio():
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 await results.exists("t")
-            assert time.monotonic() - start < 0.8
+            assert time.monotonic() - start < 5  # 25 seconds otherwise
 
 
 @pytest.fixture

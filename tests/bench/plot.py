@@ -1,5 +1,7 @@
 """
 Draws what the benches measured: `python tests/bench/plot.py RESULT.json PLOT.svg`.
+
+Needs the dependency group `plots`.
 """
 
 from __future__ import annotations

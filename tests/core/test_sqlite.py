@@ -790,14 +790,14 @@ backend = SQLiteBackend(sys.argv[1])
 put = lambda key: backend.put(key, b"x", unless=frozenset(), expires=None)
 put("before")
 with backend._connection() as held:
-    turns = [backend.turns.acquire(timeout=1) for _ in range(3)]
+    turns = [backend.turns.get(timeout=1) for _ in range(3)]
     child = os.fork()
     if child == 0:
         ok = put("child") and held not in backend._idle and len(backend._idle) == 1
         backend.close()
         os._exit(0 if ok and put("again") else 1)
 _, status = os.waitpid(child, 0)
-[backend.turns.release() for _ in turns]
+[backend.turns.put(None) for _ in turns]
 print(os.waitstatus_to_exitcode(status), put("parent"), sorted(backend.scan()))
 backend.close()
 """
@@ -826,7 +826,7 @@ def test_nothing_is_open_while_the_process_forks(backend):
 
     backend.before_fork()
     assert [] == backend._idle
-    assert not backend.turns.acquire(blocking=False)
+    assert backend.turns.empty()
     backend.after_fork_in_parent()
     assert {"k": READY} == backend.get_many(["k"])
     backend.before_fork()

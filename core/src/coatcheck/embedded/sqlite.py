@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -55,6 +56,10 @@ _SCAN: Final = (
     "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
     "AND key {} ? ORDER BY key LIMIT 1000"
 )
+
+
+#: Who takes something out may use a connection, until it is put back.
+Turns = SimpleQueue[None]
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +144,7 @@ class SQLiteBackend(KeyValueBackend):
         self._idle: list[Connection] = []
         #: Which file the connections are to.
         self._opened: tuple[int, int] | None = None
-        self.turns = threading.BoundedSemaphore(self.CONNECTIONS)
+        self.turns = self._all_turns()
         self._resting = 0
         forks.register_quiescent(self)
 
@@ -163,43 +168,53 @@ class SQLiteBackend(KeyValueBackend):
         deadline = time.monotonic() + self._timeout
         for _ in range(self.CONNECTIONS):
             # One that takes longer than an operation may is left behind.
-            if self.turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            with suppress(Empty):
+                self.turns.get(timeout=max(deadline - time.monotonic(), 0.0))
                 self._resting += 1
         self.close()
 
     def after_fork_in_parent(self) -> None:
         while self._resting:
             self._resting -= 1
-            self.turns.release()
+            self.turns.put(None)
 
     def after_fork(self) -> None:
         self._resting = 0
-        self.turns = threading.BoundedSemaphore(self.CONNECTIONS)
+        self.turns = self._all_turns()
 
     # -- connections ----------------------------------------------------------------------
 
     def _connection(self) -> Lease:
         return Lease(self)
 
-    def take(self, turns: threading.Semaphore) -> Connection:
+    def _all_turns(self) -> Turns:
+        # A queue and no semaphore: that is written in Python, and takes a tenth of a store.
+        turns: Turns = SimpleQueue()
+        for _ in range(self.CONNECTIONS):
+            turns.put(None)
+        return turns
+
+    def take(self, turns: Turns) -> Connection:
         """
         Return a connection, for which a turn is taken of *turns*.
         """
         deadline = time.monotonic() + self._timeout
-        if not turns.acquire(timeout=self._timeout):
-            raise BackendUnavailableError(f"{self._path}: no connection free in {self._timeout} s")
+        try:
+            turns.get(timeout=self._timeout)
+        except Empty:
+            raise BackendUnavailableError(
+                f"{self._path}: no connection free in {self._timeout} s"
+            ) from None
         try:
             connection = self._take_idle() or self._connect()
             # What is left of the operation's time after the wait for a turn.
             connection.be_patient(max(deadline - time.monotonic(), 0.0))
         except BaseException:
-            turns.release()
+            turns.put(None)
             raise
         return connection
 
-    def give_back(
-        self, connection: Connection, turns: threading.Semaphore, error: BaseException | None
-    ) -> None:
+    def give_back(self, connection: Connection, turns: Turns, error: BaseException | None) -> None:
         """
         Take back what was lent, after an operation that ended in *error*.
         """
@@ -210,7 +225,7 @@ class SQLiteBackend(KeyValueBackend):
             else:
                 connection.close()
         finally:
-            turns.release()
+            turns.put(None)
 
     def _take_idle(self) -> Connection | None:
         # A file that was deleted or replaced lives on for those who have it open: what they

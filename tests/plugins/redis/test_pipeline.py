@@ -85,13 +85,13 @@ async def test_large_values_go_apart(aio_results, oracle):
 async def test_server_stops(tmp_path):
     """While the server says nothing each ends in its time, with an error of its own."""
     with RedisServer(tmp_path) as server:
-        async with coatcheck.aio.by_url(server.url, operation_timeout=1.0) as results:
+        async with coatcheck.aio.by_url(server.url, operation_timeout=3.0) as results:
             await results.store_result("warm", 1)
             server.process.send_signal(signal.SIGSTOP)
             try:
                 stores = (results.store_result(f"t{n}", n) for n in range(MANY))
                 ends = await asyncio.wait_for(
-                    asyncio.gather(*stores, return_exceptions=True), timeout=20
+                    asyncio.gather(*stores, return_exceptions=True), timeout=60
                 )
             finally:
                 server.process.send_signal(signal.SIGCONT)

@@ -7,7 +7,6 @@ docs/reference/performance.md for what each row is. Prints a table and JSON.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -183,23 +182,13 @@ def measured(server: MemcachedServer, size: Size, parts: Sequence[str]) -> Itera
 
 def main() -> int:
     """
-    Measure; with `--strict`, say by the exit status whether every target is met.
+    Measure, by the command line.
     """
-    parser = argparse.ArgumentParser(description="What coatcheck costs on Memcached.")
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--strict", action="store_true", help="a missed target is an error")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; repeatable")
-    parser.add_argument("--json", type=Path, help="where the JSON is written")
-    options, _ = parser.parse_known_args()  # those of other benchmarks are not ours
-    with MemcachedServer() as server:
-        with server.client as client:
-            about = {"server": client.version().decode()}
-        rows = []
-        for row in measured(server, QUICK if options.quick else Size(), options.only or PARTS):
-            print(harness.line(row), file=sys.stderr, flush=True)
-            rows.append(row)
-    harness.report(rows, about=about, notes=[], path=options.json)
-    return 1 if options.strict and any(row.met is False for row in rows) else 0
+    options = harness.options_of(harness.parser_for("Memcached", PARTS), PARTS)
+    size = QUICK if options.quick else Size()
+    with MemcachedServer() as server, server.client as client:
+        about = {"server": client.version().decode()}
+        return harness.concluded(measured(server, size, options.only), options, about=about)
 
 
 if __name__ == "__main__":

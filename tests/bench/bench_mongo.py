@@ -7,7 +7,6 @@ stands alone, where waits look. See docs/reference/performance.md. Prints a tabl
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -237,20 +236,11 @@ def throughput(server: MongoServer, size: Size, label: str, parts: Sequence[str]
 
 def main() -> int:
     """
-    Measure; with `--strict`, say by the exit status whether every target is met.
+    Measure, by the command line.
     """
-    parser = argparse.ArgumentParser(description="What coatcheck costs on MongoDB.")
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--strict", action="store_true", help="a missed target is an error")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; repeatable")
-    parser.add_argument("--json", type=Path, help="where the JSON is written")
-    options, _ = parser.parse_known_args()  # those of other benchmarks are not ours
-    rows = []
-    for row in measured(QUICK if options.quick else Size(), options.only or PARTS):
-        print(harness.line(row), file=sys.stderr, flush=True)
-        rows.append(row)
-    harness.report(rows, about={"server": "mongod 6.0"}, notes=[], path=options.json)
-    return 1 if options.strict and any(row.met is False for row in rows) else 0
+    options = harness.options_of(harness.parser_for("MongoDB", PARTS), PARTS)
+    rows = measured(QUICK if options.quick else Size(), options.only)
+    return harness.concluded(rows, options, about={"server": "mongod 6.0"})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ docs/reference/performance.md for what each row is. Prints a table and JSON.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -486,24 +485,17 @@ def started(kind: str) -> Iterator[RedisServer]:
 
 def main() -> int:
     """
-    Measure; with `--strict`, say by the exit status whether every target is met.
+    Measure, by the command line.
     """
-    parser = argparse.ArgumentParser(description="What coatcheck costs on Redis.")
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--strict", action="store_true", help="a missed target is an error")
+    parser = harness.parser_for("Redis", PARTS)
     parser.add_argument("--server", choices=["redis", "redis8", "valkey"], default="redis")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; repeatable")
-    parser.add_argument("--json", type=Path, help="where the JSON is written")
-    options, _ = parser.parse_known_args()  # those of other benchmarks are not ours
+    options = harness.options_of(parser, PARTS)
+    size = QUICK if options.quick else Size()
     notes = [f"not installed, so not measured: {name}" for name in contenders.missing()]
     with started(options.server) as server:
         about = {"server": server.client.info("server")["redis_version"], "kind": options.server}
-        rows = []
-        for row in measured(server, QUICK if options.quick else Size(), options.only or PARTS):
-            print(harness.line(row), file=sys.stderr, flush=True)
-            rows.append(row)
-    harness.report(rows, about=about, notes=notes, path=options.json)
-    return 1 if options.strict and any(row.met is False for row in rows) else 0
+        rows = measured(server, size, options.only)
+        return harness.concluded(rows, options, about=about, notes=notes)
 
 
 if __name__ == "__main__":

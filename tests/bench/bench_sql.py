@@ -3,13 +3,12 @@ What coatcheck costs on PostgreSQL and SQLite, against psycopg and sqlite3 doing
 same run.
 
 "By hand" is `json.dumps`, one upsert that notifies, and a select; a wait is LISTEN. The server
-does not wait for its disk. On SQLite, `sqlite://` is the core's own and `db+sqlite://` this one, and by hand
-it is a table of keys and values. See docs/reference/performance.md. Prints a table and JSON.
+does not wait for its disk. On SQLite it is a table of keys and values. See docs/reference/performance.md.
+Prints a table and JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,44 +50,24 @@ def measured(size: Size, parts: Sequence[str]) -> Iterator[Row]:
                 )
 
 
-class OwnFile(SQLiteFile):
-    """
-    A database of the core's own.
-    """
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.path}"
-
-
 def sqlite_rows(size: Size) -> Iterator[Row]:
     """
-    Iterate over the rows of both kinds of SQLite.
+    Iterate over the rows of SQLite.
     """
-    for label, kind in (("sqlite", OwnFile), ("db+sqlite", SQLiteFile)):
-        with TemporaryDirectory() as directory:
-            file = kind(Path(directory) / "results.db")
-            made = Throughput(file, size, label, asynchronous=False, among=sqlite_contenders)
-            yield from made.rows()
-            made.close()
+    with TemporaryDirectory() as directory:
+        file = SQLiteFile(Path(directory) / "results.db")
+        made = Throughput(file, size, "db+sqlite", asynchronous=False, among=sqlite_contenders)
+        yield from made.rows()
+        made.close()
 
 
 def main() -> int:
     """
-    Measure; with `--strict`, say by the exit status whether every target is met.
+    Measure, by the command line.
     """
-    parser = argparse.ArgumentParser(description="What coatcheck costs on PostgreSQL.")
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--strict", action="store_true", help="a missed target is an error")
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part; repeatable")
-    parser.add_argument("--json", type=Path, help="where the JSON is written")
-    options, _ = parser.parse_known_args()  # those of other benchmarks are not ours
-    rows = []
-    for row in measured(QUICK if options.quick else Size(), options.only or PARTS):
-        print(harness.line(row), file=sys.stderr, flush=True)
-        rows.append(row)
-    harness.report(rows, about={"server": "PostgreSQL 15"}, notes=[], path=options.json)
-    return 1 if options.strict and any(row.met is False for row in rows) else 0
+    options = harness.options_of(harness.parser_for("PostgreSQL and SQLite", PARTS), PARTS)
+    rows = measured(QUICK if options.quick else Size(), options.only)
+    return harness.concluded(rows, options, about={"server": "PostgreSQL 15"})
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ How benches measure: contenders in turns, medians over rounds, ratios within eac
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -147,6 +148,49 @@ def _threads(pid: int) -> list[int]:
     Return the threads of a process: each is held by itself.
     """
     return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def parser_for(store: str, parts: Sequence[str]) -> argparse.ArgumentParser:
+    """
+    Return what reads the options that all benches have.
+    """
+    parser = argparse.ArgumentParser(description=f"What coatcheck costs on {store}.")
+    parser.add_argument("--quick", action="store_true", help="less of everything")
+    parser.add_argument("--strict", action="store_true", help="a missed target is an error")
+    parser.add_argument("--only", choices=parts, action="append", help="one part; repeatable")
+    parser.add_argument("--json", type=Path, help="where the JSON is written")
+    return parser
+
+
+def options_of(parser: argparse.ArgumentParser, parts: Sequence[str]) -> argparse.Namespace:
+    """
+    Return the options; those of other benches, which all are given at once, are left alone.
+    """
+    options, _ = parser.parse_known_args()
+    options.only = options.only or parts
+    return options
+
+
+def concluded(
+    rows: Iterable[Row],
+    options: argparse.Namespace,
+    *,
+    about: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> int:
+    """
+    Print *rows* as they come and all together; return the exit status: with `--strict`, whether a
+    target is missed.
+    """
+    found = []
+    for row in rows:
+        print(line(row), file=sys.stderr, flush=True)
+        found.append(row)
+    report(found, about=about, notes=notes, path=options.json)
+    return 1 if options.strict and any(row.met is False for row in found) else 0
 
 
 # -- the report -------------------------------------------------------------------------------

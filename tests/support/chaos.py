@@ -363,10 +363,21 @@ def mariadb(directory: Path) -> Iterator[Subject]:
         yield subject
 
 
+@contextmanager
+def rpc(directory: Path) -> Iterator[Subject]:
+    """A RabbitMQ, whose reader is this process: what it took in is in its memory."""
+    from .rabbitmq import RabbitMQ
+
+    with RabbitMQ() as broker, Proxy("127.0.0.1", broker.port) as proxy:
+        faults = [*network_faults(proxy), restarted(broker)]
+        url = broker.url.replace(str(broker.port), str(proxy.port))
+        yield Subject("rpc", url, faults=faults)
+
+
 STORES = {
     store.__name__: store
     for store in (
         memory, sqlite, file, redis, sentinel, cluster, memcached, mongo, replica_set, postgresql,
-        mariadb,
+        mariadb, rpc,
     )
 }  # fmt: skip

@@ -4,6 +4,7 @@ The bell: what a backend that pushes owes to those who wait.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection
 
@@ -127,8 +128,15 @@ class Bells(Case):
         """
         While a bell listens, the same backend goes on storing and reading.
         """
+        begun = threading.Event()
+
+        def listen() -> None:
+            begun.set()
+            bell.wait(RINGS)
+
         with results.backend.watch(["never"]) as bell:
-            listening = Started(bell.wait, RINGS)
+            listening = Started(listen)
+            begun.wait()
             time.sleep(0.05)
             results.store_result("t", 1)
             assert results.exists("t")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import lzma
 import pickle
+import pickletools  # noqa: F401 - what reads rows of pickles imports it when it is first used
 import tomllib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence

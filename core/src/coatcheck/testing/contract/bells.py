@@ -132,16 +132,17 @@ class Bells(Case):
 
         def listen() -> None:
             begun.set()
-            bell.wait(RINGS)
+            bell.wait(2 * PATIENCE)
+
+        def store_and_look() -> bool:
+            return results.store_result("t", 1) and results.exists("t")
 
         with results.backend.watch(["never"]) as bell:
             listening = Started(listen)
             begun.wait()
             time.sleep(0.05)
-            results.store_result("t", 1)
-            assert results.exists("t")
-            went_on = listening.running
-
-            bell.wake()
-            listening.answer()
-            assert went_on
+            try:
+                assert Started(store_and_look).answer(patience=RINGS)
+            finally:
+                bell.wake()
+                listening.answer()

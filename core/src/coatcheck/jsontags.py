@@ -66,9 +66,8 @@ def _is_json(value: Collection[Any]) -> bool:
         dicts = [item for item in nested if type(item) is dict]
         if len(lists) + len(dicts) < len(nested):
             return False
-        if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))) or TYPE in set().union(
-            *dicts
-        ):
+        texts_only = _TEXT.issuperset(map(type, chain.from_iterable(dicts)))
+        if not texts_only or TYPE in set().union(*dicts):
             return False
         items = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts)))
         nested = {id(item): item for item in items if type(item) not in PLAIN}.values()

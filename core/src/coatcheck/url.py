@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import keys
 from .errors import ConfigurationError
@@ -108,6 +108,26 @@ def _masked_part(rest: str) -> str:
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def host_and_port(url: URL, item: str, *, port: int, path: str) -> tuple[str, int]:
+    """
+    Return host and port of *item*, one of the places in *url*; localhost and *port* where it names
+    none. *path* is what follows the place in a URL of that kind, for the advice.
+
+    Raises `ConfigurationError`, which does not show them: they may be part of a password.
+    """
+    try:
+        parts = urlsplit(f"//{item}")
+        host, given = parts.hostname, parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "#" in url.rest:
+        raise ConfigurationError(
+            f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
+            f"port/{path}, with special characters in the password as %XX"
+        )
+    return unquote(host or "localhost"), given or port
 
 
 def boolean(value: Any) -> bool:

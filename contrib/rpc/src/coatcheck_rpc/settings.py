@@ -8,10 +8,10 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, boolean, read_options, seconds
+from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
 
 _PLAIN: Final = frozenset({"rpc", "rpc+amqp", "rpc+pyamqp"})
 _TLS: Final = frozenset({"rpc+amqps"})
@@ -110,23 +110,9 @@ class Settings:
         self.password = unquote(password) if info else "guest"
         # As in Celery: "//" and "/" are the broker's default one.
         self.virtual_host = unquote(path) or "/"
-        self.nodes = [self._node(url, item) for item in re.split("[;,]", hosts)]
-
-    def _node(self, url: URL, item: str) -> tuple[str, int]:
-        """
-        Return host and port. Errors do not show them: they may be part of a password.
-        """
-        try:
-            parts = urlsplit(f"//{item}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts = None
-        if parts is None or "#" in url.rest:
-            raise ConfigurationError(
-                f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
-                "port/vhost, with special characters in the password as %XX"
-            )
-        return unquote(host or "localhost"), port or (5671 if self.tls else 5672)
+        port = 5671 if self.tls else 5672
+        items = re.split("[;,]", hosts)
+        self.nodes = [host_and_port(url, item, port=port, path="vhost") for item in items]
 
     @property
     def label(self) -> str:

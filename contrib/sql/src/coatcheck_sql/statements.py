@@ -9,6 +9,7 @@ in the statement that writes it.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -51,7 +52,7 @@ def until(expires: float | None) -> float | None:
     return None if expires is None or expires > _FOR_EVER else expires
 
 
-class Table:
+class Table(ABC):
     """
     One of the two tables, in the SQL of one database.
 
@@ -101,11 +102,11 @@ class Table:
         """
         return f"r.{column}"
 
+    @abstractmethod
     def ends(self) -> str:
         """
         Return the end of a life of `:expires` seconds.
         """
-        raise NotImplementedError
 
     def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
         """
@@ -181,8 +182,11 @@ class Table:
     def _values(self) -> list[str]:
         return [self._value(column) for column in self._written()]
 
+    @abstractmethod
     def _store(self, unless: Unless) -> sa.TextClause:
-        raise NotImplementedError
+        """
+        Return what elects and stores.
+        """
 
     def store_over(self) -> sa.TextClause:
         """
@@ -216,11 +220,11 @@ class Table:
     def _deleted(self) -> str:
         return f"{self.name} AS r"
 
+    @abstractmethod
     def purge(self) -> sa.TextClause:
         """
         Return what deletes up to `CHUNK` rows that have expired, and passes over those in use.
         """
-        raise NotImplementedError
 
     # -- reading --------------------------------------------------------------------------
 

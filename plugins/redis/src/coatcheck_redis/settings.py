@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, boolean, read_options, seconds
+from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
 
 _CERT_REQS: Final = {"required": "required", "optional": "optional", "none": "none"}
 
@@ -167,7 +167,8 @@ class Settings:
             items += re.split("[;,]", other.rpartition("@")[2])
         if len(items) > 1 and not several:
             raise ConfigurationError(f"{url}: several hosts need sentinel:// or redis+cluster://")
-        self.nodes = [self._node(url, item) for item in items]
+        port = 26379 if self.sentinel else 6379
+        self.nodes = [host_and_port(url, item, port=port, path="db") for item in items]
         place: dict[str, Any] = _user_info(info)
         if not several:
             place["host"], place["port"] = self.nodes[0]
@@ -181,22 +182,6 @@ class Settings:
                     f"{url}: what follows the host is not the number of a database"
                 ) from None
         return place
-
-    def _node(self, url: URL, item: str) -> Node:
-        """
-        Return host and port. Errors do not show them: they may be part of a password.
-        """
-        try:
-            parts = urlsplit(f"//{item}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts = None
-        if parts is None or "#" in url.rest:
-            raise ConfigurationError(
-                f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
-                "port/db, with special characters in the password as %XX"
-            )
-        return unquote(host or "localhost"), port or (26379 if self.sentinel else 6379)
 
     def _socket_place(self, url: URL) -> dict[str, Any]:
         info, _, path = url.rest.rpartition("@")

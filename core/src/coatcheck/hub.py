@@ -225,10 +225,10 @@ class Watch:
 
     def _turn(self, bell: Bell) -> bool:
         """
-        Subscribe, look, listen; `False` when the thread is to end.
+        Look, subscribe, listen; `False` when the thread is to end.
         """
+        self._look_at_due(bell)  # what rang comes first
         self._update_subscription(bell)
-        self._look_at_due(bell)
         with self._lock:
             now = time.monotonic()
             at = self.waits.next_look(now)

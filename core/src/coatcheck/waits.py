@@ -364,21 +364,22 @@ class Waits:
         safety_look = self._safety_look if pushing else None
         for task_id in task_ids:
             meta = metas.get(task_id)
-            waiters = self._waiters.get(task_id)
-            if not waiters:  # they left while the look was under way
-                self._agenda.looked(task_id, now, safety_look, lag)
-                continue
-            rings = unready or not any(waiter.updates for waiter in waiters)
+            # None of them where they left while the look was under way.
+            waiters = self._waiters.get(task_id, ())
+            news = False
             for waiter in waiters:
-                if waiter.looked(task_id, meta) and not rings:
-                    self._agenda.changed(task_id, now)
+                news |= waiter.looked(task_id, meta)
                 if waiter.is_called:
                     called.add(waiter)
-            self._agenda.looked(task_id, now, safety_look if rings else None, lag)
             if meta is not None and meta.ready:
+                self._agenda.abandoned((task_id,))
                 self._forget(task_id)
                 continue
-            if meta is not None and self._is_lost(meta, now, took=took, rings=unready):
+            rings = unready or not any(waiter.updates for waiter in waiters)
+            if news and not rings:
+                self._agenda.changed(task_id, now)
+            self._agenda.looked(task_id, now, safety_look if rings else None, lag)
+            if waiters and meta is not None and self._is_lost(meta, now, took=took, rings=unready):
                 lost.append(meta)
         for waiter in called:
             waiter.notify()

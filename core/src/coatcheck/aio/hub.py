@@ -226,10 +226,10 @@ class Watch:
 
     async def _turn(self, bell: Bell) -> bool:
         """
-        Subscribe, look, listen; `False` when the task is to end.
+        Look, subscribe, listen; `False` when the task is to end.
         """
+        await self._look_at_due(bell)  # what rang comes first
         await self._update_subscription(bell)
-        await self._look_at_due(bell)
         now = time.monotonic()
         at = self.waits.next_look(now)
         was_idle = self.waits.idle

@@ -142,30 +142,34 @@ class RedisBell(Bell):
 
     def wait(self, timeout: float) -> Collection[str]:
         deadline = time.monotonic() + timeout
+        readable: set[Ear | None] = set()
         while True:
             self._rang |= self._settle()
             for place, ear in list(self._ears.items()):
-                self._guarded(place, ear.listen)
+                self._guarded(place, partial(ear.listen, readable=ear in readable))
             left = deadline - time.monotonic()
-            if self._rang or left <= 0 or self._pause_until_readable(left):
+            if self._rang or left <= 0 or None in readable:
                 rang, self._rang = self._rang, set()
                 return rang
+            # Once more before a sleep: what the driver has read already, the socket does not show.
+            readable = set() if readable else self._sleep(left)
 
-    def _pause_until_readable(self, seconds: float) -> bool:
+    def _sleep(self, seconds: float) -> set[Ear | None]:
         """
-        Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
+        Sleep until there is something to do, at most *seconds*; return what can be read, where
+        `None` stands for a call of `wake`.
         """
         if self._homeless:
             seconds = min(seconds, max(self._retry_at - time.monotonic(), 0.0))
+        heard: dict[int, Ear | None] = {ear.descriptor: ear for ear in self._ears.values()}
+        heard[self._alarm.fileno()] = None
         poller = select.poll()
-        poller.register(self._alarm, select.POLLIN)
-        for ear in self._ears.values():
-            poller.register(ear.connection._sock, select.POLLIN)  # noqa: SLF001 - no public way
-        ready = {descriptor for descriptor, _ in poller.poll(seconds * 1000)}
-        if self._alarm.fileno() not in ready:
-            return False
-        self._alarm.recv(4096)
-        return True
+        for descriptor in heard:
+            poller.register(descriptor, select.POLLIN)
+        readable = {heard[descriptor] for descriptor, _ in poller.poll(seconds * 1000)}
+        if None in readable:
+            self._alarm.recv(4096)
+        return readable
 
     def wake(self) -> None:
         try:
@@ -195,6 +199,14 @@ class Ear:
         self._heard = time.monotonic()
         self._pinged = False
 
+    @property
+    def descriptor(self) -> int:
+        """
+        The file descriptor of the socket.
+        """
+        descriptor: int = self.connection._sock.fileno()  # noqa: SLF001 - no public way
+        return descriptor
+
     def subscribe(self, keys: Collection[str]) -> None:
         """
         Send the subscription; the first one connects.
@@ -219,12 +231,17 @@ class Ear:
         while self.subscription.unconfirmed:
             self._read()
 
-    def listen(self) -> None:
+    def listen(self, *, readable: bool = False) -> None:
         """
-        Read what is there. Raises if nothing was for long, not even an answer.
+        Read what is there, of a socket known to be *readable* one message: it comes sooner than
+        the driver finds, in three system calls, that it is or that there is no more. Raises if
+        nothing was there for long, not even an answer.
         """
-        while self.connection.can_read(0):
+        if readable:
             self._read()
+        else:
+            while self.connection.can_read(0):
+                self._read()
         silent = time.monotonic() - self._heard
         if silent > 2 * PING_AFTER:
             raise exceptions.ConnectionError("the subscription's connection fell silent")

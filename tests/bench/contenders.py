@@ -400,6 +400,52 @@ class Taskiq(Contender):
         await self.backend.shutdown()
 
 
+class Arq(Contender):
+    """
+    arq's results, which its worker writes.
+    """
+
+    #: Looks every 0.5 s.
+    polls = True
+
+    def __init__(self, url: str) -> None:
+        from arq.connections import ArqRedis
+
+        self.client: Any = ArqRedis.from_url(url)
+
+    async def store(self, task_id: str) -> None:
+        from arq.constants import default_queue_name, result_key_prefix
+        from arq.jobs import serialize_result
+
+        data = serialize_result(
+            "task", (), {}, 1, 0, True, self.value, 0, 0, "", default_queue_name, task_id
+        )
+        await self.client.psetex(result_key_prefix + task_id, EXPIRES * 1000, data)
+
+    async def fetch(self, task_id: str) -> None:
+        info = await self._job(task_id).result_info()
+        _ = info.success, info.result
+
+    def _job(self, task_id: str) -> Any:
+        from arq.jobs import Job
+
+        return Job(task_id, self.client)
+
+    async def listen(self, task_id: str) -> None:
+        """
+        It has no subscription, and waits for what is in its queue.
+        """
+        from arq.constants import default_queue_name
+
+        await self.client.zadd(default_queue_name, {task_id: 0})
+
+    async def wake(self, task_id: str) -> None:
+        await self._job(task_id).result(timeout=PATIENCE)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
 #: By name: which module has to be there, and the contender.
 SYNC: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "coatcheck": ("coatcheck", Coatcheck),
@@ -413,6 +459,7 @@ AIO: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "coatcheck": ("coatcheck", AioCoatcheck),
     "raw": ("redis", AioRaw),
     "taskiq": ("taskiq_redis", Taskiq),
+    "arq": ("arq", Arq),
 }
 
 

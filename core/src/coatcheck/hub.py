@@ -31,21 +31,25 @@ class ThreadWaiter(Waiter):
     A wait in a thread.
     """
 
-    __slots__ = ("_event",)
+    __slots__ = ("_alarm",)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._event = threading.Event()
+        # Free from a notice to the pause that it ends, or keeps from beginning.
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
 
     def notify(self) -> None:
-        self._event.set()
+        try:
+            self._alarm.release()
+        except RuntimeError:
+            return  # it is free: an earlier notice was not seen yet
 
     def pause(self, seconds: float) -> None:
         """
         Sleep until notified, at most *seconds*.
         """
-        self._event.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
-        self._event.clear()
+        self._alarm.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 class Hub:

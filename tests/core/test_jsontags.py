@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.jsontags import UnencodableError, revive, to_plain
+from coatcheck.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
 
 OFFSETS = (
     st.timedeltas(min_value=timedelta(hours=-23), max_value=timedelta(hours=23))
@@ -377,12 +377,92 @@ def test_what_is_odd_is_found_among_many(odd):
     assert 2 == len(plain[30][0]["a"][0].keys() & {"__type__", "__value__"})
 
 
-def test_what_contains_itself_ends():
+ODD = [
+    *({key: 1} for key in (1, 1.5, True, None, Text("x"), Number.ONE, Color.RED, "__type__")),
+    *(Text("x"), Number.ONE, OrderedDict(a=1), (1, [2]), Point(1, 2), {1}, date(2024, 2, 29)),
+]
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+ODD_TREES = st.recursive(
+    TREES | st.sampled_from(ODD),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def is_json(value, *, strict):
+    """
+    Whether *value* comes back as it is, by the plain definition.
+    """
+    kind = type(value)
+    if kind is dict:
+        texts = all(type(key) is str and key != TYPE for key in value)
+        return texts and all(is_json(item, strict=strict) for item in value.values())
+    if kind is list or (kind is tuple and not strict):
+        return all(is_json(item, strict=strict) for item in value)
+    return kind in PLAIN
+
+
+def kept(value, *, strict):
+    """
+    Whether *value* is passed on as it is, not copied, and not refused.
+    """
+    try:
+        return to_plain(value, strict=strict) is value
+    except UnencodableError:
+        return False
+
+
+@given(TREES, ODD_TREES, st.booleans())
+def test_what_is_kept_is_what_json_keeps(tree, odd, strict):
+    """
+    Of many items, those and only those are passed on in which JSON would change nothing.
+    """
+    items = [{"id": number, "tree": tree, "size": [1, 2]} for number in range(20)]
+    for value in (items, [*items, odd], {**dict.fromkeys("abcdefghijklmnop", items), "odd": odd}):
+        assert is_json(value, strict=strict) == kept(value, strict=strict)
+
+
+def test_a_dict_that_had_other_keys_is_kept():
+    """
+    It is what a dict holds that counts, not what it once held.
+    """
+    items = [{1: 1, "a": number} for number in range(20)]
+    for item in items:
+        del item[1]
+
+    assert kept(items, strict=True)
+
+
+def test_what_is_odd_is_found_among_a_million():
+    """
+    However much there is, what JSON would change is found.
+    """
+    items = [[0] * 1000 for _ in range(1010)]
+    items.append([(1,)])
+
+    plain = to_plain(items, strict=True)
+
+    assert items[:-1] == plain[:-1]
+    assert {"__type__", "__value__", "__coatcheck__"} == set(plain[-1][0])
+
+
+@pytest.mark.parametrize("times", [20, 300, 5_000])
+def test_what_contains_itself_ends(times):
     """
     However often it does: it is too deep, and found to be.
     """
     value = []
-    value += [value] * 20 + [{"again": value}] * 20
+    value += [value] * times + [{"again": value}] * times
 
     with pytest.raises(RecursionError):
         to_plain(value, strict=False)

@@ -9,7 +9,9 @@ a plain dict where it would fail on an unknown one.
 from __future__ import annotations
 
 from collections.abc import Collection, Container
-from itertools import chain
+from gc import get_referents
+from itertools import chain, repeat
+from operator import contains
 from typing import Any, Final
 
 TYPE: Final = "__type__"
@@ -19,11 +21,16 @@ OURS: Final = "__coatcheck__"
 
 #: The types that JSON has, and that are kept as they are.
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_LISTS: Final = frozenset({list, tuple})
+_JSON: Final = PLAIN | {dict, list}
+_JSON_AND_TUPLES: Final = _JSON | {tuple}
 _TEXT: Final = frozenset({str})
 _CONTAINERS: Final = frozenset({set, frozenset, tuple})
 #: From how many items on it pays to look at all of them first.
 _MANY: Final = 16
 _DEEP: Final = 32
+_SOME: Final = 256
+_TOO_MANY: Final = 1_000_000
 
 
 class UnencodableError(TypeError):
@@ -32,48 +39,89 @@ class UnencodableError(TypeError):
     """
 
 
-def to_plain(value: Any, *, strict: bool) -> Any:
+def to_plain(value: Any, *, strict: bool, look: bool = True) -> Any:
     """
     Return *value* with tags for what JSON lacks; the same object where nothing changes.
 
-    Types are taken exactly: a subclass would come back as its base. Tuples become lists, or
-    under *strict* get a tag.
+    Types are taken exactly: a subclass would come back as its base. Tuples get a tag under
+    *strict*, and are lists otherwise, or will be in JSON. Without *look* no time is taken to look
+    at all of *value* first.
     """
     kind = type(value)
-    if kind in PLAIN:
-        return value
     if kind is dict:
-        return _dict_to_plain(value, strict=strict)
-    if kind is list or (isinstance(value, tuple) and not strict):
-        if PLAIN.issuperset(map(type, value)) or _is_json(value):
+        if not _TEXT.issuperset(map(type, value)) or TYPE in value:
+            return _dict_to_plain(value, strict=strict)
+        items = value.values()
+    elif kind is list or (isinstance(value, tuple) and not strict):
+        items = value
+    else:
+        return value if kind in PLAIN else _tagged(value, strict=strict)
+    if PLAIN.issuperset(map(type, items)):
+        return value
+    if look and len(items) >= _MANY:
+        kept = _is_json(value, strict=strict)
+        if kept:
             return value
-        return [to_plain(item, strict=strict) for item in value]
-    return _tagged(value, strict=strict)
+        look = kept is not None
+    # Most items are plain: that is seen here, and not by a call for each.
+    if kind is dict:
+        return {
+            key: item if type(item) in PLAIN else to_plain(item, strict=strict, look=look)
+            for key, item in value.items()
+        }
+    return [i if type(i) in PLAIN else to_plain(i, strict=strict, look=look) for i in items]
 
 
-def _is_json(value: Collection[Any]) -> bool:
+def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
     """
-    Whether *value* is known to need no tags at any depth: of many items, and not too deep.
+    Whether *value*, of many items, is known to need no tags at any depth.
 
-    Level by level, so that the interpreter runs once a level and not once an item. What is met
-    twice on a level is gone into once, or what contains itself would grow without end.
+    Level by level, so that the interpreter runs once a level and not once an item. `None` if that
+    is no way to find out: there are too many on a level, as of what contains itself there would be.
     """
-    if len(value) < _MANY:
-        return False
-    nested: Collection[Any] = [value]
+    kept = _JSON if strict else _JSON_AND_TUPLES
+    level: list[Any] = [value]
     for _ in range(_DEEP):
-        lists = [item for item in nested if type(item) is list]
-        dicts = [item for item in nested if type(item) is dict]
-        if len(lists) + len(dicts) < len(nested):
-            return False
-        texts_only = _TEXT.issuperset(map(type, chain.from_iterable(dicts)))
-        if not texts_only or TYPE in set().union(*dicts):
-            return False
-        items = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, dicts)))
-        nested = {id(item): item for item in items if type(item) not in PLAIN}.values()
-        if not nested:
+        if len(level) > _TOO_MANY:
+            return None
+        kinds = set(map(type, level))
+        if kinds <= PLAIN:
             return True
+        if not kinds <= kept:
+            return False
+        values: list[Any] = []
+        if dict in kinds:
+            dicts = [item for item in level if type(item) is dict]
+            values = _contents(dicts)
+            if not _keys_are_json(dicts, len(values)):
+                return False
+            level = [item for item in level if type(item) in _LISTS] if kinds & _LISTS else []
+        level = values + _contents(level)
     return False
+
+
+def _contents(containers: list[Any]) -> list[Any]:
+    """
+    Return what is in the lists and tuples, and the values in the dicts, among *containers*.
+
+    Some at a time, and not all where there is too much: what contains itself a thousand times
+    would fill the memory within three levels.
+    """
+    found: list[Any] = get_referents(*containers[:_SOME])
+    for start in range(_SOME, len(containers), _SOME):
+        if len(found) > _TOO_MANY:
+            break
+        found += get_referents(*containers[start : start + _SOME])
+    return found
+
+
+def _keys_are_json(dicts: list[dict[Any, Any]], referents: int) -> bool:
+    if any(map(contains, dicts, repeat(TYPE))):
+        return False
+    # CPython's collector is shown the values only of a dict that has had no keys but plain text.
+    if referents == sum(map(len, dicts)):
+        return True
+    return _TEXT.issuperset(map(type, chain.from_iterable(dicts)))
 
 
 def _tagged(value: Any, *, strict: bool) -> Any:
@@ -104,10 +152,6 @@ def _advice(kind: type, tagged: Container[type]) -> str:
 
 
 def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
-    if _TEXT.issuperset(map(type, value)) and TYPE not in value:
-        if PLAIN.issuperset(map(type, value.values())) or _is_json(value):
-            return value
-        return {key: to_plain(item, strict=strict) for key, item in value.items()}
     pairs = [[to_plain(k, strict=True), to_plain(v, strict=strict)] for k, v in value.items()]
     return {TYPE: "dict", VALUE: pairs, OURS: 1}
 

@@ -443,6 +443,21 @@ def test_a_dict_that_had_other_keys_is_kept():
     assert kept(items, strict=True)
 
 
+class Thing:
+    def __init__(self, size):
+        self.size = size
+
+
+def test_what_is_odd_is_found_in_the_dicts_of_objects():
+    """
+    An object's own dict is like any other, however the interpreter keeps it.
+    """
+    things = [vars(Thing((640, 480))) for _ in range(20)]
+
+    assert things == through_json(things, strict=True)
+    assert not kept(things, strict=True)
+
+
 def test_what_is_odd_is_found_among_a_million():
     """
     However much there is, what JSON would change is found.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container
 from gc import get_referents
 from itertools import chain, repeat
-from operator import contains
+from operator import contains, lt
 from typing import Any, Final
 
 TYPE: Final = "__type__"
@@ -77,7 +77,8 @@ def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
     Whether *value*, of many items, is known to need no tags at any depth.
 
     Level by level, so that the interpreter runs once a level and not once an item. `None` if that
-    is no way to find out: there are too many on a level, as of what contains itself there would be.
+    is no way to find out: there are too many on a level, as of what contains itself there would be,
+    or the collector is not shown what is in a dict.
     """
     kept = _JSON if strict else _JSON_AND_TUPLES
     level: list[Any] = [value]
@@ -92,9 +93,10 @@ def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
         values: list[Any] = []
         if dict in kinds:
             dicts = [item for item in level if type(item) is dict]
+            known = _keys_are_json(dicts)
+            if not known:
+                return known
             values = _contents(dicts)
-            if not _keys_are_json(dicts, len(values)):
-                return False
             level = [item for item in level if type(item) in _LISTS] if kinds & _LISTS else []
         level = values + _contents(level)
     return False
@@ -115,13 +117,18 @@ def _contents(containers: list[Any]) -> list[Any]:
     return found
 
 
-def _keys_are_json(dicts: list[dict[Any, Any]], referents: int) -> bool:
+def _keys_are_json(dicts: list[dict[Any, Any]]) -> bool | None:
+    """
+    Whether all keys are text and none is a tag's; `None` if `_contents` does not get the values.
+    """
     if any(map(contains, dicts, repeat(TYPE))):
         return False
-    # CPython's collector is shown the values only of a dict that has had no keys but plain text.
-    if referents == sum(map(len, dicts)):
+    # CPython's collector is shown the values; the keys, too, of a dict that has had others than
+    # text; and from Python 3.13 on nothing of a dict that is a living object's own.
+    shown, lengths = list(map(len, map(get_referents, dicts))), list(map(len, dicts))
+    if shown == lengths:
         return True
-    return _TEXT.issuperset(map(type, chain.from_iterable(dicts)))
+    return None if any(map(lt, shown, lengths)) else _TEXT.issuperset(map(type, chain(*dicts)))
 
 
 def _tagged(value: Any, *, strict: bool) -> Any:

@@ -73,7 +73,7 @@ def test_keys_of_a_dead_server_stay_there(shared):
 
 def test_read_of_many_while_one_is_dead(shared):
     """A read of many says what it found at the others, and what it could not read."""
-    with coatcheck.by_url(shared.url, operation_timeout=0.4) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1) as results:
         results.store_many(dict.fromkeys(IDS, 1))
         shared.servers[1].kill()
         with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
@@ -89,7 +89,7 @@ def test_read_of_many_while_one_is_dead(shared):
 
 def test_write_of_many_while_one_is_dead(shared):
     """A batch raises, and is stored where it can be."""
-    with coatcheck.by_url(shared.url, operation_timeout=0.4) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1) as results:
         shared.servers[1].kill()
         with pytest.raises(coatcheck.BackendUnavailableError):
             results.store_many(dict.fromkeys(IDS, 1))

@@ -66,28 +66,120 @@ def test_group_lives_as_long_as_it_is_to(results, oracle):
     assert 60 < left(oracle, "celery-taskset-meta-g") <= 60 + MARGIN
 
 
-def test_round_trips(results, server, oracle, monkeypatch):
-    """A store is one round trip, over an unready record two; a read is one."""
+@pytest.fixture
+def sent(monkeypatch):
+    """The first words of all that is sent."""
     from coatcheck_memcached.sockets import Socket
 
-    results.store_result("warm", 1)
-    sent = []
+    words = []
     send = Socket.sendall
-    monkeypatch.setattr(Socket, "sendall", lambda self, data: (sent.append(data), send(self, data)))
+    monkeypatch.setattr(
+        Socket, "sendall", lambda self, data: (words.append(data.split()[0]), send(self, data))
+    )
+    return words
+
+
+def test_round_trips(results, sent):
+    """A store is one round trip, over one's own unready record as well; a read is one."""
+    results.store_result("warm", 1)
+    sent.clear()
     results.mark_as_started("t")
-    assert 1 == len(sent)
-    results.store_result("t", 1)
-    assert 3 == len(sent)
-    results.store_result("t", 2)
-    assert 4 == len(sent)
+    results.update_state("t", "PROGRESS", 1)
+    assert [b"ms", b"ms"] == sent
+    assert results.store_result("t", 1)
+    assert [b"cas"] == sent[2:]
+    assert not results.store_result("t", 2)
+    assert [b"gets"] == sent[3:]
     results.get_result("t")
-    assert 5 == len(sent)
+    assert [b"get"] == sent[4:]
     results.store_many({f"u{n}": n for n in range(500)})
-    assert 6 == len(sent)
+    assert [b"add"] == sent[5:]
     results.get_many([f"u{n}" for n in range(500)])
-    assert 7 == len(sent)
+    assert [b"get"] == sent[6:]
     results.store_result("large", "x" * 50_000)
-    assert 8 == len(sent)
+    assert [b"add"] == sent[7:]
+
+
+def test_round_trips_over_the_records_of_others(server, results, sent):
+    """A store over the unready record of another process is three round trips."""
+    results.store_result("warm", 1)
+    with coatcheck.by_url(server.url) as others:
+        others.mark_as_started("t")
+    sent.clear()
+
+    assert results.store_result("t", 1)
+    assert [b"add", b"gets", b"cas"] == sent
+
+
+def test_round_trips_to_an_old_server(results, sent, monkeypatch):
+    """A server that does not tell tokens is asked for them: what replaces is two round trips."""
+    from coatcheck_memcached import connection
+
+    monkeypatch.setattr(connection, "_TELLING", (99, 0, 0))
+    results.store_result("warm", 1)
+    sent.clear()
+    results.mark_as_started("t")
+    assert results.store_result("t", 1)
+
+    assert [b"add", b"gets", b"cas"] == sent
+
+
+# -- tokens -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "REVOKED"])
+def test_own_record_that_another_replaced(results, oracle, status):
+    """The token of one's own unready record does not replace what somebody else put there."""
+    results.mark_as_started("t")
+    oracle.set(KEY, b'{"status": "%b", "result": 1}' % status.encode())
+
+    assert not results.store_result("t", 2)
+    assert status == results.get_state("t")
+
+
+def test_own_record_that_is_gone(results, oracle):
+    """Where one's own unready record was deleted or evicted, the next one is the first again."""
+    results.mark_as_started("t")
+    oracle.delete(KEY)
+
+    assert results.store_result("t", 1)
+    assert 1 == results.get_result("t")
+
+
+def test_own_record_that_is_protected(results):
+    """What a call protects is not replaced by the token either."""
+    results.mark_as_started("t")
+    assert not results.store_result("t", 1, protect=["STARTED"])
+    assert not results.expect("t")
+    assert results.store_result("t", 1, protect=["FAILURE"])
+    assert results.store_result("t", 2, protect=["FAILURE"])
+    assert not results.store_result("t", 3)
+
+    assert 2 == results.get_result("t")
+
+
+def test_token_of_a_server_that_was_restarted(own_server):
+    """A token counts for the server that gave it, not for one that has counted as far since."""
+    with coatcheck.by_url(own_server.url) as results:
+        results.mark_as_started("t")
+        token = own_server.ask("mg", KEY, "c")
+        own_server.kill()
+        own_server.start()
+        with own_server.client as client:
+            client.set(KEY, b'{"status": "SUCCESS", "result": 1}')
+        assert token == own_server.ask("mg", KEY, "c")
+
+        assert not results.store_result("t", 2)
+        assert 1 == results.get_result("t")
+
+
+def test_token_of_another_connection(results, server):
+    """A token counts on the connection that it came over; elsewhere it is asked for."""
+    results.mark_as_started("t")
+    results.backend.backend.close()
+
+    assert results.store_result("t", 1)
+    assert not results.store_result("t", 2)
 
 
 # -- keys -----------------------------------------------------------------------------------
@@ -190,9 +282,10 @@ def test_server_without_memory():
             assert results.exists("t0")
 
 
-def test_server_without_cas():
+@pytest.mark.parametrize("options", [{}, {"max_item_size": 1_000_000}])
+def test_server_without_cas(options):
     """A server that cannot replace safely takes first records, and says what it lacks."""
-    with MemcachedServer(("-C",)) as server, coatcheck.by_url(server.url) as results:
+    with MemcachedServer(("-C",)) as server, coatcheck.by_url(server.url, **options) as results:
         assert results.store_result("t", 1)
         assert not results.store_result("t", 2)
         results.mark_as_started("u")
@@ -219,15 +312,11 @@ def test_expired_in_time(results):
     assert min(lives) >= 1
 
 
-def test_groups_are_set(results, oracle, monkeypatch):
+def test_groups_are_set(results, sent):
     """A group, of which the last save wins, is one round trip each time."""
-    from coatcheck_memcached.sockets import Socket
-
     results.ResultSet(["a"]).save("g")
-    sent = []
-    send = Socket.sendall
-    monkeypatch.setattr(Socket, "sendall", lambda self, data: (sent.append(data), send(self, data)))
+    sent.clear()
     results.ResultSet(["b"]).save("g")
 
-    assert [True] == [data.startswith(b"set ") for data in sent]
+    assert [b"set"] == sent
     assert ["b"] == results.restore_group("g").task_ids

@@ -405,7 +405,8 @@ def test_cas_that_keeps_losing(results, server, monkeypatch):
     """A record that others change each time in between is replaced in the end, or the time is up."""
     from coatcheck_memcached.steps import Write
 
-    results.mark_as_started("t")
+    with coatcheck.by_url(server.url) as others:
+        others.mark_as_started("t")
     with server.client as client:
         saw, left = Write.saw, [3]
 
@@ -512,6 +513,9 @@ def test_tls(tls_server, certificates):
         timer.join()
         results.store_many({f"t{n}": "x" * 10_000 for n in range(100)})
         assert 100 == sum(m.known for m in results.get_many([f"t{n}" for n in range(100)]).values())
+        results.mark_as_started("u")
+        assert results.store_result("u", 1)
+        assert not results.store_result("u", 2)
 
 
 def test_tls_is_verified(tls_server):

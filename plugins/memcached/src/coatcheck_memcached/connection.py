@@ -1,11 +1,12 @@
 """
-One connection to one server: the driver's client, bound by a deadline.
+One connection to one server: the driver's client, bound by a deadline, and what is asked over it.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymemcache.client.base import Client
@@ -14,6 +15,7 @@ from pymemcache.exceptions import MemcacheClientError, MemcacheUnknownError
 from coatcheck import lookups
 
 from .errors import error_in, is_transient, is_unauthenticated
+from .replies import Replies
 from .settings import Place, Settings, label_of
 from .sockets import Sockets
 
@@ -22,16 +24,20 @@ _OVERHEAD: Final = 100
 _LONGEST_NAME: Final = 250
 #: How long what a server said of its clock is relied on, in seconds.
 _CLOCK_AGE: Final = 60.0
-#: What the driver calls commands whose replies are all returned, refusals as well.
-_EACH: Final = b"each"
+
+#: From which Memcached on `ms` is known to tell tokens rightly.
+_TELLING: Final = (1, 6, 18)
+
+#: A value, and what stands for exactly that value, empty where it was not asked for.
+Stored = tuple[bytes, str]
 
 
 class Connection(Client):
     """
     Connects when it is first used, and again after `close`. Of one thread at a time.
 
-    All of it raises the driver's errors, or an `OSError`. After any other error what is left
-    unread would answer the next command: the connection has to be closed then.
+    All of it raises the driver's errors, or an `OSError`. After any error what is left unread
+    would answer the next command: the connection has to be closed then.
     """
 
     def __init__(self, place: Place, settings: Settings) -> None:
@@ -50,17 +56,27 @@ class Connection(Client):
         self.max_value_bytes: int | None = None
         #: Whether the server has `cas`.
         self.has_cas = True
+        #: Stands for the connection from its opening to its end, to one and the same server with
+        #: one memory, where the server answers to `ms` by which token a value is replaced. A
+        #: server that was started anew counts its tokens from the beginning.
+        self.session: object = None
         self._max_item_size = settings.max_item_size
         self._clock: tuple[float, float] | None = None
+        self._replies: Replies
+        #: Whether more came than was asked for, so that nothing else may be.
+        self._spent = False
 
     def begin(self, end: float) -> None:
         """
-        Be bound by *end*, on the monotonic clock, from now on. Learn what the server takes, where
-        it is not connected.
+        Be bound by *end*, on the monotonic clock, from now on. Connect, and learn what the server
+        takes, where it is not connected.
         """
         self._sockets.end = end
+        if self._spent:
+            self.close()
         if self.sock is None:
-            self._clock = None
+            self._clock = self.session = None
+            self._connect()
             self._ask_settings()
 
     def _ask_settings(self) -> None:
@@ -69,6 +85,8 @@ class Connection(Client):
             said = self._said("settings")
             self.has_cas = said.get(b"cas_enabled") != b"no"
             size = said.get(b"item_size_max")
+            if self.has_cas and _is_telling(self._said().get(b"version", b"")):
+                self.session = object()
         known = isinstance(size, int)
         self.max_value_bytes = size - _OVERHEAD - _LONGEST_NAME if known else None
 
@@ -96,16 +114,44 @@ class Connection(Client):
         said, then = self._clock
         return said + moment - then
 
-    def replies(self, commands: Sequence[bytes]) -> list[bytes]:
+    # -- questions and answers -----------------------------------------------------------------
+
+    def stored(self, names: Mapping[str, object], *, tokens: bool = False) -> dict[str, Stored]:
+        """
+        Return what is stored under *names*; absent ones are left out.
+        """
+        # All in one command: the server reads it to its end before it begins to answer.
+        replies = self._ask(f"{'gets' if tokens else 'get'} {' '.join(names)}\r\n".encode())
+        found: dict[str, Stored] = {}
+        while (line := replies.line()) != b"END":
+            name, size, token = _described(line, tokens=tokens)
+            if name not in names:  # somebody else asked for it
+                raise error_in(line)
+            found[name] = replies.block(size), token
+        self._answered(replies)
+        return found
+
+    def lines(self, commands: Sequence[bytes]) -> list[bytes]:
         """
         Send *commands*, and return the reply of each, a line.
         """
         # Over TLS Memcached 1.6 may forget what it has decrypted behind the command it is at,
         # until more comes: there one command follows the reply to the one before.
         if self._sockets.tls_context is not None and len(commands) > 1:
-            return [line for command in commands for line in self.replies([command])]
-        lines: list[bytes] = self._misc_cmd(commands, _EACH, noreply=False)
+            return [line for command in commands for line in self.lines([command])]
+        replies = self._ask(b"".join(commands))
+        lines = [replies.line() for _ in commands]
+        self._answered(replies)
         return lines
+
+    def _ask(self, command: bytes) -> Replies:
+        if self.sock is None or self._spent:
+            raise MemcacheUnknownError("more than the reply came before")
+        self.sock.sendall(command)
+        return self._replies
+
+    def _answered(self, replies: Replies) -> None:
+        self._spent = not replies.end()
 
     # -- the driver's, protected --------------------------------------------------------------
 
@@ -116,6 +162,7 @@ class Connection(Client):
             self._sockets.found = addresses[-left:]
             try:
                 super()._connect()
+                self._replies, self._spent = Replies(self.sock), False
                 break
             except OSError:
                 if left == 1:
@@ -132,7 +179,7 @@ class Connection(Client):
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
         # The driver's own leaves out what the server says in part.
-        if name != _EACH and line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
             raise error_in(line)
 
     def _fetch_cmd(self, *args: Any, **options: Any) -> dict[Any, Any]:
@@ -141,5 +188,27 @@ class Connection(Client):
             return found
         except OSError:
             raise  # some are of the next ones as well
-        except (LookupError, ValueError) as error:  # or the answer to somebody else's question
+        except (LookupError, ValueError) as error:
             raise MemcacheUnknownError(f"a reply that makes no sense: {error}") from error
+
+
+def _described(line: bytes, *, tokens: bool) -> tuple[str, int, str]:
+    """
+    Return the name, the size and the token that stand before a value.
+    """
+    words = line.split(b" ")
+    if words[0] != b"VALUE":
+        raise error_in(line)
+    try:
+        name, size = words[1].decode("ascii"), int(words[3])
+        token = words[4].decode("ascii") if tokens else ""
+    except (LookupError, ValueError) as error:
+        raise error_in(line) from error
+    if size < 0:
+        raise error_in(line)
+    return name, size, token
+
+
+def _is_telling(version: bytes) -> bool:
+    numbers = re.match(rb"(\d+)\.(\d+)\.(\d+)", version)
+    return numbers is not None and tuple(map(int, numbers.groups())) >= _TELLING

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-import time
+from time import monotonic
 from typing import Any, Final
 
 from .settings import Settings
@@ -61,12 +61,13 @@ class Socket:
         self._made = made
         self._sockets = sockets
         self._limit = math.inf
-        self._timeout = 0.0
+        #: What may be left for the timeout that is set to stay.
+        self._least = self._most = 0.0
         self.setsockopt = made.setsockopt
 
     def settimeout(self, seconds: float | None) -> None:
         """
-        Limit each call to *seconds* as well.
+        Limit `connect` to *seconds* as well.
         """
         self._limit = math.inf if seconds is None else seconds
 
@@ -74,22 +75,27 @@ class Socket:
         """
         Connect, and verify the server where that is to be.
         """
-        self._limited().connect(address)
+        self._connecting().connect(address)
         context = self._sockets.tls_context
         if context is not None:
-            self._made = context.wrap_socket(self._limited(), server_hostname=self._sockets.host)
+            made = self._connecting()
+            self._made = context.wrap_socket(made, server_hostname=self._sockets.host)
 
     def sendall(self, data: bytes) -> None:
         """
         Send all of *data*.
         """
-        self._limited().sendall(data)
+        if not self._least < (left := self._sockets.end - monotonic()) < self._most:
+            self._bound(left)
+        self._made.sendall(data)
 
     def recv(self, size: int) -> bytes:
         """
         Return what comes next, *size* bytes at most; nothing once the server hung up.
         """
-        return self._limited().recv(size)
+        if not self._least < (left := self._sockets.end - monotonic()) < self._most:
+            self._bound(left)
+        return self._made.recv(size)
 
     def close(self) -> None:
         """
@@ -97,12 +103,13 @@ class Socket:
         """
         self._made.close()
 
-    def _limited(self) -> socket.socket:
-        left = min(self._sockets.end - time.monotonic(), self._limit)
+    def _connecting(self) -> socket.socket:
+        self._bound(min(self._sockets.end - monotonic(), self._limit))
+        return self._made
+
+    def _bound(self, left: float) -> None:
         if left <= 0:
             raise TimeoutError("no answer in time")
         # Only where it differs: each time it is set the system is asked to do so.
-        if abs(left - self._timeout) > _SLACK * self._timeout:
-            self._made.settimeout(left)
-            self._timeout = left
-        return self._made
+        self._made.settimeout(left)
+        self._least, self._most = left * (1 - _SLACK), left * (1 + _SLACK)

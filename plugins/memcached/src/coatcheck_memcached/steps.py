@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from pymemcache.exceptions import MemcacheError
 
@@ -18,7 +18,7 @@ from coatcheck.backend import ANY, Unless
 from coatcheck.codec import Codec
 from coatcheck.errors import BackendStoreError, ResultTooLargeError
 
-from .connection import Connection
+from .connection import Connection, Stored
 from .errors import error_in, is_too_large, mapped
 
 #: More seconds than these the server takes for a Unix time: 30 days.
@@ -26,6 +26,8 @@ LONGEST_RELATIVE: Final = 2_592_000
 #: What is added to a life, in seconds. The server's clock has whole seconds, ticks once a second
 #: and drifts, so that one in some thousand ticks counts for two: a count of n lasts more than n - 2.
 MARGIN: Final = 2
+#: What stands for any value where the server has no CAS.
+_NONE: Final = "0"
 #: What Unix times fit into, for servers that count in 32 bits.
 _LAST_TIME: Final = 2**31 - 1
 
@@ -76,9 +78,9 @@ class Read(Step):
         return self._key_of.values()
 
     def run(self, connection: Connection) -> None:
-        # All in one command: the server reads it to its end before it begins to answer.
-        values = connection.get_many(self._key_of)
-        self.found = {self._key_of[name]: value for name, value in values.items()}
+        key_of = self._key_of
+        stored = connection.stored(key_of)
+        self.found = {key_of[name]: value for name, (value, _) in stored.items()}
         self.done = True
 
 
@@ -92,7 +94,7 @@ class Delete(Step):
         self.count = 0
 
     def run(self, connection: Connection) -> None:
-        lines = connection.replies([b"delete %b\r\n" % name.encode() for name in self._names])
+        lines = connection.lines([f"delete {name}\r\n".encode() for name in self._names])
         for line in lines:
             if line not in (b"DELETED", b"NOT_FOUND"):
                 raise error_in(line)
@@ -100,49 +102,81 @@ class Delete(Step):
         self.done = True
 
 
-class Write:
+class Mark(NamedTuple):
+    """
+    What this process wrote last under a name: something is likely there.
+    """
+
+    state: str | None = None
+    #: Stands for exactly that record in the session, see `Connection.session`.
+    token: str = ""
+    session: object = None
+
+
+#: Something of which no more is known.
+SOMETHING: Final = Mark()
+
+
+class Write(Step):
     """
     One record on its way: `won` is whether it is the record, `None` until that is known.
 
     Where nothing is, `add` makes it the record, which only the first can do. What is there is read
     by `gets`, judged, and replaced by `cas`, which fails if anything was written in between; then
-    it is looked at anew.
+    it is looked at anew. What was written over this very connection is not read: its state is known,
+    and the server said what stands for it.
 
     Args:
-        looking: whether something is likely there, so that `add` would be in vain.
+        before: what was written there, so that `add` would be in vain.
     """
 
     def __init__(
         self,
-        name: bytes,
+        name: str,
         value: bytes,
         codec: Codec,
         *,
         unless: Unless,
         if_match: bytes | None = None,
         expires: float | None,
-        looking: bool = False,
+        before: Mark | None = None,
     ) -> None:
         self.name = name
         self.won: bool | None = None
+        #: What is to be known of it by those who write next.
+        self.mark = SOMETHING
         #: Whether what is there is to be read next.
-        self.looking = looking or if_match is not None
+        self.looking = before is not None or if_match is not None
+        self._before = before
         self._value = value
         self._codec = codec
         self._unless = unless
         self._if_match = if_match
         self._expires = expires
-        #: Stands for exactly what is there, once that was read and may be replaced.
-        self._token: bytes | None = None
+        #: Stands for exactly what is there, once that is known and may be replaced.
+        self._token: str | None = None
         self._exptime = 0
+        #: Where the server is to say what stands for the record, because it may be replaced.
+        self._session: object = None
+        self._state: str | None = None
         self._error: MemcacheError | None = None
 
     def restart(self) -> None:
         """
         Begin anew: what is there may be this very record.
         """
-        self._token = None
+        self._token = self._before = None
         self.looking = True
+
+    def run(self, connection: Connection) -> None:
+        self.prepare(connection)
+        while self.won is None:
+            if self.looking:
+                self.saw(connection.stored({self.name: self}, tokens=True).get(self.name))
+            else:
+                (line,) = connection.lines([self.command(connection)])
+                self.answered(line)
+        self.done = True
 
     def prepare(self, connection: Connection) -> None:
         """
@@ -153,6 +187,20 @@ class Write:
             raise self._too_large(limit)
         if self._expires is not None:
             self._exptime = exptime(self._expires, connection)
+        if connection.session is not None and self._unless:
+            self._prepare_tokens(connection.session, self._unless)
+
+    def _prepare_tokens(self, session: object, unless: Unless) -> None:
+        state = self._codec.state_of(self._value)
+        if unless is ANY:
+            self._session, self._state = session, state
+            return
+        if state not in unless:
+            self._session, self._state = session, state
+        before = self._before
+        known = before is not None and before.session is session and self._if_match is None
+        if before is not None and known and before.state not in unless:
+            self._token, self.looking = before.token, False
 
     def _too_large(self, limit: int) -> ResultTooLargeError:
         task_id = self._codec.id_of(self._value)
@@ -162,21 +210,28 @@ class Write:
         """
         Return what writes the record.
         """
-        verb, token = b"add", b""
-        if self._token is not None:
-            if not connection.has_cas:
-                raise BackendStoreError(
-                    f"{connection.label} was started without CAS (-C), so that no record can be "
-                    "replaced safely: start it with CAS"
-                )
-            verb, token = b"cas", b" " + self._token
-        elif self._unless == frozenset():
-            verb = b"set"
-        value = self._value
-        head = (verb, self.name, self._exptime, len(value), token)
-        return b"%b %b 0 %d %d%b\r\n%b\r\n" % (*head, value)
+        if self._token is not None and (self._token == _NONE or not connection.has_cas):
+            raise BackendStoreError(
+                f"{connection.label} was started without CAS (-C), so that no record can be "
+                "replaced safely: start it with CAS"
+            )
+        head = self._plain_head() if self._session is None else self._telling_head()
+        return b"%b\r\n%b\r\n" % (head.encode(), self._value)
 
-    def saw(self, there: tuple[bytes, bytes] | None) -> None:
+    def _plain_head(self) -> str:
+        verb, token = "add", ""
+        if self._token is not None:
+            verb, token = "cas", f" {self._token}"
+        elif not self._unless:
+            verb = "set"
+        return f"{verb} {self.name} 0 {self._exptime} {len(self._value)}{token}"
+
+    def _telling_head(self) -> str:
+        # The same, in the words to which the server answers what stands for the record.
+        mode = "ME" if self._token is None else f"C{self._token}"
+        return f"ms {self.name} {len(self._value)} T{self._exptime} {mode} c"
+
+    def saw(self, there: Stored | None) -> None:
         """
         Take in what is there, with its token.
         """
@@ -197,12 +252,18 @@ class Write:
         """
         Take in the reply to `command`.
         """
-        if line == b"STORED":
+        word, _, rest = line.partition(b" ")
+        if word == b"STORED":
             self.won = True
-        elif line in _REFUSALS:
+        elif word == b"HD":
+            self.won = True
+            token = rest.removeprefix(b"c")
+            if token.isdigit():
+                self.mark = Mark(self._state, token.decode(), self._session)
+        elif word in _REFUSALS:
             # Something else was there, or came in between.
             self.restart()
-        elif line.startswith(b"SERVER_ERROR"):
+        elif word == b"SERVER_ERROR":
             self._error = error_in(line)
             self.won = False
         else:
@@ -219,8 +280,8 @@ class Write:
         raise mapped(self._error, label, writing=True) from self._error
 
 
-#: Replies to `add` and to `cas`.
-_REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND"})
+#: Replies to `add` and to `cas`, and the short ones of `ms`.
+_REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"NS", b"EX", b"NF"})
 
 
 class Writes(Step):
@@ -242,12 +303,13 @@ class Writes(Step):
         while left:
             # One or the other: what is asked for could fill the way back before all is sent.
             if asked := [write for write in left if write.looking]:
-                found = connection.gets_many([write.name for write in asked])
+                names = {write.name: write for write in asked}
+                found = connection.stored(names, tokens=True)
                 for write in asked:
                     write.saw(found.get(write.name))
             else:
                 # All replies first: one that is lost makes all of them uncertain.
-                lines = connection.replies([write.command(connection) for write in left])
+                lines = connection.lines([write.command(connection) for write in left])
                 for write, line in zip(left, lines, strict=True):
                     write.answered(line)
             left = [write for write in left if write.won is None]

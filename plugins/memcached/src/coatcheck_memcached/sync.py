@@ -17,7 +17,7 @@ from .link import Link
 from .names import name_of
 from .pool import Pool
 from .settings import Settings
-from .steps import MARGIN, Delete, Read, Step, Write, Writes
+from .steps import MARGIN, SOMETHING, Delete, Mark, Read, Step, Write, Writes
 
 CAPABILITIES: Final = Capability.TTL | Capability.SHARED
 
@@ -83,8 +83,8 @@ class MemcachedBackend(KeyValueBackend):
     ) -> bool:
         name = name_of(key)
         write = self._write(name, value, unless, if_match, expires)
-        self._link.run_at(self._link.pool_of(name), Writes([write]))
-        return bool(write.won)
+        self._link.run_at(self._link.pool_of(name), write)
+        return self._has_won(write)
 
     def put_many(
         self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None
@@ -96,7 +96,7 @@ class MemcachedBackend(KeyValueBackend):
             writes.append(write := self._write(name, value, unless, None, expires))
             by_pool.setdefault(self._link.pool_of(name), []).append(write)
         self._run({pool: Writes(some) for pool, some in by_pool.items()})
-        return [bool(write.won) for write in writes]
+        return [self._has_won(write) for write in writes]
 
     def _write(
         self,
@@ -108,16 +108,25 @@ class MemcachedBackend(KeyValueBackend):
     ) -> Write:
         # What was written before is likely there: a task that starts here also ends here. Where
         # nothing is protected nobody asks.
-        looking = bool(unless) and self._written.add(name)
+        before = None
+        if unless:
+            before = self._written.get(name)
+            if before is not SOMETHING:
+                self._written.put(name, SOMETHING)
         return Write(
-            name.encode(),
+            name,
             value,
             self.codec,
             unless=unless,
             if_match=if_match,
             expires=expires,
-            looking=looking,
+            before=before,
         )
+
+    def _has_won(self, write: Write) -> bool:
+        if write.won and write.mark is not SOMETHING:
+            self._written.put(write.name, write.mark)
+        return bool(write.won)
 
     def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0
@@ -135,6 +144,12 @@ class MemcachedBackend(KeyValueBackend):
     # -- reading --------------------------------------------------------------------------
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        if len(keys) == 1:
+            (key,) = keys
+            name = name_of(key)
+            read = Read({name: key})
+            self._link.run_at(self._link.pool_of(name), read)
+            return read.found
         done: list[Read] = []
         for batch in batches(keys):
             reads = self._reads(batch)
@@ -179,30 +194,34 @@ def _partly(
 
 class Recent:
     """
-    The names that were added last, some thousands of them. Shared by threads.
+    What was written last, under some thousands of names. Shared by threads.
     """
 
     #: It remembers as many at least, and twice as many at most.
     LIMIT = 4_096
 
     def __init__(self) -> None:
-        self._new: set[str] = set()
-        self._old: set[str] = set()
+        self._new: dict[str, Mark] = {}
+        self._old: dict[str, Mark] = {}
 
-    def add(self, name: str) -> bool:
+    def get(self, name: str) -> Mark | None:
         """
-        Remember *name*; say whether it was remembered.
+        Return what was written under *name*, as far as that is remembered.
+        """
+        return self._new.get(name) or self._old.get(name)
+
+    def put(self, name: str, mark: Mark) -> None:
+        """
+        Remember what was written under *name*.
         """
         new = self._new
-        known = name in new or name in self._old
-        new.add(name)
+        new[name] = mark
         if len(new) > self.LIMIT:
-            self._old, self._new = new, set()
-        return known
+            self._old, self._new = new, {}
 
     def discard(self, name: str) -> None:
         """
         Forget *name*.
         """
-        self._new.discard(name)
-        self._old.discard(name)
+        self._new.pop(name, None)
+        self._old.pop(name, None)

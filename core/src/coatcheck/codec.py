@@ -234,8 +234,8 @@ class Codec:
             # What is refused is not decoded, but shows its state, under compression as well.
             packed = version.startswith(compression.MARKER)
             state = self._peek(compression.head(version, HEAD) if packed else version)
-            return Content({} if state is None else {"status": state}, None, error)
-        return Content(document, revive, _fault_of(task_id, document))
+            return {} if state is None else {"status": state}, None, error
+        return document, revive, _fault_of(task_id, document)
 
     def _unsealed(self, task_id: str, data: object) -> Content:
         """
@@ -243,18 +243,18 @@ class Codec:
         state, as far as that is to be trusted.
         """
         if not self.is_sealed(data):
-            return Content({}, None, unsigned(task_id))
+            return {}, None, unsigned(task_id)
         state = None if self._guarded else envelope.peek(data)
         try:
             opened = self._sealer.open(task_id, data)
             state = opened.state
             document, revive = self._read_opened(task_id, opened)
         except SerializationError as error:
-            return Content({} if state is None else {"status": state}, None, error)
+            return {} if state is None else {"status": state}, None, error
         if document.get("status") != state:
             fault = DecodeError(task_id, f"its envelope is that of the state {state!r}")
-            return Content({}, None, fault)
-        return Content(document, revive, _fault_of(task_id, document))
+            return {}, None, fault
+        return document, revive, _fault_of(task_id, document)
 
     def _read_opened(self, task_id: str, opened: Opened) -> tuple[dict[str, Any], Revive | None]:
         reader = self._named(task_id, opened.serializer)
@@ -390,7 +390,8 @@ class Codec:
         return self._read_opened(group_id, opened)[0]
 
     def _loads(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
-        body = self._plain(task_id, data)
+        packed = data.startswith(compression.MARKER)
+        body = self._plain(task_id, data) if packed else data
         document, revive = self._read(task_id, self._reader_of(task_id, body), body)
         if not isinstance(document, dict):
             raise _not_a_mapping(task_id, document)

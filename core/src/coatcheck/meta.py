@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 
 from . import states
 from .errors import ArgumentError, DecodeError
@@ -147,16 +147,9 @@ def aware(value: object) -> datetime | None:
         return None
 
 
-class Content(NamedTuple):
-    """
-    What a record holds.
-    """
-
-    document: Mapping[str, Any]
-    #: Reads the tags of the serializer; `None` where there are none.
-    revive: Revive | None = None
-    #: Why the value cannot be read.
-    fault: Exception | None = None
+#: What a record holds: its document; what reads the tags of the serializer, `None` where there are
+#: none; and why the value cannot be read.
+Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
 
 
 def _status_of(document: Mapping[str, Any]) -> str:
@@ -226,7 +219,7 @@ class ResultMeta:
     ) -> None:
         self.task_id = task_id
         # Without a document it is decoded when it is asked for; many are only asked for their state.
-        self._decoded = None if document is None else Content(document, revive, fault)
+        self._decoded = None if document is None else (document, revive, fault)
         self._status = status if document is None else _status_of(document)
         self._reader = reader
         self._value: Any = _UNREAD
@@ -248,7 +241,7 @@ class ResultMeta:
         """
         The record as stored: plain data, tags unread. Not to be changed.
         """
-        return self._content.document
+        return self._content[0]
 
     @property
     def status(self) -> str:
@@ -302,13 +295,13 @@ class ResultMeta:
         return self.result
 
     def _read(self) -> Any:
-        fault = self._content.fault
+        document, revive, fault = self._content
         if fault is not None:
             raise fault.with_traceback(None)
         if self._status in states.EXCEPTION_STATES:
             failure = self.failure
             return None if failure is None else self._reader.exception(failure, wrap=False)
-        return self._revived("result")
+        return document.get("result") if revive is None else self._revived("result")
 
     @property
     def error(self) -> Exception | None:
@@ -326,11 +319,12 @@ class ResultMeta:
         """
         The failure as data; `None` unless the state is FAILURE, REVOKED or RETRY with a reason.
         """
-        if self.status not in states.EXCEPTION_STATES or self._content.fault is not None:
+        if self._status not in states.EXCEPTION_STATES:
             return None
-        if self.status == states.RETRY and self._content.document.get("result") is None:
+        document, revive, fault = self._content
+        if fault is not None or (self._status == states.RETRY and document.get("result") is None):
             return None
-        return self._reader.failure(self._content.document, self._content.revive)
+        return self._reader.failure(document, revive)
 
     def get(self, *, wrap: bool = False) -> Any:
         """
@@ -339,7 +333,7 @@ class ResultMeta:
         An unready task gives its `info`. With *wrap* the exception is a `TaskError` whatever
         it was, with the original as data.
         """
-        if self.status in states.PROPAGATE_STATES and self._content.fault is None:
+        if self._status in states.PROPAGATE_STATES and self._content[2] is None:
             failure = self.failure
             assert failure is not None  # noqa: S101 - both states have one
             # A new exception each time: one that is raised twice grows its traceback.
@@ -374,11 +368,11 @@ class ResultMeta:
         return values
 
     def _text(self, key: str) -> str | None:
-        value = self._content.document.get(key)
+        value = self.document.get(key)
         return value if isinstance(value, str) else None
 
     def _number(self, key: str) -> int | None:
-        value = self._content.document.get(key)
+        value = self.document.get(key)
         return value if isinstance(value, int) else None
 
     @property
@@ -393,28 +387,28 @@ class ResultMeta:
         """
         The task's children as stored: Celery's nested result tuples, or `None`.
         """
-        return self._content.document.get("children")
+        return self.document.get("children")
 
     @property
     def date_done(self) -> datetime | None:
         """
         When the task became ready, in UTC.
         """
-        return aware(self._content.document.get("date_done"))
+        return aware(self.document.get("date_done"))
 
     @property
     def date_started(self) -> datetime | None:
         """
         When the task started, in UTC.
         """
-        return aware(self._content.document.get("date_started"))
+        return aware(self.document.get("date_started"))
 
     @property
     def expires_at(self) -> datetime | None:
         """
         When the record expires, in UTC, as its writer saw it; `None`: kept, or not said.
         """
-        return aware(self._content.document.get("expires_at"))
+        return aware(self.document.get("expires_at"))
 
     @property
     def parent_id(self) -> str | None:
@@ -484,7 +478,7 @@ class ResultMeta:
         """
         The worker's sign of life: `every`, in seconds, and `beat`, a number that must change.
         """
-        value = self._content.document.get("heartbeat")
+        value = self.document.get("heartbeat")
         return value if isinstance(value, dict) else None
 
     @property

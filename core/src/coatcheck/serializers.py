@@ -100,7 +100,7 @@ class JSONSerializer:
         return jsontags.revive(value)
 
     def recognises(self, head: bytes) -> bool:
-        return head.lstrip(b" \t\r\n").startswith(b"{")
+        return head.startswith(b"{") or head.lstrip(b" \t\r\n").startswith(b"{")
 
     def peek(self, head: bytes) -> str | None:
         # Nearly all start like this, and to look it up costs less than to match.

@@ -101,8 +101,8 @@ def new_document(
         "children": given.get("children"),
         "date_done": now.isoformat() if status in states.READY_STATES else None,
     }
-    for key in _FOREIGN_FIELDS:
-        if given and given.get(key) is not None:
+    for key in _FOREIGN_FIELDS if given else ():
+        if given.get(key) is not None:
             document[key] = given[key]
     document["task_id"] = task_id
     document["v"] = VERSION
@@ -123,7 +123,7 @@ def new_document(
 
 def _later(now: datetime, seconds: float) -> str | None:
     try:
-        return (now + timedelta(seconds=seconds)).isoformat()
+        return (now + timedelta(0, seconds)).isoformat()
     except OverflowError:  # after the year 9999: the store keeps it, no date can say so
         return None
 

@@ -26,11 +26,15 @@ EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
 #: The states in which `get()` raises.
 PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 
+_NAMED = frozenset(NAMED_STATES)
+
 
 def checked(state: str) -> str:
     """
     Return *state* as a plain `str` if it may be written: a known one or any upper-case word.
     """
+    if type(state) is str and state in _NAMED:
+        return state
     if (
         not isinstance(state, str)
         or not state.replace("-", "_").isidentifier()

@@ -83,7 +83,7 @@ class JSONSerializer:
         return self._encode(plain).encode("ascii")
 
     def dumps_value(self, value: Any, *, strict: bool) -> bytes:
-        return json.dumps(jsontags.to_plain(value, strict=strict)).encode("ascii")
+        return self._encode(jsontags.to_plain(value, strict=strict)).encode("ascii")
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         text = data.decode()

@@ -36,8 +36,6 @@ CREATE TABLE IF NOT EXISTS coatcheck_records (
     state TEXT,
     expires_at REAL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS coatcheck_records_expires
-    ON coatcheck_records (expires_at) WHERE expires_at IS NOT NULL;
 """
 _PUT: Final = """
 INSERT INTO coatcheck_records (key, value, state, expires_at) VALUES (?, ?, ?, ?)
@@ -56,6 +54,9 @@ _SCAN: Final = (
     "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
     "AND key {} ? ORDER BY key LIMIT 1000"
 )
+# Where expired records are is not kept in an index: that would be a fifth of each store.
+_LATER_KEY: Final = "SELECT key FROM coatcheck_records WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?"
+_REMOVE: Final = "DELETE FROM coatcheck_records WHERE expires_at <= ? AND key > ?"
 
 
 #: Who takes something out may use a connection, until it is put back.
@@ -130,8 +131,11 @@ class SQLiteBackend(KeyValueBackend):
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
     # SQLITE_MAX_LENGTH of every common build.
     max_value_bytes = 1_000_000_000
-    #: Every so many writes remove up to as many expired records.
+    #: Every so many writes look for expired records, to remove them.
     SWEEP_EVERY = 100
+    #: How many records are looked at for each write: what has expired is gone before a quarter
+    #: as many records as there are have been written.
+    SWEEP_ROWS = 4
     #: How many connections a process holds; more threads than that take turns.
     CONNECTIONS = 4
 
@@ -141,6 +145,8 @@ class SQLiteBackend(KeyValueBackend):
         self._name = os.fspath(self._path)
         self._timeout = operation_timeout
         self._writes = 0
+        #: Up to which key expired records were looked for; `None`: nowhere yet.
+        self._swept: str | None = None
         self._idle: list[Connection] = []
         #: Which file the connections are to.
         self._opened: tuple[int, int] | None = None
@@ -304,7 +310,7 @@ class SQLiteBackend(KeyValueBackend):
     ) -> bool:
         with self._connection() as connection:
             won = self._put(connection, key, value, unless, if_match, expires)
-            self._sweep(connection)
+            self._sweep(connection, key, 1)
         return won
 
     def put_many(
@@ -318,7 +324,8 @@ class SQLiteBackend(KeyValueBackend):
             except BaseException:
                 connection.rollback()
                 raise
-            self._sweep(connection)
+            if items:
+                self._sweep(connection, items[-1][0], len(items))
         return won
 
     def _put(
@@ -348,17 +355,27 @@ class SQLiteBackend(KeyValueBackend):
         found = connection.execute(f"{_GET} AND key = ?", (time.time(), key)).fetchone()
         return found is not None and found[1] == value
 
-    def _sweep(self, connection: sqlite3.Connection) -> None:
-        self._writes += 1
-        if self._writes % self.SWEEP_EVERY == 0:
-            self._remove_expired(connection, self.SWEEP_EVERY)
+    def _sweep(self, connection: sqlite3.Connection, key: str, writes: int) -> None:
+        self._writes += writes
+        if self._writes < self.SWEEP_EVERY:
+            return
+        rows, self._writes = self._writes * self.SWEEP_ROWS, 0
+        # Processes that end soon begin where they write, and not all of them at the same place.
+        after = key if self._swept is None else self._swept
+        _, self._swept = self._remove_expired(connection, after, rows)
 
-    def _remove_expired(self, connection: sqlite3.Connection, limit: int) -> int:
-        return connection.execute(
-            "DELETE FROM coatcheck_records WHERE key IN "
-            "(SELECT key FROM coatcheck_records WHERE expires_at <= ? LIMIT ?)",
-            (time.time(), limit),
-        ).rowcount
+    def _remove_expired(
+        self, connection: sqlite3.Connection, after: str, rows: int
+    ) -> tuple[int, str]:
+        """
+        Remove what has expired among so many records that come *after* a key. Return how many were
+        removed, and after which key to go on: no key at all, at the end.
+        """
+        last = connection.execute(_LATER_KEY, (after, rows - 1)).fetchone()
+        if last is None:
+            return connection.execute(_REMOVE, (time.time(), after)).rowcount, ""
+        portion = (time.time(), after, last[0])
+        return connection.execute(f"{_REMOVE} AND key <= ?", portion).rowcount, last[0]
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -392,10 +409,11 @@ class SQLiteBackend(KeyValueBackend):
             after, last = ">", rows[-1][0]
 
     def purge(self) -> int:
-        purged = 0
         with self._connection() as connection:
             # In portions, so that writers of other processes get their turn.
-            while removed := self._remove_expired(connection, 1000):
+            purged, after = self._remove_expired(connection, "", 1000)
+            while after:
+                removed, after = self._remove_expired(connection, after, 1000)
                 purged += removed
         return purged
 

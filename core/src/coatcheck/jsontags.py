@@ -8,6 +8,7 @@ a plain dict where it would fail on an unknown one.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Container
 from gc import get_referents
 from itertools import chain, repeat
@@ -30,6 +31,8 @@ _CONTAINERS: Final = frozenset({set, frozenset, tuple})
 _MANY: Final = 16
 _DEEP: Final = 32
 _SOME: Final = 256
+#: Python 3.13 does not show the collector what is in a dict that is a living object's own.
+_ALL_SHOWN: Final = sys.version_info < (3, 13)
 _TOO_MANY: Final = 1_000_000
 
 
@@ -92,11 +95,11 @@ def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
             return False
         values: list[Any] = []
         if dict in kinds:
-            dicts = [item for item in level if type(item) is dict]
-            known = _keys_are_json(dicts)
+            dicts = level if len(kinds) == 1 else [item for item in level if type(item) is dict]
+            values = _contents(dicts)
+            known = _keys_are_json(dicts, len(values))
             if not known:
                 return known
-            values = _contents(dicts)
             level = [item for item in level if type(item) in _LISTS] if kinds & _LISTS else []
         level = values + _contents(level)
     return False
@@ -117,14 +120,17 @@ def _contents(containers: list[Any]) -> list[Any]:
     return found
 
 
-def _keys_are_json(dicts: list[dict[Any, Any]]) -> bool | None:
+def _keys_are_json(dicts: list[dict[Any, Any]], found: int) -> bool | None:
     """
-    Whether all keys are text and none is a tag's; `None` if `_contents` does not get the values.
+    Whether all keys are text and none is a tag's, where `_contents` found so many items; `None` if
+    that is not all.
     """
     if any(map(contains, dicts, repeat(TYPE))):
         return False
     # CPython's collector is shown the values; the keys, too, of a dict that has had others than
-    # text; and from Python 3.13 on nothing of a dict that is a living object's own.
+    # text. Where it may be shown less as well, one could make up for the other.
+    if _ALL_SHOWN and found == sum(map(len, dicts)):
+        return True
     shown, lengths = list(map(len, map(get_referents, dicts))), list(map(len, dicts))
     if shown == lengths:
         return True

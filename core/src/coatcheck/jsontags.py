@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Container
+from functools import cache
 from gc import get_referents
 from itertools import chain, repeat
 from operator import contains, lt
+from types import ModuleType
 from typing import Any, Final
 
 TYPE: Final = "__type__"
@@ -143,8 +145,7 @@ def _tagged(value: Any, *, strict: bool) -> Any:
         # Members of sets must come back hashable, so a tuple among them keeps its type.
         items = [to_plain(item, strict=strict or kind is not tuple) for item in value]
         return {TYPE: kind.__name__, VALUE: items, OURS: 1}
-    from . import jsontypes  # noqa: PLC0415 - imports decimal and uuid, which few values need
-
+    jsontypes = _jsontypes()
     if strict:
         jsontypes.check_zone(value)
     if kind in jsontypes.KOMBU_ENCODERS:
@@ -154,6 +155,14 @@ def _tagged(value: Any, *, strict: bool) -> Any:
         name, plain = jsontypes.ENCODERS[kind](value)
         return {TYPE: name, VALUE: plain, OURS: 1}
     raise UnencodableError(_advice(kind, {*jsontypes.KOMBU_ENCODERS, *jsontypes.ENCODERS}))
+
+
+@cache
+def _jsontypes() -> ModuleType:
+    # It imports decimal and uuid, which few values need; and an import statement takes its time.
+    from . import jsontypes  # noqa: PLC0415
+
+    return jsontypes
 
 
 def _advice(kind: type, tagged: Container[type]) -> str:
@@ -177,15 +186,14 @@ def revive(value: Any) -> Any:
     """
     kind = type(value)
     if kind is list:
-        return [revive(item) for item in value]
+        return [item if type(item) in PLAIN else revive(item) for item in value]
     if kind is not dict:
         return value
-    known = {key: revive(item) for key, item in value.items()}
+    known = {key: item if type(item) in PLAIN else revive(item) for key, item in value.items()}
     name = known.get(TYPE)
     if not isinstance(name, str) or VALUE not in known:
         return known
-    from . import jsontypes  # noqa: PLC0415 - see above
-
+    jsontypes = _jsontypes()
     if len(known) == 2:
         decode = jsontypes.KOMBU_DECODERS.get(name)
     elif len(known) == 3 and OURS in known:

@@ -9,6 +9,7 @@ SQLAlchemy's URLs of these and of SQLite. See `settings` for the options.
     work                                what is done with a connection, for both colours
     schema, catalog                     the tables: made, completed, looked up
     bell, bounded                       who listens, and connections that keep to a deadline
+    wire                                what single statements are to libpq, and their answers
     settings, statements, records,      without I/O: what URLs, statements, rows, errors and
     errors, pickled, listening          notifications mean
     celerysettings                      what the settings of Celery mean

@@ -121,8 +121,7 @@ class Link(Line):
         engine = self.engine()
         warm = await self._warmed() or await self._warmth(engine)
         try:
-            cursor = await warm.driver.execute(ask.text, ask.given)
-            found = await cursor.fetchall()
+            found = await warm.driver.ask(ask.statement, ask.given)
         except psycopg.Error as error:
             lent = (await warm.connection.get_raw_connection()).dbapi_connection
             translated = self._translated(engine.sync_engine, lent, error)

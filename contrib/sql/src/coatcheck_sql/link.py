@@ -317,7 +317,7 @@ class Link(Line):
         warm = self._warmed() or self._warmth(engine)
         driver = warm.driver
         try:
-            found = driver.execute(ask.text, ask.given).fetchall()
+            found = driver.ask(ask.statement, ask.given)
         except engine.dialect.loaded_dbapi.Error as error:
             translated = self._translated(engine, warm.connection.connection, error)
             self._cool(warm)

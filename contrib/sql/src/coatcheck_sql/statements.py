@@ -16,18 +16,16 @@ from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import psycopg
 
 from coatcheck.backend import ANY, Unless
 
 from .records import COLUMNS
+from .wire import Statement
 
 #: How many expired rows one statement deletes.
 CHUNK: Final = 1000
 #: Lives that are longer than this, in seconds, end in no year that a date has.
 _FOR_EVER: Final = 7_000 * 365.25 * 86_400
-#: What statements are for that go past SQLAlchemy.
-_DIALECT: Final = psycopg.dialect()  # type: ignore[no-untyped-call]
 #: A state that stands in a statement as it is.
 _PLAIN: Final = re.compile("[A-Z_]+")
 #: What a write gives besides the columns of a record.
@@ -49,7 +47,7 @@ def until(expires: float | None) -> float | None:
     """
     Return *expires*, or `None` where no date can say so.
     """
-    return None if expires is None or expires > _FOR_EVER else expires
+    return None if expires is None or expires > _FOR_EVER else float(expires)
 
 
 class Table(ABC):
@@ -231,6 +229,9 @@ class Table(ABC):
     def _among(self) -> str:
         return f"r.{self.key} IN :keys"
 
+    def _equals(self) -> str:
+        return f"r.{self.key} = :key"
+
     def _with_keys(self, statement: str) -> sa.TextClause:
         return sa.text(statement).bindparams(sa.bindparam("keys", expanding=True))
 
@@ -256,7 +257,7 @@ class Table(ABC):
         """
         Return what reads the row of `:key`, if that lives.
         """
-        return sa.text(self._select(f"r.{self.key} = :key"))
+        return sa.text(self._select(self._equals()))
 
     def _select(self, condition: str) -> str:
         own = {"sealed": self.sealed}
@@ -295,6 +296,7 @@ class PostgreSQL(Table):
     _TYPES: Final = {
         "result": "bytea", "children": "bytea", "args": "bytea", "kwargs": "bytea",
         "failure": "bytea", "heartbeat": "bytea", "more": "bytea", "full_id": "bytea",
+        "stamps": "bytea", "expires_at": "timestamptz",
         "date_done": "timestamptz", "date_started": "timestamptz", "done_at": "timestamptz",
         "retries": "integer", "attempt": "integer", "v": "integer",
     }  # fmt: skip
@@ -307,8 +309,8 @@ class PostgreSQL(Table):
         self._sequence = sequence
         self._channel = channel
         self.store_batch = lru_cache(maxsize=64)(self._store_batch)
-        self.text_of_store = lru_cache(maxsize=256)(self._text_of_store)
-        self.text_of_read = lru_cache(maxsize=2)(self._text_of_read)
+        self.sent_store = lru_cache(maxsize=256)(self._sent_store)
+        self.sent_read = lru_cache(maxsize=2)(self._sent_read)
 
     def field(self, column: str) -> str:
         # Celery gives a date with its zone to a column that has none, so the server makes it the
@@ -317,14 +319,17 @@ class PostgreSQL(Table):
             return "(r.date_done AT TIME ZONE current_setting('TimeZone'))"
         return f"r.{column}"
 
+    def _type(self, column: str) -> str:
+        return self._TYPES.get(column, "text")
+
     def bind(self, column: str) -> str:
-        return f"CAST(:{column} AS {self._TYPES.get(column, 'text')})"
+        return f"CAST(:{column} AS {self._type(column)})"
 
     def ends(self) -> str:
         return f"{self.now} + make_interval(secs => CAST(:expires AS double precision))"
 
     def matched(self, column: str) -> str:
-        return f"CAST(:match_{column} AS {self._TYPES.get(column, 'text')})"
+        return f"CAST(:match_{column} AS {self._type(column)})"
 
     def _among(self) -> str:
         return f"r.{self.key} = ANY(:keys)"
@@ -335,27 +340,29 @@ class PostgreSQL(Table):
     def _store(self, unless: Unless) -> sa.TextClause:
         return self._insert(self._written(), self._values(), "", f":{self.key}", unless)
 
-    def _text_of_store(self, unless: Unless, given: tuple[str, ...]) -> str:
+    def _sent_store(self, unless: Unless, given: tuple[str, ...]) -> Statement:
         """
-        Return how psycopg is told to store a record that has no columns but those *given*: less work
+        Return what libpq is told to store a record that has no columns but those *given*: less work
         for it and for the server.
         """
         columns = [c for c in self._written() if c in (*given, *_SEALS)]
         values = list(map(self._value, columns))
-        return _words(self._insert(columns, values, "", f":{self.key}", unless))
+        return Statement(self._insert(columns, values, "", f":{self.key}", unless).text)
 
-    def _text_of_read(self, statement: str) -> str:
+    def _sent_read(self, statement: str) -> Statement:
         """
-        Return how psycopg is told to read by the *statement* of that name.
+        Return how libpq is told to read by the *statement* of that name.
         """
-        return _words(self.statement(statement))
+        types = {n: "boolean" if n == "sealed" else self._type(n) for n in self.known()}
+        condition = self._equals() if statement == "read_one" else self._among()
+        return Statement(self._select(condition), types)
 
     def _store_batch(self, unless: Unless, given: tuple[str, ...]) -> sa.TextClause:
         """
         Return what stores many records, each parameter a list with a value for each of them; they
         have no columns but those *given*.
         """
-        lists = ", ".join(f"CAST(:{c} AS {self._TYPES.get(c, 'text')}[])" for c in given)
+        lists = ", ".join(f"CAST(:{c} AS {self._type(c)}[])" for c in given)
         values = [f"n.{column}" for column in given] + [self.ends(), "n.status", "n.date_done"]
         source = f" FROM unnest({lists}) AS n({', '.join(given)})"
         return self._insert((*given, *_SEALS), values, source, f"n.{self.key}", unless)
@@ -392,10 +399,6 @@ class PostgreSQL(Table):
             f"ORDER BY r.expires_at LIMIT {CHUNK} FOR UPDATE SKIP LOCKED) "
             f"DELETE FROM {self.name} AS r USING gone WHERE r.id = gone.id"
         )
-
-
-def _words(statement: Any) -> str:
-    return str(statement.compile(dialect=_DIALECT))
 
 
 class SQLite(Table):

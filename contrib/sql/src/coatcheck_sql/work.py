@@ -21,6 +21,7 @@ from .records import COLUMNS, Record
 from .schema import Layout
 from .settings import Settings
 from .statements import PostgreSQL, Table, until
+from .wire import Statement
 
 T = TypeVar("T")
 #: How many records one statement or transaction stores.
@@ -159,7 +160,8 @@ def read(
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
     statement, given = _reading(asked)
     result = connection.execute(table.statement(statement), {**given, **table.moment()})
-    return _rows(table, asked, result)
+    names = table.known()
+    return _asked(table, asked, (dict(zip(names, row, strict=True)) for row in result))
 
 
 def _reading(asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -172,25 +174,23 @@ def _reading(asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     return "read", {"keys": list(asked)}
 
 
-def _rows(
-    table: Table, asked: Mapping[str, str], found: Iterable[Sequence[Any]]
+def _asked(
+    table: Table, asked: Mapping[str, str], found: Iterable[dict[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    names, key = table.known(), table.key
-    rows = [dict(zip(names, row, strict=True)) for row in found]
-    return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
+    return [{**row, "asked": asked[row[table.key]]} for row in found if row[table.key] in asked]
 
 
-# -- without SQLAlchemy, which takes longer over a statement than the server ---------------------
+# -- without SQLAlchemy and psycopg, which take longer over a statement than the server ----------
 
 
 class Ask(NamedTuple, Generic[T]):
     """
-    One statement in psycopg's words, and what to make of its rows.
+    One statement, its values, and what to make of the rows of the answer.
     """
 
-    text: str
+    statement: Statement
     given: Mapping[str, Any]
-    answer: Callable[[list[Sequence[Any]]], T]
+    answer: Callable[[list[dict[str, Any]]], T]
 
 
 def ask_to_store(
@@ -202,9 +202,9 @@ def ask_to_store(
     (record,) = encode(layout)
     table = layout.tasks
     assert isinstance(table, PostgreSQL)  # noqa: S101 - psycopg's
-    text = table.text_of_store(unless, tuple(record.values))
+    statement = table.sent_store(unless, tuple(record.values))
     given = {**record.values, "expires": until(expires), **table.states(unless)}
-    return Ask(text, given, bool)
+    return Ask(statement, given, bool)
 
 
 def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]]:
@@ -215,7 +215,7 @@ def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, 
     assert isinstance(table, PostgreSQL)  # noqa: S101 - as above
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
     statement, given = _reading(asked)
-    return Ask(table.text_of_read(statement), given, partial(_rows, table, asked))
+    return Ask(table.sent_read(statement), given, partial(_asked, table, asked))
 
 
 def metas(

@@ -1,0 +1,165 @@
+"""
+Statements of PostgreSQL as libpq sends them, and what it gets back, both in the binary form of the
+server's types. No I/O.
+
+What psycopg does for any statement takes longer than the server does for one of ours, so single
+stores and reads go to libpq by what psycopg gives access to.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGconn, PGresult
+
+#: A statement is prepared when a connection has sent it as often.
+_OFTEN: Final = 5
+#: How many statements a connection prepares at most.
+_MOST: Final = 100
+_BINARY: Final = 1
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_TEXT_OID: Final = 25
+_MARK: Final = re.compile(r":(\w+)")
+
+_integer: Final = struct.Struct(">i").pack
+_double: Final = struct.Struct(">d").pack
+_long: Final = struct.Struct(">q").pack
+_number: Final = struct.Struct(">q").unpack
+
+
+class Statement:
+    """
+    One statement.
+
+    Args:
+        text: with `:name` for each value, which it casts to a type of the server's.
+        types: of the columns of its answer, by their names.
+    """
+
+    def __init__(self, text: str, types: Mapping[str, str] = MappingProxyType({})) -> None:
+        numbers: dict[str, int] = {}
+        self.text = _MARK.sub(
+            lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", text
+        ).encode()
+        #: Of the values, in their order.
+        self.names = tuple(numbers)
+        self.formats = [_BINARY] * len(numbers)
+        self._columns = [(n, name, _LOADS.get(types[name])) for n, name in enumerate(types)]
+
+    def values(self, given: Mapping[str, Any], encoding: str) -> list[bytes | None]:
+        """
+        Return *given*, of which `None` may be missing, as the server takes it.
+        """
+        values: list[bytes | None] = []
+        for name in self.names:
+            value = given.get(name)
+            if value is not None and type(value) is not bytes:
+                value = _DUMPS[type(value)](value, encoding)
+            values.append(value)
+        return values
+
+    def rows(self, result: PGresult, encoding: str) -> list[dict[str, Any]]:
+        """
+        Return the rows of the answer *result*, without what is `NULL`.
+        """
+        columns, value = self._columns, result.get_value
+        rows = []
+        for row in range(result.ntuples):
+            fields: dict[str, Any] = {}
+            for number, name, load in columns:
+                data = value(row, number)
+                if data is not None:
+                    fields[name] = data if load is None else load(data, encoding)
+            rows.append(fields)
+        return rows
+
+
+def _texts(values: Sequence[str], encoding: str) -> bytes:
+    parts = [struct.pack(">iiiii", 1, 0, _TEXT_OID, len(values), 1)]
+    for value in values:
+        data = value.encode(encoding)
+        parts += (_integer(len(data)), data)
+    return b"".join(parts)
+
+
+#: What the server takes for a value of a type.
+_DUMPS: Final[Mapping[type, Callable[[Any, str], bytes]]] = {
+    str: str.encode,
+    int: lambda value, _: _integer(value),
+    float: lambda value, _: _double(value),
+    datetime: lambda value, _: _long((value - _EPOCH) // _MICROSECOND),
+    list: _texts,
+}
+
+
+def _date(data: bytes, _: str) -> datetime | None:
+    # Python has not all dates, such as infinity.
+    try:
+        return _EPOCH + timedelta(microseconds=_number(data)[0])
+    except OverflowError:
+        return None
+
+
+#: What is made of a value of a type; the others are bytes.
+_LOADS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
+    "text": str,
+    "integer": lambda data, _: int.from_bytes(data, "big", signed=True),
+    "timestamptz": _date,
+    "boolean": lambda data, _: data != b"\0",
+}
+
+
+class Wire:
+    """
+    What a connection sends, and which statements it has prepared.
+    """
+
+    def __init__(self, pgconn: PGconn, encoding: str, *, prepare: bool) -> None:
+        self._pgconn = pgconn
+        #: Python's name of it. A database that has none holds what Celery wrote: UTF-8.
+        self.encoding = "utf-8" if encoding == "ascii" else encoding
+        self._prepare = prepare
+        #: By the statement's text.
+        self._sent: dict[bytes, int] = {}
+        self._prepared: dict[bytes, bytes] = {}
+
+    def is_due(self, statement: Statement) -> bool:
+        """
+        Whether *statement* is to be prepared before it is sent once more.
+        """
+        text = statement.text
+        if text in self._prepared or not self._prepare:
+            return False
+        self._sent[text] = times = self._sent.get(text, 0) + 1
+        return times > _OFTEN and len(self._prepared) < _MOST
+
+    def prepare(self, statement: Statement) -> None:
+        """
+        Send *statement* to be prepared. Once that is answered, call `prepared`.
+        """
+        self._pgconn.send_prepare(b"coatcheck_%d" % len(self._prepared), statement.text)
+
+    def prepared(self, statement: Statement) -> None:
+        """
+        Take in that *statement* is prepared.
+        """
+        self._prepared[statement.text] = b"coatcheck_%d" % len(self._prepared)
+        del self._sent[statement.text]
+
+    def send(self, statement: Statement, given: Mapping[str, Any]) -> None:
+        """
+        Send *statement* with the values *given*.
+        """
+        values = statement.values(given, self.encoding)
+        name = self._prepared.get(statement.text)
+        if name is not None:
+            self._pgconn.send_query_prepared(name, values, statement.formats, _BINARY)
+        else:
+            self._pgconn.send_query_params(statement.text, values, None, statement.formats, _BINARY)

@@ -21,7 +21,7 @@ from coatcheck.attempts import Attempts
 from .bounded import AsyncConnection
 from .deadline import DEADLINE, left
 from .errors import Errors
-from .link import WARM, Act, Asked, Line, Warm, looked_up_host
+from .link import Act, Asked, Line, Warm, looked_up_host
 from .schema import Layout
 from .settings import Settings
 from .work import Ask
@@ -64,10 +64,25 @@ class Link(Line):
         """
         See `coatcheck_sql.link.Link.run`.
 
-        It has a task of its own, so that whoever is cancelled goes at once, and the task comes to
-        its own end, which is bounded: the connection is not lost by it.
+        Whoever is cancelled goes at once, and what was begun comes to its own end, which is bounded:
+        the connection is not lost by it. One statement on a connection that is open needs no task
+        for that.
         """
-        return await self.apart(self._run(act, writing=writing, ask=ask))
+        attempts = Attempts(self.settings.operation_timeout)
+        layout = self.known(writing=writing) if ask else None
+        if ask is not None and layout is not None and self._is_warm():
+            token = DEADLINE.set(time.monotonic() + attempts.left)
+            try:
+                result = await self._ask_at_once(ask(layout))
+            except Errors as error:
+                pause = self.failed(error, attempts, writing=writing)
+            else:
+                self.trouble = None
+                return result
+            finally:
+                DEADLINE.reset(token)
+            await asyncio.sleep(pause)
+        return await self.apart(self._run(act, attempts, writing=writing, ask=ask))
 
     async def apart(self, work: Coroutine[Any, Any, T]) -> T:
         """
@@ -77,18 +92,22 @@ class Link(Line):
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not task.done():
-                self._left.add(task)
-                task.add_done_callback(self._end)
+            self._leave(task)
             raise
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            self._left.add(task)
+            task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)
         if not task.cancelled():
             task.exception()  # nobody is there to hear of it
 
-    async def _run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None) -> T:
-        attempts = Attempts(self.settings.operation_timeout)
+    async def _run(
+        self, act: Act[T], attempts: Attempts, *, writing: bool, ask: Asked[T] | None
+    ) -> T:
         while True:
             DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
             try:
@@ -122,26 +141,63 @@ class Link(Line):
         warm = await self._warmed() or await self._warmth(engine)
         try:
             found = await warm.driver.ask(ask.statement, ask.given)
-        except psycopg.Error as error:
-            lent = (await warm.connection.get_raw_connection()).dbapi_connection
-            translated = self._translated(engine.sync_engine, lent, error)
-            await self._cool(warm)
-            raise translated from error
-        except BaseException:
-            await self._cool(warm)
+        except BaseException as error:
+            await self._lose(warm, engine, error)
             raise
         await self._keep(warm, engine)
         return ask.answer(found)
 
+    async def _ask_at_once(self, ask: Ask[T]) -> T:
+        engine, warm = self.engine(), self._warm.pop()
+        try:
+            found = await warm.driver.ask(ask.statement, ask.given)
+        except asyncio.CancelledError:
+            self._leave(asyncio.create_task(self._finish(warm, engine)))
+            raise
+        except BaseException as error:
+            await self.apart(self._lose(warm, engine, error))
+            raise
+        if self._engine is engine and len(self._warm) < self._most_warm:
+            warm.used = time.monotonic()
+            self._warm.append(warm)
+        else:
+            await self.apart(self._keep(warm, engine))
+        return ask.answer(found)
+
+    async def _finish(self, warm: Warm, engine: AsyncEngine) -> None:
+        """
+        Take in the answer that whoever was cancelled has not waited for.
+        """
+        try:
+            await warm.driver.answer()
+        except BaseException as error:
+            await self._lose(warm, engine, error)
+            raise
+        await self._keep(warm, engine)
+
+    async def _lose(self, warm: Warm, engine: AsyncEngine, error: BaseException) -> None:
+        """
+        Throw away a connection after *error*. Raises SQLAlchemy's for one of the driver's.
+        """
+        if isinstance(error, psycopg.Error):
+            lent = (await warm.connection.get_raw_connection()).dbapi_connection
+            translated = self._translated(engine.sync_engine, lent, error)
+            await self._cool(warm)
+            raise translated from error
+        await self._cool(warm)
+
     async def _warmth(self, engine: AsyncEngine) -> Warm:
         connection = await engine.connect()
         lent = await connection.get_raw_connection()
-        return Warm(connection, lent.driver_connection, time.monotonic())
+        return Warm(connection, lent.driver_connection)
+
+    def _is_warm(self) -> bool:
+        return bool(self._warm) and self._warm[-1].is_good()
 
     async def _warmed(self) -> Warm | None:
         while self._warm:
             warm = self._warm.pop()
-            if time.monotonic() - warm.used < WARM:
+            if warm.is_good():
                 return warm
             await warm.connection.close()
         return None
@@ -150,7 +206,8 @@ class Link(Line):
         if self._engine is not engine:  # closed meanwhile
             await self._cool(warm)
         elif len(self._warm) < self._most_warm:
-            self._warm.append(Warm(warm.connection, warm.driver, time.monotonic()))
+            warm.used = time.monotonic()
+            self._warm.append(warm)
         else:
             await warm.connection.close()
 

@@ -187,12 +187,15 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         wire = self._wire = self._wire or _wire_of(self)
         if wire.is_due(statement):
             wire.prepare(statement)
-            await self._answer()
+            await self.answer()
             wire.prepared(statement)
         wire.send(statement, given)
-        return statement.rows(await self._answer(), wire.encoding)
+        return statement.rows(await self.answer(), wire.encoding)
 
-    async def _answer(self) -> PGresult:
+    async def answer(self) -> PGresult:
+        """
+        Return the answer to what was sent. Raises psycopg's errors.
+        """
         pgconn = self.pgconn
         try:
             while pgconn.flush():

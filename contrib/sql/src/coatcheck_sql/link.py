@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -38,21 +38,30 @@ _PART: Final = 0.4
 #: How long tables that lack columns of ours are taken to lack them still, in seconds.
 _STALE: Final = 2.0
 #: How long a connection is known to be good after it was used, in seconds.
-WARM: Final = 5.0
+_WARM: Final = 5.0
 #: Engines of which a fork made a copy. Their connections are the parent's.
 _LEFT: Final[list[Any]] = []
 
 
-class Warm(NamedTuple):
+class Warm:
     """
     A connection of the pool that goes from one operation to the next without going back in between.
     """
 
-    connection: Any
-    #: psycopg's.
-    driver: Any
-    #: When, by the monotonic clock.
-    used: float
+    __slots__ = ("connection", "driver", "used")
+
+    def __init__(self, connection: Any, driver: Any) -> None:
+        self.connection = connection
+        #: psycopg's.
+        self.driver = driver
+        #: When, by the monotonic clock.
+        self.used = time.monotonic()
+
+    def is_good(self) -> bool:
+        """
+        Whether it was used a moment ago.
+        """
+        return time.monotonic() - self.used < _WARM
 
 
 class Line:
@@ -330,7 +339,7 @@ class Link(Line):
 
     def _warmth(self, engine: sa.Engine) -> Warm:
         connection = engine.connect()
-        return Warm(connection, connection.connection.driver_connection, time.monotonic())
+        return Warm(connection, connection.connection.driver_connection)
 
     def _warmed(self) -> Warm | None:
         """
@@ -341,13 +350,14 @@ class Link(Line):
                 warm = self._warm.pop()
             except IndexError:
                 return None
-            if time.monotonic() - warm.used < WARM:
+            if warm.is_good():
                 return warm
             warm.connection.close()  # the pool knows whether it may be used after a long time
 
     def _keep(self, warm: Warm, engine: sa.Engine) -> None:
         if len(self._warm) < self._most_warm and self._engine is engine:
-            self._warm.append(Warm(warm.connection, warm.driver, time.monotonic()))
+            warm.used = time.monotonic()
+            self._warm.append(warm)
         else:
             warm.connection.close()
         if self._engine is not engine:  # closed meanwhile

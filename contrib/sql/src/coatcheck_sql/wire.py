@@ -8,6 +8,7 @@ stores and reads go to libpq by what psycopg gives access to.
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +130,8 @@ class Wire:
         #: By the statement's text.
         self._sent: dict[bytes, int] = {}
         self._prepared: dict[bytes, bytes] = {}
+        self._numbers = itertools.count()
+        self._name = b""
 
     def is_due(self, statement: Statement) -> bool:
         """
@@ -144,13 +147,15 @@ class Wire:
         """
         Send *statement* to be prepared. Once that is answered, call `prepared`.
         """
-        self._pgconn.send_prepare(b"coatcheck_%d" % len(self._prepared), statement.text)
+        # A name of its own each time: whoever was cancelled does not see that it was prepared.
+        self._name = b"coatcheck_%d" % next(self._numbers)
+        self._pgconn.send_prepare(self._name, statement.text)
 
     def prepared(self, statement: Statement) -> None:
         """
         Take in that *statement* is prepared.
         """
-        self._prepared[statement.text] = b"coatcheck_%d" % len(self._prepared)
+        self._prepared[statement.text] = self._name
         del self._sent[statement.text]
 
     def send(self, statement: Statement, given: Mapping[str, Any]) -> None:

@@ -308,8 +308,9 @@ class PostgreSQL(Table):
         super().__init__(name, key, present=present)
         self._sequence = sequence
         self._channel = channel
-        self.store_batch = lru_cache(maxsize=64)(self._store_batch)
         self.sent_store = lru_cache(maxsize=256)(self._sent_store)
+        self.store_batch = lru_cache(maxsize=64)(self._store_batch)
+        self.sent_batch = lru_cache(maxsize=64)(self._sent_batch)
         self.sent_read = lru_cache(maxsize=2)(self._sent_read)
 
     def field(self, column: str) -> str:
@@ -332,7 +333,7 @@ class PostgreSQL(Table):
         return f"CAST(:match_{column} AS {self._type(column)})"
 
     def _among(self) -> str:
-        return f"r.{self.key} = ANY(:keys)"
+        return f"r.{self.key} = ANY(CAST(:keys AS text[]))"
 
     def _with_keys(self, statement: str) -> sa.TextClause:
         return sa.text(statement)  # a list is one value: one statement for any number of keys
@@ -366,6 +367,12 @@ class PostgreSQL(Table):
         values = [f"n.{column}" for column in given] + [self.ends(), "n.status", "n.date_done"]
         source = f" FROM unnest({lists}) AS n({', '.join(given)})"
         return self._insert((*given, *_SEALS), values, source, f"n.{self.key}", unless)
+
+    def _sent_batch(self, unless: Unless, given: tuple[str, ...]) -> Statement:
+        """
+        Return how libpq is told to.
+        """
+        return Statement(self.store_batch(unless, given).text, {self.key: "text"})
 
     def _insert(
         self, columns: Sequence[str], values: Sequence[str], source: str, key: str, unless: Unless

@@ -102,7 +102,9 @@ class SQLBackend(Backend[ResultMeta]):
         for start in range(0, len(first), work.PORTION):
             portion = first[start : start + work.PORTION]
             act = partial(work.store_many, records=portion, unless=unless, expires=expires)
-            won |= self._link.run(act, writing=True)
+            ask = partial(work.ask_to_store_many, records=portion, unless=unless, expires=expires)
+            stored = self._link.run(act, writing=True, ask=ask)
+            won |= stored
         for record in later:
             again = partial(work.store_record, record=record, unless=unless, expires=expires)
             if self._link.run(again, writing=True):

@@ -26,12 +26,17 @@ _MOST: Final = 100
 _BINARY: Final = 1
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_TEXT_OID: Final = 25
-_MARK: Final = re.compile(r":(\w+)")
+#: A value in a statement, and what it is cast to.
+_MARK: Final = re.compile(r":(\w+)( AS (\w+(?:\[\])?))?")
 
+#: Makes bytes of a value, text of it in an encoding.
+Dump = Callable[[Any, str], bytes]
+
+_header: Final = struct.Struct(">iiiii").pack
 _integer: Final = struct.Struct(">i").pack
 _double: Final = struct.Struct(">d").pack
 _long: Final = struct.Struct(">q").pack
+_NULL: Final = _integer(-1)
 _number: Final = struct.Struct(">q").unpack
 
 
@@ -40,18 +45,21 @@ class Statement:
     One statement.
 
     Args:
-        text: with `:name` for each value, which it casts to a type of the server's.
+        text: with `:name` for each value, which is cast to a type of the server's, or text.
         types: of the columns of its answer, by their names.
     """
 
     def __init__(self, text: str, types: Mapping[str, str] = MappingProxyType({})) -> None:
-        numbers: dict[str, int] = {}
-        self.text = _MARK.sub(
-            lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", text
-        ).encode()
-        #: Of the values, in their order.
-        self.names = tuple(numbers)
-        self.formats = [_BINARY] * len(numbers)
+        given: dict[str, str] = {}
+
+        def number(found: re.Match[str]) -> str:
+            name, cast, kind = found.groups(default="")
+            given[name] = kind or given.get(name, "text")
+            return f"${list(given).index(name) + 1}{cast}"
+
+        self.text = _MARK.sub(number, text).encode()
+        self.formats = [_BINARY] * len(given)
+        self._given = [(name, _DUMPS[kind]) for name, kind in given.items()]
         self._columns = [(n, name, _LOADS.get(types[name])) for n, name in enumerate(types)]
 
     def values(self, given: Mapping[str, Any], encoding: str) -> list[bytes | None]:
@@ -59,11 +67,9 @@ class Statement:
         Return *given*, of which `None` may be missing, as the server takes it.
         """
         values: list[bytes | None] = []
-        for name in self.names:
+        for name, dump in self._given:
             value = given.get(name)
-            if value is not None and type(value) is not bytes:
-                value = _DUMPS[type(value)](value, encoding)
-            values.append(value)
+            values.append(value if value is None or dump is None else dump(value, encoding))
         return values
 
     def rows(self, result: PGresult, encoding: str) -> list[dict[str, Any]]:
@@ -82,22 +88,36 @@ class Statement:
         return rows
 
 
-def _texts(values: Sequence[str], encoding: str) -> bytes:
-    parts = [struct.pack(">iiiii", 1, 0, _TEXT_OID, len(values), 1)]
-    for value in values:
-        data = value.encode(encoding)
-        parts += (_integer(len(data)), data)
-    return b"".join(parts)
+def _array(oid: int, dump: Dump | None) -> Dump:
+    """
+    Return what makes arrays of the type *oid*.
+    """
+
+    def array(values: Sequence[Any], encoding: str) -> bytes:
+        parts = [_header(1, None in values, oid, len(values), 1)]
+        for value in values:
+            if value is None:
+                parts.append(_NULL)
+            else:
+                data = value if dump is None else dump(value, encoding)
+                parts += (_integer(len(data)), data)
+        return b"".join(parts)
+
+    return array
 
 
-#: What the server takes for a value of a type.
-_DUMPS: Final[Mapping[type, Callable[[Any, str], bytes]]] = {
-    str: str.encode,
-    int: lambda value, _: _integer(value),
-    float: lambda value, _: _double(value),
-    datetime: lambda value, _: _long((value - _EPOCH) // _MICROSECOND),
-    list: _texts,
+#: What the server takes for a value of a type; `None`: the bytes that it is.
+_ONES: Final[Mapping[str, Dump | None]] = {
+    "text": str.encode,
+    "bytea": None,
+    "integer": lambda value, _: _integer(value),
+    "double": lambda value, _: _double(value),
+    "timestamptz": lambda value, _: _long((value - _EPOCH) // _MICROSECOND),
 }
+_OIDS: Final = {"text": 25, "bytea": 17, "integer": 23, "timestamptz": 1184}
+_DUMPS: Final[Mapping[str, Dump | None]] = {
+    **_ONES, **{f"{kind}[]": _array(oid, _ONES[kind]) for kind, oid in _OIDS.items()}
+}  # fmt: skip
 
 
 def _date(data: bytes, _: str) -> datetime | None:

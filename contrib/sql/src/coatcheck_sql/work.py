@@ -5,7 +5,7 @@ asyncio are used by way of SQLAlchemy's synchronous connections.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -122,19 +122,29 @@ def store_many(
     """
     table = _tasks(layout)
     if isinstance(table, PostgreSQL):
-        names = set().union(*(record.values for record in records))
-        # What none of them has is left out.
-        columns = tuple(name for name in COLUMNS if name in names)
-        given: dict[str, Any] = {n: [r.values.get(n) for r in records] for n in columns}
+        columns, given = _together(records)
         given |= {"expires": until(expires), **table.states(unless)}
         won = {row[0] for row in connection.execute(table.store_batch(unless, columns), given)}
-        return {record.write_id for record in records if record.key in won}
+        return _won(records, won)
     with _Transaction(connection, immediate=table.same == "IS"):
         return {
             record.write_id
             for record in records
             if _store(connection, table, record, unless, expires)
         }
+
+
+def _together(records: Sequence[Record]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """
+    Return the columns that *records* have, and a list of values for each.
+    """
+    names = set().union(*(record.values for record in records))
+    columns = tuple(name for name in COLUMNS if name in names)
+    return columns, {n: [r.values.get(n) for r in records] for n in columns}
+
+
+def _won(records: Sequence[Record], keys: Collection[str]) -> set[str | None]:
+    return {record.write_id for record in records if record.key in keys}
 
 
 def store_group(
@@ -205,6 +215,24 @@ def ask_to_store(
     statement = table.sent_store(unless, tuple(record.values))
     given = {**record.values, "expires": until(expires), **table.states(unless)}
     return Ask(statement, given, bool)
+
+
+def ask_to_store_many(
+    layout: Layout, *, records: Sequence[Record], unless: Unless, expires: float | None
+) -> Ask[set[str | None]]:
+    """
+    As `store_many`.
+    """
+    table = layout.tasks
+    assert isinstance(table, PostgreSQL)  # noqa: S101 - as above
+    columns, given = _together(records)
+    given |= {"expires": until(expires), **table.states(unless)}
+    key = table.key
+    return Ask(
+        table.sent_batch(unless, columns),
+        given,
+        lambda rows: _won(records, {row[key] for row in rows}),
+    )
 
 
 def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]]:

@@ -45,10 +45,12 @@ _ENCODED: Final = ("failure", "children", "args", "kwargs", "heartbeat")
 _RESULT: Final = "result"
 _INTERNAL: Final = frozenset({"task_id", "status", "expires_at", "date_done", _RESULT})
 #: All that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
-_CODED: Final = (*_ENCODED, _RESULT, "stamps", "more")
+_CODED: Final = frozenset({*_ENCODED, _RESULT, "stamps", "more"})
 #: What is read of a row that Celery wrote, and of one that we wrote.
-_CELERYS: Final = ("name", "worker", "queue", "retries", "children", "args", "kwargs", "stamps")
-_OURS: Final = (*_TEXTS, *_INTEGERS, *_CODED)
+_CELERYS: Final = frozenset(
+    {"name", "worker", "queue", "retries", "children", "args", "kwargs", "stamps"}
+)
+_OURS: Final = frozenset({*_TEXTS, *_INTEGERS, *_CODED})
 #: What a record always has, so that readers need not ask.
 _ALWAYS: Final = ("status", "result", "traceback", "children", "date_done")
 
@@ -214,8 +216,10 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     document = {name: _data(row.get(name)) for name in _ALWAYS}
     document["date_done"] = _date(row.get("date_done"), zone)
     names = _OURS if ours else _CELERYS
-    document |= {name: _data(row[name]) for name in names if row.get(name) is not None}
-    coded = [name for name in _CODED if isinstance(document.get(name), bytes)]
+    for name, value in row.items():
+        if value is not None and name in names:
+            document[name] = _data(value)
+    coded = [name for name in document if name in _CODED and isinstance(document[name], bytes)]
     serializer = row.get("serializer") if ours else None
     if serializer is None:
         coded = [name for name in coded if not _unpickle(document, name)]
@@ -223,7 +227,8 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     if ours:
         document |= _dates(row)
     for name in ("stamps", "more"):
-        document |= _unpacked(document, coded, name, codec, serializer)
+        if name in document:
+            document |= _unpacked(document, coded, name, codec, serializer)
     document["task_id"] = task_id
     return codec.decode_fields(
         task_id, document, coded, serializer=serializer, version=version_of(row)

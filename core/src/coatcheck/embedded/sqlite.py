@@ -133,9 +133,9 @@ class SQLiteBackend(KeyValueBackend):
     max_value_bytes = 1_000_000_000
     #: Every so many writes look for expired records, to remove them.
     SWEEP_EVERY = 100
-    #: How many records are looked at for each write: what has expired is gone before a quarter
-    #: as many records as there are have been written.
-    SWEEP_ROWS = 4
+    #: How many records are looked at for each write: what has expired is gone before half as many
+    #: records as there are have been written.
+    SWEEP_ROWS = 2
     #: How many connections a process holds; more threads than that take turns.
     CONNECTIONS = 4
 

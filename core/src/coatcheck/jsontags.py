@@ -174,7 +174,13 @@ def _advice(kind: type, tagged: Container[type]) -> str:
 
 
 def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
-    pairs = [[to_plain(k, strict=True), to_plain(v, strict=strict)] for k, v in value.items()]
+    pairs = [
+        [
+            key if type(key) in PLAIN else to_plain(key, strict=True),
+            item if type(item) in PLAIN else to_plain(item, strict=strict),
+        ]
+        for key, item in value.items()
+    ]
     return {TYPE: "dict", VALUE: pairs, OURS: 1}
 
 

@@ -4,14 +4,18 @@ Replies that say "not now": they are repeated until the deadline.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 import pytest
+from redis import exceptions
 from support.redis import free_port
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.testing.proxy import Proxy
+from coatcheck_redis.asyncio_connections import Connection
 
 #: What makes a server say no for now, and what ends that.
 REPLIES = {
@@ -86,3 +90,30 @@ def test_deadline_is_kept(own_server):
         pytest.raises(coatcheck.BackendUnavailableError, match="read only replica"),
     ):
         results.store_result("t", 1)
+
+
+async def test_a_connection_that_was_lost_is_replaced_aio(server):
+    """A store goes over a new connection where the old one was reset while it was idle."""
+    with Proxy("127.0.0.1", server.port) as proxy:
+        async with coatcheck.aio.by_url(f"redis://127.0.0.1:{proxy.port}/0") as results:
+            for number in range(10):
+                assert await results.store_result(f"t-{number}", number)
+                proxy.reset()
+                for _ in range(number):
+                    await asyncio.sleep(0)
+
+
+async def test_a_lost_connection_says_so_aio(server):
+    """What is sent over a connection that was reset is the driver's error, once that is noticed."""
+    with Proxy("127.0.0.1", server.port) as proxy:
+        connection = Connection(host="127.0.0.1", port=proxy.port, protocol=2)
+        try:
+            await connection.connect()
+            proxy.reset()
+            while not connection._writer.transport.is_closing():
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # from then on the transport has no loop
+            with pytest.raises(exceptions.ConnectionError):
+                await connection.send_packed_command([b"PING\r\n"], check_health=False)
+        finally:
+            await connection.disconnect(nowait=True)

@@ -5,13 +5,34 @@ As `connections`, for asyncio.
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from redis import exceptions
 from redis.asyncio import connection
 
 from coatcheck.aio import lookups
 
 
-class Connection(connection.Connection):
+class _Connection(connection.AbstractConnection):
+    """
+    One that was lost says so.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - as the driver's
+        # From Python 3.12 on a transport that was lost breaks down when it is to write lines:
+        # "'NoneType' object has no attribute '_add_writer'".
+        if self._writer is not None and self._writer.transport.is_closing():
+            raise exceptions.ConnectionError("the connection was lost")
+        await super().send_packed_command(command, check_health)
+
+
+class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
+    """
+    Over a socket of the same machine.
+    """
+
+
+class Connection(_Connection, connection.Connection):
     """
     Over TCP.
     """

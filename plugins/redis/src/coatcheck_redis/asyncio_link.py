@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.asyncio.connection import UnixDomainSocketConnection
 
 from coatcheck import BackendError
 from coatcheck.attempts import Attempts
 
-from .asyncio_connections import Connection, SSLConnection
+from .asyncio_connections import Connection, SSLConnection, UnixConnection
 from .asyncio_pipeline import AutoPipeline
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
@@ -180,5 +179,5 @@ def connection_class(settings: Settings) -> type[Any]:
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection
     if settings.socket:
-        return UnixDomainSocketConnection
+        return UnixConnection
     return SSLConnection if settings.tls else Connection

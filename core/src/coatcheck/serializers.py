@@ -117,6 +117,7 @@ class MsgpackSerializer:
     name = "msgpack"
     text = False
     _KEPT = frozenset({type(None), bool, int, float, str, bytes})
+    _TEXT = frozenset({str})
     _PEEK = re.compile(
         rb"(?:[\x81-\x8f]|\xde..|\xdf....)\xa6status(?:([\xa0-\xbf])|\xd9(.))(.*)", re.DOTALL
     )
@@ -134,7 +135,7 @@ class MsgpackSerializer:
         if kind in self._KEPT:
             return
         if kind is dict:
-            if not all(type(key) is str for key in value):
+            if not self._TEXT.issuperset(map(type, value)):
                 raise TypeError("msgpack documents have text keys only")
             items = value.values()
         elif kind is list or (isinstance(value, tuple) and not strict):
@@ -143,7 +144,8 @@ class MsgpackSerializer:
             raise TypeError(f"msgpack has no {kind.__qualname__}")
         if not self._KEPT.issuperset(map(type, items)):
             for item in items:
-                self._check(item, strict=strict)
+                if type(item) not in self._KEPT:
+                    self._check(item, strict=strict)
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         return _msgpack().unpackb(data, raw=False, strict_map_key=False), False

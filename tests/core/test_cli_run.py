@@ -452,6 +452,35 @@ def test_time_runs_out_for_a_stubborn_command(monkeypatch: pytest.MonkeyPatch) -
     assert f"ready\n{int(signal.SIGHUP)}\n{int(signal.SIGTERM)}\n" == child.tails[0].text()
 
 
+#: A run of a command, in which the signal comes to the thread that reads, the main thread not
+#: being told of it: as if it had come a moment before that began to wait.
+MISSED = """
+import os, signal, sys
+from coatcheck.cli import process
+
+def interrupt(data):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    os.kill(os.getpid(), signal.SIGHUP)
+
+with process.Signals() as signals:
+    command = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(5)"]
+    child = process.Child(command, signals, stdout=1, stderr=2, seen=[interrupt, interrupt])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    print(child.wait(), child.stopped_by)
+"""
+
+
+def test_a_signal_that_wakes_nobody() -> None:
+    """
+    A signal is passed on although the system told another thread of it than the one that waits.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", MISSED], check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert f"ready\n{-signal.SIGHUP} {int(signal.SIGHUP)}\n" == ran.stdout
+
+
 def test_a_signal_before_the_start(cli: CommandLine, tmp_path: Path) -> None:
     """
     A signal that comes before the command is started revokes the task, and nothing is run.

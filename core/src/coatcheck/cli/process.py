@@ -25,6 +25,8 @@ KILLED_AFTER: Final = 10.0
 IMPATIENT_AFTER: Final = 0.5
 #: Output is complete when the child is gone and nothing came for so long.
 QUIET: Final = 0.5
+#: How late a signal may be noticed, in seconds.
+_TURN: Final = 0.25
 
 _CAUGHT: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -212,12 +214,24 @@ class Child:
         self._stopper.start()
         for pump in self._pumps:
             pump.start()
-        status = self._process.wait()
+        status = self._ended()
         self.stopped_by = self._signals.first
         self._signals.caught.put(None)
         for pump in self._pumps:
             pump.finish(lambda: self._signals.first is not None)
         return status
+
+    def _ended(self) -> int:
+        """
+        Wait for the end of the command; return its status.
+        """
+        # In turns: what a signal calls is called by the main thread, which one that comes a moment
+        # before the system is asked to wait does not wake.
+        waiting = threading.Thread(target=self._process.wait, name="coatcheck-end", daemon=True)
+        waiting.start()
+        while waiting.is_alive():
+            waiting.join(_TURN)
+        return self._process.returncode
 
     @property
     def tails(self) -> list[Tail]:

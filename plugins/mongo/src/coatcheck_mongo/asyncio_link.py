@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import pymongo
@@ -65,7 +66,7 @@ class Link(Line):
         while True:
             try:
                 with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
-                    result = await self.apart(act())
+                    result = await self.apart(act)
             except (errors.PyMongoError, OSError) as error:
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self.settings.label, writing=writing)
@@ -77,7 +78,7 @@ class Link(Line):
                 return result
             await asyncio.sleep(pause)
 
-    async def apart(self, act: Coroutine[Any, Any, T], *, stop: bool = False) -> T:
+    async def apart(self, act: Callable[[], Coroutine[Any, Any, T]], *, stop: bool = False) -> T:
         """
         Return what *act* returns, which the driver does.
 
@@ -85,11 +86,16 @@ class Link(Line):
         by one while it connects. So whoever is cancelled goes at once, and the task comes to its
         own end, which is bounded; with *stop* it is cancelled as well.
         """
-        task = asyncio.create_task(act)
+        # By a future of its own, which the task sets: to shield it takes one more turn of the loop.
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(_told(act, outcome))
         try:
-            return await asyncio.shield(task)
+            result: T = await outcome
+            return result
         except asyncio.CancelledError:
-            if not task.done():
+            if task.done():
+                self._end(task)
+            else:
                 self._left.add(task)
                 task.add_done_callback(self._end)
                 if stop:
@@ -166,7 +172,9 @@ class Link(Line):
         tasks = tasks.with_options(read_concern=MAJORITY)  # streams have no other
         with pymongo.timeout(self.settings.operation_timeout):
             return await self.apart(
-                tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
+                partial(
+                    tasks.watch, commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS
+                )
             )
 
     async def close(self) -> None:
@@ -178,3 +186,22 @@ class Link(Line):
             await client.close()
         if self._left:
             await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
+
+
+async def _told(act: Callable[[], Coroutine[Any, Any, Any]], outcome: asyncio.Future[Any]) -> Any:
+    """
+    Return what *act* returns, and make it, or what it raises, the *outcome*, unless nobody waits.
+    """
+    try:
+        result = await act()
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
+    except Exception as error:
+        if outcome.done():
+            raise
+        outcome.set_exception(error)
+        return None
+    if not outcome.done():
+        outcome.set_result(result)
+    return result

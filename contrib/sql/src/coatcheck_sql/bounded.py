@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 #: How often a wait looks at the deadline, in seconds.
 _INTERVAL: Final = 0.05
+_HOUR: Final = 3600.0
 _GOOD: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
@@ -57,9 +58,10 @@ def _wire_of(connection: psycopg.BaseConnection[Any]) -> Wire:
 
 def _pause(socket: int, *, write: bool = False) -> None:
     """
-    Wait until the server has sent something, or takes something. Raises `Late`.
+    Wait until the server has sent something, or takes something; an hour at most, since systems do
+    not take any number. Raises `Late`.
     """
-    seconds = max(left(), 0.0)
+    seconds = min(max(left(), 0.0), _HOUR)
     # By the module, in which gevent puts its own.
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -67,7 +69,7 @@ def _pause(socket: int, *, write: bool = False) -> None:
         ready = bool(poll.poll(seconds * 1000))
     else:
         ready = any(select.select([socket], [socket] if write else [], [], seconds))
-    if not ready:
+    if not ready and left() <= 0:
         raise Late("the server said nothing in time")
 
 

@@ -197,7 +197,7 @@ def _status(meta: ResultMeta) -> str:
 def _check_size(id_: str, values: Mapping[str, Any], limit: int | None) -> None:
     if limit is None:
         return
-    size = sum(len(value) for value in values.values() if isinstance(value, (str, bytes)))
+    size = sum([len(value) for value in values.values() if isinstance(value, (str, bytes))])
     if size > limit:
         raise ResultTooLargeError(id_, size=size, limit=limit)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -48,6 +48,14 @@ def until(expires: float | None) -> float | None:
     Return *expires*, or `None` where no date can say so.
     """
     return None if expires is None or expires > _FOR_EVER else float(expires)
+
+
+@lru_cache(maxsize=256)
+def _marked(unless: Unless) -> Mapping[str, str]:
+    if unless is ANY or all(map(_PLAIN.fullmatch, unless)):
+        return {}
+    states = enumerate(sorted(unless))
+    return {f"u{n}": state for n, state in states if not _PLAIN.fullmatch(state)}
 
 
 class Table(ABC):
@@ -156,14 +164,11 @@ class Table(ABC):
             f"(r.status IS NULL OR r.status NOT IN ({', '.join(marks)}) OR {self.expired} IS TRUE)"
         )
 
-    def states(self, unless: Unless) -> dict[str, str]:
+    def states(self, unless: Unless) -> Mapping[str, str]:
         """
         Return the values of those marks.
         """
-        if unless is ANY or all(map(_PLAIN.fullmatch, unless)):
-            return {}
-        states = enumerate(sorted(unless))
-        return {f"u{n}": state for n, state in states if not _PLAIN.fullmatch(state)}
+        return _marked(unless)
 
     # -- writing --------------------------------------------------------------------------
 

@@ -70,10 +70,11 @@ class Link(Line):
         """
         attempts = Attempts(self.settings.operation_timeout)
         layout = self.known(writing=writing) if ask else None
-        if ask is not None and layout is not None and self._is_warm():
+        asked = ask(layout) if ask and layout and self._is_warm() else None
+        if asked is not None:
             token = DEADLINE.set(time.monotonic() + attempts.left)
             try:
-                result = await self._ask_at_once(ask(layout))
+                result = await self._ask_at_once(asked)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -112,10 +113,11 @@ class Link(Line):
             DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
             try:
                 layout = self.known(writing=writing) if ask else None
-                if ask is None or layout is None:
+                asked = ask(layout) if ask and layout else None
+                if asked is None:
                     result = await self._do(act, writing=writing)
                 else:
-                    result = await self._ask(ask(layout))
+                    result = await self._ask(asked)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:

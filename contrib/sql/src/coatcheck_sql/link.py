@@ -9,8 +9,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -25,13 +26,16 @@ from .schema import Layout, Schema
 from .settings import Settings
 from .work import Ask
 
+if TYPE_CHECKING:
+    import sqlite3
+
 _logger = logging.getLogger("coatcheck")
 
 T = TypeVar("T")
 #: What is done: with a connection in autocommit, and the tables as they are.
 Act = Callable[[sa.Connection, Layout], T]
-#: The same as one statement.
-Asked = Callable[[Layout], Ask[T]]
+#: The same as one statement; `None` where it is none.
+Asked = Callable[[Layout], Ask[T] | None]
 
 #: What part of an operation's time a wait for a connection may take.
 _PART: Final = 0.4
@@ -41,6 +45,7 @@ _STALE: Final = 2.0
 _WARM: Final = 5.0
 #: Engines of which a fork made a copy. Their connections are the parent's.
 _LEFT: Final[list[Any]] = []
+_AT_ANY_TIME: Final = nullcontext()
 
 
 class Warm:
@@ -52,7 +57,7 @@ class Warm:
 
     def __init__(self, connection: Any, driver: Any) -> None:
         self.connection = connection
-        #: psycopg's.
+        #: What takes an `Ask`.
         self.driver = driver
         #: When, by the monotonic clock.
         self.used = time.monotonic()
@@ -62,6 +67,25 @@ class Warm:
         Whether it was used a moment ago.
         """
         return time.monotonic() - self.used < _WARM
+
+
+class FromSQLite:
+    """
+    A connection of sqlite3 that takes an `Ask`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def ask(self, statement: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """
+        Return the rows of the answer; empty ones for those that were written. Raises sqlite3's errors.
+        """
+        cursor = self._connection.execute(statement, given)
+        if cursor.description is None:
+            return [{}] * cursor.rowcount
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 class Line:
@@ -81,7 +105,7 @@ class Line:
         self._writable = False
         self._writes = 0
         #: Whether statements may go past SQLAlchemy.
-        self.quick = settings.native_asyncio
+        self.quick = settings.native_asyncio or settings.dialect == "sqlite"
         #: How many connections do not go back to the pool in between.
         self._most_warm = settings.max_connections // 2
 
@@ -281,10 +305,9 @@ class Link(Line):
             token = DEADLINE.set(time.monotonic() + attempts.left)
             try:
                 layout = self.known(writing=writing) if ask else None
-                if ask is None or layout is None:
-                    result = self._try(act, writing=writing)
-                else:
-                    result = self._ask(ask(layout))
+                asked = ask(layout) if ask and layout else None
+                with self._turn():
+                    result = self._ask(asked) if asked else self._do(act, writing=writing)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -294,14 +317,16 @@ class Link(Line):
                 DEADLINE.reset(token)
             time.sleep(pause)
 
-    def _try(self, act: Act[T], *, writing: bool) -> T:
-        if self.settings.dialect != "sqlite":
-            return self._do(act, writing=writing)
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._take_turn() if self.settings.dialect == "sqlite" else _AT_ANY_TIME
+
+    @contextmanager
+    def _take_turn(self) -> Iterator[None]:
         if not self._turns.acquire(timeout=self.settings.operation_timeout * _PART):
             raise exc.TimeoutError("no connection is free")
         turns = self._turns
         try:
-            return self._do(act, writing=writing)
+            yield
         finally:
             turns.release()
 
@@ -339,7 +364,8 @@ class Link(Line):
 
     def _warmth(self, engine: sa.Engine) -> Warm:
         connection = engine.connect()
-        return Warm(connection, connection.connection.driver_connection)
+        driver: Any = connection.connection.driver_connection
+        return Warm(connection, FromSQLite(driver) if self.settings.dialect == "sqlite" else driver)
 
     def _warmed(self) -> Warm | None:
         """

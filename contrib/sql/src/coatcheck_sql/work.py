@@ -190,7 +190,7 @@ def _asked(
     return [{**row, "asked": asked[row[table.key]]} for row in found if row[table.key] in asked]
 
 
-# -- without SQLAlchemy and psycopg, which take longer over a statement than the server ----------
+# -- without SQLAlchemy and psycopg, which take longer over a statement than the database --------
 
 
 class Ask(NamedTuple, Generic[T]):
@@ -198,7 +198,8 @@ class Ask(NamedTuple, Generic[T]):
     One statement, its values, and what to make of the rows of the answer.
     """
 
-    statement: Statement
+    #: For sqlite3 its text.
+    statement: Statement | str
     given: Mapping[str, Any]
     answer: Callable[[list[dict[str, Any]]], T]
 
@@ -210,8 +211,10 @@ def ask_to_store(
     As `store`.
     """
     (record,) = encode(layout)
-    table = layout.tasks
-    assert isinstance(table, PostgreSQL)  # noqa: S101 - psycopg's
+    table = _tasks(layout)
+    if not isinstance(table, PostgreSQL):
+        values = {**table.parameters(record.values, expires), **table.states(unless)}
+        return Ask(table.store(unless).text, values, bool)
     statement = table.sent_store(unless, tuple(record.values))
     given = {**record.values, "expires": until(expires), **table.states(unless)}
     return Ask(statement, given, bool)
@@ -219,12 +222,13 @@ def ask_to_store(
 
 def ask_to_store_many(
     layout: Layout, *, records: Sequence[Record], unless: Unless, expires: float | None
-) -> Ask[set[str | None]]:
+) -> Ask[set[str | None]] | None:
     """
     As `store_many`.
     """
     table = layout.tasks
-    assert isinstance(table, PostgreSQL)  # noqa: S101 - as above
+    if not isinstance(table, PostgreSQL):
+        return None
     columns, given = _together(records)
     given |= {"expires": until(expires), **table.states(unless)}
     key = table.key
@@ -235,15 +239,19 @@ def ask_to_store_many(
     )
 
 
-def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]]:
+def ask_to_read(layout: Layout, *, ids: Sequence[str]) -> Ask[list[Mapping[str, Any]]] | None:
     """
     As `read`, of tasks.
     """
-    table = layout.tasks
-    assert isinstance(table, PostgreSQL)  # noqa: S101 - as above
+    table = _tasks(layout)
     asked = {records.key_of(id_, layout.letters): id_ for id_ in ids}
-    statement, given = _reading(asked)
-    return Ask(table.sent_read(statement), given, partial(_asked, table, asked))
+    name, given = _reading(asked)
+    if isinstance(table, PostgreSQL):
+        return Ask(table.sent_read(name), given, partial(_asked, table, asked))
+    if len(asked) > 1:
+        return None
+    text = table.statement(name).text
+    return Ask(text, {**given, **table.moment()}, partial(_asked, table, asked))
 
 
 def metas(

@@ -168,6 +168,18 @@ def test_before_the_size_is_known(header, backend):
     assert [[0, 10]] == chord.started
 
 
+def test_a_group_inside_says_its_size(header, backend):
+    """The size of a group inside the header, said under its id, does not make it smaller."""
+    chord = header(3)
+    chord.done(0)
+    backend.set_chord_size(GROUP, 2)
+    chord.done(1)
+    assert [] == chord.started
+    chord.done(2)
+
+    assert [[0, 10, 20]] == chord.started
+
+
 def test_sent_again(header, backend):
     """A chord that is sent again with the same id is another run."""
     chord = header(1)

@@ -70,7 +70,7 @@ def test_failures_that_name_what_they_should_not(module, name):
         assert isinstance(caught.value, Exception)
 
 
-@pytest.mark.parametrize("column", [*rows._CODED, "traceback", "name", "worker", "full_id"])
+@pytest.mark.parametrize("column", [*sorted(rows._CODED), "traceback", "name", "worker", "full_id"])
 @pytest.mark.parametrize("ours", [False, True])
 @pytest.mark.parametrize("options", [{}, KEYS], ids=["plain", "signed"])
 def test_pickles_in_rows(column, ours, options):

@@ -37,17 +37,20 @@ def measured(size: Size, parts: Sequence[str]) -> Iterator[Row]:
         yield from sqlite_rows(size)
     if set(parts) == {"sqlite"}:
         return
-    with PostgreSQLServer() as server:
+    # The server's processes are held on the CPU on which it is started.
+    with harness.on_one_cpu(), PostgreSQLServer() as server:
         for part, asynchronous in (("sync", False), ("aio", True)):
             if part in parts:
                 made = Throughput(server, size, "", asynchronous=asynchronous, among=contenders)
                 yield from made.rows()
                 made.close()
+    if "wake" not in parts:
+        return
+    with PostgreSQLServer() as server:
         for asynchronous in (False, True):
-            if "wake" in parts:
-                yield from bench_mongo.wake_rows(
-                    server, size, asynchronous=asynchronous, among=contenders, where=""
-                )
+            yield from bench_mongo.wake_rows(
+                server, size, asynchronous=asynchronous, among=contenders, where=""
+            )
 
 
 def sqlite_rows(size: Size) -> Iterator[Row]:

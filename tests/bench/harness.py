@@ -126,15 +126,15 @@ def _row(
 
 
 @contextmanager
-def on_one_cpu(*pids: int) -> Iterator[None]:
+def on_one_cpu(*pids: int, this_thread: bool = True) -> Iterator[None]:
     """
-    Hold this thread and the processes *pids* on one CPU, where the system can.
+    Hold the processes *pids* and *this_thread* on one CPU, where the system can.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    held = [0, *(thread for pid in pids for thread in _threads(pid))]
+    held = [thread for pid in pids for thread in _threads(pid)] + [0] * this_thread
     _hold(held, {max(before)})
     try:
         yield

@@ -2,6 +2,7 @@
 What several test modules of core set up.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,21 @@ from coatcheck import entrypoints, resolver
 # No test fails for being slow.
 settings.register_profile("coatcheck", deadline=None)
 settings.load_profile("coatcheck")
+
+
+@pytest.fixture(autouse=True)
+def _heeded_signals():
+    """
+    Signals are heeded, here and in what is started, also where whoever started the tests had them
+    ignored: as nohup does with SIGHUP, and a shell with the SIGINT of what it runs in the background.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    ignored = [number for number in usual if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, usual[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,16 +29,6 @@ for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
 os.write(1, b"ready\\n")  # whole lines: a signal may come in the middle of a print
 while True: time.sleep(1)
 """
-
-
-@pytest.fixture(autouse=True)
-def hanging_up() -> Iterator[None]:
-    """
-    Let SIGHUP end processes also where the tests were started so that it does not, as by nohup.
-    """
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -69,8 +69,7 @@ class Link(Line):
         for that.
         """
         attempts = Attempts(self.settings.operation_timeout)
-        layout = self.known(writing=writing) if ask else None
-        asked = ask(layout) if ask and layout and self._is_warm() else None
+        asked = self.asked(ask, writing=writing) if self._is_warm() else None
         if asked is not None:
             token = DEADLINE.set(time.monotonic() + attempts.left)
             try:
@@ -112,8 +111,7 @@ class Link(Line):
         while True:
             DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
             try:
-                layout = self.known(writing=writing) if ask else None
-                asked = ask(layout) if ask and layout else None
+                asked = self.asked(ask, writing=writing)
                 if asked is None:
                     result = await self._do(act, writing=writing)
                 else:

@@ -123,6 +123,13 @@ class Line:
         # Where there is no table one may be made any moment.
         return layout if fresh and layout.tasks and layout.groups else None
 
+    def asked(self, ask: Asked[T] | None, *, writing: bool) -> Ask[T] | None:
+        """
+        Return the one statement of *ask*, if there is one and the tables need not be looked up.
+        """
+        layout = self.known(writing=writing) if ask else None
+        return ask(layout) if ask and layout else None
+
     @property
     def told(self) -> bool:
         """
@@ -304,8 +311,7 @@ class Link(Line):
         while True:
             token = DEADLINE.set(time.monotonic() + attempts.left)
             try:
-                layout = self.known(writing=writing) if ask else None
-                asked = ask(layout) if ask and layout else None
+                asked = self.asked(ask, writing=writing)
                 with self._turn():
                     result = self._ask(asked) if asked else self._do(act, writing=writing)
             except Errors as error:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
 
+from .processes import stopped
 from .redis import free_port
 
 #: What Celery's backend gives to its client (celery/backends/cache.py).
@@ -106,19 +107,8 @@ class MemcachedServer:
         A server that takes connections, and says nothing.
         """
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            # Each of its threads stops when it gets to it.
-            while not all(state == "T" for state in self._states()):
-                time.sleep(0.001)
+        with stopped(self.process.pid):
             yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-    def _states(self) -> Iterator[str]:
-        assert self.process is not None
-        for task in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
-            yield task.read_text().rpartition(")")[2].split()[0]
 
     def kill(self) -> None:
         """

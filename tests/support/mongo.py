@@ -104,17 +104,6 @@ class MongoServer:
             self.process.wait()
             self.process = None
 
-    def pause(self) -> None:
-        """
-        Have the server do nothing until `resume`.
-        """
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGCONT)
-
     def empty(self) -> None:
         """
         Delete all records and groups; the indexes stay.

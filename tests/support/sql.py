@@ -20,6 +20,7 @@ import psutil
 import psycopg
 import pymysql
 
+from .processes import stopped
 from .redis import free_port
 
 DEADLINE: Final = 60.0
@@ -94,15 +95,8 @@ class Server:
         A server that says nothing.
         """
         assert self.process is not None
-        processes = [psutil.Process(self.process.pid)]
-        processes += processes[0].children(recursive=True)
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(self.process.pid):
             yield
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """

@@ -5,9 +5,9 @@ What many asyncio tasks ask at the same time shares few connections, and nothing
 from __future__ import annotations
 
 import asyncio
-import signal
 
 import pytest
+from support.processes import stopped
 from support.redis import RedisServer
 
 import coatcheck.aio
@@ -87,14 +87,11 @@ async def test_server_stops(tmp_path):
     with RedisServer(tmp_path) as server:
         async with coatcheck.aio.by_url(server.url, operation_timeout=3.0) as results:
             await results.store_result("warm", 1)
-            server.process.send_signal(signal.SIGSTOP)
-            try:
+            with stopped(server.process.pid):
                 stores = (results.store_result(f"t{n}", n) for n in range(MANY))
                 ends = await asyncio.wait_for(
                     asyncio.gather(*stores, return_exceptions=True), timeout=60
                 )
-            finally:
-                server.process.send_signal(signal.SIGCONT)
 
             assert all(isinstance(end, BackendUnavailableError) for end in ends)
             assert MANY == len({id(end) for end in ends})

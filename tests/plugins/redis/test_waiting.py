@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from support.processes import stopped
 from support.redis import RedisServer
 
 import coatcheck
@@ -189,9 +190,8 @@ async def test_server_is_gone_aio(own_server):
 @pytest.fixture
 def stalled(own_server: RedisServer):
     """A server that takes connections and answers nothing."""
-    own_server.process.send_signal(signal.SIGSTOP)
-    yield own_server
-    own_server.process.send_signal(signal.SIGCONT)
+    with stopped(own_server.process.pid):
+        yield own_server
 
 
 @pytest.mark.parametrize("timeout", [0, 0.2])
@@ -248,9 +248,8 @@ def test_server_stalls_during_a_wait(own_server):
         wait = threading.Thread(target=lambda: got.append(results.wait_for("t", DEADLINE).result))
         wait.start()
         time.sleep(0.2)
-        own_server.process.send_signal(signal.SIGSTOP)
-        time.sleep(1)
-        own_server.process.send_signal(signal.SIGCONT)
+        with stopped(own_server.process.pid):
+            time.sleep(1)
         until(lambda: results.store_result("t", 1) or results.exists("t"))
         wait.join(DEADLINE)
 

@@ -26,9 +26,9 @@ import harness  # noqa: E402
 import looking  # noqa: E402
 from harness import OURS, RAW, Row  # noqa: E402
 from pymemcache.client.base import Client  # noqa: E402
+from support.memcached import CELERYS, MemcachedServer  # noqa: E402
 
 import coatcheck  # noqa: E402
-from support.memcached import CELERYS, MemcachedServer  # noqa: E402
 
 MANY = 1_000
 

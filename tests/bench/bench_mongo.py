@@ -22,8 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 import harness  # noqa: E402
 import mongo_contenders as contenders  # noqa: E402
 from bench_redis import Child, _timed_async, _woken, _woken_async  # noqa: E402
-from harness import OURS, RAW, Row, Samples  # noqa: E402
-
+from harness import OURS, Row, Samples  # noqa: E402
 from support.mongo import MongoServer, ReplicaSet  # noqa: E402
 
 MANY = 1_000

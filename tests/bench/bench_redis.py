@@ -28,7 +28,6 @@ sys.path.insert(0, str(HERE.parent))
 import contenders  # noqa: E402
 import harness  # noqa: E402
 from harness import OURS, RAW, Row, Samples  # noqa: E402
-
 from support.redis import RedisServer  # noqa: E402
 
 MANY = 1_000

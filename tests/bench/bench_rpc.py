@@ -7,7 +7,6 @@ docs/reference/performance.md. Prints a table and JSON.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ import harness  # noqa: E402
 import rpc_contenders as contenders  # noqa: E402
 from bench_mongo import MANY, QUICK, Size  # noqa: E402
 from harness import Row  # noqa: E402
-
 from support.rabbitmq import RabbitMQ  # noqa: E402
 
 PARTS = ("sync", "aio", "wake")

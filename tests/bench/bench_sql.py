@@ -23,7 +23,6 @@ import sql_contenders as contenders  # noqa: E402
 import sqlite_contenders  # noqa: E402
 from bench_mongo import QUICK, Size, Throughput  # noqa: E402
 from harness import Row  # noqa: E402
-
 from support.sql import PostgreSQLServer, SQLiteFile  # noqa: E402
 
 PARTS = ("sync", "aio", "wake", "sqlite")

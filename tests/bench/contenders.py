@@ -87,7 +87,7 @@ class Coatcheck(Contender):
         _ = meta.status, meta.result
 
     def store_many(self, task_ids: Sequence[str]) -> None:
-        self.results.store_many({task_id: self.value for task_id in task_ids})
+        self.results.store_many(dict.fromkeys(task_ids, self.value))
 
     def get_many(self, task_ids: Sequence[str]) -> None:
         for meta in self.results.get_many(task_ids).values():
@@ -298,7 +298,7 @@ class AioCoatcheck(Contender):
         _ = meta.status, meta.result
 
     async def store_many(self, task_ids: Sequence[str]) -> None:
-        await self.results.store_many({task_id: self.value for task_id in task_ids})
+        await self.results.store_many(dict.fromkeys(task_ids, self.value))
 
     async def get_many(self, task_ids: Sequence[str]) -> None:
         for meta in (await self.results.get_many(task_ids)).values():

@@ -43,7 +43,7 @@ def in_turns(
     """
     names = list(contenders)
     samples: Samples = {name: [] for name in names}
-    shuffle = random.Random(0).shuffle  # noqa: S311 - not a secret
+    shuffle = random.Random(0).shuffle
     for number in range(rounds + warm_up):
         shuffle(names)
         for name in names:

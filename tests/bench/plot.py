@@ -16,7 +16,7 @@ import matplotlib as mpl
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "coatcheck"  # the same picture from the same numbers
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot as plt  # noqa: E402
 
 OURS = "coatcheck"
 
@@ -34,8 +34,8 @@ def drawn(rows: list[dict[str, Any]], path: Path) -> None:
     Draw a group of bars for each of *rows*.
     """
     names = list(dict.fromkeys(name for row in rows for name in speeds(row)))
-    colours = dict(zip(names, pyplot.get_cmap("tab10").colors, strict=False))
-    figure, axes = pyplot.subplots(figsize=(8, 0.2 * sum(len(speeds(r)) + 1 for r in rows) + 1))
+    colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=False))
+    figure, axes = plt.subplots(figsize=(8, 0.2 * sum(len(speeds(r)) + 1 for r in rows) + 1))
     at, ticks = 0, []
     for row in rows:
         found = speeds(row)

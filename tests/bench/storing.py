@@ -13,7 +13,6 @@ import sys
 import time
 from typing import Any
 
-
 #: Where the contenders of a store are, by the scheme of its URL.
 CONTENDERS = {
     "mongodb": "mongo_contenders",

@@ -198,7 +198,7 @@ def test_the_envelope_of_a_later_version_shows_its_state():
     meta = Codec().decode("t", ENVELOPE_MAGIC + b"\x02\x07SUCCESSwhatever")
 
     assert ("SUCCESS", True) == (meta.status, meta.ready)
-    with pytest.raises(DecodeError, match="has version 2, .* upgrade it"):
+    with pytest.raises(DecodeError, match=r"has version 2, .* upgrade it"):
         _ = meta.result
 
 
@@ -364,7 +364,7 @@ def test_too_deep_values_are_refused(serializer):
     """
     A value that is nested too deeply is refused, its path shortened.
     """
-    with pytest.raises(EncodeError, match="nested too deeply|recursion") as info:
+    with pytest.raises(EncodeError, match=r"nested too deeply|recursion") as info:
         codec(serializer).encode({"status": "SUCCESS", "result": DEEP})
 
     assert len(info.value.path) < 300

@@ -261,7 +261,7 @@ def test_no_configuration_at_all(by_name):
     """
     with pytest.raises(
         ConfigurationError,
-        match="'default'; configure one, or set COATCHECK_URL .*no coatcheck.toml, nor pyproject",
+        match=r"'default'; configure one, or set COATCHECK_URL .*no coatcheck.toml, nor pyproject",
     ):
         by_name()
 

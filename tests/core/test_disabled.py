@@ -28,7 +28,7 @@ def test_reads_say_why():
     """
     A read raises with the way out.
     """
-    with pytest.raises(UnsupportedError, match="results are disabled .* choose a backend"):
+    with pytest.raises(UnsupportedError, match=r"results are disabled .* choose a backend"):
         DisabledBackend().get_many(["k"])
     with pytest.raises(UnsupportedError, match=r"does not support scan\(\)"):
         DisabledBackend().scan()

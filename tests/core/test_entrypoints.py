@@ -43,8 +43,10 @@ def test_owners_are_named_with_their_version(distribution):
 BROKEN = {
     "driver": (
         "\nimport no_such_driver.sub\n",
-        r"coat-x 1\.0 is installed, but the package 'no_such_driver' that it needs is missing: "
-        "pip install --upgrade coat-x",
+        (
+            r"coat-x 1\.0 is installed, but the package 'no_such_driver' that it needs is missing: "
+            "pip install --upgrade coat-x"
+        ),
     ),
     "attribute": ("\nOTHER = 1\n", r"coat-x 1\.0 failed while it was imported: AttributeError"),
     "error": (
@@ -89,7 +91,7 @@ def test_entry_points_without_a_distribution(monkeypatch):
     An entry point of no distribution is named by its module.
     """
     entry = importlib.metadata.EntryPoint("x", "encodings.nosuch_driver:X", GROUP)
-    with pytest.raises(PluginError, match="encodings.nosuch_driver:X cannot be imported"):
+    with pytest.raises(PluginError, match=r"encodings.nosuch_driver:X cannot be imported"):
         entrypoints.load(entry)
 
 

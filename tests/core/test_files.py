@@ -2,7 +2,6 @@
 `file:///directory`: records in files, shared by processes that may be killed, and with Celery.
 """
 
-import base64
 import errno
 import json
 import math
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck
-from coatcheck import entrypoints, states
+from coatcheck import entrypoints
 from coatcheck.backend import ANY, Capability
 from coatcheck.embedded import files
 from coatcheck.embedded.files import FilesBackend
@@ -476,7 +475,7 @@ def test_a_writer_that_stands_still(directory):
     other = FilesBackend(directory, operation_timeout=0.1)
 
     with held._locked(held._path("k"), math.inf):
-        with pytest.raises(BackendUnavailableError, match="another writer has held it for 0.1 s"):
+        with pytest.raises(BackendUnavailableError, match=r"another writer has held it for 0.1 s"):
             put(other, "k", READY)
         with pytest.raises(BackendUnavailableError, match="another writer"):
             other.delete_many(["k"])

@@ -220,7 +220,7 @@ def test_damaged_tags_raise(stored):
     """
     A known tag with a value that cannot be raises, for the caller to report.
     """
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"."):
         revive([stored])
 
 

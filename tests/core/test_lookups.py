@@ -61,7 +61,7 @@ def test_a_silent_name_server(silent):
 
 async def test_a_silent_name_server_aio(silent):
     """The same under asyncio, with no thread of the loop's own."""
-    answers, asked = silent
+    answers, _asked = silent
     with pytest.raises(socket.gaierror, match=r"did not answer for 'a\.test' within 0\.01 s"):
         await aio_lookups.addresses("a.test", 1, 0.01)
     waiting = [asyncio.create_task(aio_lookups.addresses("a.test", 1, math.inf)) for _ in range(3)]
@@ -74,7 +74,7 @@ async def test_a_silent_name_server_aio(silent):
 
 def test_a_loop_that_ends_before_its_answer(silent):
     """An answer that comes when the loop is gone is nobody's."""
-    answers, asked = silent
+    answers, _asked = silent
 
     async def ask():
         with pytest.raises(socket.gaierror):

@@ -66,7 +66,7 @@ def test_a_failure_is_read(elsewhere):
     )  # fmt: skip
     assert {"code": 5} == meta.failure.attributes
     assert "Traceback text" == meta.failure.traceback
-    with pytest.raises(TaskError, match="elsewhere.Told: "):
+    with pytest.raises(TaskError, match=r"elsewhere.Told: "):
         meta.get()
 
 

@@ -161,7 +161,9 @@ def test_unknown_options_name_the_scheme(url):
     """
     An option that nobody has is an error that names the scheme and not the value.
     """
-    with pytest.raises(ConfigurationError, match="^(memory|sqlite):// has no option 'expirs'") as e:
+    with pytest.raises(
+        ConfigurationError, match=r"^(memory|sqlite):// has no option 'expirs'"
+    ) as e:
         by_url(url)
 
     assert "hunter2" not in str(e.value)
@@ -360,7 +362,7 @@ def test_registered_names_that_cannot_be_imported(target, distribution):
     distribution("coat-bad", "nothing", coat_bad="\n1 / 0\n")
     register("own", target or "x:")
 
-    with pytest.raises(PluginError, match="the registered backend '.*' cannot be imported"):
+    with pytest.raises(PluginError, match=r"the registered backend '.*' cannot be imported"):
         backend_class("own")
 
 

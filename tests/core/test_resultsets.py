@@ -306,7 +306,7 @@ def test_group_of_groups_without_nesting():
     class Flat(MemoryBackend):
         """Keeps groups as lists."""
 
-        groups = {}  # noqa: RUF012
+        groups = {}
 
         def put_group(self, group_id, task_ids, *, expires):
             self.groups[group_id] = task_ids

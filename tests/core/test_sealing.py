@@ -185,7 +185,7 @@ def test_the_key_is_another_one(options):
     meta = Codec(**{option: FALSE}).decode("t", Codec(**options).encode(document()))
 
     assert "PENDING" == meta.status
-    with pytest.raises(SignatureError, match="what is stored|was encrypted"):
+    with pytest.raises(SignatureError, match=r"what is stored|was encrypted"):
         _ = meta.result
 
 

@@ -369,7 +369,7 @@ def test_urls_without_a_file(url):
     """
     A URL that names no file is refused with how to write one.
     """
-    with pytest.raises(ConfigurationError, match="names no file: write sqlite:///relative.db"):
+    with pytest.raises(ConfigurationError, match=r"names no file: write sqlite:///relative.db"):
         SQLiteBackend.from_url(URL(url))
 
 

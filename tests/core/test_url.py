@@ -157,7 +157,7 @@ def test_ambiguous_urls_are_refused(url):
     """
     Where a password could be taken for a path or an option, the way out is named.
     """
-    with pytest.raises(ConfigurationError, match="more than one way: write @ / . as %40 %2F %3F"):
+    with pytest.raises(ConfigurationError, match=r"more than one way: write @ / . as %40 %2F %3F"):
         URL(url)
 
 

@@ -58,7 +58,7 @@ def test_expiry_that_cannot_be(value):
     """
     Zero, less, what is not finite and what is no number is refused.
     """
-    with pytest.raises(ArgumentError, match="expires cannot be .* use seconds above 0"):
+    with pytest.raises(ArgumentError, match=r"expires cannot be .* use seconds above 0"):
         checked_expires(value)
 
 
@@ -77,7 +77,7 @@ def test_timeouts_that_cannot_be(value):
     """
     What is below 0 or no number is refused.
     """
-    with pytest.raises(ArgumentError, match="a timeout cannot be .* use seconds from 0 on"):
+    with pytest.raises(ArgumentError, match=r"a timeout cannot be .* use seconds from 0 on"):
         checked_timeout(value)
 
 

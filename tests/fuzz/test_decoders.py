@@ -163,6 +163,6 @@ def test_the_watch_notices(tmp_path):
 
     module = f"no_such_module_{random.randrange(10**9)}"
     unpickle()
-    for call in (lambda: __import__(module), lambda: open(tmp_path / "x"), unpickle):
+    for call in (lambda: __import__(module), lambda: open(tmp_path / "x"), unpickle):  # noqa: SIM115
         with pytest.raises(Forbidden), watched():
             swallow(call)

@@ -144,7 +144,7 @@ def new_database(request, tmp_path_factory):
             return f"db+sqlite:///{tmp_path_factory.getbasetemp() / name}.db"
         if kind not in started:
             server = {"postgresql": PostgreSQLServer, "mariadb": MariaDBServer}[kind]()
-            request.addfinalizer(lambda: server.__exit__())
+            request.addfinalizer(server.__exit__)
             started[kind] = server.start()
         started[kind].execute(f"CREATE DATABASE {name}")
         scheme = {"postgresql": "db+postgresql+psycopg", "mariadb": "db+mysql+pymysql"}[kind]

@@ -12,7 +12,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import bson
 import pytest
@@ -61,7 +61,7 @@ class Readers:
         self._accept = accept
         self._made: dict[str, coatcheck.Results] = {}
 
-    def __enter__(self) -> Readers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

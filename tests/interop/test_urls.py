@@ -41,7 +41,7 @@ def refused(row: dict[str, Any]) -> bool:
     """Whether there is an error to tell."""
     url = row["url"]
     missing = (url or "").startswith(MISSING)
-    return url in DIFFERENT or (missing or "raises" in row) and url not in OURS
+    return url in DIFFERENT or ((missing or "raises" in row) and url not in OURS)
 
 
 @by_id(row for row in rows("urls.jsonl"))
@@ -147,6 +147,6 @@ def test_stores_that_are_not_here(row):
     if row["url"] in OURS:
         return
     with pytest.raises(
-        coatcheck.UnknownSchemeError, match="no backend for the scheme .* installed"
+        coatcheck.UnknownSchemeError, match=r"no backend for the scheme .* installed"
     ):
         coatcheck.by_url(row["url"])

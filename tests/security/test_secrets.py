@@ -89,7 +89,7 @@ def use(results):
         lambda: results.get_state("t"),
         lambda: results.wait_for("t", 0.05),
         lambda: list(results.scan()),
-        lambda: results.purge(),
+        results.purge,
     ):
         try:
             call()
@@ -160,7 +160,7 @@ def test_configuration(name, secret, monkeypatch):
     monkeypatch.setenv("COATCHECK_URL", url)
     for make in (
         lambda: coatcheck.by_name(config=config),
-        lambda: coatcheck.by_url(),
+        coatcheck.by_url,
         lambda: coatcheck.by_name(url),
         lambda: coatcheck.from_celery_config({"result_backend": url, "result_expires": secret}),
         lambda: configfile.load({"backends": {"default": {"url": {"a": secret}}}}),

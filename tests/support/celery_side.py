@@ -18,7 +18,7 @@ from celery import Celery, __version__
 from celery.result import AsyncResult, GroupResult, ResultBase
 
 
-def tagged(value):
+def tagged(value):  # noqa: PLR0911
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

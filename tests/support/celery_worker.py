@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 TESTS = Path(__file__).parents[1]
 
@@ -81,7 +82,7 @@ class Worker:
         self.process.wait()
         self.process = None
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

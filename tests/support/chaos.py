@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+
 from coatcheck.testing.chaos import Subject
 from coatcheck.testing.faults import Fault, network_faults, stopped
 from coatcheck.testing.proxy import Proxy

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
@@ -119,7 +116,7 @@ class MemcachedServer:
             self.process.communicate()
             self.process = None
 
-    def __enter__(self) -> MemcachedServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +150,7 @@ class MemcachedServers:
             host, port = client._get_client(name).server
         return next(server for server in self.servers if server.place == f"{host}:{port}")
 
-    def __enter__(self) -> MemcachedServers:
+    def __enter__(self) -> Self:
         try:
             for server in self.servers:
                 server.start()

@@ -4,8 +4,6 @@ MongoDB servers that tests start and stop.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import pymongo
 from pymongo.errors import PyMongoError
@@ -120,7 +118,7 @@ class MongoServer:
             status["metrics"]["cursor"]["open"]["total"]
         )
 
-    def __enter__(self) -> MongoServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -173,7 +171,7 @@ class ReplicaSet:
     def empty(self) -> None:
         self.wait_for_primary().empty()
 
-    def __enter__(self) -> ReplicaSet:
+    def __enter__(self) -> Self:
         try:
             for server in self.servers:
                 server.start()

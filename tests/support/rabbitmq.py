@@ -13,7 +13,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pika
 import psutil
@@ -196,7 +196,7 @@ class RabbitMQ:
             self._process.wait()
             self._process = None
 
-    def __enter__(self) -> RabbitMQ:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:

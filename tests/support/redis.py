@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.crc import key_slot
@@ -125,7 +125,7 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
-    def __enter__(self) -> RedisServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -230,7 +230,7 @@ class Sentinels:
         """
         until(lambda: self.master is not old and self.master.ask("ROLE")[0] == b"master")
 
-    def __enter__(self) -> Sentinels:
+    def __enter__(self) -> Self:
         try:
             for server in (*self.servers, *self.sentinels):
                 server.start()
@@ -275,7 +275,7 @@ class RedisCluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
         return f"redis+cluster://{hosts}"
 
-    def __enter__(self) -> RedisCluster:
+    def __enter__(self) -> Self:
         try:
             for node in self.nodes:
                 node.start()

@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
-import psutil
 import psycopg
 import pymysql
 
@@ -122,6 +121,8 @@ class PostgreSQLServer(Server):
         made = subprocess.run(
             [*_as_user(self.user), _program("initdb", "postgresql"), *where, *options],
             capture_output=True, check=False, text=True, cwd="/",
+            # Each that starts deletes what others have in the same place.
+            env={**os.environ, "TMPDIR": str(self.directory)},
         )  # fmt: skip
         if made.returncode:
             raise RuntimeError(made.stderr)
@@ -169,7 +170,7 @@ class PostgreSQLServer(Server):
         )
         return int(self.execute(query)[0][0])
 
-    def __enter__(self) -> PostgreSQLServer:
+    def __enter__(self) -> Self:
         return self.start()
 
 
@@ -183,6 +184,8 @@ class MariaDBServer(Server):
             [*_as_user(self.user), install, "--no-defaults", f"--datadir={self.directory / 'data'}",
              "--auth-root-authentication-method=normal", "--skip-test-db"],
             capture_output=True, check=False, text=True, cwd="/",
+            # Each that starts deletes what others have in the same place.
+            env={**os.environ, "TMPDIR": str(self.directory)},
         )  # fmt: skip
         if made.returncode:
             raise RuntimeError(made.stderr + made.stdout)
@@ -228,7 +231,7 @@ class MariaDBServer(Server):
         query = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'app' AND id <> CONNECTION_ID()"
         return int(self.execute(query)[0][0])
 
-    def __enter__(self) -> MariaDBServer:
+    def __enter__(self) -> Self:
         return self.start()
 
 
@@ -304,7 +307,7 @@ class PgBouncer(Server):
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
-    def __enter__(self) -> PgBouncer:
+    def __enter__(self) -> Self:
         lines = [
             "[databases]", f"app = host=127.0.0.1 port={self._behind.port} user=postgres",
             "[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {self.port}",

@@ -93,7 +93,9 @@ def _elected(messages: list[dict[str, Any]]) -> str | None:
     return bodies[-1] if bodies else None
 
 
-def differences(row: dict[str, Any], meta: ResultMeta) -> Iterator[tuple[str, str | None]]:
+def differences(  # noqa: C901, PLR0912 - a field at a time
+    row: dict[str, Any], meta: ResultMeta
+) -> Iterator[tuple[str, str | None]]:
     """
     Iterate over the fields in which *meta* is not what Celery read, each with the kind of the
     difference; `None` for one that has no excuse.

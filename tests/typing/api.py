@@ -104,7 +104,7 @@ class Watcher:
     """
 
     @coatcheck.hookimpl
-    def stored(self, meta: coatcheck.ResultMeta, won: bool) -> None:  # noqa: FBT001
+    def stored(self, meta: coatcheck.ResultMeta, won: bool) -> None:
         print(meta.task_id, won)
 
 

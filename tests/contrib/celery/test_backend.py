@@ -472,7 +472,7 @@ def test_fork(backend_of):
             backend.store_result("child", 2, states.SUCCESS)
             ok = backend.app.AsyncResult("parent").get(timeout=5) == 1
             os._exit(0 if ok else 1)
-        except BaseException:  # noqa: BLE001
+        except BaseException:
             os._exit(2)
     _, status = os.waitpid(pid, 0)
 

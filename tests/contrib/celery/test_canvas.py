@@ -183,7 +183,7 @@ def test_chord_that_fails(t):
     result = chord([t.same.s(1), t.fail.s("no")], t.same.s()).delay()
     with pytest.raises(Refused, match="no"):
         result.get(timeout=WAIT)
-    with pytest.raises(ChordError, match="Refused.*no"):
+    with pytest.raises(ChordError, match=r"Refused.*no"):
         body_of(result)
 
 

@@ -12,7 +12,6 @@ from support.rabbitmq import RabbitMQ
 import coatcheck
 import coatcheck.aio
 
-
 #: What of the contract is run by default for asyncio, where the line and the mailbox are the same.
 SHORT = {
     "test_first_ready_wins", "test_if_match", "test_many", "test_delete_many", "test_scan", "test_rings",
@@ -26,9 +25,9 @@ SHORT = {
 def pytest_collection_modifyitems(items):
     """Leave most of the contract for asyncio to `nox -s cluster`."""
     for item in items:
-        if item.cls is not None and item.cls.__name__ == "TestRPCAio":
-            if item.originalname not in SHORT:
-                item.add_marker("cluster")
+        of = item.cls.__name__ if item.cls is not None else ""
+        if of == "TestRPCAio" and item.originalname not in SHORT:
+            item.add_marker("cluster")
 
 
 @pytest.fixture(scope="session")

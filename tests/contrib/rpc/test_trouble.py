@@ -288,7 +288,7 @@ def test_tls(rabbitmq, queue):
         assert 1 == results.AsyncResult("t").get(timeout=10)
     with (
         coatcheck.by_url(rabbitmq.tls_url, operation_timeout=0.5) as wary,
-        pytest.raises(coatcheck.BackendUnavailableError, match="(?i)certificate"),
+        pytest.raises(coatcheck.BackendUnavailableError, match=r"(?i)certificate"),
     ):
         wary.store_result("t", 1)
     with coatcheck.by_url(rabbitmq.tls_url, ssl_cert_reqs="none") as trusting:

@@ -103,11 +103,11 @@ def test_many_processes_start_at_once(database):
 
 
 REFUSED = {
-    "no unique id": ("CREATE TABLE celery_taskmeta (id INTEGER, task_id VARCHAR(155), "
-                     "status VARCHAR(50), result {blob}, date_done {date})", "ADD UNIQUE"),
+    "no unique id": (("CREATE TABLE celery_taskmeta (id INTEGER, task_id VARCHAR(155), "
+                     "status VARCHAR(50), result {blob}, date_done {date})"), "ADD UNIQUE"),
     "another table": ("CREATE TABLE celery_taskmeta (number INTEGER)", "not one of Celery's"),
-    "another type": ("CREATE TABLE celery_taskmeta (id INTEGER, task_id VARCHAR(155) UNIQUE, "
-                     "status VARCHAR(50), result {blob}, date_done {date}, expires_at INTEGER)",
+    "another type": (("CREATE TABLE celery_taskmeta (id INTEGER, task_id VARCHAR(155) UNIQUE, "
+                     "status VARCHAR(50), result {blob}, date_done {date}, expires_at INTEGER)"),
                      "expires_at"),
 }  # fmt: skip
 

@@ -72,9 +72,9 @@ async def test_a_server_that_cannot_be_verified(verifying):
     for url in (verifying("stranger"), verifying("ca").replace("127.0.0.1", "localhost")):
         with (
             coatcheck.by_url(url, operation_timeout=2) as results,
-            pytest.raises(BackendUnavailableError, match="(?i)certificate"),
+            pytest.raises(BackendUnavailableError, match=r"(?i)certificate"),
         ):
             results.store_result("t", 1)
         async with coatcheck.aio.by_url(url, operation_timeout=2) as aio_results:
-            with pytest.raises(BackendUnavailableError, match="(?i)certificate"):
+            with pytest.raises(BackendUnavailableError, match=r"(?i)certificate"):
                 await aio_results.store_result("t", 1)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -73,7 +73,7 @@ def start(report: Path, ids: list[str], *, patience: float = 30) -> tuple[Path, 
 def outcomes_in(report: Path) -> dict[str, str]:
     """Return for each test whether it failed, or passed, or could not even start."""
     found = {}
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname').rpartition('.')[2]}::{case.get('name')}"
         kinds = [kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None]
         found[name] = kinds[0] if kinds else "passed"

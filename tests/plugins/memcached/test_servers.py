@@ -4,6 +4,7 @@ Several servers: which one has a key, and what happens to the keys of one that i
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -52,7 +53,7 @@ def test_keys_of_a_dead_server_stay_there(shared):
     """They raise, and are placed nowhere else; the others' go on. When it is back, so are they."""
     dead, *living = shared.servers
     lost, *rest = shared.ids
-    others = sum(rest, [])
+    others = list(itertools.chain(*rest))
     with coatcheck.by_url(shared.url, operation_timeout=0.4) as results:
         results.store_many({id_: 1 for id_ in IDS if id_ != lost[0]})
         dead.kill()

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson.datetime_ms import DatetimeMS
-from coatcheck_mongo.records import encoded
 from pymongo.monitoring import CommandListener
 from support.mongo import MongoServer
 
 import coatcheck
 import coatcheck.aio
+from coatcheck_mongo.records import encoded
 
 
 def test_document(results, oracle):

@@ -5,10 +5,10 @@ What URLs and settings mean; nothing is connected.
 from __future__ import annotations
 
 import pytest
-from coatcheck_mongo.settings import Settings
 
 import coatcheck
 from coatcheck.url import URL
+from coatcheck_mongo.settings import Settings
 
 
 def settings(url, **options):

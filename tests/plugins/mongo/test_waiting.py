@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from coatcheck_mongo import stream as streams
 from support.mongo import ReplicaSet, until
 
 import coatcheck
@@ -17,6 +16,7 @@ import coatcheck.aio
 from coatcheck.testing.aio_contract.bells import heard as aio_heard
 from coatcheck.testing.contract.bells import heard
 from coatcheck.testing.proxy import Proxy
+from coatcheck_mongo import stream as streams
 
 DEADLINE = 30
 

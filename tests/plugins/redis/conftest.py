@@ -11,7 +11,6 @@ from support.redis import RedisServer
 import coatcheck
 import coatcheck.aio
 
-
 #: What of the contract is run on a cluster and behind sentinels by default, on one kind of server.
 SHORT = {
     "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",

@@ -372,7 +372,7 @@ async def test_nobody_is_there():
     url = f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}?operation_timeout=0.2"
     with (
         coatcheck.by_url(url) as results,
-        pytest.raises(coatcheck.BackendUnavailableError, match="the cluster of 127.0.0.1:"),
+        pytest.raises(coatcheck.BackendUnavailableError, match=r"the cluster of 127.0.0.1:"),
     ):
         results.store_result("t", 1)
     async with coatcheck.aio.by_url(url) as aio_results:

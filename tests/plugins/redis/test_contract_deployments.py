@@ -43,7 +43,7 @@ class ClusterProof(Oracle):
     @pytest.fixture
     def url(self, cluster):
         cluster.flush()
-        self.node = lambda key: cluster.owner(key)
+        self.node = cluster.owner
         self.nodes = cluster.nodes
         return cluster.url
 

@@ -13,6 +13,8 @@ from support.mongo import MongoServer
 
 import coatcheck
 import coatcheck.aio
+from coatcheck_mongo import link as links
+from coatcheck_mongo.clock import MARGIN, TRUST
 from coatcheck_mongo.records import encoded
 
 
@@ -245,21 +247,110 @@ class Heard(CommandListener):
     def failed(self, event):
         pass
 
+    def hear(self, link):
+        """Be told of what the client does that *link* makes next."""
+        options = link.client_options()
+        link.client_options = lambda: {**options, "event_listeners": [link.clock, self]}
+
+    def take(self):
+        """Return what there was since the last time, but for the making of indexes."""
+        names, self.names = self.names, []
+        return [name for name in names if name != "createIndexes"]
+
 
 def test_round_trips(server):
     """A store and a read are one command each, and so are their batches."""
     heard = Heard()
     with coatcheck.by_url(server.url) as results:
-        results.store_result("warm", 1)
-        link = results.backend._link
-        link.close()
-        options = link.client_options()
-        link.client_options = lambda: {**options, "event_listeners": [link.clock, heard]}
+        heard.hear(results.backend._link)
+        results.store_result("warm", 1)  # what time it is on the server is not known before
+        assert ["update"] == heard.take()
         results.store_result("t", 1)
         results.get_task_meta("t")
         results.store_many({f"t{n}": n for n in range(500)})
         results.get_many(f"t{n}" for n in range(500))
 
-        assert ["update", "find", "update", "find"] == [
-            n for n in heard.names if n != "createIndexes"
-        ]
+        assert ["insert", "find", "update", "find"] == heard.take()
+
+
+def test_round_trips_over_records(server, oracle):
+    """Over an unready record of one's own a store is one command, over another one it is two."""
+    heard = Heard()
+    oracle.insert_one({"_id": "other", "status": "STARTED"})
+    with coatcheck.by_url(server.url) as results:
+        heard.hear(results.backend._link)
+        results.store_result("warm", 1)  # what time it is on the server is not known before
+        assert ["update"] == heard.take()
+        results.store_result("t", None, "STARTED")
+        assert results.store_result("t", 1)
+        assert ["insert", "update"] == heard.take()
+        assert results.store_result("other", 1)
+        assert ["insert", "update"] == heard.take()
+        assert not results.store_result("other", 2)
+        assert ["insert", "update", "find"] == heard.take()
+
+
+async def test_round_trips_over_records_aio(server, oracle):
+    """Over an unready record of one's own a store is one command, over another one it is two."""
+    heard = Heard()
+    oracle.insert_one({"_id": "other", "status": "STARTED"})
+    async with coatcheck.aio.by_url(server.url) as results:
+        heard.hear(results.backend._links.get())
+        await results.store_result("warm", 1)
+        assert ["update"] == heard.take()
+        await results.store_result("t", None, "STARTED")
+        assert await results.store_result("t", 1)
+        assert ["insert", "update"] == heard.take()
+        assert await results.store_result("other", 1)
+        assert ["insert", "update"] == heard.take()
+        assert not await results.store_result("other", 2)
+        assert ["insert", "update", "find"] == heard.take()
+
+
+def test_ids_that_are_remembered(server, monkeypatch):
+    """Of the ids with an unready record few are remembered, and a store of any takes place."""
+    monkeypatch.setattr(links, "_REMEMBERED", 3)
+    with coatcheck.by_url(server.url) as results:
+        for n in range(10):
+            results.store_result(f"t{n}", None, "STARTED")
+            assert len(results.backend._link._begun) <= 3
+        assert all(results.store_result(f"t{n}", n) for n in range(10))
+        assert [*range(10)] == [results.get_result(f"t{n}") for n in range(10)]
+        assert not results.backend._link._begun
+
+
+@pytest.mark.parametrize(
+    ("expires", "command"), [(60, "insert"), (1e12, "insert"), (None, "insert"), (59, "update")]
+)
+def test_lives_are_by_the_clock_of_the_server(server, oracle, expires, command):
+    """A record lives as long as it was to, and hardly longer; a short life the server reckons."""
+    heard = Heard()
+    with coatcheck.by_url(server.url) as results:
+        heard.hear(results.backend._link)
+        results.store_result("warm", 1)  # what time it is on the server is not known before
+        assert ["update"] == heard.take()
+        before = server.ask("hello")["localTime"]
+        results.store_result("t", 1, expires=expires)
+        after = server.ask("hello")["localTime"]
+        assert [command] == heard.take()
+
+    end = oracle.find_one({"_id": "t"}).get("expires_at")
+    if expires in (None, 1e12):
+        assert end is None
+    else:
+        life = timedelta(seconds=expires)
+        assert before + life <= end <= after + life + timedelta(seconds=MARGIN)
+
+
+def test_lives_with_nothing_heard_of_a_clock(server, oracle):
+    """Where the servers did not say what time it is, they reckon all lives."""
+    heard = Heard()
+    with coatcheck.by_url(server.url) as results:
+        heard.hear(results.backend._link)
+        results.store_result("warm", 1)
+        results.store_result("surely", 1)
+        results.backend._link.clock._heard -= TRUST
+        results.store_result("t", 1)
+
+        assert ["update", "insert", "update"] == heard.take()
+    assert oracle.find_one({"_id": "t"})["expires_at"]

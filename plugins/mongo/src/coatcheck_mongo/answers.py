@@ -29,10 +29,24 @@ def has_won(reply: Mapping[str, Any]) -> bool:
     failed = reply.get("writeErrors")
     if failed:
         raise OperationFailure(failed[0].get("errmsg", ""), failed[0].get("code"), failed[0])
+    _check_concern(reply)
+    return bool(reply["nModified"]) or "upserted" in reply
+
+
+def is_new(reply: Mapping[str, Any]) -> bool:
+    """
+    Whether a record was inserted. Raises if it may not stay.
+    """
+    if "writeErrors" in reply:
+        return False
+    _check_concern(reply)
+    return True
+
+
+def _check_concern(reply: Mapping[str, Any]) -> None:
     concern = reply.get("writeConcernError")
     if concern:
         raise WriteConcernError(concern.get("errmsg", ""), concern.get("code"), concern)
-    return bool(reply["nModified"]) or "upserted" in reply
 
 
 def split(records: Iterable[Record]) -> tuple[dict[str, Record], list[Record]]:

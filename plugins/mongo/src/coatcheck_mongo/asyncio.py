@@ -4,7 +4,7 @@ The MongoDB backend for asyncio.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
@@ -79,19 +79,30 @@ class MongoBackend(Backend[ResultMeta]):
         if_match: ResultMeta | None = None,
         expires: float | None,
     ) -> bool:
-        record = records.encoded(value, self.codec, self.max_value_bytes)
+        new, end = self._links.get().as_new(value, expires) if if_match is None else (False, None)
+        record = records.encoded(value, self.codec, self.max_value_bytes, end)
         if if_match is None:
-            update = commands.store(record.body, unless, expires)
+            update = partial(commands.store, record.body, unless, expires)
         else:
-            update = commands.store_over(if_match.version, record.body, expires)
-        return await self._put(record, update, upsert=if_match is None)
+            update = partial(commands.store_over, if_match.version, record.body, expires)
+        return await self._put(record, update, upsert=if_match is None, new=new)
 
-    async def _put(self, record: Record, update: commands.Pipeline, *, upsert: bool) -> bool:
+    async def _put(
+        self,
+        record: Record,
+        update: Callable[[], commands.Pipeline],
+        *,
+        upsert: bool,
+        new: bool = False,
+    ) -> bool:
         link, name, id_ = self._links.get(), self._settings.tasks, record.task_id
-        won = await link.run(
-            lambda: link.update_one(name, id_, update, upsert=upsert), writing=True
-        )
-        return won or bool(await self._found([record]))
+
+        async def act() -> bool:
+            if new and await link.insert_one(name, record):
+                return True
+            return await link.update_one(name, id_, update(), upsert=upsert)
+
+        return await link.run(act, writing=True) or bool(await self._found([record]))
 
     async def _found(self, written: Sequence[Record]) -> set[str]:
         """
@@ -115,7 +126,7 @@ class MongoBackend(Backend[ResultMeta]):
             won |= await self._put_batch([first[id_] for id_ in ids], unless, expires)
         stored = {record.write_id for id_, record in first.items() if id_ in won}
         for record in later:
-            update = commands.store(record.body, unless, expires)
+            update = partial(commands.store, record.body, unless, expires)
             if await self._put(record, update, upsert=True):
                 stored.add(record.write_id)
         return [record.write_id in stored for record in all_]

@@ -21,7 +21,7 @@ from coatcheck.backend import BATCH
 from . import answers, commands
 from .errors import is_transient, is_unknown, mapped
 from .link import MAJORITY, Line
-from .records import CODEC_OPTIONS
+from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
 
@@ -150,6 +150,14 @@ class Link(Line):
         """
         collection = self.collection(name, primary=primary)
         return await collection.find(query, batch_size=BATCH + 1).to_list()
+
+    async def insert_one(self, name: str, record: Record) -> bool:
+        """
+        See `coatcheck_mongo.link.Link.insert_one`.
+        """
+        collection = await self.ready(name)
+        command = commands.insert_one(name, record.body, collection.write_concern.document)
+        return answers.is_new(await collection.database.command(command))
 
     async def update_one(
         self, name: str, id_: str, update: commands.Pipeline, *, upsert: bool

@@ -5,7 +5,7 @@ What time it is on the servers, as far as they said in passing.
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo.monitoring import (
@@ -20,6 +20,8 @@ EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the driver returns date
 MARGIN: Final = 2.0
 #: After so many seconds what the servers said is no longer relied on.
 TRUST: Final = 30.0
+#: Lives that are shorter than this, in seconds, the server has to reckon itself.
+SHORT: Final = 60.0
 
 
 class ServerClock(ServerHeartbeatListener):
@@ -61,6 +63,16 @@ class ServerClock(ServerHeartbeatListener):
         Forget the time of a server that is away.
         """
         self._offsets = {k: v for k, v in self._offsets.items() if k != event.connection_id}
+
+    def end_of(self, seconds: float) -> datetime | None:
+        """
+        Return when a life of so many seconds from now ends by the servers' clocks, rather a little
+        too late; `None` where that would be too much for so short a life, or is not known.
+        """
+        now = time.monotonic()
+        if seconds < SHORT or now - self._heard > TRUST:
+            return None
+        return EPOCH + timedelta(seconds=now + self._latest + seconds + MARGIN)
 
     def surely_lives(self, expires_at: object) -> bool:
         """

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import pymongo
@@ -20,11 +21,12 @@ from pymongo.read_preferences import Primary
 from coatcheck import forks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
+from coatcheck.meta import ResultMeta
 
 from . import answers, commands
 from .clock import ServerClock
 from .errors import is_transient, is_unknown, mapped
-from .records import CODEC_OPTIONS
+from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
 
@@ -35,6 +37,8 @@ _logger = logging.getLogger("coatcheck")
 T = TypeVar("T")
 Collections = MongoCollection[dict[str, Any]]
 
+#: How many ids are remembered at most.
+_REMEMBERED: Final = 10_000
 #: Clients of which a fork made a copy. They are not the child's to close, and are never collected:
 #: the driver would warn of them.
 _LEFT: Final[list[Any]] = []
@@ -56,12 +60,34 @@ class Line:
         self.unindexed: Exception | None = None
         #: The ids that are waited for, which are read where they were written.
         self.awaited: set[str] = set()
+        #: The ids of which this process stored a record that another one is to replace.
+        self._begun: set[str] = set()
 
     def is_awaited(self, ids: Collection[str]) -> bool:
         """
         Whether one of *ids* is waited for, so that no stale answer will do.
         """
         return not self.awaited.isdisjoint(ids)
+
+    def as_new(self, meta: ResultMeta, expires: float | None) -> tuple[bool, datetime | None]:
+        """
+        Return whether to try first and put *meta* where there is no record, and when it ends then.
+
+        That takes half the time, and is in vain where there is one, as after one from here that
+        was not ready. Nor is it done where only the server can say when *meta* ends.
+        """
+        task_id = meta.task_id
+        begun = task_id in self._begun
+        if meta.ready:
+            self._begun.discard(task_id)
+        elif not begun:
+            if len(self._begun) >= _REMEMBERED:
+                self._begun.clear()
+            self._begun.add(task_id)
+        if expires is None or commands.is_for_ever(expires):
+            return not begun, None
+        end = None if begun else self.clock.end_of(expires)
+        return end is not None, end
 
     @property
     def patience(self) -> float:
@@ -194,6 +220,15 @@ class Link(Line):
         Return the documents that *query* is true of. Raises the driver's errors.
         """
         return list(self.collection(name, primary=primary).find(query, batch_size=BATCH + 1))
+
+    def insert_one(self, name: str, record: Record) -> bool:
+        """
+        Return whether the record is there now; not so where an update has to tell why. Raises the
+        driver's errors.
+        """
+        collection = self.ready(name)
+        command = commands.insert_one(name, record.body, collection.write_concern.document)
+        return answers.is_new(collection.database.command(command))
 
     def update_one(self, name: str, id_: str, update: commands.Pipeline, *, upsert: bool) -> bool:
         """

@@ -69,11 +69,17 @@ class Record(NamedTuple):
     body: RawBSONDocument
 
 
-def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> Record:
+def encoded(
+    meta: ResultMeta, codec: Codec, limit: int | None, end: datetime | None = None
+) -> Record:
     """
-    Return *meta* as a document. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
+    Return *meta* as a document, which lives until *end*. Raises `EncodeError`, or
+    `ResultTooLargeError` over *limit*.
     """
-    return _sealed(meta.task_id, _fields(meta, codec), codec, limit, meta.write_id)
+    fields = _fields(meta, codec)
+    if end is not None:
+        fields["expires_at"] = end
+    return _sealed(meta.task_id, fields, codec, limit, meta.write_id)
 
 
 def encoded_group(

@@ -5,9 +5,10 @@ As `link`, for one event loop.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient, errors
@@ -24,6 +25,9 @@ from .link import MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
+
+#: Where Python can, a task takes its first step at once, and not in the loop's next turn.
+_EAGERLY: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 T = TypeVar("T")
 Collections = AsyncCollection[dict[str, Any]]
@@ -87,8 +91,9 @@ class Link(Line):
         own end, which is bounded; with *stop* it is cancelled as well.
         """
         # By a future of its own, which the task sets: to shield it takes one more turn of the loop.
-        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(_told(act, outcome))
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Any] = loop.create_future()
+        task = asyncio.Task(_told(act, outcome), loop=loop, **_EAGERLY)
         try:
             result: T = await outcome
             return result

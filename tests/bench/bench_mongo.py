@@ -38,7 +38,7 @@ class Size:
     operations: int = 100
     batch_rounds: int = 11
     wake_rounds: int = 7
-    wakes: int = 100
+    wakes: int = 150
     short_polls: int = 300
     long_polls: Sequence[float] = (0.2,) * 20 + (0.5,) * 20 + (1.0,) * 10 + (3.0,) * 5
 

@@ -22,6 +22,8 @@ MARGIN: Final = 2.0
 TRUST: Final = 30.0
 #: Lives that are shorter than this, in seconds, the server has to reckon itself.
 SHORT: Final = 60.0
+#: How long ago a server may have said what time it is when that is heard, in seconds.
+LATE: Final = 0.5
 
 
 class ServerClock(ServerHeartbeatListener):
@@ -72,7 +74,7 @@ class ServerClock(ServerHeartbeatListener):
         now = time.monotonic()
         if seconds < SHORT or now - self._heard > TRUST:
             return None
-        return EPOCH + timedelta(seconds=now + self._latest + seconds + MARGIN)
+        return EPOCH + timedelta(seconds=now + self._latest + seconds + LATE)
 
     def surely_lives(self, expires_at: object) -> bool:
         """

@@ -4,6 +4,7 @@ Documents: what is in them, who else may write them, and what the server is told
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -365,3 +366,20 @@ def test_lives_with_nothing_heard_of_a_clock(server, oracle):
 
         assert ["update", "insert", "update"] == heard.take()
     assert oracle.find_one({"_id": "t"})["expires_at"]
+
+
+async def test_a_driver_that_does_not_close(server, monkeypatch):
+    """To close ends in the time of an operation, also where the driver would wait for ever."""
+    results = coatcheck.aio.by_url(server.url)
+    await results.store_result("t", 1)
+    link = results.backend._links.get()
+    client = link._client
+    close, ended = client.close, asyncio.Event()
+    monkeypatch.setattr(client, "close", ended.wait)
+    monkeypatch.setattr(link.settings, "operation_timeout", 0.1)
+    async with asyncio.timeout(30):
+        await results.close()
+
+    assert [False] == [task.done() for task in link._left]
+    ended.set()
+    await close()

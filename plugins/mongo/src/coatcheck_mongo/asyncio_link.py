@@ -192,13 +192,20 @@ class Link(Line):
 
     async def close(self) -> None:
         """
-        Close the client; the next operation makes a new one.
+        Close the client; the next operation makes a new one. What does not end in the time of an
+        operation is left to end by itself.
         """
         client, self._client, self._collections = self._client, None, {}
+        closing = None
         if client is not None:
-            await client.close()
+            # The driver waits for its monitors, which may have swallowed that they were cancelled.
+            closing = asyncio.create_task(client.close())
+            self._left.add(closing)
+            closing.add_done_callback(self._end)
         if self._left:
             await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
+        if closing is not None and closing.done():
+            closing.result()
 
 
 async def _told(act: Callable[[], Coroutine[Any, Any, Any]], outcome: asyncio.Future[Any]) -> Any:

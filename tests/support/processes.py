@@ -5,7 +5,7 @@ Servers that do nothing for a while.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -21,23 +21,24 @@ def stopped(pid: int) -> Iterator[None]:
     parent = psutil.Process(pid)
     family = [parent]
     try:
-        stop(pid)
+        _stop(parent)
         family += parent.children(recursive=True)
         for child in family[1:]:
-            stop(child.pid)
+            _stop(child)
         yield
     finally:
-        for process in family:
+        # The parent last: it removes what is left of children that have ended.
+        for process in reversed(family):
             process.resume()
 
 
-def stop(pid: int) -> None:
+def _stop(process: psutil.Process) -> None:
     """
-    Stop the process, and wait until it stands still: each of its threads stops when it gets to
-    it, and until then may well answer.
+    Stop the process, and wait until it stands still, or has ended: each of its threads stops when
+    it gets to it, and until then may well answer.
     """
-    psutil.Process(pid).suspend()
-    until(lambda: all(state == "T" for state in _states(pid)))
+    process.suspend()
+    until(lambda: {"T", "Z"}.issuperset(_states(process.pid)))
 
 
 def _states(pid: int) -> Iterator[str]:
@@ -45,4 +46,5 @@ def _states(pid: int) -> Iterator[str]:
     Return the states of the threads, as proc(5) says; of none where there is no /proc.
     """
     for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
-        yield thread.read_text().rpartition(")")[2].split()[0]
+        with suppress(OSError):  # it has ended since
+            yield thread.read_text().rpartition(")")[2].split()[0]

@@ -69,11 +69,11 @@ def insert_one(name: str, record: RawBSONDocument, concern: Document) -> dict[st
     return {"insert": name, "documents": [record], "writeConcern": concern}
 
 
-def is_for_ever(expires: float | None) -> bool:
+def until(expires: float | None) -> float | None:
     """
-    Whether a record with that life, in seconds, is kept.
+    Return *expires*, or `None` where no date can say so: the record is kept.
     """
-    return expires is None or expires > _FOR_EVER
+    return None if expires is None or expires > _FOR_EVER else expires
 
 
 def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pipeline:
@@ -109,11 +109,11 @@ def _living(record: RawBSONDocument, expires: float | None) -> Document:
     """
     Return *record* as it is, whatever looks like an expression in it, with the end of its life.
     """
-    literal = {"$literal": record}
-    if expires is None or is_for_ever(expires):
+    literal, seconds = {"$literal": record}, until(expires)
+    if seconds is None:
         return literal
     # Up to the next millisecond: a record lives at least as long as it was to.
-    ends = {"$add": ["$$NOW", math.ceil(expires * 1000)]}
+    ends = {"$add": ["$$NOW", math.ceil(seconds * 1000)]}
     return {"$mergeObjects": [literal, {"expires_at": ends}]}
 
 

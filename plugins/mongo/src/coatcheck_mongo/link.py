@@ -84,9 +84,10 @@ class Line:
             if len(self._begun) >= _REMEMBERED:
                 self._begun.clear()
             self._begun.add(task_id)
-        if expires is None or commands.is_for_ever(expires):
+        seconds = commands.until(expires)
+        if begun or seconds is None:
             return not begun, None
-        end = None if begun else self.clock.end_of(expires)
+        end = self.clock.end_of(seconds)
         return end is not None, end
 
     @property

@@ -34,7 +34,7 @@ WHOLE = {
 #: first use also pays for importing the names. That is in "both"; it is left out where the names
 #: are imported before, and with it what driver and core both need of the standard library.
 SCAN_AND_DRIVER = """
-from importlib.metadata import entry_points
+from importlib_metadata import entry_points
 entry_points()
 import {driver}
 """

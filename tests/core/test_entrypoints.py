@@ -2,8 +2,7 @@
 What installed distributions offer: one scan, and an error for each way a plugin can be broken.
 """
 
-import importlib.metadata
-
+import importlib_metadata
 import pytest
 
 from coatcheck import entrypoints
@@ -17,8 +16,8 @@ def test_distributions_are_scanned_once(distribution, monkeypatch):
     Any number of look-ups is one scan of the environment.
     """
     scans = []
-    real = importlib.metadata.entry_points
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda: scans.append(1) or real())
+    real = importlib_metadata.entry_points
+    monkeypatch.setattr(importlib_metadata, "entry_points", lambda: scans.append(1) or real())
     distribution("coat-x", GROUP, x="coat_x:X", y="coat_x:Y")
 
     names = {entry.name for entry in entrypoints.all_of(GROUP)}
@@ -37,7 +36,7 @@ def test_owners_are_named_with_their_version(distribution):
     distribution("coat-x", GROUP, version="2.5", x="coat_x:X")
 
     assert "coat-x 2.5" == entrypoints.owner(entrypoints.named(GROUP, "x")[0])
-    assert "a:B" == entrypoints.owner(importlib.metadata.EntryPoint("x", "a:B", GROUP))
+    assert "a:B" == entrypoints.owner(importlib_metadata.EntryPoint("x", "a:B", GROUP))
 
 
 BROKEN = {
@@ -90,7 +89,7 @@ def test_entry_points_without_a_distribution(monkeypatch):
     """
     An entry point of no distribution is named by its module.
     """
-    entry = importlib.metadata.EntryPoint("x", "encodings.nosuch_driver:X", GROUP)
+    entry = importlib_metadata.EntryPoint("x", "encodings.nosuch_driver:X", GROUP)
     with pytest.raises(PluginError, match=r"encodings.nosuch_driver:X cannot be imported"):
         entrypoints.load(entry)
 
@@ -101,7 +100,7 @@ def test_missing_drivers_without_a_distribution(tmp_path, monkeypatch):
     """
     (tmp_path / "orphan_plugin.py").write_text("import no_such_driver")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entry = importlib.metadata.EntryPoint("x", "orphan_plugin:X", GROUP)
+    entry = importlib_metadata.EntryPoint("x", "orphan_plugin:X", GROUP)
 
     with pytest.raises(PluginError, match="pip install --upgrade orphan_plugin"):
         entrypoints.load(entry)

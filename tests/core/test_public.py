@@ -16,7 +16,16 @@ import coatcheck.aio
 from coatcheck import errors
 
 #: No timing is asserted here: tests/bench has it.
-HEAVY = ("asyncio", "click", "importlib.metadata", "pluggy", "redis", "rich", "sqlite3")
+HEAVY = (
+    "asyncio",
+    "click",
+    "importlib.metadata",
+    "importlib_metadata",
+    "pluggy",
+    "redis",
+    "rich",
+    "sqlite3",
+)
 DOORS = [coatcheck, coatcheck.aio]
 
 

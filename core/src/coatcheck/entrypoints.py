@@ -1,5 +1,5 @@
 """
-What the installed distributions offer, by one scan a process.
+What the installed distributions offer: the only module that scans for entry points, once per process.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from .errors import PluginError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib_metadata import EntryPoint
 
 
 @lru_cache(maxsize=1)
 def _scan() -> Any:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and often not needed
+    from importlib_metadata import entry_points  # noqa: PLC0415 - slow, and often not needed
 
     return entry_points()  # without a group: one scan serves every look-up
 

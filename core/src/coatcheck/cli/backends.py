@@ -21,7 +21,7 @@ from .options import Common, common_options
 from .text import one_line
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib_metadata import EntryPoint
 
 _SCHEMES = ("SCHEME", "DISTRIBUTION", "CAPABILITIES", "ASYNCIO", "STATUS")
 _NAMES = ("NAME", "URL", "FILE")

@@ -283,6 +283,8 @@ def test_a_backend_reads_its_own_settings():
     """A backend's class turns settings into a URL and options; both sides ask the sync one."""
 
     class Own(MemoryBackend):
+        PROTOCOL_VERSION = 1
+
         @classmethod
         def celery_options(cls, url, settings):
             return f"{url.raw}//{settings['own_host']}?expires=7", {"safety_look": 2.0}

@@ -18,6 +18,7 @@ TANK = """
 from coatcheck import Capability
 from coatcheck.embedded.memory import MemoryBackend
 class Tank(MemoryBackend):
+    PROTOCOL_VERSION = 1
     {}
 """
 TOML = """

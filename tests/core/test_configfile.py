@@ -32,6 +32,7 @@ expires = "none"
 TANK = """
 from coatcheck.embedded.memory import MemoryBackend
 class Tank(MemoryBackend):
+    PROTOCOL_VERSION = 1
     @classmethod
     def from_url(cls, url, *, operation_timeout=5.0, options=None):
         made = cls(url.rest)

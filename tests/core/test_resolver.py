@@ -25,7 +25,7 @@ GROUP = SYNC.group
 BACKEND = """
 from coatcheck.embedded.memory import MemoryBackend
 class {}(MemoryBackend):
-    pass
+    PROTOCOL_VERSION = 1
 """
 
 
@@ -136,7 +136,7 @@ def test_by_url_passes_the_options_on(distribution):
         "coat-tank",
         GROUP,
         tank="coat_tank:Tank",
-        coat_tank=source("Tank").replace("    pass\n", own),
+        coat_tank=source("Tank", own),
     )
 
     results = by_url("tank://u:secret@h/1?a=b&expires=9&operation_timeout=2", pool=3)
@@ -280,7 +280,37 @@ def test_a_failing_import_is_named(distribution):
     assert isinstance(by_url("memory://x").backend.backend, MemoryBackend)
 
 
-@pytest.mark.parametrize("version", ["0", "2", "None"])
+def test_a_version_that_is_not_stated(distribution):
+    """
+    A plugin that leaves the version of the protocol to the core that is installed is refused.
+    """
+    inherits = source("Tank").replace("PROTOCOL_VERSION = 1", "pass")
+    base = source("Base") + "\nclass Tank(Base):\n    pass\n"
+    foreign = "\nfrom coat_base import Base\nclass Tank(Base):\n    pass\n"
+    distribution("coat-tank", GROUP, tank="coat_tank:Tank", coat_tank=inherits)
+    distribution("coat-base", GROUP, base="coat_base:Tank", coat_base=base)
+    distribution("coat-other", GROUP, other="coat_other:Tank", coat_other=foreign)
+
+    assert "Tank" == backend_class("base").__name__
+    for scheme, owner in (("tank", "coat-tank"), ("other", "coat-other")):
+        with pytest.raises(
+            PluginError, match=rf"{owner} 1\.0 does not say .* state PROTOCOL_VERSION = 1 in"
+        ):
+            by_url(f"{scheme}://")
+
+
+def test_a_newer_core_refuses_what_is_installed(monkeypatch):
+    """
+    No class that an entry point of ours names, nor a built-in one, takes its version from the core.
+    """
+    monkeypatch.setattr(resolver, "PROTOCOL_VERSION", 2)
+    for registry in (SYNC, AIO):
+        for scheme in registry.schemes():
+            with pytest.raises(PluginError, match="is made for version 1 of the backend protocol"):
+                resolver.Registry(registry.group, registry._builtin).find(scheme)
+
+
+@pytest.mark.parametrize("version", ["0", "2"])
 def test_another_protocol_version_is_named(distribution, version):
     """
     A plugin made for another version of the protocol says both versions.
@@ -321,11 +351,11 @@ def test_the_four_messages_differ(distribution):
 
 
 class Own(MemoryBackend):
-    pass
+    PROTOCOL_VERSION = 1
 
 
 class Other(MemoryBackend):
-    pass
+    PROTOCOL_VERSION = 1
 
 
 def test_a_class_can_be_registered():
@@ -379,7 +409,7 @@ def test_registered_backends_of_another_version():
 
     with pytest.raises(PluginError, match="Old is made for version 0"):
         backend_class("own")
-    with pytest.raises(PluginError, match="plugin builtins:object is made for version None"):
+    with pytest.raises(PluginError, match="plugin builtins:object does not say"):
         backend_class("text")
 
 

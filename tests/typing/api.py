@@ -65,6 +65,8 @@ async def aio_side() -> None:
 
 
 class Dictionary(coatcheck.KeyValueBackend):
+    PROTOCOL_VERSION = 1
+
     """
     A backend as a third party writes it.
     """

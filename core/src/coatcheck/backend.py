@@ -80,7 +80,9 @@ class BaseBackend(Generic[V]):
     What sync and async backends declare alike. `V` is `ResultMeta`, or bytes.
     """
 
-    PROTOCOL_VERSION: ClassVar[int] = PROTOCOL_VERSION
+    #: The version of the protocol that the class was written for. Each plugin states the number
+    #: itself: inherited from the core that is installed, it would always match.
+    PROTOCOL_VERSION: ClassVar[int]
     capabilities: ClassVar[Capability] = Capability.NONE
     #: The largest encoded record the store takes, in bytes; `None`: no limit is known.
     max_value_bytes: int | None = None
@@ -451,6 +453,17 @@ def check_no_prefix(backend: BaseBackend[Any], key_prefix: str) -> None:
             f"the option key_prefix: {type(backend).__name__} keeps records by their ids, without a "
             "prefix; give it a place of its own instead, such as another table or collection"
         )
+
+
+def stated_version(cls: type) -> Any:
+    """
+    Return the `PROTOCOL_VERSION` that *cls* states, or a base of its own package; else `None`.
+
+    A base of another package says for which protocol that package was written, not *cls*.
+    """
+    package = cls.__module__.partition(".")[0]
+    own = (base for base in cls.__mro__ if base.__module__.partition(".")[0] == package)
+    return next((v for base in own if (v := vars(base).get("PROTOCOL_VERSION")) is not None), None)
 
 
 def batches(keys: Iterable[str]) -> Iterator[list[str]]:

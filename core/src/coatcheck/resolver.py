@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from . import entrypoints, hooks
-from .backend import PROTOCOL_VERSION, KeyValueBackend
+from .backend import PROTOCOL_VERSION, KeyValueBackend, stated_version
 from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
 from .results import Results
@@ -314,7 +314,13 @@ def _from_entry_point(name: str, group: str) -> type[Any] | None:
 
 
 def _checked(cls: type[Any], who: Callable[[], str]) -> type[Any]:
-    version = getattr(cls, "PROTOCOL_VERSION", None)
+    version = stated_version(cls)
+    if version is None:
+        raise PluginError(
+            f"the plugin {who()} does not say which version of the backend protocol it is made "
+            f"for: state PROTOCOL_VERSION = {PROTOCOL_VERSION} in the body of the class "
+            f"{cls.__qualname__}"
+        )
     if version != PROTOCOL_VERSION:
         raise PluginError(
             f"the plugin {who()} is made for version {version} of the backend protocol, this "

@@ -52,8 +52,10 @@ NOTICED = {
 class Whole(MemoryBackend):
     """Not broken at all."""
 
+    PROTOCOL_VERSION = 1
 
-class ReadThenWrite(MemoryBackend):
+
+class ReadThenWrite(Whole):
     """Looks first, and writes then: others write in between."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
@@ -76,21 +78,21 @@ class CheckedByEachClient(ReadThenWrite):
             return super().put(*args, **options)
 
 
-class RefusesItself(MemoryBackend):
+class RefusesItself(Whole):
     """Takes a repeated write for another's."""
 
     def put(self, key, value, **how):
         return self._space.living(key) != value and super().put(key, value, **how)
 
 
-class MatchesAnything(MemoryBackend):
+class MatchesAnything(Whole):
     """Does not look what it writes over."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
         return super().put(key, value, unless=unless, expires=expires)
 
 
-class ProtectsSuccessOnly(MemoryBackend):
+class ProtectsSuccessOnly(Whole):
     """Lets failures be replaced, as Celery does."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
@@ -98,7 +100,7 @@ class ProtectsSuccessOnly(MemoryBackend):
         return super().put(key, value, unless=unless, if_match=if_match, expires=expires)
 
 
-class Rewired(MemoryBackend):
+class Rewired(Whole):
     """Has another bell."""
 
     @contextmanager
@@ -150,14 +152,14 @@ class DeafToWake(Rewired):
         bell.wake = lambda: None
 
 
-class IgnoresLife(MemoryBackend):
+class IgnoresLife(Whole):
     """Keeps everything."""
 
     def put(self, key, value, *, expires, **how):
         return super().put(key, value, expires=None, **how)
 
 
-class CutsLongLife(MemoryBackend):
+class CutsLongLife(Whole):
     """Keeps nothing for longer than 30 days."""
 
     def put(self, key, value, *, expires, **how):
@@ -165,7 +167,7 @@ class CutsLongLife(MemoryBackend):
         return super().put(key, value, expires=expires, **how)
 
 
-class LongLifeIsADate(MemoryBackend):
+class LongLifeIsADate(Whole):
     """Takes more than 30 days for seconds since 1970."""
 
     def put(self, key, value, *, expires, **how):
@@ -174,7 +176,7 @@ class LongLifeIsADate(MemoryBackend):
         return super().put(key, value, expires=expires, **how)
 
 
-class ExpiredIsProtected(MemoryBackend):
+class ExpiredIsProtected(Whole):
     """Hides what expired from reads, but not from writes."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
@@ -184,21 +186,21 @@ class ExpiredIsProtected(MemoryBackend):
         return super().put(key, value, unless=unless, if_match=if_match, expires=expires)
 
 
-class BytesKeys(MemoryBackend):
+class BytesKeys(Whole):
     """Answers with the driver's own keys."""
 
     def get_many(self, keys):
         return {key.encode(): value for key, value in super().get_many(keys).items()}
 
 
-class TupleKeys(MemoryBackend):
+class TupleKeys(Whole):
     """Answers with keys that nobody asked for."""
 
     def get_many(self, keys):
         return {("record", key): value for key, value in super().get_many(keys).items()}
 
 
-class DeletesOnRead(MemoryBackend):
+class DeletesOnRead(Whole):
     """Hands out each ready record once."""
 
     def get_many(self, keys):
@@ -207,7 +209,7 @@ class DeletesOnRead(MemoryBackend):
         return found
 
 
-class ProlongsOnRead(MemoryBackend):
+class ProlongsOnRead(Whole):
     """Keeps for longer what is read."""
 
     def get_many(self, keys):
@@ -217,7 +219,7 @@ class ProlongsOnRead(MemoryBackend):
         return found
 
 
-class LeaksSubscriptions(MemoryBackend):
+class LeaksSubscriptions(Whole):
     """Never ends a subscription."""
 
     @contextmanager
@@ -246,14 +248,14 @@ class LocksWhileListening(Rewired):
             return super().put(key, value, **how)
 
 
-class Truncates(MemoryBackend):
+class Truncates(Whole):
     """Keeps the first half a megabyte."""
 
     def put(self, key, value, **how):
         return super().put(key, value[:500_000], **how)
 
 
-class UnmappedErrors(MemoryBackend):
+class UnmappedErrors(Whole):
     """Lets the driver's errors through, where the store is away."""
 
     def get_many(self, keys):
@@ -266,7 +268,7 @@ class UnmappedErrors(MemoryBackend):
         self._name = name
 
 
-class TellsSecrets(MemoryBackend):
+class TellsSecrets(Whole):
     """Says where it failed to connect to, with the password."""
 
     secret = ""
@@ -283,14 +285,14 @@ class TellsSecrets(MemoryBackend):
         return made
 
 
-class CannotScan(MemoryBackend):
+class CannotScan(Whole):
     """Declares what it does not have."""
 
     def scan(self, prefix=""):
         return coatcheck.KeyValueBackend.scan(self, prefix)
 
 
-class ScansPatterns(MemoryBackend):
+class ScansPatterns(Whole):
     """Takes a prefix for a pattern."""
 
     def scan(self, prefix=""):
@@ -300,7 +302,7 @@ class ScansPatterns(MemoryBackend):
         return (key for key in keys if fnmatch.fnmatchcase(key, prefix + "*"))
 
 
-class FoldsCase(MemoryBackend):
+class FoldsCase(Whole):
     """Does not tell upper from lower case."""
 
     def put(self, key, value, **how):
@@ -314,7 +316,7 @@ class FoldsCase(MemoryBackend):
         return super().delete_many([key.lower() for key in keys])
 
 
-class SumsUpBatches(MemoryBackend):
+class SumsUpBatches(Whole):
     """Answers the same for all of a batch."""
 
     def put_many(self, items, **how):
@@ -325,7 +327,7 @@ class SumsUpBatches(MemoryBackend):
 class BrokenProof:
     """Looks into the memory of the broken backend."""
 
-    backend = MemoryBackend
+    backend = Whole
 
     @pytest.fixture
     def url(self):

@@ -29,6 +29,8 @@ PLAN = Plan(operations=600, ids=6, longest_wait=0.2, pause=(0.0, 0.01))
 class Last(MemoryBackend):
     """The last one wins, and all are told that they did."""
 
+    PROTOCOL_VERSION = 1
+
     def put(self, key, value, *, unless, if_match=None, expires):
         super().put(key, value, unless=(), if_match=if_match, expires=expires)
         return True
@@ -36,6 +38,8 @@ class Last(MemoryBackend):
 
 class Forgetful(MemoryBackend):
     """A record is kept for as long as its id is waited for, or hardly longer."""
+
+    PROTOCOL_VERSION = 1
 
     def get_many(self, keys):
         # What is verified is asked for in batches.
@@ -45,6 +49,8 @@ class Forgetful(MemoryBackend):
 class Foreign(MemoryBackend):
     """A driver whose errors are not mapped."""
 
+    PROTOCOL_VERSION = 1
+
     def get_many(self, keys):
         if len(keys) == 1:
             raise ZeroDivisionError("not ours")
@@ -53,6 +59,8 @@ class Foreign(MemoryBackend):
 
 class Leaking(MemoryBackend):
     """A socket is opened for each store, and none is closed."""
+
+    PROTOCOL_VERSION = 1
 
     leaked: list[socket.socket] = []
 

@@ -40,6 +40,7 @@ class RPCBackend(Backend[ResultMeta]):
     As `coatcheck_rpc.sync.RPCBackend`, with coroutines.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:

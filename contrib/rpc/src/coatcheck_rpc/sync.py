@@ -35,6 +35,7 @@ class RPCBackend(Backend[ResultMeta]):
     order in which they arrive.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:

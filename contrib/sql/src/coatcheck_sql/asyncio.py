@@ -34,6 +34,7 @@ class SQLBackend(Backend[ResultMeta]):
     As `coatcheck_sql.sync.SQLBackend`, with connections for each event loop. PostgreSQL alone.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:

@@ -36,6 +36,7 @@ class SQLBackend(Backend[ResultMeta]):
     Records as rows, written by one statement that elects the first ready one.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:

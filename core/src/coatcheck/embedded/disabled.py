@@ -17,6 +17,8 @@ class DisabledBackend(KeyValueBackend):
     Keeps nothing, and says so to whoever asks.
     """
 
+    PROTOCOL_VERSION = 1
+
     @classmethod
     def from_url(
         cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None

@@ -94,6 +94,7 @@ class FilesBackend(KeyValueBackend):
         fsync: wait until each record is on the disk, so that it survives a power failure.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = Capability.SCAN | Capability.SHARED
 
     def __init__(

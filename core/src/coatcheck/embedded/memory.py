@@ -47,6 +47,7 @@ class MemoryBackend(KeyValueBackend):
     Keeps records in a dict. Expired ones are removed by later writes.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN
     #: Expired records are looked for at every so many writes.
     SWEEP_EVERY = 1000

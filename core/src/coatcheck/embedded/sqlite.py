@@ -128,6 +128,7 @@ class SQLiteBackend(KeyValueBackend):
     One table; each write is one statement, so the file's own locking elects the first record.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
     # SQLITE_MAX_LENGTH of every common build.
     max_value_bytes = 1_000_000_000

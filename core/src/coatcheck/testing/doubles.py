@@ -57,6 +57,8 @@ class Wrapping(KeyValueBackend):
     Passes on everything to the backend it holds; by default one in memory.
     """
 
+    PROTOCOL_VERSION = 1
+
     def __init__(self, backend: KeyValueBackend | None = None) -> None:
         self.wrapped = MemoryBackend() if backend is None else backend
 

@@ -30,6 +30,7 @@ class MemcachedBackend(KeyValueBackend):
     Waits look by themselves: Memcached tells nobody what is written.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
     #: A whole second, and the margin for the server's clock.
     expires_resolution = MARGIN + 1.0

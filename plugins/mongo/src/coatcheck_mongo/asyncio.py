@@ -32,6 +32,7 @@ class MongoBackend(Backend[ResultMeta]):
     As `coatcheck_mongo.sync.MongoBackend`, with a client for each event loop.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 

@@ -32,6 +32,7 @@ class MongoBackend(Backend[ResultMeta]):
     Records as documents, written by an update that elects the first ready one.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 

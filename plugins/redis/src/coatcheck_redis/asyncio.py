@@ -29,6 +29,7 @@ class RedisBackend(KeyValueBackend):
     As `coatcheck_redis.sync.RedisBackend`, with connections for each event loop.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 

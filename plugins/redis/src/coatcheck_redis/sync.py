@@ -31,6 +31,7 @@ class RedisBackend(KeyValueBackend):
     Records as strings, written by a script that elects the first ready one and publishes it.
     """
 
+    PROTOCOL_VERSION = 1
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 

@@ -14,7 +14,7 @@ import pytest
 
 from ... import BackendUnavailableError, ConfigurationError, WaitTimeoutError
 from ...aio import Results, by_url
-from ...backend import PROTOCOL_VERSION, Capability
+from ...backend import PROTOCOL_VERSION, Capability, stated_version
 from ..contract.errors import SHORT
 from ..promises import needs, promise
 from ..proof import SECRET, innermost
@@ -42,7 +42,7 @@ class Errors(AioCase):
         """
         store = innermost(results.backend)
 
-        assert PROTOCOL_VERSION == store.PROTOCOL_VERSION
+        assert PROTOCOL_VERSION == stated_version(type(store))
         assert isinstance(store.capabilities, Capability)
         assert 0 <= store.expires_resolution <= 60
         assert store.max_value_bytes is None or store.max_value_bytes > 1_000

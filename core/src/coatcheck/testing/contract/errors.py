@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ... import BackendUnavailableError, ConfigurationError, WaitTimeoutError, by_url
-from ...backend import PROTOCOL_VERSION, Capability
+from ...backend import PROTOCOL_VERSION, Capability, stated_version
 from ...results import Results
 from ..promises import needs, promise
 from ..proof import SECRET, innermost
@@ -45,7 +45,7 @@ class Errors(Case):
         """
         store = innermost(results.backend)
 
-        assert PROTOCOL_VERSION == store.PROTOCOL_VERSION
+        assert PROTOCOL_VERSION == stated_version(type(store))
         assert isinstance(store.capabilities, Capability)
         assert 0 <= store.expires_resolution <= 60
         assert store.max_value_bytes is None or store.max_value_bytes > 1_000

@@ -2,6 +2,7 @@
 `file:///directory`: records in files, shared by processes that may be killed, and with Celery.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import coatcheck
+import coatcheck.aio
 from coatcheck import entrypoints
 from coatcheck.backend import ANY, Capability
 from coatcheck.embedded import files
@@ -27,6 +30,9 @@ from coatcheck.errors import (
     BackendUnavailableError,
     ConfigurationError,
     DecodeError,
+    ResultTooLargeError,
+    UnknownTaskError,
+    WaitTimeoutError,
 )
 from coatcheck.resolver import by_url
 from coatcheck.states import READY_STATES
@@ -794,3 +800,242 @@ def test_no_descriptor_is_left_open(backend):
     backend.delete_many([f"k{n}" for n in range(30)])
 
     assert before == len(os.listdir("/dev/fd"))
+
+
+# -- strange things in the directory ----------------------------------------------------------
+
+
+def link_to(target):
+    """
+    Return a function that plants a symbolic link to *target*.
+    """
+    return lambda path: path.symlink_to(target)
+
+
+def plant_socket(path):
+    """
+    Plant a socket that nobody listens at.
+    """
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path.name)
+
+
+def plant_sparse(path):
+    """
+    Plant a file that says it has a terabyte.
+    """
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+STRANGE = {
+    "a link to nothing": (link_to("/nonexistent/x"), "is a symbolic link"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "is a symbolic link"),
+    "a link to zeros": (link_to("/dev/zero"), "is a symbolic link"),
+    "a link to a record": (link_to(f"{PREFIX}good"), "is a symbolic link"),
+    "a pipe": (os.mkfifo, "is a named pipe"),
+    "a directory": (Path.mkdir, "is a directory"),
+    "a socket": (plant_socket, "is a socket"),
+}
+#: A plain name, and one that is a hash.
+STRANGE_IDS = ("bad", "bad/" * 5)
+
+
+@pytest.fixture(params=STRANGE)
+def strange(request, directory):
+    """
+    Plant strange things under the names of records, groups and temporary files, next to good ones.
+    Return what the errors call them.
+    """
+    plant, said = STRANGE[request.param]
+    with by_url(f"file://{directory}") as results:
+        for task_id in STRANGE_IDS:
+            results.store_result(task_id, "to be gone")
+            results.save_group(task_id, ["good"])
+        results.store_result("good", 1)
+    for path in list(directory.iterdir()):
+        if path.name != f"{PREFIX}good":
+            path.unlink()
+            plant(path)
+    plant(directory / ".coatcheck-left")
+    return said
+
+
+def test_reads_pass_over_what_is_no_file(strange, directory, monkeypatch):
+    """
+    A read takes it for no record, whatever else it reads, and nothing is removed.
+    """
+    monkeypatch.setattr(files, "STALE", -1.0)
+    before = sorted(os.listdir(directory))
+    with by_url(f"file://{directory}") as results:
+        found = results.get_many([*STRANGE_IDS, "good"])
+        assert [False, False, True] == [meta.known for meta in found.values()]
+        assert not results.exists("bad")
+        assert ["good"] == [meta.task_id for meta in results.scan()]
+        assert 0 == results.purge()
+        assert 1 == results.forget_many([*STRANGE_IDS, "good"])
+        results.store_result("good", 2)
+        assert 2 == next(iter(results.as_completed([*STRANGE_IDS, "good"], timeout=30))).result
+        for task_id in STRANGE_IDS:
+            with pytest.raises(UnknownTaskError):
+                results.restore_group(task_id)
+            assert not results.delete_group(task_id)
+    assert before == sorted(os.listdir(directory))
+
+
+@pytest.mark.parametrize("task_id", STRANGE_IDS)
+def test_a_store_names_what_is_in_its_way(strange, directory, task_id):
+    """
+    A store neither follows nor replaces it, and says what it is.
+    """
+    before = sorted(os.listdir(directory))
+    with by_url(f"file://{directory}") as results:
+        with pytest.raises(BackendStoreError, match=rf"{PREFIX}bad.* {strange} and no record"):
+            results.store_result(task_id, 1)
+        with pytest.raises(BackendStoreError, match=rf" {strange} and no record"):
+            results.expect(task_id)
+        with pytest.raises(BackendStoreError, match=rf" {strange} and no record"):
+            results.save_group(task_id, ["good"])
+        assert 1 == results.get_result("good")
+    assert before == sorted(os.listdir(directory))
+
+
+async def test_asyncio_passes_over_what_is_no_file(strange, directory):
+    """
+    The same holds for asyncio.
+    """
+    async with coatcheck.aio.by_url(f"file://{directory}") as results:
+        found = await results.get_many(["bad", "good"])
+        assert [False, True] == [meta.known for meta in found.values()]
+        with pytest.raises(BackendStoreError, match=rf" {strange} and no record"):
+            await results.store_result("bad", 1)
+        assert 1 == await results.AsyncResult("good").get(timeout=30)
+
+
+@pytest.mark.parametrize("task_id", STRANGE_IDS)
+def test_a_file_that_is_too_large(directory, task_id):
+    """
+    A sparse file of a terabyte is a damaged record, and its content is not read.
+    """
+    with by_url(f"file://{directory}") as results:
+        results.store_result(task_id, 1)
+        (path,) = directory.iterdir()
+        plant_sparse(path)
+        results.store_result("good", 1)
+
+        found = results.get_many([task_id, "good"])
+        assert [True, True] == [meta.known for meta in found.values()]
+        assert ["PENDING", "SUCCESS"] == [meta.status for meta in found.values()]
+        with pytest.raises(DecodeError, match=rf"{directory}: '{PREFIX}bad.*it has {2**40} bytes"):
+            results.get_result(task_id)
+        with pytest.raises(BackendStoreError, match="bytes, a record has"):
+            results.store_result(task_id, 2)
+        assert "good" in [meta.task_id for meta in results.scan()]
+        assert 0 == results.purge()
+
+
+def test_a_value_that_is_too_large(directory, monkeypatch):
+    """
+    What no reader would read is not stored.
+    """
+    monkeypatch.setattr(FilesBackend, "max_value_bytes", 5000)
+    with by_url(f"file://{directory}") as results:
+        with pytest.raises(ResultTooLargeError, match="limit is 5000"):
+            results.store_result("t", "x" * 5000)
+        assert "FAILURE" == results.get_state("t")
+
+
+def test_a_file_that_grows_while_it_is_read(directory, backend, monkeypatch):
+    """
+    A file to which another program goes on adding is read up to the limit, and no further.
+    """
+    monkeypatch.setattr(files, "SETTLE", 0.0)
+    put(backend, "k", READY)
+    backend._largest = 300_000
+    pread = os.pread
+
+    def grow(descriptor, size, offset):
+        with (directory / "k").open("ab") as file:
+            file.write(b" " * 100_000)
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", grow)
+
+    assert b"a record has 300000 at most" in get(backend, "k")
+
+
+def with_other_users_files(directory, said):
+    """
+    Use a directory with files that this user may neither read nor remove.
+    """
+    os.setgid(65534)
+    os.setuid(65534)
+    with by_url(f"file://{directory}", operation_timeout=60) as results:
+        found = results.get_many(["secret", "good", "se/cret"])
+        said.put([(meta.status, str(meta.error)) for meta in found.values()])
+        said.put(sorted(meta.task_id for meta in results.scan()))
+        for operation in (results.store_result, results.forget):
+            try:
+                operation("secret")
+            except BackendStoreError as error:
+                said.put(str(error))
+        said.put(results.purge())
+        try:
+            results.AsyncResult("secret").get(timeout=0)
+        except WaitTimeoutError as error:
+            said.put(str(error))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_files_of_another_user(monkeypatch):
+    """
+    A file that cannot be read is a damaged record, which breaks no read of others.
+    """
+    said = SPAWN.Queue()
+    with tempfile.TemporaryDirectory() as name:
+        with by_url(f"file://{name}") as results:
+            for task_id in ("secret", "se/cret", "good"):
+                results.store_result(task_id, 1)
+            results.store_result("old", 1, expires=0.001)
+        for path in Path(name).iterdir():
+            if "good" not in path.name:
+                path.chmod(0o600)
+        left = Path(name, ".coatcheck-left")
+        left.touch()
+        os.utime(left, (0, 0))
+        Path(name).chmod(0o1777)
+
+        assert 0 == run(with_other_users_files, name, said)
+        secret, good, hashed = said.get(timeout=PATIENCE)
+        assert ("SUCCESS", "None") == good
+        assert "PENDING" == secret[0] == hashed[0]
+        assert "cannot be read" in secret[1]
+        assert f"{name}: '{PREFIX}secret': Permission denied" in secret[1]
+        assert ["good", "secret"] == said.get(timeout=PATIENCE)
+        for _ in range(2):
+            assert f"'{PREFIX}secret': Permission denied" in said.get(timeout=PATIENCE)
+        assert 0 == said.get(timeout=PATIENCE)
+        assert f"'{PREFIX}secret': Permission denied" in said.get(timeout=PATIENCE)
+    said.close()
+
+
+def test_a_link_that_takes_a_records_place(directory, backend):
+    """
+    A link that takes the place of a record while that is being locked is not followed.
+    """
+    put(backend, "k", UNREADY)
+    put(backend, "other", UNREADY)
+    try_lock = backend._try_lock
+
+    def swap(descriptor, path):
+        backend._try_lock = try_lock
+        (directory / "k").unlink()
+        (directory / "k").symlink_to("other")
+        return try_lock(descriptor, path)
+
+    backend._try_lock = swap
+
+    with pytest.raises(BackendStoreError, match="'k' is a symbolic link and no record: remove it"):
+        put(backend, "k", READY)
+    assert UNREADY == get(backend, "other")
+    assert set() == backend._locks

@@ -19,6 +19,7 @@ import pytest
 
 from coatcheck import codec, compression, failures, meta
 from coatcheck.codec import Codec
+from coatcheck.embedded.files import FilesBackend
 from coatcheck.embedded.sqlite import SQLiteBackend
 from coatcheck.errors import DecodeError, EncodeError
 
@@ -167,6 +168,7 @@ def test_the_table_of_keys():
         ("a message, or a traceback: the middle is left out", failures.MAX_TEXT),
         ("the `repr` of an argument that cannot be kept", failures.safe_repr.__defaults__[0]),
         ("a record in SQLite", SQLiteBackend.max_value_bytes),
+        ("a record in a directory", FilesBackend.max_value_bytes),
     ],
 )
 def test_the_table_of_limits(what, limit):

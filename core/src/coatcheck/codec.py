@@ -38,6 +38,20 @@ _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
 _PICKLE: Final = get_serializer("pickle")
 
 
+class Unreadable(bytes):
+    """
+    A store's reason why a record that is there cannot be read, in place of the record.
+    """
+
+    __slots__ = ()
+
+    def fault(self, task_id: str) -> DecodeError:
+        """
+        Return the error that reading the record's value raises.
+        """
+        return DecodeError(task_id, self.decode(errors="replace"))
+
+
 class Codec:
     """
     Encodes metas with one serializer and decodes what any accepted one wrote.
@@ -226,6 +240,8 @@ class Codec:
         """
         See `coatcheck.meta.Reader`; of the records that `decode` has made the version is the data.
         """
+        if isinstance(version, Unreadable):
+            return {}, None, version.fault(task_id)
         if self._guarded or version.startswith(ENVELOPE_MAGIC):
             return self._unsealed(task_id, version)
         try:
@@ -381,6 +397,8 @@ class Codec:
         return groups.tree_from_document(group_id, self._group(group_id, data))
 
     def _group(self, group_id: str, data: bytes) -> dict[str, Any]:
+        if isinstance(data, Unreadable):
+            raise data.fault(group_id)
         if not self.is_sealed(data):
             self.refuse_unsealed(group_id)
             return self._loads(group_id, data)[0]

@@ -6,6 +6,8 @@ name, which only the first can have. A record that is there is locked (flock, wh
 process), judged, and replaced by a rename. So files of ours are never seen half, and who is
 killed leaves nothing but a temporary file behind. Readers take no lock.
 
+Only regular files are records. Links are not followed, and pipes and devices are not read.
+
 When a record expires is told by its file's time of modification: a day before, which is when
 Celery's own cleanup, left at its default, takes it for old. The digits behind the milliseconds
 are a checksum that tells such a time from those of other writers, whose files never expire here.
@@ -20,6 +22,7 @@ import math
 import os
 import random
 import re
+import stat
 import threading
 import time
 import zlib
@@ -30,6 +33,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless
+from ..codec import Unreadable
 from ..errors import (
     BackendError,
     BackendGetMetaError,
@@ -51,7 +55,11 @@ _DAY: Final = 86_400_000
 #: Later than this, in milliseconds, file systems keep no times: the year 2400.
 _NEVER: Final = 13_569_465_600_000
 _CHUNK: Final = 65_536
+#: Never follow a link, and never wait for the other end of a pipe.
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _LONGEST_NAME: Final = 255
+#: How long the line with the key can be in a file whose name is a hash, in bytes.
+_LONGEST_KEY: Final = 16 * 1024 * 1024
 _TEMPORARY: Final = b".coatcheck-"
 #: What the names of keys that cannot be names end in, and what precedes the key in their files.
 _HASHED: Final = re.compile(rb"~[0-9a-f]{64}\Z")
@@ -63,6 +71,31 @@ _REFUSED: Final = frozenset(
         errno.ENOTSUP, errno.ENOSYS,
     }
 )  # fmt: skip
+#: Errors of one file, which say nothing about the others.
+_OF_ONE_FILE: Final = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EAGAIN, errno.EIO,
+        errno.EOVERFLOW, errno.ETXTBSY,
+    }
+)  # fmt: skip
+_KINDS: Final = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class _ForeignError(OSError):
+    """
+    Something that is no regular file has the name of a record.
+    """
+
+
+class _UnreadableError(OSError):
+    """
+    A regular file with the name of a record cannot be read.
+    """
 
 
 class _File(NamedTuple):
@@ -96,6 +129,8 @@ class FilesBackend(KeyValueBackend):
 
     PROTOCOL_VERSION = 1
     capabilities = Capability.SCAN | Capability.SHARED
+    #: Readers refuse larger files, so that a file of somebody else cannot fill their memory.
+    max_value_bytes = 512 * 1024 * 1024
 
     def __init__(
         self, directory: str | Path, *, fsync: bool = False, operation_timeout: float = 5.0
@@ -105,6 +140,8 @@ class FilesBackend(KeyValueBackend):
         self._fsync = fsync
         self._timeout = operation_timeout
         self._locks: set[int] = set()
+        # A file can hold its key as well.
+        self._largest = self.max_value_bytes + _LONGEST_KEY
         forks.register(self)
 
     @classmethod
@@ -156,18 +193,19 @@ class FilesBackend(KeyValueBackend):
 
     def _read(self, path: bytes) -> _File | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
+            descriptor = _opened(path)
+            try:
+                return self._content(descriptor, path)
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, _ForeignError):
             return None
-        try:
-            return self._content(descriptor, path)
-        finally:
-            os.close(descriptor)
+        except _UnreadableError as error:
+            reason = f"{os.fsdecode(self._directory)}: {error.strerror}"
+            return _File(Unreadable(reason, "utf-8", "replace"), math.inf, settled=True)
 
     def _content(self, descriptor: int, path: bytes) -> _File:
-        data = _all_of(descriptor)
-        # After reading: a time of ours says that nobody else had touched the file by then.
-        status = os.fstat(descriptor)
+        data, status = _all_of(descriptor, path, self._largest)
         if _HASHED.search(path):
             data = data.partition(b"\n")[2]
         until = _expiry(status.st_mtime_ns, status.st_size)
@@ -218,9 +256,8 @@ class FilesBackend(KeyValueBackend):
         key = _hashed_key(path) if _HASHED.search(name) else _decoded(name)
         if key is None or not key.startswith(prefix):
             return None
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
+        status = _status(path)
+        if status is None:
             return None
         until = _expiry(status.st_mtime_ns, status.st_size)
         return key if status.st_size and (until is None or until > time.time()) else None
@@ -251,6 +288,10 @@ class FilesBackend(KeyValueBackend):
                     return False
                 if _linked(written, path):
                     return self._on_disk()
+                if time.monotonic() > deadline:
+                    raise BackendUnavailableError(
+                        f"{os.fsdecode(path)}: it keeps coming and going for {self._timeout} s"
+                    )
 
     def _gives_way(self, living: bytes | None, unless: Unless, if_match: bytes | None) -> bool:
         if if_match is not None:
@@ -321,7 +362,7 @@ class FilesBackend(KeyValueBackend):
         pause = 0.0005
         while True:
             try:
-                descriptor = os.open(path, os.O_RDONLY)
+                descriptor = _opened(path)
             except FileNotFoundError:
                 return None
             self._locks.add(descriptor)
@@ -347,7 +388,7 @@ class FilesBackend(KeyValueBackend):
             return False
         # It may have been replaced before it was locked.
         with suppress(FileNotFoundError):
-            return os.path.samestat(os.fstat(descriptor), os.stat(path))
+            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
         return False
 
     def _unlock(self, descriptor: int) -> None:
@@ -360,22 +401,34 @@ class FilesBackend(KeyValueBackend):
     # -- deleting -------------------------------------------------------------------------
 
     def delete_many(self, keys: Collection[str]) -> int:
+        deleted = 0
+        refused: _UnreadableError | None = None
         with self._errors(BackendStoreError):
-            return sum(self._delete(self._path(key), expired=False) for key in set(keys))
+            for key in set(keys):
+                try:
+                    deleted += self._delete(self._path(key), expired=False)
+                except _ForeignError:
+                    continue
+                except _UnreadableError as error:
+                    refused = error
+            # Last: the other records are gone by then.
+            if refused is not None:
+                raise refused
+        return deleted
 
     def purge(self) -> int:
         purged = 0
         with self._errors(BackendStoreError):
             for name in self._names():
                 path = os.path.join(self._directory, name)
-                try:
-                    status = os.stat(path)
-                except FileNotFoundError:
+                status = _status(path)
+                if status is None:
                     continue
                 if name.startswith(_TEMPORARY):
                     self._remove_stale(path, status)
                 elif (_expiry(status.st_mtime_ns, status.st_size) or math.inf) <= time.time():
-                    purged += self._delete(path, expired=True)
+                    with suppress(_ForeignError, _UnreadableError):  # it is not ours to delete
+                        purged += self._delete(path, expired=True)
         return purged
 
     def _delete(self, path: bytes, *, expired: bool) -> bool:
@@ -395,7 +448,7 @@ class FilesBackend(KeyValueBackend):
 
     def _remove_stale(self, path: bytes, status: os.stat_result) -> None:
         if time.time() - status.st_ctime > STALE:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, PermissionError):  # another user's
                 os.unlink(path)
 
 
@@ -429,9 +482,14 @@ def _hashed_key(path: bytes) -> str | None:
     Return the key of a file whose name is a hash: its first line.
     """
     try:
-        with open(path, "rb") as file:
-            line = file.readline()
-    except FileNotFoundError:
+        descriptor = _opened(path)
+        try:
+            _check_regular(os.fstat(descriptor), path)
+            with open(descriptor, "rb", closefd=False) as file:
+                line = file.readline(_LONGEST_KEY)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, _ForeignError, _UnreadableError):
         return None
     with suppress(ValueError):
         return _decoded(bytes.fromhex(line.removeprefix(_KEY).decode("ascii")))
@@ -465,16 +523,69 @@ def _linked(written: bytes, path: bytes) -> bool:
 # -- contents ---------------------------------------------------------------------------------
 
 
-def _all_of(descriptor: int) -> bytes:
-    data = os.pread(descriptor, _CHUNK, 0)
-    if len(data) < _CHUNK:
-        return data
-    parts = [data]
-    offset = len(data)
-    while part := os.pread(descriptor, max(os.fstat(descriptor).st_size - offset, _CHUNK), offset):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
+def _status(path: bytes) -> os.stat_result | None:
+    """
+    Return the status of a regular file, `None` for anything else.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _opened(path: bytes) -> int:
+    """
+    Open the file of a record. Raises `FileNotFoundError`, `_ForeignError` or `_UnreadableError`.
+    """
+    try:
+        return os.open(path, _OPEN)
+    except OSError as error:
+        if error.errno not in _OF_ONE_FILE:
+            raise
+        # Fails again where the directory is at fault.
+        _check_regular(os.lstat(path), path)
+        raise _unreadable(path, f"{error.strerror}") from error
+
+
+def _check_regular(status: os.stat_result, path: bytes) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+        name = os.fsdecode(os.path.basename(path))
+        raise _ForeignError(errno.EEXIST, f"{name!r} is {kind} and no record: remove it")
+
+
+def _unreadable(path: bytes, reason: str) -> _UnreadableError:
+    return _UnreadableError(errno.EACCES, f"{os.fsdecode(os.path.basename(path))!r}: {reason}")
+
+
+def _all_of(descriptor: int, path: bytes, largest: int) -> tuple[bytes, os.stat_result]:
+    """
+    Return the content of a regular file that has at most *largest* bytes, and its status.
+
+    The status is asked for last: a time of ours says that nobody else touched the file before.
+    """
+    # Bounded whatever it is. Most records end here.
+    data = _part(descriptor, path, _CHUNK, 0)
+    status = os.fstat(descriptor)
+    _check_regular(status, path)
+    wanted = _CHUNK
+    while len(data) == wanted:
+        if (size := max(status.st_size, wanted)) > largest:
+            raise _unreadable(path, f"it has {size} bytes, a record has {largest} at most")
+        # Some more than there should be: another program may be writing.
+        wanted = size + _CHUNK
+        data += _part(descriptor, path, wanted - len(data), len(data))
+        status = os.fstat(descriptor)
+    return data, status
+
+
+def _part(descriptor: int, path: bytes, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(descriptor, size, offset)
+    except OSError as error:
+        _check_regular(os.fstat(descriptor), path)
+        raise _unreadable(path, f"{error.strerror}") from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -198,13 +198,18 @@ def test_serializers(name):
 
 
 @pytest.mark.parametrize("name", ["yaml", "bson", "no_such", 5])
-def test_serializers_that_are_not_here(name):
-    """One that cannot be written is refused, unless nothing is written."""
-    settings = {"result_serializer": name}
+def test_serializers_that_are_not_here(name, monkeypatch):
+    """One that cannot be written is refused; where nothing is written, its values raise, and are not guessed."""
+    monkeypatch.delitem(sys.modules, "kombu.serialization", raising=False)
+    settings = {"result_serializer": name, "accept_content": ["json", name]}
 
     with pytest.raises(coatcheck.ConfigurationError, match="result_serializer: unknown serializer"):
         made(settings)
-    assert "json" == made(settings, read_only=True)._codec.serializer.name
+    record = made(settings, read_only=True)._codec.decode("t", b'{"status": "SUCCESS", "x": 1}')
+    assert "SUCCESS" == record.status
+    if name != "yaml":  # which shows that it is none
+        with pytest.raises(coatcheck.DecodeError, match=f"no serializer '{name}' is registered"):
+            _ = record.result
 
 
 def test_pickle_has_to_be_said_twice():

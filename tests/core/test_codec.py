@@ -536,7 +536,7 @@ def test_json_subclasses_are_serializers():
     class Compact(JSONSerializer):
         name = "compact"
 
-    own = Codec(Compact(), accept=["json"])
+    own = Codec(Compact(), accept=["compact"])
 
     assert [1, "x"] == own.decode("t", own.encode(DOCUMENT)).result
 

@@ -23,7 +23,7 @@ entrypoints jsontypes compression envelope groups
 jsontags
 pickles
 serializers
-sealing
+kombus sealing
 codec
 pacing bells forks
 attempts lookups

@@ -14,8 +14,9 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
+from . import kombus
 from .errors import ConfigurationError
-from .serializers import get_serializer
+from .serializers import Serializer, get_serializer
 from .url import URL
 
 #: A mapping, a module or an object with the settings as attributes, an application, or the import
@@ -28,12 +29,6 @@ NAMESPACE: Final = "CELERY"
 _APPLICATIONS: Final = ("app", "celery")
 #: Names of Celery 3 that are not "CELERY_" and the new name.
 _RENAMED: Final = {"task_result_expires": "result_expires", "result_dburi": "database_url"}
-#: Content types by which `accept_content` may name a serializer.
-_CONTENT_TYPES: Final = {
-    "application/json": "json",
-    "application/x-msgpack": "msgpack",
-    "application/x-python-serialize": "pickle",
-}
 #: What opens the URL where coatcheck is an application's backend: `coatcheck+scheme://`.
 PREFIX: Final = "coatcheck+"
 #: The scheme of a backend that coatcheck's own configuration names: `coatcheck://name`.
@@ -156,12 +151,12 @@ def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str,
     What only concerns writing is left out where nothing is written. Raises `ConfigurationError`
     for what Celery means and coatcheck cannot do.
     """
-    options = _written_with(settings, read_only=read_only)
+    options = _serializer(settings, read_only=read_only)
     if not read_only:
         options |= _lifetime(settings)
     accept = settings.get("result_accept_content") or settings.get("accept_content")
     if accept:
-        options["accept"] = tuple(_accepted(accept))
+        options["accept"] = tuple(_accepted(accept, options.get("serializer")))
     prefix = transport_options(settings).get("global_keyprefix")
     if prefix:
         joint = "" if str(prefix)[-1] in _JOINTS else "_"
@@ -193,19 +188,21 @@ def _lifetime(settings: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _written_with(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
-    name = settings.get("result_serializer")
-    if name is None:
-        return {}
+def _serializer(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
+    name = str(settings.get("result_serializer") or "json")
+    # What the application registered with kombu goes first, if it is imported here.
+    own = kombus.registered(name)
     try:
-        serializer = get_serializer(str(name))
+        serializer = own or get_serializer(name)
     except ConfigurationError as error:
-        if read_only:
-            return {}
-        raise _unsupported("result_serializer", str(error)) from None
+        if not read_only:
+            raise _unsupported("result_serializer", str(error)) from None
+        return {"serializer": kombus.Unregistered(name)}
+    if own is None and settings.get("result_serializer") is None:
+        return {}
     # A reader needs to know it as well: a store of fields may not say what wrote a value.
-    pickled = {"unsafe_pickle": True} if read_only and serializer.name == "pickle" else {}
-    return {"serializer": serializer.name, **pickled}
+    pickled = {"unsafe_pickle": True} if read_only and name == "pickle" else {}
+    return {"serializer": own or serializer.name, **pickled}
 
 
 def _unsupported(name: str, reason: str) -> ConfigurationError:
@@ -230,14 +227,15 @@ def _seconds(name: str, value: Any) -> float | None:
     return float(seconds) or None
 
 
-def _accepted(accept: Any) -> Iterator[str]:
+def _accepted(accept: Any, own: str | Serializer | None) -> Iterator[str]:
     """
     Iterate over the serializers that are known here: what cannot be read needs no permission.
     """
-    for given in [accept] if isinstance(accept, str) else accept:
-        name = _CONTENT_TYPES.get(str(given), str(given))
+    mine = own if own is None or isinstance(own, str) else own.name
+    for name in kombus.accepted([accept] if isinstance(accept, str) else map(str, accept)):
         try:
-            get_serializer(name)
+            if name != mine:
+                get_serializer(name)
         except ConfigurationError:
             continue
         yield name

@@ -448,12 +448,14 @@ class Codec:
 
     def _reader_of(self, task_id: str, body: bytes) -> Serializer:
         head = body[:HEAD]
-        for serializer in self._readers:
+        # The reader's own word goes first: another serializer's records may look like JSON.
+        own = self.serializer
+        for serializer in (own, *self._readers):
             if serializer.recognises(head):
                 return serializer
         # A serializer without a signature of its own is taken at the reader's word.
-        if self.serializer.name not in _BUILTIN_NAMES:
-            return self.serializer
+        if own.name not in _BUILTIN_NAMES:
+            return own
         raise DecodeError(
             task_id,
             f"its first bytes {head[:8]!r} belong to no serializer known here{_NAME_IT}",

@@ -9,7 +9,7 @@ a plain dict where it would fail on an unknown one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Container
+from collections.abc import Callable, Collection, Container
 from functools import cache
 from gc import get_referents
 from itertools import chain, repeat
@@ -55,12 +55,12 @@ def to_plain(value: Any, *, strict: bool, look: bool = True) -> Any:
     kind = type(value)
     if kind is dict:
         if not _TEXT.issuperset(map(type, value)) or TYPE in value:
-            return _dict_to_plain(value, strict=strict)
+            return dict_to_plain(value, to_plain, strict=strict)
         items = value.values()
     elif kind is list or (isinstance(value, tuple) and not strict):
         items = value
     else:
-        return value if kind in PLAIN else _tagged(value, strict=strict)
+        return value if kind in PLAIN else tagged(value, to_plain, strict=strict)
     if PLAIN.issuperset(map(type, items)):
         return value
     if look and len(items) >= _MANY:
@@ -139,11 +139,14 @@ def _keys_are_json(dicts: list[dict[Any, Any]], found: int) -> bool | None:
     return None if any(map(lt, shown, lengths)) else _TEXT.issuperset(map(type, chain(*dicts)))
 
 
-def _tagged(value: Any, *, strict: bool) -> Any:
+def tagged(value: Any, inner: Callable[..., Any], *, strict: bool) -> Any:
+    """
+    Return the tag of *value*, which JSON lacks; *inner* is called like `to_plain` for its items.
+    """
     kind = type(value)
     if kind in _CONTAINERS:
         # Members of sets must come back hashable, so a tuple among them keeps its type.
-        items = [to_plain(item, strict=strict or kind is not tuple) for item in value]
+        items = [inner(item, strict=strict or kind is not tuple) for item in value]
         return {TYPE: kind.__name__, VALUE: items, OURS: 1}
     jsontypes = _jsontypes()
     if strict:
@@ -173,11 +176,14 @@ def _advice(kind: type, tagged: Container[type]) -> str:
     return f"there is no tag for the type {name}"
 
 
-def _dict_to_plain(value: dict[Any, Any], *, strict: bool) -> Any:
+def dict_to_plain(value: dict[Any, Any], inner: Callable[..., Any], *, strict: bool) -> Any:
+    """
+    Return the tag of a dict that cannot stand for itself; *inner* as for `tagged`.
+    """
     pairs = [
         [
-            key if type(key) in PLAIN else to_plain(key, strict=True),
-            item if type(item) in PLAIN else to_plain(item, strict=strict),
+            key if type(key) in PLAIN else inner(key, strict=True),
+            item if type(item) in PLAIN else inner(item, strict=strict),
         ]
         for key, item in value.items()
     ]

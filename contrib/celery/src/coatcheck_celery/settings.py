@@ -17,11 +17,10 @@ from coatcheck.celeryconfig import (
     transport_options,
 )
 from coatcheck.config import DEFAULT_NAME
+from coatcheck.kombus import KombuSerializer, accepted
 from coatcheck.resolver import SYNC, backend_class, choose
 from coatcheck.serializers import BUILTINS, Serializer
 from coatcheck.url import URL
-
-from .serializer import KombuSerializer, names_of
 
 #: Celery's rule: a task that is delivered twice may become anything but a success another thing.
 PROTECT: Final = frozenset({states.SUCCESS})
@@ -47,7 +46,7 @@ def results_of(
     options: dict[str, Any] = {
         **common_options({"result_backend_transport_options": transport}, read_only=True),
         "serializer": kombus,
-        "accept": [name for name in names_of(accept) if name in known],
+        "accept": [name for name in accepted(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,
         **{name: value for name, value in transport.items() if name not in CELERYS_OPTIONS},

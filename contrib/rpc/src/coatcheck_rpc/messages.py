@@ -79,8 +79,10 @@ def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicPropert
         headers[TASK_ID] = correlation_id
         correlation_id = f"sha256-{hash_of(correlation_id.encode())}"
     serializer = codec.serializer
+    # One of kombu's says by itself under which content type its readers know it.
+    otherwise = getattr(serializer, "content_type", f"application/x-{serializer.name}")
     return BasicProperties(
-        content_type=_TYPES.get(serializer.name, f"application/x-{serializer.name}"),
+        content_type=_TYPES.get(serializer.name, otherwise),
         content_encoding="utf-8" if serializer.text else "binary",
         headers=headers,
         delivery_mode=2 if persistent else 1,

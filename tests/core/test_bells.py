@@ -2,6 +2,8 @@
 Bells: a ring between the look and the wait is not lost.
 """
 
+import itertools
+import sys
 import threading
 
 from coatcheck.bells import Bell, LocalBell
@@ -92,3 +94,28 @@ def test_rings_from_many_threads_all_arrive():
     rang |= bell.wait(0.0)
 
     assert keys == rang
+
+
+def test_a_bell_can_be_woken_in_the_middle_of_everything():
+    """
+    A signal handler may ring and wake a bell at any moment, also while the same thread does so.
+    """
+    bell = LocalBell()
+    bell.add(["a"])
+    for act in (bell.wake, lambda: bell.ring("a"), lambda: bell.wait(0.0)):
+        for moment in range(20):
+            events = itertools.count()
+
+            def handle(frame, event, arg, moment=moment, events=events):
+                if next(events) == moment:
+                    bell.ring("a")
+                    bell.wake()
+
+            sys.setprofile(handle)
+            try:
+                act()
+            finally:
+                sys.setprofile(None)
+
+    bell.wake()
+    bell.wait(60.0)

@@ -12,6 +12,38 @@ from typing import Final
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
+class Alarm:
+    """
+    Wakes the one thread that sleeps on it. It latches: a ring before the sleep ends the sleep.
+
+    `threading.Event` does not serve: it is written in Python, so an exception that a signal handler
+    raises inside of it can leave its lock locked for ever, and a handler that sets it can meet that
+    lock. This is one lock, which C code takes and frees.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        # Free from a ring to the sleep that it ends, or keeps from beginning.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        """
+        End the sleep that goes on, or else the next one. For any thread, and for signal handlers.
+        """
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return  # it is free: an earlier ring was not heard yet
+
+    def sleep(self, seconds: float) -> bool:
+        """
+        Sleep until a ring, *seconds* at most; whether there was a ring.
+        """
+        return self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+
+
 class Bell:
     """
     A subscription to keys. This one never rings: it only sleeps.
@@ -30,7 +62,7 @@ class Bell:
     unready: bool = True
 
     def __init__(self) -> None:
-        self._woken = threading.Event()
+        self._woken = Alarm()
 
     def add(self, keys: Collection[str]) -> None:
         """
@@ -48,15 +80,14 @@ class Bell:
 
         A ring is a hint: it may be false, early or doubled. After a reconnect all keys ring.
         """
-        self._woken.wait(timeout)
-        self._woken.clear()
+        self._woken.sleep(timeout)
         return _NOTHING
 
     def wake(self) -> None:
         """
         End the wait that goes on, or else the next one. For any thread.
         """
-        self._woken.set()
+        self._woken.ring()
 
 
 class LocalBell(Bell):
@@ -83,12 +114,11 @@ class LocalBell(Bell):
         """
         if key in self._keys:
             self._rang.append(key)
-            self._woken.set()
+            self._woken.ring()
 
     def wait(self, timeout: float) -> Collection[str]:
-        self._woken.wait(timeout)
-        self._woken.clear()
-        # Emptied after the clear: a ring that comes in between ends the next wait as well.
+        self._woken.sleep(timeout)
+        # Emptied after the sleep: a ring that comes in between ends the next wait as well.
         rang = set()
         while self._rang:
             rang.add(self._rang.popleft())

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import forks
 from .backend import BATCH, Backend
-from .bells import Bell
+from .bells import Alarm, Bell
 from .errors import BackendError, PartlyUnavailableError
 from .meta import ResultMeta
 from .pacing import portions
@@ -31,25 +31,22 @@ class ThreadWaiter(Waiter):
     A wait in a thread.
     """
 
-    __slots__ = ("_alarm",)
+    __slots__ = ("_alarm", "watch")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Free from a notice to the pause that it ends, or keeps from beginning.
-        self._alarm = threading.Lock()
-        self._alarm.acquire()
+        self._alarm = Alarm()
+        #: Where it waits; `None` before it does.
+        self.watch: Watch | None = None
 
     def notify(self) -> None:
-        try:
-            self._alarm.release()
-        except RuntimeError:
-            return  # it is free: an earlier notice was not seen yet
+        self._alarm.ring()
 
     def pause(self, seconds: float) -> None:
         """
         Sleep until notified, at most *seconds*.
         """
-        self._alarm.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        self._alarm.sleep(seconds)
 
 
 class Hub:
@@ -93,19 +90,24 @@ class Hub:
 
         Raises `WaitTimeoutError` after its timeout and a last look.
         """
-        watch = self._join(waiter)
         try:
+            watch = self._join(waiter)
             while (meta := watch.next(waiter)) is not None:
                 yield meta
         finally:
-            watch.left.append(waiter)
+            # Also if a signal handler raised while the wait began. A call into C: no handler can
+            # come between.
+            if waiter.watch is not None:
+                waiter.watch.left.append(waiter)
 
-    def _join(self, waiter: Waiter) -> Watch:
+    def _join(self, waiter: ThreadWaiter) -> Watch:
         with self.lock:
             watch = self._watch
             if watch is None:
-                watch = self._watch = Watch(self)
+                watch = Watch(self)
                 watch.thread.start()
+                self._watch = watch  # one whose start failed would never look
+            waiter.watch = watch
             watch.waits.join(waiter, time.monotonic())
         watch.wake()
         return watch

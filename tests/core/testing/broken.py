@@ -130,7 +130,7 @@ class Forgetful(Rewired):
     def rewire(self, bell):
         def wait(timeout, wait=bell.wait):
             bell._rang.clear()
-            bell._woken.clear()
+            bell._woken.sleep(0)
             return wait(timeout)
 
         bell.wait = wait

@@ -66,9 +66,8 @@ class MongoBell(Bell):
         self._link.awaited.difference_update(gone)
 
     def wait(self, timeout: float) -> Collection[str]:
-        self._woken.wait(timeout)
-        self._woken.clear()
-        # Emptied after the clear: a ring that comes in between ends the next wait as well.
+        self._woken.sleep(timeout)
+        # Emptied after the sleep: a ring that comes in between ends the next wait as well.
         return self._listener.take()
 
     def close(self) -> None:
@@ -106,7 +105,7 @@ class MongoBell(Bell):
         self._link.polling = None
         if ring and lost:
             self._listener.ring_all()
-            self._woken.set()
+            self._woken.ring()
 
     def _listen(self) -> None:
         try:
@@ -114,7 +113,7 @@ class MongoBell(Bell):
                 event = self._stream.try_next()
             self._listener.token = self._stream.resume_token
             if event is not None and self._listener.heard(event):
-                self._woken.set()
+                self._woken.ring()
             self._listener.check_rate()
             if not self._stream.alive:  # the collection was dropped
                 raise errors.OperationFailure("the change stream was invalidated", 260)
@@ -129,7 +128,7 @@ class MongoBell(Bell):
             self._link.polling = reason
             # Whoever relied on rings looks from now on.
             self._listener.ring_all()
-            self._woken.set()
+            self._woken.ring()
 
     def _drop(self) -> None:
         stream, self._stream = self._stream, None

@@ -3,16 +3,21 @@
 """
 
 import contextlib
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import coatcheck
 from coatcheck.backend import ANY, Capability
 from coatcheck.embedded import sqlite
 from coatcheck.embedded.sqlite import SQLiteBackend
@@ -21,6 +26,8 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
     ConfigurationError,
+    DecodeError,
+    WaitTimeoutError,
 )
 from coatcheck.states import READY_STATES
 from coatcheck.url import URL
@@ -701,7 +708,7 @@ def test_connections_are_few(backend):
     run_threads(work, 16)
 
     assert 320 == len(set(keys)) == count(backend)
-    assert len(backend._idle) <= backend.CONNECTIONS
+    assert len(backend._idle) <= backend.CONNECTIONS + backend.WRITERS
 
 
 def test_no_turn_in_time_is_an_error(path, opened):
@@ -858,3 +865,315 @@ def test_nothing_is_open_while_the_process_forks(backend):
     backend.before_fork()
     backend.after_fork()
     assert {"k": READY} == backend.get_many(["k"])
+
+
+# -- rows of other programs -------------------------------------------------------------------
+
+FOREIGN_VALUES = ["'text'", "42", "1.5", "''", '\'{"status": "SUCCESS", "result": 7}\'']
+
+
+@pytest.fixture
+def results(path):
+    """
+    The results in a file with a record that another program changes, and a good one.
+    """
+    with coatcheck.by_url(f"sqlite:///{path}", operation_timeout=30) as results:
+        results.store_result("x", 1)
+        results.store_result("good", 1)
+        yield results
+
+
+@pytest.mark.parametrize("value", [*FOREIGN_VALUES, "CAST(x'ff00' AS TEXT)"])
+def test_a_value_that_is_no_blob(results, foreign, value):
+    """
+    A value of another type is read as its bytes, which breaks no read of other records.
+    """
+    foreign.execute(f"UPDATE coatcheck_records SET value = {value} WHERE key LIKE '%x'")
+
+    found = results.get_many(["good", "x"])
+    assert [True, True] == [meta.known for meta in found.values()]
+    assert 1 == found["good"].result
+    if "SUCCESS" in value:
+        assert 7 == found["x"].result
+    else:
+        assert ("PENDING", DecodeError) == (found["x"].status, type(found["x"].error))
+        with pytest.raises(WaitTimeoutError, match="the record of task 'x' cannot be read"):
+            results.AsyncResult("x").get(timeout=0)
+    assert {"good", "x"} == {meta.task_id for meta in results.scan()}
+    assert 1 == next(iter(results.as_completed(["good"], timeout=30))).result
+    assert results.forget("x")
+
+
+def test_a_text_that_is_replaced_as_it_was_read(backend, foreign):
+    """
+    A record that another program stored as text can be replaced by whoever has read it.
+    """
+    put(backend, "k", UNREADY)
+    foreign.execute("UPDATE coatcheck_records SET value = CAST(value AS TEXT)")
+
+    assert UNREADY == (read := backend.get_many(["k"])["k"])
+    assert put(backend, "k", READY, if_match=read) is True
+    assert {"k": READY} == backend.get_many(["k"])
+
+
+def test_a_value_that_is_null(path, foreign, opened):
+    """
+    A table that lets values be NULL has damaged records.
+    """
+    foreign.execute(sqlite._SCHEMA.replace("NOT NULL", ""))
+    foreign.execute("INSERT INTO coatcheck_records (key) VALUES ('k')")
+
+    assert {"k": b""} == opened(path).get_many(["k"])
+
+
+@pytest.mark.parametrize("key", ["x'ff00'", "CAST(x'ff00' AS TEXT)", "CAST(x'6bff' AS TEXT)", "''"])
+@pytest.mark.parametrize("number", [1, 2500])
+def test_a_key_that_is_no_text(backend, foreign, key, number):
+    """
+    A key that is a blob, or text that is no UTF-8, is passed over by scans, purges and sweeps.
+    """
+    for name in ("a", "k", "kz", "\U0010ffff"):
+        put(backend, name, READY)
+    foreign.executemany(
+        f"INSERT OR IGNORE INTO coatcheck_records VALUES (CAST({key} || ? AS TEXT), x'00', '', 1)"
+        if key[0] == "C"
+        else f"INSERT OR IGNORE INTO coatcheck_records VALUES (CAST({key} || ? AS BLOB), x'', '', 1)",
+        [(str(n),) for n in range(number)],
+    )
+    foreign.execute("UPDATE coatcheck_records SET expires_at = NULL WHERE key LIKE '%7'")
+
+    assert ["a", "k", "kz", "\U0010ffff"] == [*backend.scan()]
+    assert ["k", "kz"] == [*backend.scan("k")]
+    for n in range(backend.SWEEP_EVERY):
+        put(backend, f"more{n}", READY)
+    backend.purge()
+    assert 0 == backend.purge()
+    old = "SELECT count(*) FROM coatcheck_records WHERE expires_at = 1"
+    assert [(0,)] == foreign.execute(old).fetchall()
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} FROM n"
+COLUMNS = "hex(i) AS key, hex(i) AS value, hex(i) AS state, NULL AS expires_at"
+VIEW = f"CREATE VIEW coatcheck_records AS {ENDLESS.format(COLUMNS)}"
+
+
+def test_a_view_in_place_of_the_table(path, foreign, opened):
+    """
+    A view of the table's name is refused by name.
+    """
+    foreign.execute(VIEW)
+
+    for operation in (
+        lambda backend: backend.get_many(["k"]),
+        lambda backend: put(backend, "k", READY),
+        lambda backend: [*backend.scan()],
+    ):
+        with pytest.raises(BackendUnavailableError, match="coatcheck_records is a view"):
+            operation(opened(path))
+
+
+def test_a_view_that_takes_the_tables_place(path, foreign, opened):
+    """
+    A view without an end, made while the file is open, ends with the operation's time.
+    """
+    backend = opened(path, operation_timeout=0.2)
+    put(backend, "k", READY)
+    foreign.execute("DROP TABLE coatcheck_records")
+    foreign.execute(VIEW)
+
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 0\.2 s"):
+        backend.get_many(["k"])
+
+
+def test_a_trigger_without_an_end(path, foreign, opened):
+    """
+    A write that sets off a trigger without an end ends in time; reads go on.
+    """
+    backend = opened(path, operation_timeout=0.2)
+    put(backend, "k", READY)
+    body = f"SELECT count(*) FROM ({ENDLESS.format('i')})"
+    foreign.execute(f"CREATE TRIGGER t AFTER INSERT ON coatcheck_records BEGIN {body}; END")
+
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 0\.2 s"):
+        put(backend, "x", READY)
+    assert {"k": READY} == backend.get_many(["k", "x"])
+
+
+class LimitError(Exception):
+    """
+    A limit that a signal handler enforces.
+    """
+
+
+def test_a_signal_during_a_long_statement():
+    """
+    An exception raised by a signal handler is not lost in SQLite's callback.
+    """
+
+    def handle(*_):
+        raise LimitError
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        with contextlib.closing(sqlite.Connection(":memory:")) as connection:
+            connection.be_patient(time.monotonic() + 0.3)
+            with pytest.raises(LimitError):
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with contextlib.suppress(sqlite3.OperationalError):
+                    connection.execute(ENDLESS.format("count(*)")).fetchall()
+                time.sleep(60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_blocked_stores_do_not_block_reads(path, opened, foreign):
+    """
+    However many stores wait for another program's lock, reads go on.
+    """
+    backend = opened(path, operation_timeout=60)
+    put(backend, "k", READY)
+    foreign.execute("BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=put, args=(backend, f"x{n}", READY)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        while not backend.writing.empty():
+            time.sleep(0.001)
+        for _ in range(20):
+            assert {"k": READY} == backend.get_many(["k"])
+        assert ["k"] == [*backend.scan()]
+        assert all(thread.is_alive() for thread in threads)
+    finally:
+        foreign.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+    assert 9 == count(backend)
+
+
+# -- files that may only be read --------------------------------------------------------------
+
+READER = """
+import os, sys, coatcheck
+with coatcheck.by_url(f"{sys.argv[1]}-warm") as warm:  # the other user cannot import
+    warm.store_result("t", 1)
+    assert [warm.AsyncResult("t").get(timeout=30)] == [meta.result for meta in warm.scan()]
+try:
+    warm.get_result("")
+except coatcheck.CoatcheckError:
+    pass
+os.setgid(65534), os.setuid(65534)
+with coatcheck.by_url(sys.argv[1], read_only=True) as results:
+    while (command := sys.stdin.readline().strip()) != "end":
+        try:
+            print(eval(command))
+        except coatcheck.CoatcheckError as error:
+            print(f"{type(error).__name__}: {error}")
+        sys.stdout.flush()
+"""
+
+
+class OtherUser:
+    """
+    A process of a user who may read the file and nothing more.
+    """
+
+    def __init__(self, url):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", READER, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, command):
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def end(self):
+        self._process.communicate("end\n", timeout=60)
+
+
+@pytest.fixture
+def shared():
+    """
+    A directory that everybody may read and only its owner write.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name, "results.db")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_reader_who_may_not_write(shared, opened):
+    """
+    A user without write access reads the file whether a writer has it open or not, and what is
+    stored meanwhile; a store is refused.
+    """
+    writer = opened(shared)
+    key = "celery-task-meta-t"
+    put(writer, key, READY)
+    reader = OtherUser(f"sqlite:///{shared}")
+    try:
+        assert "1" == reader.ask("results.get_result('t')")
+        writer.close()
+        for _ in range(2):
+            assert "1" == reader.ask("results.get_result('t')")
+        assert "1" == reader.ask("results.AsyncResult('t').get(timeout=30)")
+        assert "['t']" == reader.ask("[meta.task_id for meta in results.scan()]")
+        put(writer, key, OTHER, unless=frozenset())
+        assert "2" == reader.ask("results.get_result('t')")
+        writer.close()
+        assert "2" == reader.ask("results.get_result('t')")
+        stored = "results.backend.backend.put('k', b'', unless=frozenset(), expires=None)"
+        assert "attempt to write a readonly database" in reader.ask(stored)
+    finally:
+        reader.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_reader_who_may_not_write_next_to_a_log(shared, opened):
+    """
+    Where a log is left behind that cannot be read without writing, the error says what to do.
+    """
+    writer = opened(shared)
+    put(writer, "celery-task-meta-t", READY)
+    copy = shared.with_name("copy.db")
+    for end in ("", "-wal"):
+        shutil.copy(f"{shared}{end}", f"{copy}{end}")
+    reader = OtherUser(f"sqlite:///{copy}")
+    try:
+        said = reader.ask("results.get_result('t')")
+        assert "copy.db: " in said
+        assert "the file has a log" in said
+        assert f"write to the directory {shared.parent}" in said
+        opened(copy).get_many(["k"])
+        assert "1" == reader.ask("results.get_result('t')")
+    finally:
+        reader.end()
+
+
+def test_a_change_during_a_read_without_locks(backend, path, monkeypatch):
+    """
+    A file that changes while it is read without a lock is an error, and the next read is right.
+    """
+    put(backend, "k", READY)
+    backend.close()
+    prepare = backend._prepare
+
+    def refuse(connection):
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("CREATE TABLE t (x)")
+
+    monkeypatch.setattr(backend, "_prepare", refuse)
+    assert {"k": READY} == backend.get_many(["k"])
+    with (
+        pytest.raises(BackendUnavailableError, match="it changed while it was read without a lock"),
+        backend._connection(),
+    ):
+        os.utime(path, (1, 1))
+    assert {"k": READY} == backend.get_many(["k"])
+    assert [] == backend._idle
+    monkeypatch.setattr(backend, "_prepare", prepare)
+    assert put(backend, "x", READY) is True

@@ -11,9 +11,9 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -45,22 +45,64 @@ WHERE coatcheck_records.expires_at <= ?
 """
 _REPLACE: Final = """
 UPDATE coatcheck_records SET value = ?, state = ?, expires_at = ?
-WHERE key = ? AND value = ? AND (expires_at IS NULL OR expires_at > ?)
+WHERE key = ? AND CAST(value AS BLOB) = ? AND (expires_at IS NULL OR expires_at > ?)
 """
+# Another program may have stored text or a number, which SQLite allows in any column.
 _GET: Final = (
-    "SELECT key, value FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?)"
+    "SELECT key, ifnull(CAST(value AS BLOB), x'') FROM coatcheck_records "
+    "WHERE (expires_at IS NULL OR expires_at > ?)"
 )
 _SCAN: Final = (
     "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
-    "AND key {} ? ORDER BY key LIMIT 1000"
+    "AND key {} ? AND typeof(key) = 'text' ORDER BY key LIMIT 1000 OFFSET ?"
+)
+_IS_TABLE: Final = (
+    "SELECT 1 FROM sqlite_master WHERE lower(name) = 'coatcheck_records' "
+    "AND type = 'table' AND rootpage > 0"
 )
 # Where expired records are is not kept in an index: that would be a fifth of each store.
-_LATER_KEY: Final = "SELECT key FROM coatcheck_records WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?"
+_LATER_KEY: Final = (
+    "SELECT key FROM coatcheck_records WHERE key > ? AND typeof(key) = 'text' "
+    "ORDER BY key LIMIT 1 OFFSET ?"
+)
 _REMOVE: Final = "DELETE FROM coatcheck_records WHERE expires_at <= ? AND key > ?"
+
+
+#: After this many steps of SQLite's virtual machine an operation looks at the clock.
+_STEPS: Final = 100_000
+#: A file that is not there: no connection to it is kept.
+_NO_FILE: Final = (-1, -1)
+#: The errors where a file, or the directory for its log, must not be written.
+_NO_WRITING: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
 #: Who takes something out may use a connection, until it is put back.
 Turns = SimpleQueue[None]
+
+
+def _turns(number: int) -> Turns:
+    # A queue and no semaphore: that is written in Python, and takes a tenth of a store.
+    turns: Turns = SimpleQueue()
+    for _ in range(number):
+        turns.put(None)
+    return turns
+
+
+def _reached(moment: list[float]) -> Callable[[], bool]:
+    """
+    Return a function that tells whether the time *moment*, a list of one, is over.
+
+    It consists of C functions. A Python function would run signal handlers, and SQLite discards
+    exceptions that come out of its callbacks.
+    """
+    return map(float.__lt__, iter(partial(max, moment), None), iter(time.monotonic, None)).__next__
+
+
+def _decoded(text: bytes) -> str | None:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 @lru_cache(maxsize=64)
@@ -85,15 +127,35 @@ class Connection(sqlite3.Connection):
     """
 
     opened: tuple[int, int] | None = None
+    #: What the file was like when it was opened as one that never changes, see `_connect_frozen`.
+    frozen: tuple[int, ...] | None = None
     _patience = -1.0
 
-    def be_patient(self, seconds: float) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._deadline = [math.inf]
+        # A view or a trigger of somebody else may never end.
+        self.set_progress_handler(_reached(self._deadline), _STEPS)
+
+    def be_patient(self, deadline: float) -> None:
         """
-        Wait for other writers so long at most, give or take a hundredth.
+        Wait for other writers until *deadline*, give or take a hundredth, and work no longer.
         """
+        self._deadline[0] = deadline
+        seconds = max(deadline - time.monotonic(), 0.0)
         if abs(seconds - self._patience) > 0.01 * self._patience:
             self.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
             self._patience = seconds
+
+    def raw(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """
+        Return all rows, text as bytes: other programs may store text that is no UTF-8.
+        """
+        self.text_factory = bytes
+        try:
+            return self.execute(sql, parameters).fetchall()
+        finally:
+            self.text_factory = str
 
 
 class Lease:
@@ -101,9 +163,9 @@ class Lease:
     A connection for the time of a block, whose errors of SQLite become ours.
     """
 
-    def __init__(self, backend: SQLiteBackend) -> None:
+    def __init__(self, backend: SQLiteBackend, turns: Turns) -> None:
         self._backend = backend
-        self._turns = backend.turns
+        self._turns = turns
 
     def __enter__(self) -> Connection:
         try:
@@ -137,8 +199,10 @@ class SQLiteBackend(KeyValueBackend):
     #: How many records are looked at for each write: what has expired is gone before half as many
     #: records as there are have been written.
     SWEEP_ROWS = 2
-    #: How many connections a process holds; more threads than that take turns.
+    #: How many connections a process holds for reading; more threads than that take turns.
     CONNECTIONS = 4
+    #: How many it holds for writing. They may all wait for another program's lock while reads go on.
+    WRITERS = 2
 
     def __init__(self, path: str | Path, *, operation_timeout: float = 5.0) -> None:
         # Connections made after a change of the working directory are to the same file.
@@ -151,8 +215,9 @@ class SQLiteBackend(KeyValueBackend):
         self._idle: list[Connection] = []
         #: Which file the connections are to.
         self._opened: tuple[int, int] | None = None
-        self.turns = self._all_turns()
-        self._resting = 0
+        self.turns = _turns(self.CONNECTIONS)
+        self.writing = _turns(self.WRITERS)
+        self._resting: list[Turns] = []
         forks.register_quiescent(self)
 
     @classmethod
@@ -173,33 +238,29 @@ class SQLiteBackend(KeyValueBackend):
 
     def before_fork(self) -> None:
         deadline = time.monotonic() + self._timeout
-        for _ in range(self.CONNECTIONS):
+        for turns in [self.turns] * self.CONNECTIONS + [self.writing] * self.WRITERS:
             # One that takes longer than an operation may is left behind.
             with suppress(Empty):
-                self.turns.get(timeout=max(deadline - time.monotonic(), 0.0))
-                self._resting += 1
+                turns.get(timeout=max(deadline - time.monotonic(), 0.0))
+                self._resting.append(turns)
         self.close()
 
     def after_fork_in_parent(self) -> None:
         while self._resting:
-            self._resting -= 1
-            self.turns.put(None)
+            self._resting.pop().put(None)
 
     def after_fork(self) -> None:
-        self._resting = 0
-        self.turns = self._all_turns()
+        self._resting = []
+        self.turns = _turns(self.CONNECTIONS)
+        self.writing = _turns(self.WRITERS)
 
     # -- connections ----------------------------------------------------------------------
 
     def _connection(self) -> Lease:
-        return Lease(self)
+        return Lease(self, self.turns)
 
-    def _all_turns(self) -> Turns:
-        # A queue and no semaphore: that is written in Python, and takes a tenth of a store.
-        turns: Turns = SimpleQueue()
-        for _ in range(self.CONNECTIONS):
-            turns.put(None)
-        return turns
+    def _writing(self) -> Lease:
+        return Lease(self, self.writing)
 
     def take(self, turns: Turns) -> Connection:
         """
@@ -215,7 +276,7 @@ class SQLiteBackend(KeyValueBackend):
         try:
             connection = self._take_idle() or self._connect()
             # What is left of the operation's time after the wait for a turn.
-            connection.be_patient(max(deadline - time.monotonic(), 0.0))
+            connection.be_patient(deadline)
         except BaseException:
             turns.put(None)
             raise
@@ -231,6 +292,10 @@ class SQLiteBackend(KeyValueBackend):
                 self._idle.append(connection)
             else:
                 connection.close()
+                if error is None and connection.frozen not in (None, self._state()):
+                    raise BackendUnavailableError(
+                        f"{self._path}: it changed while it was read without a lock: read it again"
+                    )
         finally:
             turns.put(None)
 
@@ -256,23 +321,66 @@ class SQLiteBackend(KeyValueBackend):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BackendUnavailableError(f"{self._path.parent}: {error.strerror}") from error
-        connection = sqlite3.connect(
-            self._path,
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Connection,
-        )
+        connection = self._open(self._name)
         try:
             self._prepare(connection)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if not error.sqlite_errorname.startswith(_NO_WRITING) or not self._path.exists():
+                raise
+            return self._connect_frozen(error)
         except BaseException:
             connection.close()
             raise
         self._opened = connection.opened = self._identity()
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _open(self, name: str, *, uri: bool = False) -> Connection:
+        return sqlite3.connect(
+            name,
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
+            uri=uri,
+        )
+
+    def _connect_frozen(self, error: sqlite3.Error) -> Connection:
+        """
+        Connect, for one read, to a file that may not be written, nor may a log next to it.
+
+        While nobody has the file open there is no log, and the file does not change. If it does
+        change, `give_back` raises.
+        """
+        state = self._state()
+        if state is None:
+            raise BackendUnavailableError(
+                f"{self._path}: {error}: the file has a log, and SQLite reads that only where it may "
+                f"write to the directory {self._path.parent}: permit that, or open and close the "
+                "file once as a user who may, which merges the log"
+            ) from error
+        connection = self._open(f"{self._path.as_uri()}?mode=ro&immutable=1", uri=True)
+        connection.frozen = state
+        connection.opened = _NO_FILE
+        return connection
+
+    def _state(self) -> tuple[int, ...] | None:
+        """
+        Return what changes with the file; `None` if it has a log, so that it is not all there is.
+        """
+        for log in ("-wal", "-journal"):
+            with suppress(FileNotFoundError):
+                if os.stat(self._name + log).st_size:
+                    return None
+        try:
+            found = os.stat(self._name)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _prepare(self, connection: Connection) -> None:
         deadline = time.monotonic() + self._timeout
+        connection.be_patient(deadline)
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -284,13 +392,20 @@ class SQLiteBackend(KeyValueBackend):
                     raise
                 time.sleep(0.01)
             else:
-                return
+                break
+        if connection.execute(_IS_TABLE).fetchone() is None:
+            raise BackendUnavailableError(
+                f"{self._path}: coatcheck_records is a view or a virtual table, not the table that "
+                "coatcheck makes: drop it, or use another file"
+            )
 
     def mapped(self, error: sqlite3.Error) -> BackendError:
         """
         Return ours for SQLite's *error*.
         """
         code = getattr(error, "sqlite_errorname", "")
+        if code == "SQLITE_INTERRUPT":
+            return BackendUnavailableError(f"{self._path}: not done in {self._timeout} s")
         kind = (
             BackendStoreError
             if code.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_TOOBIG"))
@@ -309,7 +424,7 @@ class SQLiteBackend(KeyValueBackend):
         if_match: bytes | None = None,
         expires: float | None,
     ) -> bool:
-        with self._connection() as connection:
+        with self._writing() as connection:
             won = self._put(connection, key, value, unless, if_match, expires)
             self._sweep(connection, key, 1)
         return won
@@ -317,7 +432,7 @@ class SQLiteBackend(KeyValueBackend):
     def put_many(
         self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
-        with self._connection() as connection:
+        with self._writing() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 won = [self._put(connection, k, v, unless, None, expires) for k, v in items]
@@ -356,7 +471,7 @@ class SQLiteBackend(KeyValueBackend):
         found = connection.execute(f"{_GET} AND key = ?", (time.time(), key)).fetchone()
         return found is not None and found[1] == value
 
-    def _sweep(self, connection: sqlite3.Connection, key: str, writes: int) -> None:
+    def _sweep(self, connection: Connection, key: str, writes: int) -> None:
         self._writes += writes
         if self._writes < self.SWEEP_EVERY:
             return
@@ -365,30 +480,29 @@ class SQLiteBackend(KeyValueBackend):
         after = key if self._swept is None else self._swept
         _, self._swept = self._remove_expired(connection, after, rows)
 
-    def _remove_expired(
-        self, connection: sqlite3.Connection, after: str, rows: int
-    ) -> tuple[int, str]:
+    def _remove_expired(self, connection: Connection, after: str, rows: int) -> tuple[int, str]:
         """
         Remove what has expired among so many records that come *after* a key. Return how many were
         removed, and after which key to go on: no key at all, at the end.
         """
-        last = connection.execute(_LATER_KEY, (after, rows - 1)).fetchone()
+        found = connection.raw(_LATER_KEY, (after, rows - 1))
+        last = _decoded(found[0][0]) if found else None
         if last is None:
             return connection.execute(_REMOVE, (time.time(), after)).rowcount, ""
-        portion = (time.time(), after, last[0])
-        return connection.execute(f"{_REMOVE} AND key <= ?", portion).rowcount, last[0]
+        portion = (time.time(), after, last)
+        return connection.execute(f"{_REMOVE} AND key <= ?", portion).rowcount, last
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        with self._connection() as connection:
-            for batch in batches(keys):
+        for batch in batches(keys):
+            with self._connection() as connection:
                 found.update(connection.execute(_reading(len(batch)), (time.time(), *batch)))
         return found
 
     def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0
-        with self._connection() as connection:
-            for batch in batches(keys):
+        for batch in batches(keys):
+            with self._writing() as connection:
                 marks = ", ".join("?" * len(batch))
                 delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
                 living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"
@@ -397,26 +511,30 @@ class SQLiteBackend(KeyValueBackend):
         return deleted
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        after, last = ">=", prefix
+        after, last, passed = ">=", prefix, 0
         while True:
             with self._connection() as connection:
-                rows = connection.execute(_SCAN.format(after), (time.time(), last)).fetchall()
-            for (key,) in rows:
-                if not key.startswith(prefix):
-                    return
-                yield key
+                rows = connection.raw(_SCAN.format(after), (time.time(), last, passed))
             if not rows:
                 return
-            after, last = ">", rows[-1][0]
+            for (text,) in rows:
+                passed += 1
+                if not text.startswith(prefix.encode()):
+                    return
+                key = _decoded(text)
+                if key is not None:  # else there is no way to ask for what comes after it
+                    after, last, passed = ">", key, 0
+                    yield key
 
     def purge(self) -> int:
-        with self._connection() as connection:
+        purged, after = 0, ""
+        while True:
             # In portions, so that writers of other processes get their turn.
-            purged, after = self._remove_expired(connection, "", 1000)
-            while after:
+            with self._writing() as connection:
                 removed, after = self._remove_expired(connection, after, 1000)
-                purged += removed
-        return purged
+            purged += removed
+            if not after:
+                return purged
 
     def close(self) -> None:
         # Others may take from the list meanwhile.

@@ -18,6 +18,7 @@ from .errors import (
     SignatureError,
 )
 from .failures import Failure, Trusted, safe_repr
+from .interruptions import pass_on_interruption
 from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive
 from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
@@ -163,7 +164,10 @@ class Codec:
         return _envelope(self.encode_group(group_id, tree)) if self._seals else None
 
     def _refusal(self, document: Any, error: Exception) -> EncodeError:
+        pass_on_interruption(error)
         path, value, cause = self._locate(document, error)
+        if cause is error and not _is_builtin(error) and self.encodes(document):
+            raise error  # the value is not at fault: something else raised it in this thread
         return EncodeError(self.serializer.name, path, _reason(value, cause))
 
     def _dumps(self, document: Any) -> bytes:
@@ -198,6 +202,7 @@ class Codec:
                 try:
                     self._dumps({"value": child})
                 except Exception as cause:  # noqa: BLE001
+                    pass_on_interruption(cause)
                     path = str(step) if path == "the record" else f"{path}[{safe_repr(step, 200)}]"
                     value, error = child, cause
                     break
@@ -209,7 +214,8 @@ class Codec:
         """
         try:
             self._dumps({"value": value})
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
+            pass_on_interruption(error)
             return False
         return True
 
@@ -433,6 +439,7 @@ class Codec:
         try:
             value, tagged = serializer.loads(body)
         except Exception as error:
+            pass_on_interruption(error)
             raise DecodeError(
                 task_id, f"damaged {serializer.name}: {type(error).__name__}: {error}{otherwise}"
             ) from error
@@ -540,9 +547,14 @@ def _not_a_mapping(task_id: str, document: Any) -> DecodeError:
 def _is_plain(value: Any) -> bool:
     try:
         jsontags.to_plain(value, strict=True)
-    except Exception:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
+        pass_on_interruption(error)
         return False
     return True
+
+
+def _is_builtin(error: Exception) -> bool:
+    return type(error).__module__ == "builtins"
 
 
 def _revived(value: Any, revive: Revive | None) -> Any:
@@ -550,7 +562,8 @@ def _revived(value: Any, revive: Revive | None) -> Any:
         return value
     try:
         return revive(value)
-    except Exception:  # noqa: BLE001 - the rest of the failure is worth more than the tag
+    except Exception as error:  # noqa: BLE001 - the rest of the failure is worth more than the tag
+        pass_on_interruption(error)
         return value
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
+from .interruptions import pass_on_interruption
+
 MARKER: Final = b"\x00celery-compressed\x00"
 #: Of the kinds that Celery knows the one that all of its readers have.
 _CELERYS: Final = "application/x-gzip"
@@ -87,6 +89,7 @@ def _read(content_type: str, body: bytes, size: int) -> tuple[Any, bytes]:
     try:
         return stream, stream.decompress(body, size)
     except Exception as error:
+        pass_on_interruption(error)
         raise ValueError(f"the compressed body is damaged: {error}") from error
 
 

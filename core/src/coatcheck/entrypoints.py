@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .errors import PluginError
+from .interruptions import pass_on_interruption
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
@@ -66,6 +67,7 @@ def load(entry: EntryPoint) -> Any:
             f"the plugin {owner(entry)} cannot be imported: {error}; reinstall it"
         ) from error
     except Exception as error:
+        pass_on_interruption(error)
         raise PluginError(
             f"the plugin {owner(entry)} failed while it was imported: {type(error).__name__}: {error}"
         ) from error

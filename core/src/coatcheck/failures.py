@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from .errors import ConfigurationError, TaskError, TaskRevokedError, WorkerLostError
+from .interruptions import pass_on_interruption
 
 #: How many exceptions one failure may hold, and how deep they may be nested.
 MAX_NODES: Final = 200
@@ -348,8 +349,8 @@ class Failure:
             negative = any(isinstance(arg, int) and arg < 0 for arg in self.args)
             if not (negative and issubclass(cls, UnicodeError)):
                 return cls(*self.args)
-        except Exception:  # noqa: BLE001, S110 - arguments of the wrong shape: keep type and args
-            pass
+        except Exception as failed:  # noqa: BLE001 - arguments of the wrong shape: keep type and args
+            pass_on_interruption(failed)
         error = cls.__new__(cls)
         error.args = self.args
         return error
@@ -439,6 +440,7 @@ def format_traceback(error: BaseException) -> str:
     try:
         return _bounded("".join(traceback.format_exception(error)))
     except Exception as failed:  # noqa: BLE001 - Python cannot print every SyntaxError
+        pass_on_interruption(failed)
         return f"the traceback cannot be shown: {type(failed).__name__}"
 
 
@@ -543,7 +545,8 @@ def _namespace(found: object) -> Mapping[str, Any]:
 def _safe(render: Callable[[Any], str], value: object) -> str:
     try:
         return render(value)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure
+    except Exception as failed:  # noqa: BLE001 - a broken __str__ must not hide the failure
+        pass_on_interruption(failed)
         return f"<{type(value).__qualname__}: {render.__name__}() failed>"
 
 

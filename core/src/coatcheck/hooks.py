@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import entrypoints
 from .errors import ConfigurationError, PluginError
+from .interruptions import pass_on_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,8 @@ class Hooks:
         """
         try:
             getattr(self._manager.hook, name)(**arguments)
-        except Exception:
+        except Exception as error:
+            pass_on_interruption(error)
             # Watchers cannot break the watched.
             _logger.exception("a plugin failed in its hook %r", name)
 

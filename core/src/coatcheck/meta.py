@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
 
 from . import states
 from .errors import ArgumentError, DecodeError
+from .interruptions import pass_on_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -311,6 +312,7 @@ class ResultMeta:
         try:
             _ = self.result
         except Exception as error:  # noqa: BLE001 - whatever reading raises is the answer
+            pass_on_interruption(error)
             return error
         return None
 
@@ -348,6 +350,7 @@ class ResultMeta:
         try:
             return revive(value)
         except Exception as error:
+            pass_on_interruption(error)
             raise DecodeError(
                 self.task_id, f"damaged {key}: {type(error).__name__}: {error}"
             ) from error
@@ -363,7 +366,8 @@ class ResultMeta:
         for key, raw in document.items():
             try:
                 values[key] = revive(raw)
-            except Exception:  # noqa: BLE001 - kept as it is
+            except Exception as error:  # noqa: BLE001 - kept as it is
+                pass_on_interruption(error)
                 values[key] = raw
         return values
 

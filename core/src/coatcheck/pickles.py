@@ -12,6 +12,7 @@ import pickle
 from typing import Any, Final
 
 from . import jsontags
+from .interruptions import pass_on_interruption
 
 _MARK: Final = "__coatcheck_stand_in__"
 
@@ -31,6 +32,7 @@ def checked(value: Any) -> Any:
     try:
         jsontags.to_plain(value, strict=True)
     except Exception as error:
+        pass_on_interruption(error)
         name = next(iter(_names(value)), "something in it")
         raise ImportError(f"{name} cannot be imported here") from error
     return value

@@ -14,6 +14,7 @@ from . import entrypoints, hooks
 from .backend import PROTOCOL_VERSION, KeyValueBackend, stated_version
 from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
+from .interruptions import pass_on_interruption
 from .results import Results
 from .url import masked
 
@@ -297,6 +298,7 @@ def _import(target: Target) -> type[Any]:
     try:
         found = getattr(import_module(module), name)
     except Exception as error:
+        pass_on_interruption(error)
         raise PluginError(
             f"the registered backend {target!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import forks, states
 from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .interruptions import pass_on_interruption
 from .meta import AllFields, Fields, ResultMeta
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class RunningTask(TaskProgress):
                 self.task_id, result, state, expires=self._expires, **fields
             )
         except Exception as failed:
+            pass_on_interruption(failed)
             if error is None:
                 raise
             note_lost(error, failed)

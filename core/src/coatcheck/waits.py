@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from . import states
 from .errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
+from .interruptions import pass_on_interruption
 from .meta import ResultMeta
 from .pacing import Agenda
 
@@ -440,7 +441,8 @@ class Waits:
 def _same(one: object, other: object) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # noqa: BLE001 - arrays in pickled records have no truth value
+    except Exception as error:  # noqa: BLE001 - arrays in pickled records have no truth value
+        pass_on_interruption(error)
         return False
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import states
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from ..interruptions import pass_on_interruption
 from ..meta import Fields
 from ..running import TaskProgress, note_lost, progress_info
 
@@ -132,6 +133,7 @@ class RunningTask(TaskProgress):
                 self.task_id, result, state, expires=self._expires, **fields
             )
         except Exception as failed:
+            pass_on_interruption(failed)
             if error is None:
                 raise
             note_lost(error, failed)

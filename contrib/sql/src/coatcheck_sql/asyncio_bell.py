@@ -93,6 +93,7 @@ class PostgreSQLBell(Bell):
             await look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
+            await connection.limit(self._link.limits)
             await connection.execute(f'LISTEN "{self._link.channel}"')
         except BaseException as error:
             if connection is not None:

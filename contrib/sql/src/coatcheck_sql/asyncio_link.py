@@ -54,7 +54,13 @@ class Link(Line):
             async def connect() -> AsyncConnection:
                 await look_up(url)
                 positional, named = engine.dialect.create_connect_args(url)
-                return await AsyncConnection.connect(*positional, **{**named, **connect_args})
+                connection = await AsyncConnection.connect(*positional, **{**named, **connect_args})
+                try:
+                    await connection.limit(self.limits)
+                except BaseException:
+                    connection.pgconn.finish()
+                    raise
+                return connection
 
             engine = create_async_engine(url, async_creator=connect, **options)
             self._engine = engine
@@ -71,7 +77,7 @@ class Link(Line):
         attempts = Attempts(self.settings.operation_timeout)
         asked = self.asked(ask, writing=writing) if self._is_warm() else None
         if asked is not None:
-            token = DEADLINE.set(time.monotonic() + attempts.left)
+            token = DEADLINE.set(self.deadline(attempts))
             try:
                 result = await self._ask_at_once(asked)
             except Errors as error:
@@ -109,7 +115,7 @@ class Link(Line):
         self, act: Act[T], attempts: Attempts, *, writing: bool, ask: Asked[T] | None
     ) -> T:
         while True:
-            DEADLINE.set(time.monotonic() + attempts.left)  # of this task alone
+            DEADLINE.set(self.deadline(attempts))  # of this task alone
             try:
                 asked = self.asked(ask, writing=writing)
                 if asked is None:
@@ -128,7 +134,7 @@ class Link(Line):
         async with engine.connect() as connection:
             try:
                 layout = self.known(writing=writing) or await self._look(connection, writing)
-                result = await connection.run_sync(act, layout)
+                result = await connection.run_sync(partial(self.act, act), layout)
             except BaseException:
                 await connection.invalidate()
                 raise
@@ -192,12 +198,12 @@ class Link(Line):
         return Warm(connection, lent.driver_connection)
 
     def _is_warm(self) -> bool:
-        return bool(self._warm) and self._warm[-1].is_good()
+        return bool(self._warm) and self._warm[-1].is_good(self.lost)
 
     async def _warmed(self) -> Warm | None:
         while self._warm:
             warm = self._warm.pop()
-            if warm.is_good():
+            if warm.is_good(self.lost):
                 return warm
             await warm.connection.close()
         return None

@@ -66,6 +66,7 @@ class PostgreSQLBell(Bell):
             positional, named = connect_arguments(settings.listen)
             connection = Connection.connect(*positional, **named, autocommit=True)
             try:
+                connection.limit(self._link.limits)
                 connection.execute(f'LISTEN "{self._link.channel}"')
             except BaseException:
                 connection.close()

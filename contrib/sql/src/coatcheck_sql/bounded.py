@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Generator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
+from psycopg import waiting
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
-from .deadline import left
+from .deadline import DEADLINE, left
+from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, Limits
 from .wire import Statement, Wire
 
 if TYPE_CHECKING:
-    from psycopg.pq.abc import PGconn, PGresult
+    from psycopg.pq.abc import PGresult
 
 T = TypeVar("T")
 
@@ -35,12 +40,13 @@ class Late(psycopg.OperationalError):
     """
 
 
-def _bounded(generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+def _bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Generator[Any, Any, T]:
     """
-    Yield what *generator* yields, which are waits for the socket, until the deadline.
+    Yield what *generator* yields, which are waits for the socket, until the deadline; *again* if
+    that has passed once.
     """
     try:
-        wanted = next(generator)
+        wanted = generator.send(0) if again else next(generator)
         while True:
             ready = yield wanted
             if not ready and left() < 0:
@@ -73,33 +79,44 @@ def _pause(socket: int, *, write: bool = False) -> None:
         raise Late("the server said nothing in time")
 
 
-def _is_over(pgconn: PGconn, results: list[PGresult]) -> bool:
-    """
-    Put what has come of an answer into *results*; whether that is all of it.
-    """
-    while not pgconn.is_busy():
-        result = pgconn.get_result()
-        if result is None:
-            return True
-        results.append(result)
-    return False
-
-
 def _checked(results: list[PGresult], connection: psycopg.BaseConnection[Any]) -> PGresult:
     """
-    Return the answer to one statement. Raises psycopg's errors.
+    Return the last answer. Raises psycopg's errors.
     """
     for result in results:
-        if result.status in _GOOD:
-            return result
-        raise error_from_result(result, connection.info.encoding)
-    raise psycopg.OperationalError("the server gave no answer")
+        if result.status not in _GOOD:
+            raise error_from_result(result, connection.info.encoding)
+    if not results:
+        raise psycopg.OperationalError("the server gave no answer")
+    return results[-1]
+
+
+def _is_busy(connection: psycopg.BaseConnection[Any]) -> bool:
+    """
+    Whether the server still works on something, as far as is known.
+    """
+    return connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+
+
+@contextmanager
+def _more_time(seconds: float) -> Iterator[None]:
+    token = DEADLINE.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        DEADLINE.reset(token)
 
 
 class Connection(psycopg.Connection[Any]):
     """
-    For synchronous code.
+    For synchronous code. What it gives up is cancelled at the server.
     """
+
+    #: How long giving up may take, in seconds.
+    giving_up = 0.25
+    #: What each transaction has to set for itself, since the session is a pooler's.
+    local_limits: Limits | None = None
+    _wire: Wire | None = None
 
     @classmethod
     def _connect_gen(cls, *args: Any, **options: Any) -> Any:
@@ -111,47 +128,93 @@ class Connection(psycopg.Connection[Any]):
         """
         See psycopg.
         """
+
+        def receive(*, again: bool) -> Any:
+            # Not psycopg's method: after a KeyboardInterrupt that takes up to ten seconds.
+            bounded, soon = _bounded(gen, again=again), min(interval, _INTERVAL)
+            return waiting.wait(bounded, self.pgconn.socket, soon, **options)
+
+        return self._received(receive)
+
+    def _received(self, receive: Callable[..., T]) -> T:
+        """
+        Return what *receive* returns. Where it is given up, the server is told; the session goes on
+        if the server says at once that it has stopped. Raises what *receive* raises.
+        """
         try:
-            return super().wait(_bounded(gen), min(interval, _INTERVAL), **options)
+            return receive(again=False)
         except Late:
-            self.pgconn.finish()  # the answer may yet come, to nobody
+            with self._ending(), _more_time(self.giving_up):
+                self._cancel()
+                return receive(again=True)
+        except BaseException:
+            if _is_busy(self):  # such as an exception raised by the handler of a signal
+                with self._ending():
+                    self._cancel()
             raise
 
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """
+        Close the connection if the server still works on something afterwards.
+        """
+        try:
+            yield
+        finally:
+            if _is_busy(self):
+                self.pgconn.finish()  # the answer may yet come, to nobody
 
-class PooledConnection(Connection):
-    """
-    For SQLAlchemy's pool.
-    """
+    def _cancel(self) -> None:
+        if psycopg.capabilities.has_cancel_safe():  # what older ones have knows no deadline
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=self.giving_up)
 
-    _wire: Wire | None = None
+    def limit(self, limits: Limits) -> None:
+        """
+        Have the server keep to *limits*.
+        """
+        self.giving_up = limits.giving_up
+        given = {"pid": self.pgconn.backend_pid, **limits.values}
+        if not self.ask(LIMIT_SESSION, given)[0]["own"]:
+            self.local_limits = limits
+            self.wire.before = (LIMIT_TRANSACTION, limits.values)
+
+    @property
+    def wire(self) -> Wire:
+        """
+        What was sent, made when it is first needed.
+        """
+        wire = self._wire = self._wire or _wire_of(self)
+        return wire
 
     def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
         Return the rows that the server answers to *statement* with the values *given*. Nothing else
         may be under way. Raises psycopg's errors.
         """
-        wire = self._wire = self._wire or _wire_of(self)
+        wire = self.wire
         if wire.is_due(statement):
             wire.prepare(statement)
-            self._answer()
+            self._received(partial(self._receive, []))
             wire.prepared(statement)
         wire.send(statement, given)
-        return statement.rows(self._answer(), wire.encoding)
+        return statement.rows(self._received(partial(self._receive, [])), wire.encoding)
 
-    def _answer(self) -> PGresult:
-        pgconn = self.pgconn
-        try:
-            while pgconn.flush():
-                _pause(pgconn.socket, write=True)
-                pgconn.consume_input()
-            results: list[PGresult] = []
-            while not _is_over(pgconn, results):
-                _pause(pgconn.socket)
-                pgconn.consume_input()
-            return _checked(results, self)
-        except Late:
-            pgconn.finish()
-            raise
+    def _receive(self, results: list[PGresult], **_: bool) -> PGresult:
+        pgconn, wire = self.pgconn, self.wire
+        while pgconn.flush():
+            _pause(pgconn.socket, write=True)
+            pgconn.consume_input()
+        while not wire.is_over(results):
+            _pause(pgconn.socket)
+            pgconn.consume_input()
+        return _checked(results, self)
+
+
+class PooledConnection(Connection):
+    """
+    For SQLAlchemy's pool.
+    """
 
     def __del__(self) -> None:  # type: ignore[override]  # without its argument
         # The pool drops a connection whose first statements fail without closing it, of which
@@ -164,6 +227,10 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     For asyncio.
     """
 
+    giving_up = 0.25
+    local_limits: Limits | None = None
+    _wire: Wire | None = None
+
     @classmethod
     def _connect_gen(cls, *args: Any, **options: Any) -> Any:
         return _bounded(super()._connect_gen(*args, **options))
@@ -174,19 +241,56 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         """
         See psycopg.
         """
-        try:
-            return await super().wait(_bounded(gen), min(interval, _INTERVAL), **options)
-        except Late:
-            self.pgconn.finish()
-            raise
 
-    _wire: Wire | None = None
+        async def receive(*, again: bool) -> Any:
+            bounded, soon = _bounded(gen, again=again), min(interval, _INTERVAL)
+            return await waiting.wait_async(bounded, self.pgconn.socket, soon, **options)
+
+        return await self._received(receive)
+
+    async def _received(self, receive: Callable[..., Awaitable[T]]) -> T:
+        """
+        See `Connection._received`. One who is cancelled leaves the answer to `answer`.
+        """
+        try:
+            return await receive(again=False)
+        except Late:
+            try:
+                with _more_time(self.giving_up):
+                    await self._cancel()
+                    return await receive(again=True)
+            finally:
+                if _is_busy(self):
+                    self.pgconn.finish()
+
+    async def _cancel(self) -> None:
+        if psycopg.capabilities.has_cancel_safe():
+            with suppress(psycopg.Error):
+                await self.cancel_safe(timeout=self.giving_up)
+
+    async def limit(self, limits: Limits) -> None:
+        """
+        See `Connection.limit`.
+        """
+        self.giving_up = limits.giving_up
+        given = {"pid": self.pgconn.backend_pid, **limits.values}
+        if not (await self.ask(LIMIT_SESSION, given))[0]["own"]:
+            self.local_limits = limits
+            self.wire.before = (LIMIT_TRANSACTION, limits.values)
+
+    @property
+    def wire(self) -> Wire:
+        """
+        See `Connection.wire`.
+        """
+        wire = self._wire = self._wire or _wire_of(self)
+        return wire
 
     async def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
-        See `PooledConnection.ask`.
+        See `Connection.ask`.
         """
-        wire = self._wire = self._wire or _wire_of(self)
+        wire = self.wire
         if wire.is_due(statement):
             wire.prepare(statement)
             await self.answer()
@@ -198,19 +302,17 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         """
         Return the answer to what was sent. Raises psycopg's errors.
         """
-        pgconn = self.pgconn
-        try:
-            while pgconn.flush():
-                await _until_ready(pgconn.socket, write=True)
-                pgconn.consume_input()
-            results: list[PGresult] = []
-            while not _is_over(pgconn, results):
-                await _until_ready(pgconn.socket)
-                pgconn.consume_input()
-            return _checked(results, self)
-        except Late:
-            pgconn.finish()
-            raise
+        return await self._received(partial(self._receive, []))
+
+    async def _receive(self, results: list[PGresult], **_: bool) -> PGresult:
+        pgconn, wire = self.pgconn, self.wire
+        while pgconn.flush():
+            await _until_ready(pgconn.socket, write=True)
+            pgconn.consume_input()
+        while not wire.is_over(results):
+            await _until_ready(pgconn.socket)
+            pgconn.consume_input()
+        return _checked(results, self)
 
 
 async def _until_ready(socket: int, *, write: bool = False) -> None:

@@ -30,8 +30,8 @@ _STATE_CLASSES: Final = ("08",)
 _REFUSED_STATES: Final = frozenset({"28000", "28P01", "42501", "3D000"})
 #: The same of MySQL and MariaDB: connections, shutdown, locks, deadlock, read only.
 _CODES: Final = frozenset(
-    {1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1836, 1927, 2002,
-     2003, 2006, 2013, 2055, 3024, 4031}
+    {1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927,
+     1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )  # fmt: skip
 _REFUSED_CODES: Final = frozenset({1044, 1045, 1049, 1142, 1143, 1227, 1410})
 _AUTHENTICATION: Final = (
@@ -120,10 +120,13 @@ def is_transient(error: BaseException) -> bool:
     state, code = state_of(error), code_of(error)
     if state is not None:
         return state in _STATES or state.startswith(_STATE_CLASSES)
-    return _is_lost(error) or code in _CODES or (code is None and _is_passing(error))
+    return is_lost(error) or code in _CODES or (code is None and _is_passing(error))
 
 
-def _is_lost(error: BaseException) -> bool:
+def is_lost(error: BaseException) -> bool:
+    """
+    Whether the connection leads nowhere.
+    """
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 

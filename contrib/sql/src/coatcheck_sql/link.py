@@ -21,7 +21,8 @@ from coatcheck.attempts import Attempts
 from coatcheck.errors import BackendError
 
 from .deadline import DEADLINE, left
-from .errors import Errors, is_schema_gone, is_transient, mapped
+from .errors import Errors, is_lost, is_schema_gone, is_transient, mapped
+from .limits import Limits, limited
 from .schema import Layout, Schema
 from .settings import Settings
 from .work import Ask
@@ -62,11 +63,11 @@ class Warm:
         #: When, by the monotonic clock.
         self.used = time.monotonic()
 
-    def is_good(self) -> bool:
+    def is_good(self, lost: float) -> bool:
         """
-        Whether it was used a moment ago.
+        Whether it was used a moment ago, and after another one was *lost*.
         """
-        return time.monotonic() - self.used < _WARM
+        return self.used > max(lost, time.monotonic() - _WARM)
 
 
 class FromSQLite:
@@ -102,8 +103,11 @@ class Line:
         self.polling: Exception | None = None
         self._layout: Layout | None = None
         self._looked = 0.0
+        #: When a connection was found to lead nowhere. The pool replaces those that it holds by then.
+        self.lost = 0.0
         self._writable = False
         self._writes = 0
+        self.limits = Limits.of(settings.operation_timeout)
         #: Whether statements may go past SQLAlchemy.
         self.quick = settings.native_asyncio or settings.dialect == "sqlite"
         #: How many connections do not go back to the pool in between.
@@ -149,6 +153,19 @@ class Line:
             _logger.warning("%s: %s", self.settings.label, layout.advice)
         return layout
 
+    def deadline(self, attempts: Attempts) -> float:
+        """
+        Return when a try has to be given up, such that there is time left to do so.
+        """
+        return time.monotonic() + attempts.left - self.limits.giving_up
+
+    def act(self, act: Act[T], connection: sa.Connection, layout: Layout) -> T:
+        """
+        Return what *act* returns, within the server's limits.
+        """
+        with limited(connection):
+            return act(connection, layout)
+
     def forget_tables(self) -> None:
         """
         Have the tables looked up again.
@@ -177,6 +194,8 @@ class Line:
         Take in an error of a try, and return the pause before the next one. Raises ours if there
         is to be none.
         """
+        if is_lost(error):
+            self.lost = time.monotonic()
         gone = is_schema_gone(error)
         if gone:
             self.forget_tables()
@@ -220,7 +239,7 @@ class Line:
             return {
                 "connect_timeout": max(math.ceil(part), 1), "read_timeout": part,
                 "write_timeout": part,
-                "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                "init_command": self.limits.mysql,
             }  # fmt: skip
         if driver == "psycopg":
             return {"prepare_threshold": 5 if self.settings.prepare else None}
@@ -292,7 +311,7 @@ class Link(Line):
         options = self.engine_options()
         url = self.settings.url
         if url.get_driver_name() == "psycopg":
-            return _bounded_engine(url, options)
+            return _bounded_engine(url, options, self.limits)
         engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
         if self.settings.dialect == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -309,7 +328,7 @@ class Link(Line):
             ask = None
         attempts = Attempts(self.settings.operation_timeout)
         while True:
-            token = DEADLINE.set(time.monotonic() + attempts.left)
+            token = DEADLINE.set(self.deadline(attempts))
             try:
                 asked = self.asked(ask, writing=writing)
                 with self._turn():
@@ -343,7 +362,7 @@ class Link(Line):
             with engine.connect() as connection:
                 try:
                     layout = self.known(writing=writing) or self._look(connection, writing=writing)
-                    return act(connection, layout)
+                    return self.act(act, connection, layout)
                 except BaseException:
                     # Whatever was going on, such as a transaction: the next one gets another.
                     connection.invalidate()
@@ -382,7 +401,7 @@ class Link(Line):
                 warm = self._warm.pop()
             except IndexError:
                 return None
-            if warm.is_good():
+            if warm.is_good(self.lost):
                 return warm
             warm.connection.close()  # the pool knows whether it may be used after a long time
 
@@ -425,9 +444,9 @@ class Link(Line):
             engine.dispose()
 
 
-def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
+def _bounded_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.Engine:
     """
-    Return an engine whose connections keep to the deadline.
+    Return an engine whose connections keep to the deadline, and the server to *limits*.
     """
     from .bounded import PooledConnection  # noqa: PLC0415 - not everybody has psycopg
 
@@ -436,7 +455,13 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
     def connect() -> PooledConnection:
         look_up(url)
         positional, named = engine.dialect.create_connect_args(url)
-        return PooledConnection.connect(*positional, **{**named, **connect_args})
+        connection = PooledConnection.connect(*positional, **{**named, **connect_args})
+        try:
+            connection.limit(limits)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     engine = sa.create_engine(url, creator=connect, **options)
     return engine

@@ -17,6 +17,7 @@ from . import catalog
 from .catalog import Columns, Place
 from .deadline import left
 from .errors import Unfit, code_of, state_of
+from .limits import beginning, limited
 from .records import Letters
 from .settings import Settings
 from .statements import MySQL, PostgreSQL, SQLite, Table
@@ -138,15 +139,17 @@ class Schema:
         """
         Return the tables as they are. Changes nothing. Raises `Unfit`, and the driver's errors.
         """
-        return self._layout(connection, *self._find(connection)[:2])
+        with limited(connection):
+            return self._layout(connection, *self._find(connection)[:2])
 
     def prepare(self, connection: sa.Connection) -> Layout:
         """
         Return the tables, made or completed if need be. Raises as `look` does.
         """
-        tasks, groups, versions = self._find(connection)
-        layout = self._layout(connection, tasks, groups)
-        version = self._version(connection) if versions else None
+        with limited(connection):
+            tasks, groups, versions = self._find(connection)
+            layout = self._layout(connection, tasks, groups)
+            version = self._version(connection) if versions else None
         if version is not None and version > VERSION:
             raise Unfit(
                 f"the tables have version {version}, and this coatcheck-sql knows {VERSION}: "
@@ -351,6 +354,7 @@ class _Lock:
 
     def __init__(self, connection: sa.Connection, dialect: str) -> None:
         self._do = connection.exec_driver_sql
+        self._begins = beginning(connection) or "BEGIN"
         self._dialect = dialect
 
     def __enter__(self) -> None:
@@ -364,7 +368,7 @@ class _Lock:
 
     def _begin(self) -> None:
         while True:
-            self._do("BEGIN")
+            self._do(self._begins)
             # Tried again and again instead of waited for: who waits holds a snapshot.
             if self._do(f"SELECT pg_try_advisory_xact_lock({_LOCK})").scalar():
                 break
@@ -373,7 +377,7 @@ class _Lock:
                 raise sa.exc.TimeoutError("another process is migrating the tables")
             self._do("SELECT pg_sleep(0.02)")  # not here: an event loop may be waiting
         # Others who write wait behind us while we wait for those who hold the table.
-        self._do("SET LOCAL lock_timeout = '1s'")
+        self._do(f"SET LOCAL lock_timeout = {max(min(round(left() * 500), 1000), 1)}")
 
     def __exit__(self, kind: object, *_: object) -> None:
         if self._dialect == "mysql":

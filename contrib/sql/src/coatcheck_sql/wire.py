@@ -24,6 +24,8 @@ _OFTEN: Final = 5
 #: How many statements a connection prepares at most.
 _MOST: Final = 100
 _BINARY: Final = 1
+#: libpq's PGRES_PIPELINE_SYNC, which psycopg, if it is there, has as `ExecStatus.PIPELINE_SYNC`.
+_SYNC: Final = 10
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: A value in a statement, and what it is cast to.
@@ -144,6 +146,8 @@ class Wire:
 
     def __init__(self, pgconn: PGconn, encoding: str, *, prepare: bool) -> None:
         self._pgconn = pgconn
+        #: What is sent before each statement, in the same transaction, with its values.
+        self.before: tuple[Statement, Mapping[str, Any]] | None = None
         #: Python's name of it. A database that has none holds what Celery wrote: UTF-8.
         self.encoding = "utf-8" if encoding == "ascii" else encoding
         self._prepare = prepare
@@ -169,7 +173,9 @@ class Wire:
         """
         # A name of its own each time: whoever was cancelled does not see that it was prepared.
         self._name = b"coatcheck_%d" % next(self._numbers)
+        self._begin()
         self._pgconn.send_prepare(self._name, statement.text)
+        self._end()
 
     def prepared(self, statement: Statement) -> None:
         """
@@ -184,7 +190,38 @@ class Wire:
         """
         values = statement.values(given, self.encoding)
         name = self._prepared.get(statement.text)
+        self._begin()
         if name is not None:
             self._pgconn.send_query_prepared(name, values, statement.formats, _BINARY)
         else:
             self._pgconn.send_query_params(statement.text, values, None, statement.formats, _BINARY)
+        self._end()
+
+    def _begin(self) -> None:
+        # In a pipeline all up to the end is one transaction, and one round trip.
+        if self.before is not None:
+            statement, given = self.before
+            self._pgconn.enter_pipeline_mode()
+            values = statement.values(given, self.encoding)
+            self._pgconn.send_query_params(statement.text, values, None, statement.formats, _BINARY)
+
+    def _end(self) -> None:
+        if self.before is not None:
+            self._pgconn.pipeline_sync()
+
+    def is_over(self, results: list[PGresult]) -> bool:
+        """
+        Put what has come of the answers into *results*; whether that is all of it.
+        """
+        pgconn = self._pgconn
+        while not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                if self.before is None:
+                    return True
+            elif result.status == _SYNC:
+                pgconn.exit_pipeline_mode()
+                return True
+            else:
+                results.append(result)
+        return False

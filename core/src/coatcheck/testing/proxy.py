@@ -1,5 +1,6 @@
 """
-A TCP proxy that cuts, resets, delays, stalls, refuses, and drops or truncates replies.
+A TCP proxy that cuts, resets, delays, stalls, forgets, refuses, and drops, truncates or spreads
+replies.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._delay = 0.0
+        self._forgotten: set[tuple[socket.socket, socket.socket]] = set()
+        self._pause = 0.0
         self._to_drop = 0
         self._to_truncate = 0
         self._refusing = False
@@ -76,6 +79,20 @@ class Proxy:
         Hold back every piece of data, in both directions.
         """
         self._delay = seconds
+
+    def spread(self, seconds: float) -> None:
+        """
+        Pass on replies byte by byte, with a pause of *seconds* before each; 0 ends that.
+        """
+        self._pause = seconds
+
+    def forget(self) -> None:
+        """
+        Pass on nothing more on the connections that are open, as a NAT does after a long silence.
+        New ones work.
+        """
+        with self._lock:
+            self._forgotten |= self._pairs
 
     def stall(self) -> None:
         """
@@ -177,6 +194,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
                 self._flowing.wait()
+                if pair in self._forgotten:
+                    continue
                 if self._delay:
                     time.sleep(self._delay)
                 if is_reply and self._drops():
@@ -184,8 +203,21 @@ class Proxy:
                 if is_reply and self._truncates():
                     target.sendall(data[: len(data) // 2])
                     break
+                if is_reply and self._pause:
+                    data = self._spread(target, data)
                 target.sendall(data)
         self._hang_up(pair)
+
+    def _spread(self, target: socket.socket, data: bytes) -> bytes:
+        """
+        Send *data* byte by byte for as long as that is wanted; return the rest.
+        """
+        for number in range(len(data)):
+            if not self._pause:
+                return data[number:]
+            time.sleep(self._pause)
+            target.sendall(data[number : number + 1])
+        return b""
 
     def _drops(self) -> bool:
         with self._lock:
@@ -208,6 +240,7 @@ class Proxy:
             if pair not in self._pairs:
                 return  # somebody else is at it
             self._pairs.discard(pair)
+            self._forgotten.discard(pair)
         for end in pair:
             # Wakes the other thread, which a close alone would not. Receiving only, where the
             # other side is not to hear of an end.

@@ -1,0 +1,106 @@
+"""
+How long the server works on what one operation asks of it, and how that is said to it.
+
+An operation that gives up closes its connection, and a server that waits for a lock does not notice:
+the session would stay for as long as the lock is held. So the server has limits of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from .wire import Statement
+
+#: What part of an operation's time the server waits for one lock: less than the first try has.
+_LOCK: Final = 0.35
+#: What part of it is kept for giving up in good order.
+GIVING_UP: Final = 0.05
+
+#: Limits the session, if it is ours: a pooler has answered the login itself, and lends sessions that
+#: others use in between.
+LIMIT_SESSION: Final = Statement(
+    "SELECT CASE WHEN pg_backend_pid() = CAST(:pid AS integer) THEN "
+    "set_config('statement_timeout', :statement, false) IS NOT NULL "
+    "AND set_config('lock_timeout', :lock, false) IS NOT NULL ELSE false END AS own",
+    {"own": "boolean"},
+)
+#: Limits the transaction that is under way.
+LIMIT_TRANSACTION: Final = Statement(
+    "SELECT set_config('statement_timeout', :statement, true), "
+    "set_config('lock_timeout', :lock, true)"
+)
+
+
+class Limits(NamedTuple):
+    """
+    The server's limits, in seconds.
+    """
+
+    #: For one statement.
+    statement: float
+    #: For one lock.
+    lock: float
+    #: How long an operation takes to give up.
+    giving_up: float
+
+    @classmethod
+    def of(cls, operation_timeout: float) -> Limits:
+        """
+        Return the limits of operations that may take so many seconds.
+        """
+        return cls(operation_timeout, operation_timeout * _LOCK, operation_timeout * GIVING_UP)
+
+    @property
+    def mysql(self) -> str:
+        """
+        What MariaDB and MySQL are told when a connection begins. What is in comments is for one of
+        them: MySQL ends no statement but reads, so that its locks have limits of their own.
+        """
+        seconds = min(self.lock, 31_536_000.0)
+        whole = max(int(seconds), 1)
+        return (
+            "SET SESSION /*M! tx_isolation = 'READ-COMMITTED', "
+            f"max_statement_time = {max(seconds, 0.001):.3f} */ "
+            "/*!50720 transaction_isolation = 'READ-COMMITTED', "
+            f"max_execution_time = {max(round(seconds * 1000), 1)}, "
+            f"lock_wait_timeout = {whole}, innodb_lock_wait_timeout = {whole} */"
+        )
+
+    @property
+    def values(self) -> dict[str, str]:
+        """
+        The values of both statements above, in milliseconds; 0 would mean that there is no limit.
+        """
+        pairs = (("statement", self.statement), ("lock", self.lock))
+        return {name: str(min(max(round(seconds * 1000), 1), 2**31 - 1)) for name, seconds in pairs}
+
+
+@contextmanager
+def limited(connection: sa.Connection) -> Iterator[None]:
+    """
+    Keep to the limits, in a transaction, where the session is a pooler's. After an error the
+    connection is no longer usable.
+    """
+    script = beginning(connection)
+    if script is None:
+        yield
+        return
+    connection.exec_driver_sql(script)
+    yield
+    connection.exec_driver_sql("COMMIT")
+
+
+def beginning(connection: sa.Connection) -> str | None:
+    """
+    Return what begins a transaction with limits of its own; `None` where the session has them.
+    """
+    limits = getattr(connection.connection.driver_connection, "local_limits", None)
+    if limits is None:
+        return None
+    return "BEGIN; " + "; ".join(
+        f"SET LOCAL {name}_timeout = {value}" for name, value in limits.values.items()
+    )

@@ -23,6 +23,9 @@ class StandaloneProof(MongoProof):
         self.server = standalone
         return f"{standalone.url}?push=0"
 
+    def through(self, port):
+        return f"{super().through(port)}&push=0"
+
 
 class TestSet(SetProof, BackendContract):
     pass

@@ -5,7 +5,7 @@ What a proof gives: a store, ways into it round the backend, and nothing in plac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -41,7 +41,7 @@ class Proof:
     HOOKS: ClassVar[frozenset[str]] = frozenset(
         {
             "url", "sync_results", "aio_results", "raw_get", "raw_put", "raw_ttl", "raw_document",
-            "raw_plant", "open_resources", "unreachable_url", "address", "through",
+            "raw_plant", "open_resources", "unreachable_url", "address", "through", "cut",
         }
     )  # fmt: skip
     _contract: ClassVar[type] = object
@@ -129,6 +129,13 @@ class Proof:
         """
         raise NotImplementedError
 
+    def cut(self) -> None:
+        """
+        Cut every connection that clients of ours have to the store; it takes new ones. A proof
+        with `address` and `through` need not have it: the contract cuts those of a proxy.
+        """
+        raise NotImplementedError
+
     # -- what the contract makes of it ----------------------------------------------------
 
     store_url: str
@@ -148,6 +155,13 @@ class Proof:
         """
         with self.sync_results() as results:
             yield results
+
+    @classmethod
+    def cuts_by_itself(cls) -> bool:
+        """
+        Whether the proof has a `cut` of its own.
+        """
+        return cls.cut is not Proof.cut
 
     def plant(self, task_id: str, record: bytes | Planted) -> None:
         """
@@ -181,12 +195,19 @@ def _refuse_overrides(proof: type, contract: type) -> None:
 def _leave_out(proof: Any, contract: type) -> None:
     proof._left_out = {}
     for name, test in suite_of(contract).items():
-        lacking = [h for h in getattr(test, "needs", ()) if getattr(proof, h) is getattr(Proof, h)]
+        lacking = _lacking(proof, getattr(test, "needs", ()))
         if lacking:
             proof._left_out[name] = tuple(lacking)
         # A subclass of a proof may have what the proof lacks.
         if lacking or getattr(proof, name) is None:
             setattr(proof, name, None if lacking else test)
+
+
+def _lacking(proof: Any, hooks: Iterable[str]) -> list[str]:
+    lacking = {hook for hook in Proof.HOOKS if getattr(proof, hook) is getattr(Proof, hook)}
+    if not lacking & {"address", "through"}:
+        lacking.discard("cut")
+    return [hook for hook in hooks if hook in lacking]
 
 
 def innermost(backend: Any) -> Any:

@@ -40,6 +40,7 @@ class Proxy:
         self.dropped = 0
         self.truncated = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.2)  # a closed listener does not always end an accept
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
 
@@ -156,7 +157,6 @@ class Proxy:
     # -- the flow -------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        self._listener.settimeout(0.2)  # a closed listener does not always end an accept
         while not self._closed:
             try:
                 client, _ = self._listener.accept()

@@ -19,6 +19,7 @@ from .loops import Loops
 from .modelled import Modelled
 from .races import Races
 from .reading import Reading
+from .reconnecting import Reconnecting
 from .resources import Resources
 from .running import Running
 from .scanning import Scanning
@@ -52,6 +53,7 @@ class AioBackendContract(
     Groups,
     Modelled,
     Chaos,
+    Reconnecting,
     contract=True,
 ):
     """

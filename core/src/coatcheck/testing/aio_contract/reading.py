@@ -4,6 +4,8 @@ Reads change nothing, and a handle reads no more than it has to.
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ... import Capability, TaskError
@@ -12,8 +14,8 @@ from ...aio import Results
 from ...backend import DEFAULT_KEY_PREFIX
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
-from ..threads import aio_answered
-from .case import AioCase
+from ..threads import aio_answered, aio_until
+from .case import AioCase, patiently
 
 
 async def read_in_every_way(results: Results, task_id: str) -> None:
@@ -30,6 +32,13 @@ async def read_in_every_way(results: Results, task_id: str) -> None:
     await aio_answered(lambda: results.AsyncResult(task_id).get(timeout=0))
     if has(results, Capability.SCAN):
         [meta async for meta in results.scan()]
+
+
+async def absent(results: Results, task_id: str) -> bool:
+    """
+    Whether there is no record.
+    """
+    return not await results.exists(task_id)
 
 
 class Reading(AioCase):
@@ -64,6 +73,53 @@ class Reading(AioCase):
         assert before is not None
         assert after is not None
         assert after <= before
+
+    @promise(7)
+    async def test_reads_leave_what_expired(self, results: Results) -> None:
+        """
+        Reads do not delete what expired: of records that expired together, those that are read and
+        those that are not stay, or are cleared away by the store, alike.
+        """
+        ids = [f"t{n}" for n in range(20)]
+        await results.store_many(dict.fromkeys(ids, 1), expires=0.5)
+        await results.store_result("last", 1, expires=0.5)
+        await aio_until(lambda: absent(results, "last"))
+        await asyncio.sleep(0.05)
+        before = {id_ for id_ in ids if self.raw_document(id_) is not None}
+        await results.get_many(ids[::2])
+        for id_ in ids[::2]:
+            await results.get_task_meta(id_)
+        gone = [id_ for id_ in ids if id_ in before and self.raw_document(id_) is None]
+
+        if has(results, Capability.TTL) and not set(gone) <= set(ids[::2]):
+            return  # the store cleared away some of each kind, by itself
+        assert [] == gone, "these had expired, and reading them deleted them"
+
+    @promise(1, 7)
+    async def test_readers_beside_writers(self, results: Results, other: SyncResults) -> None:
+        """
+        A record that was acknowledged where another had expired stays, whoever reads meanwhile.
+        """
+        ids = [f"t{n}" for n in range(200)]
+        await results.store_many(dict.fromkeys(ids, "old"), expires=0.2)
+        await results.store_result("last", 1, expires=0.2)
+        await aio_until(lambda: absent(results, "last"))
+
+        async def read() -> None:
+            while not storing.done():
+                for start in range(0, len(ids), 20):
+                    await results.get_many(ids[start : start + 20])
+
+        async def store() -> list[str]:
+            return [id_ for id_ in ids if await results.store_result(id_, "new")]
+
+        storing = asyncio.create_task(store())
+        await patiently(asyncio.gather(storing, *(read() for _ in range(4))))
+        metas = other.get_many(await storing)
+        lost = [id_ for id_, meta in metas.items() if meta.result != "new"]
+
+        assert ids == list(metas)
+        assert [] == lost, f"{len(lost)} of {len(ids)} acknowledged records are gone"
 
     @promise(7)
     async def test_read_only(self, other: SyncResults) -> None:

@@ -15,6 +15,7 @@ from .ids import Ids
 from .modelled import Modelled
 from .races import Races
 from .reading import Reading
+from .reconnecting import Reconnecting
 from .resources import Resources
 from .running import Running
 from .scanning import Scanning
@@ -47,6 +48,7 @@ class BackendContract(
     Groups,
     Modelled,
     Chaos,
+    Reconnecting,
     contract=True,
 ):
     """

@@ -4,6 +4,9 @@ Reads change nothing, and a handle reads no more than it has to.
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from ... import Capability, TaskError
@@ -11,7 +14,7 @@ from ...backend import DEFAULT_KEY_PREFIX
 from ...results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
-from ..threads import answered
+from ..threads import Started, answered, until
 from .case import Case
 
 
@@ -62,6 +65,55 @@ class Reading(Case):
         assert before is not None
         assert after is not None
         assert after <= before
+
+    @promise(7)
+    def test_reads_leave_what_expired(self, results: Results) -> None:
+        """
+        Reads do not delete what expired: of records that expired together, those that are read and
+        those that are not stay, or are cleared away by the store, alike.
+        """
+        ids = [f"t{n}" for n in range(20)]
+        results.store_many(dict.fromkeys(ids, 1), expires=0.5)
+        results.store_result("last", 1, expires=0.5)
+        until(lambda: not results.exists("last"))
+        time.sleep(0.05)
+        before = {id_ for id_ in ids if self.raw_document(id_) is not None}
+        results.get_many(ids[::2])
+        for id_ in ids[::2]:
+            results.get_task_meta(id_)
+        gone = [id_ for id_ in ids if id_ in before and self.raw_document(id_) is None]
+
+        if has(results, Capability.TTL) and not set(gone) <= set(ids[::2]):
+            return  # the store cleared away some of each kind, by itself
+        assert [] == gone, "these had expired, and reading them deleted them"
+
+    @promise(1, 7)
+    def test_readers_beside_writers(self, results: Results, other: Results) -> None:
+        """
+        A record that was acknowledged where another had expired stays, whoever reads meanwhile.
+        """
+        ids = [f"t{n}" for n in range(200)]
+        results.store_many(dict.fromkeys(ids, "old"), expires=0.2)
+        results.store_result("last", 1, expires=0.2)
+        until(lambda: not other.exists("last"))
+        done = threading.Event()
+
+        def read(client: Results) -> None:
+            while not done.is_set():
+                for start in range(0, len(ids), 20):
+                    client.get_many(ids[start : start + 20])
+                    time.sleep(0.0005)  # lets the writer run
+
+        readers = [Started(read, client) for client in (results, other)]
+        acknowledged = [id_ for id_ in ids if results.store_result(id_, "new")]
+        done.set()
+        for reader in readers:
+            reader.answer()
+        metas = other.get_many(acknowledged)
+        lost = [id_ for id_, meta in metas.items() if meta.result != "new"]
+
+        assert ids == acknowledged
+        assert [] == lost, f"{len(lost)} of {len(ids)} acknowledged records are gone"
 
     @promise(7)
     def test_read_only(self, results: Results) -> None:

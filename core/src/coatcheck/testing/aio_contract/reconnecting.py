@@ -1,0 +1,134 @@
+"""
+What a bell owes to those who wait when its connections break.
+
+No time is measured here: either nothing looks but the bell, or the safety look is far away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+
+import pytest_asyncio
+
+from ... import Capability
+from ... import Results as SyncResults
+from ...aio import Bell, Results, by_url
+from ..contract.reconnecting import FAR
+from ..promises import needs, promise
+from ..proof import PATIENCE, has
+from ..proxy import Proxy
+from .case import AioCase, patiently
+
+
+async def unheard(bell: Bell, task_ids: Collection[str]) -> set[str]:
+    """
+    Return those of *task_ids* that do not ring while the bell is waited on.
+    """
+    left, deadline = set(task_ids), time.monotonic() + PATIENCE
+    while left and time.monotonic() < deadline:
+        left.difference_update(await bell.wait(0.5))
+    return left
+
+
+async def settled(bell: Bell, *, pushing: bool) -> bool:
+    """
+    Wait on *bell* until it says *pushing* and nothing rings any more; whether it came to that.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not await bell.wait(0.05) and bell.pushing == pushing:
+            return True
+    return False
+
+
+class Reconnecting(AioCase):
+    """
+    Promise 2, where connections can be cut.
+    """
+
+    @pytest_asyncio.fixture
+    async def broken(self) -> AsyncIterator[tuple[Results, Callable[[], object]]]:
+        """
+        A client, and a function that cuts its connections; new ones are taken.
+        """
+        if self.cuts_by_itself():
+            async with self.aio_results(safety_look=FAR) as results:
+                yield results, self.cut
+            return
+        with Proxy(*self.address()) as proxy:
+            async with by_url(self.through(proxy.port), safety_look=FAR) as results:
+                yield results, proxy.cut
+
+    @promise(2)
+    @needs("cut")
+    async def test_rings_after_a_cut(
+        self, broken: tuple[Results, Callable[[], object]], other: SyncResults
+    ) -> None:
+        """
+        A bell whose connections were cut, again and again, rings for all that was written before
+        it could listen again, and for what is written later.
+        """
+        results, cut = broken
+        if not has(results, Capability.PUSH):
+            return
+        rounds = [([f"a{n}", f"b{n}", f"c{n}"], f"later{n}") for n in range(3)]
+        watched = [id_ for ids, later in rounds for id_ in (*ids, later)]
+        async with results.backend.watch(watched) as bell:
+            for ids, later in rounds:
+                assert await settled(bell, pushing=True), "the bell does not push"
+                cut()
+                for id_ in ids:
+                    other.store_result(id_, 1)
+                silent = await unheard(bell, ids)
+                assert set() == silent, "written right after a cut, these ids never rang"
+                assert await settled(bell, pushing=True), "after a cut the bell never pushes again"
+                other.store_result(later, 1)
+                silent = await unheard(bell, [later])
+                assert set() == silent, "written after the bell said that it pushes again"
+
+    @promise(2)
+    @needs("address", "through")
+    async def test_rings_after_an_absence(self, other: SyncResults) -> None:
+        """
+        While the store cannot be reached the bell says that it does not push. Once it can, every
+        key rings that was written meanwhile, and those written later.
+        """
+        with Proxy(*self.address()) as proxy:
+            url = self.through(proxy.port)
+            async with by_url(url, operation_timeout=1.0) as results:
+                if not has(results, Capability.PUSH):
+                    return
+                async with results.backend.watch(["a", "b", "c", "later"]) as bell:
+                    proxy.refuse()
+                    away = await settled(bell, pushing=False)
+                    assert away, "a bell without a connection says it pushes"
+                    for id_ in "abc":
+                        other.store_result(id_, 1)
+                    proxy.accept()
+                    silent = await unheard(bell, "abc")
+                    assert set() == silent, "written while the store was away, these never rang"
+                    assert await settled(bell, pushing=True), "the bell never pushes again"
+                    other.store_result("later", 1)
+                    silent = await unheard(bell, ["later"])
+                    assert set() == silent, "written after the bell said that it pushes again"
+
+    @promise(2)
+    @needs("cut")
+    async def test_wait_over_a_cut(
+        self, broken: tuple[Results, Callable[[], object]], other: SyncResults
+    ) -> None:
+        """
+        A wait whose connections are cut does not depend on the safety look.
+        """
+        results, cut = broken
+        for round_ in range(3):
+            ids = [f"at-once{round_}", f"later{round_}"]
+            waits = [asyncio.create_task(results.wait_for(id_)) for id_ in ids]
+            await asyncio.sleep(0.1)
+            cut()
+            other.store_result(ids[0], round_)
+            assert round_ == (await patiently(waits[0])).result
+            other.store_result(ids[1], round_)
+            assert round_ == (await patiently(waits[1])).result

@@ -104,17 +104,29 @@ class RedisServer:
         self._until_ready()
 
     def _until_ready(self) -> None:
+        # First without the driver: redis-py 5.0 leaves a socket open that was refused.
+        self._until(self.listen)
+        self._until(lambda: self.ask("PING"))
+
+    def listen(self) -> None:
+        """
+        Raise unless the server takes connections.
+        """
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(self.socket_path))
+
+    def _until(self, act: Callable[[], object]) -> None:
         deadline = time.monotonic() + 30
         while True:
             try:
-                with self.client as client:
-                    client.ping()
-                return
-            except redis.RedisError:
+                act()
+            except (redis.RedisError, OSError):
                 assert self.process is not None
                 if time.monotonic() > deadline or self.process.poll() is not None:
                     raise RuntimeError((self.directory / "server.log").read_text()) from None
                 time.sleep(0.02)
+            else:
+                return
 
     def kill(self) -> None:
         """

@@ -93,7 +93,7 @@ def test_a_server_that_loads(tmp_path):
 def starting(server):
     """Start *server* without waiting until it serves."""
     real = server._until_ready
-    server._until_ready = lambda: None
+    server._until_ready = lambda: server._until(server.listen)
     try:
         server.start()
     finally:

@@ -5,18 +5,27 @@ As `connections`, for asyncio.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from redis import exceptions
 from redis.asyncio import connection
 
 from coatcheck.aio import lookups
 
+from .parser import ERRORS
+
+
+class _Parser(connection.DefaultParser):  # type: ignore[misc, valid-type] # chosen when imported
+    EXCEPTION_CLASSES: Final = {**connection.DefaultParser.EXCEPTION_CLASSES, **ERRORS}
+
 
 class _Connection(connection.AbstractConnection):
     """
     One that was lost says so.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"parser_class": _Parser, **options})
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - as the driver's
         # From Python 3.12 on a transport that was lost breaks down when it is to write lines:

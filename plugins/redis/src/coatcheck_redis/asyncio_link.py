@@ -167,7 +167,7 @@ async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = Fal
 
 async def _read(connection: Any) -> Any:
     try:
-        return await connection.read_response(timeout=float("inf"))
+        return await connection.read_response()  # without a timeout, see `_make_pool`
     except exceptions.ResponseError as error:
         return error
 

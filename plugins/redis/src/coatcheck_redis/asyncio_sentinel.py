@@ -5,6 +5,8 @@ As `sentinel`, for asyncio.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from redis import exceptions
@@ -23,11 +25,21 @@ class MasterConnection(Connection):
         super().__init__(**options)
         self._settings = settings
 
-    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+    if hasattr(Connection, "connect_check_health"):  # see coatcheck_redis.sentinel
+
+        async def connect_check_health(self, *args: Any, **options: Any) -> None:
+            await self._connect_to_master(partial(super().connect_check_health, *args, **options))
+
+    else:
+
+        async def connect(self) -> None:
+            await self._connect_to_master(super().connect)
+
+    async def _connect_to_master(self, connect: Callable[[], Awaitable[None]]) -> None:
         if self.is_connected:
             return
         self.host, self.port = await self._find_master()
-        await super().connect_check_health(*args, **options)
+        await connect()
         try:
             await self.send_command("ROLE", check_health=False)
             check_role(await self.read_response(), self._host_error())

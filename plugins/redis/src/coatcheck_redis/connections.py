@@ -17,6 +17,13 @@ class Connection(connection.Connection):
     Over TCP.
     """
 
+    @property
+    def is_connected(self) -> bool:
+        """
+        Whether there is a socket.
+        """
+        return self._sock is not None  # before redis-py 8 the driver does not tell
+
     def _connect(self) -> Any:
         # The driver looks the name up once more, which takes no deadline: the answer is fresh then.
         seconds = self.socket_connect_timeout

@@ -15,7 +15,7 @@ from coatcheck.attempts import Attempts
 
 from .connections import Connection, SSLConnection
 from .errors import is_transient, mapped
-from .parser import BoundedParser
+from .parser import BoundedParser, read_by
 from .pool import Pool
 from .script import Command
 from .sentinel import MasterConnection, MasterTLSConnection
@@ -176,7 +176,7 @@ class Exchange:
 
     def _read(self, end: float) -> Any:
         try:
-            return self._connection.read_response(timeout=end)  # see BoundedParser
+            return read_by(self._connection, end)
         except exceptions.ResponseError as error:
             return error
 

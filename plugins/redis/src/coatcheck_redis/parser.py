@@ -5,27 +5,53 @@ Replies within one deadline, however slowly they come.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from redis import exceptions
 from redis.connection import DefaultParser
 
+#: What a server says of slots and masters, as the driver's errors. Before redis-py 6 only the driver's
+#: own clients of clusters know these.
+ERRORS: Final = {
+    "ASK": exceptions.AskError,
+    "CLUSTERDOWN": exceptions.ClusterDownError,
+    "MASTERDOWN": exceptions.MasterDownError,
+    "MOVED": exceptions.MovedError,
+    "TRYAGAIN": exceptions.TryAgainError,
+}
+
 
 class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen when imported
     """
-    The driver's parser, that of hiredis, where the `timeout` of `read_response` is a time of the
-    monotonic clock: when the reply has to be there as a whole.
+    The driver's parser, that of hiredis, with a deadline for each reply.
 
     The driver counts its seconds anew whenever bytes arrive, so that a reply which trickles in
     would never be late; and it sets the socket's timeout twice a reply, which are two system calls.
+    Before redis-py 8 it takes no timeout for a reply at all.
     """
 
-    def read_from_socket(self, timeout: Any = None, raise_on_timeout: bool = True) -> Any:  # noqa: FBT001, FBT002 - as the driver's
-        if not isinstance(timeout, float):  # none was given: the socket's own holds
-            return super().read_from_socket(raise_on_timeout=raise_on_timeout)
-        left = timeout - time.monotonic()
+    EXCEPTION_CLASSES: Final = {**DefaultParser.EXCEPTION_CLASSES, **ERRORS}
+    #: When the reply must be complete, by the monotonic clock; `None`: the socket's timeout holds.
+    end: float | None = None
+
+    def read_from_socket(self, *args: Any, **options: Any) -> Any:
+        if self.end is None or args or options.get("raise_on_timeout") is False:
+            return super().read_from_socket(*args, **options)
+        left = self.end - time.monotonic()
         if left <= 0:
             raise exceptions.TimeoutError("the reply did not come in time")
         if self._socket_timeout is not None and left >= self._socket_timeout:
             return super().read_from_socket()
         return super().read_from_socket(left)
+
+
+def read_by(connection: Any, end: float) -> Any:
+    """
+    Return the next reply, which must be complete at *end*. Raises the driver's errors.
+    """
+    parser = connection._parser  # noqa: SLF001 - no public way
+    parser.end = end
+    try:
+        return connection.read_response()
+    finally:
+        parser.end = None

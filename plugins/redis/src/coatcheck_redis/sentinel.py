@@ -4,7 +4,9 @@ Connections to the master that sentinels name, looked up anew at every connect.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 from redis import exceptions
 
@@ -12,6 +14,9 @@ from .connections import Connection, SSLConnection
 from .errors import is_refused
 from .parser import BoundedParser
 from .settings import Node, Settings
+
+#: Since redis-py 5.3 `connect` only calls this, and so does the driver before it sends.
+CHECKS_HEALTH: Final = hasattr(Connection, "connect_check_health")
 
 
 class MasterConnection(Connection):
@@ -23,11 +28,21 @@ class MasterConnection(Connection):
         super().__init__(**options)
         self._settings = settings
 
-    def connect_check_health(self, *args: Any, **options: Any) -> None:
+    if CHECKS_HEALTH:
+
+        def connect_check_health(self, *args: Any, **options: Any) -> None:
+            self._connect_to_master(partial(super().connect_check_health, *args, **options))
+
+    else:
+
+        def connect(self) -> None:
+            self._connect_to_master(super().connect)
+
+    def _connect_to_master(self, connect: Callable[[], None]) -> None:
         if self.is_connected:
             return
         self.host, self.port = self._find_master()
-        super().connect_check_health(*args, **options)
+        connect()
         try:
             self.send_command("ROLE", check_health=False)
             check_role(self.read_response(), self._host_error())

@@ -4,10 +4,13 @@ What a URL says of servers and connections. No I/O.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
+
+from redis.connection import AbstractConnection
 
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
@@ -77,6 +80,12 @@ _TRANSPORTS: Final = frozenset({*_BASES, "socket", "cluster"})
 #: What is the user's, the database's or the name's, and not a sentinel's.
 _OF_SERVERS: Final = frozenset({"username", "password", "db", "client_name"})
 
+_KNOWN_TO_DRIVER: Final = frozenset(inspect.signature(AbstractConnection).parameters)
+#: Keeps the driver from telling the server its own name, a round trip; redis-py 8 has a new option.
+_UNSAID: Final = dict.fromkeys(
+    ["driver_info"] if "driver_info" in _KNOWN_TO_DRIVER else ["lib_name", "lib_version"]
+)
+
 #: Where a server is: host and port.
 Node = tuple[str, int]
 
@@ -126,7 +135,7 @@ class Settings:
             "socket_keepalive": True,
             # One round trip less at connecting, and what a subscriber reads is plain lists.
             "protocol": 2,
-            "driver_info": None,
+            **_UNSAID,
             **place,
             **given,
         }

@@ -228,3 +228,14 @@ def test_output_that_cannot_be_written_is_one_line(cli: CommandLine) -> None:
         done = cli("version", stdout=unwritable)
 
     assert (2, "coatcheck: Bad file descriptor\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--json", "--version"]])
+def test_the_version_as_an_option(cli: CommandLine, arguments: list[str]) -> None:
+    """
+    --version prints the version, as the command does.
+    """
+    done = cli(*arguments)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert cli("version").stdout == done.stdout

@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli import PATIENCE, CommandLine
+from support.cli import ESCAPES, PATIENCE, CommandLine, Terminal
 
 import coatcheck
 from coatcheck.cli import render
-from coatcheck.cli.text import span
+from coatcheck.cli.text import harmless, span
+from coatcheck.failures import Failure
 
 
 @pytest.fixture
@@ -353,6 +355,178 @@ def test_text_cannot_command_a_terminal(cli: CommandLine) -> None:
     assert "\x1b" not in done.stdout
     assert "id\\x1b[2J\\n\tna\\x1bme\t" in done.stdout
     assert 2 == done.stdout.count("\n")
+
+
+HOSTILE = "\x00\x1b[2J\x9b31m\u202e\u2066\u200e\u2028\u2029\x7f\x85\r"
+HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(terminal: Terminal) -> str:
+    """
+    Return what a terminal was sent, without line ends and the sequences of `coatcheck` itself.
+    """
+    return ESCAPES.sub("", terminal.raw.replace("\r\n", "\n")).replace("\r", "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        HOSTILE,
+        {HOSTILE: [HOSTILE, {"a": {"b": HOSTILE}}]},
+        [(HOSTILE,)],
+        {1: HOSTILE},
+        HOSTILE.encode(),
+    ],
+    ids=["text", "keys and values", "list", "no JSON", "bytes"],
+)
+def test_no_value_commands_a_terminal(cli: CommandLine, value: Any) -> None:
+    """
+    A terminal gets no control character that is stored, wherever it is in a record.
+    """
+    with cli.results as results:
+        results.store_result(HOSTILE, value, name=HOSTILE, worker=HOSTILE)
+    for arguments in (
+        ("get", HOSTILE[1:]),
+        ("get", "t"),
+        ("list",),
+        ("wait", "t"),
+        ("list", "--json"),
+    ):
+        with cli.results as results:
+            results.store_result("t", value, name=HOSTILE, worker=HOSTILE)
+        with cli.terminal(*arguments) as terminal:
+            terminal.finish()
+        assert HARMFUL.search(plain(terminal)) is None, (arguments, terminal.raw)
+        assert plain(terminal)
+
+
+def hostile_failure() -> Exception:
+    """
+    Return an exception with control characters in all its parts.
+    """
+    error = type("Error" + HOSTILE[1:], (Exception,), {})(HOSTILE)
+    error.add_note(HOSTILE)
+    error.stdout = error.stderr = HOSTILE
+    error.__cause__ = ValueError(HOSTILE)
+    return error
+
+
+@pytest.mark.parametrize("command", ["get", "wait", "list"])
+def test_no_failure_commands_a_terminal(cli: CommandLine, command: str) -> None:
+    """
+    The same holds for messages, notes, tracebacks, and the output of commands.
+    """
+    with cli.results as results:
+        results.mark_as_failure("t", hostile_failure(), traceback=f"Remote:\n\t{HOSTILE}\n")
+    arguments = [command] if command == "list" else [command, "t"]
+    with cli.terminal(*arguments) as terminal:
+        terminal.finish()
+
+    assert HARMFUL.search(plain(terminal)) is None, terminal.raw
+    assert "\\x1b[2J" in plain(terminal)
+
+
+def test_a_program_gets_text_as_it_is(cli: CommandLine) -> None:
+    """
+    Where stdout is no terminal, text is the stored text, and JSON has its own escapes.
+    """
+    text = HOSTILE.replace("\r", "")  # which is read here as the end of a line
+    with cli.results as results:
+        results.store_result("t", text)
+        results.store_result("d", {"a": [text, "é\u00a0\U0001f469\u200d\U0001f4bb"]})
+
+    assert f"{text}\n" == cli("get", "t").stdout
+    shown = cli("get", "d").stdout
+    assert HARMFUL.search(shown) is None
+    assert "é\u00a0\U0001f469\u200d\U0001f4bb" in shown
+    assert {"a": [text, "é\u00a0\U0001f469\u200d\U0001f4bb"]} == json.loads(shown)
+
+
+def test_lines_of_text_in_a_terminal() -> None:
+    """
+    Lines, tabs and the line ends of other systems are kept.
+    """
+    assert "a\tb\nc\u00a0d\n\\re\\x1b" == harmless("a\tb\r\nc\u00a0d\n\re\x1b")
+
+
+def test_list_in_a_narrow_terminal(cli: CommandLine) -> None:
+    """
+    Where ids and states leave no room, each task gets lines of its own, broken between words.
+    """
+    task_id = "0c8a3f3e-6f5d-4f4e-9a54-0d7a3e1b7c11"
+    with cli.results as results:
+        results.store_result("t", 1)
+        results.mark_as_failure(task_id, ValueError("some words that are longer than the terminal"))
+    for columns in (20, 40, 60):
+        with cli.terminal("list", "--limit", "1", columns=columns) as terminal:
+            assert 0 == terminal.finish()
+        lines = [line.rstrip() for line in terminal.shown.splitlines()]
+        assert columns >= max(map(len, lines))
+        assert ["FAILURE", "the newest 1 of 2"] == [lines[0].split()[0], lines[-1]]
+
+    with cli.terminal("list", columns=40) as terminal:
+        assert 0 == terminal.finish()
+    lines = [line.rstrip() for line in terminal.shown.splitlines()]
+    assert lines[0].startswith("FAILURE  ")
+    shown = [f"  {task_id}", "  ValueError: some words that are", "  longer than the terminal"]
+    assert shown == lines[1:4]
+
+
+def test_messages_break_between_words(cli: CommandLine) -> None:
+    """
+    A terminal shows a long message with whole words; elsewhere it is one line.
+    """
+    with cli.terminal("get", "nothing-of-that-name", columns=40) as terminal:
+        assert 4 == terminal.finish()
+    done = cli("get", "nothing-of-that-name")
+
+    lines = terminal.shown.splitlines()
+    assert 2 < len(lines)
+    assert 40 >= max(map(len, lines))
+    assert 1 == done.stderr.count("\n")
+    assert " ".join(map(str.strip, lines)) == done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("SUCESS", "; did you mean SUCCESS?"),
+        ("ZIPPED", ""),
+        ("FAILED", "; did you mean FAILURE?"),
+        ("failure", ""),
+    ],
+)
+def test_list_of_a_state_that_no_task_has(cli: CommandLine, state: str, hint: str) -> None:
+    """
+    A state that nobody has is named, with the one that may have been meant.
+    """
+    with cli.results as results:
+        results.store_result("t", 1)
+    for arguments in ((), ("--json",)):
+        done = cli("list", "--state", state, *arguments)
+        assert (0, "") == (done.returncode, done.stdout)
+        where = f"is stored in {cli.url}{hint}"
+        assert f"coatcheck: no task in the state {state.upper()} {where}\n" == done.stderr
+
+
+@pytest.mark.parametrize("mark", ["lost", "revoked"])
+def test_our_own_failures_bear_our_names(cli: CommandLine, mark: str) -> None:
+    """
+    A lost or revoked task shows no class of Celery.
+    """
+    with cli.results as results:
+        if mark == "lost":
+            failure = Failure.worker_lost("no sign of life")
+            results.store_result("t", failure, "FAILURE")
+        else:
+            results.mark_as_revoked("t", "by hand")
+        error = results.get_result("t")
+    shown = cli("get", "t").stderr + cli("list").stdout + cli("wait", "t").stdout
+    shown += str(error) + repr(error.failure)
+
+    assert "celery" not in shown
+    assert "billiard" not in shown
+    assert ("WorkerLostError: no sign" if mark == "lost" else "TaskRevokedError: by hand") in shown
 
 
 def test_text_that_no_encoding_has(cli: CommandLine) -> None:

@@ -142,12 +142,20 @@ class Failure:
         return f"{self.module}.{self.qualname}" if self.module else self.qualname
 
     @property
+    def name(self) -> str:
+        """
+        The name of the class for people: our own errors are stored by Celery's names.
+        """
+        if (self.module, self.qualname) in _OWN_TYPES:
+            return _OWN_TYPES[self.module, self.qualname].__name__
+        return self.qualname if self.module == "builtins" else self.type_name
+
+    @property
     def summary(self) -> str:
         """
         The last line of a traceback: type and message.
         """
-        name = self.qualname if self.module == "builtins" else self.type_name
-        return f"{name}: {self.message}" if self.message else name
+        return f"{self.name}: {self.message}" if self.message else self.name
 
     @property
     def nearest_builtin(self) -> type[Exception]:

@@ -18,13 +18,15 @@ from ..resolver import AIO, BUILTIN, SYNC, Registry
 from ..url import masked
 from . import exits
 from .options import Common, common_options
-from .text import one_line
+from .text import is_terminal, one_line, printable, say
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
 
 _SCHEMES = ("SCHEME", "DISTRIBUTION", "CAPABILITIES", "ASYNCIO", "STATUS")
 _NAMES = ("NAME", "URL", "FILE")
+#: In terminals with fewer columns, each row of a table gets lines of its own.
+_NARROW = 80
 
 
 @click.command()
@@ -51,7 +53,7 @@ def backends(common: Common) -> int:
             click.echo()
             _print(_NAMES, [tuple(map(one_line, name.values())) for name in names])
         if error is not None:
-            click.echo(f"coatcheck: {error}", err=True)
+            say(error)
     return exits.SUCCESS if error is None else exits.ERROR
 
 
@@ -159,15 +161,24 @@ def _words(capabilities: list[str] | None) -> str:
 
 
 def _print(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout is None or not sys.stdout.isatty():
+    rows = [tuple(map(printable, row)) for row in rows]
+    if not is_terminal(sys.stdout):
         for row in (headers, *rows):
             click.echo("\t".join(row))
         return
     from rich import box
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if console.width < _NARROW:
+        for first, *others in rows:
+            console.print(Text(first, style="bold"))
+            for cell in filter(None, others):
+                console.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, 2)))
+        return
     table = Table(*headers, box=box.SIMPLE_HEAD, header_style="bold", show_edge=False)
     for row in rows:
         # Text: what stands in brackets is no markup.
@@ -175,4 +186,4 @@ def _print(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         if headers == _SCHEMES:
             last.stylize("green" if last.plain == "ok" else "red")
         table.add_row(*cells, last)
-    Console().print(table)
+    console.print(table)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from .render import progress_of, progress_text, state_of, summary
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: How many tasks have a bar at a time.
 MAX_ROWS: Final = 12
 _WIDTH: Final = 24
+#: Below so many columns of the terminal, rows have no bar.
+_NARROW: Final = 80
 
 
 class _Field(ProgressColumn):
@@ -33,8 +36,8 @@ class _Field(ProgressColumn):
     Text that belongs to a row, whatever it holds: no markup.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
+    def __init__(self, name: str, narrowest: int | None = None) -> None:
+        super().__init__(Column(min_width=narrowest, no_wrap=True))
         self._name = name
 
     def render(self, task: Task) -> Text:
@@ -52,13 +55,15 @@ class Bars(Lines):
         super().__init__(ids, json=json, lines=lines)
         self._lock = threading.Lock()
         self._count = len(ids)
+        console = Console(stderr=True)
+        bar = [] if console.width < _NARROW else [BarColumn(bar_width=_WIDTH)]
         self._progress = Progress(
-            _Field("state"),
-            _Field("task_id"),
-            BarColumn(bar_width=_WIDTH),
+            _Field("state", len("FAILURE")),
+            _Field("task_id", min(max(map(len, ids)), console.width // 4)),
+            *bar,
             _Field("note"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=console,
         )
         self._all = self._row(f"{len(ids)} tasks", total=len(ids)) if len(ids) > 1 else None
         self._rows = {id_: self._row(id_) for id_ in ids[:MAX_ROWS]}

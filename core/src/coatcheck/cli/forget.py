@@ -12,7 +12,7 @@ from ..errors import UnknownTaskError
 from ..meta import checked_id
 from . import exits
 from .options import Common, common_options
-from .text import one_line
+from .text import say
 
 
 @click.command()
@@ -36,7 +36,7 @@ def forget(common: Common, task_ids: tuple[str, ...]) -> int:
             if common.json:
                 click.echo(json.dumps({"task_id": task_id, "forgotten": forgotten}))
             elif not forgotten:
-                click.echo(one_line(f"coatcheck: {UnknownTaskError(task_id)}"), err=True)
+                say(str(UnknownTaskError(task_id)))
     return status
 
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import click
 
+from .. import __version__
 from ..errors import CoatcheckError
 from . import exits
 from .options import common_options
-from .text import one_line
+from .text import say
 
 #: Where each command is; imported when it is used.
 _COMMANDS: Final = {
@@ -77,7 +78,7 @@ def _abandon_output() -> None:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"coatcheck: {one_line(message)}", err=True)
+    say(message)
     return exits.ERROR
 
 
@@ -87,6 +88,7 @@ def _fail(message: str) -> int:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 90},
     epilog=exits.HELP,
 )
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @common_options
 @click.pass_context
 def coatcheck(ctx: click.Context) -> int | None:

@@ -11,7 +11,7 @@ from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..failures import safe_repr
-from .text import one_line
+from .text import harmless_json, one_line
 
 if TYPE_CHECKING:
     from ..failures import Failure
@@ -109,7 +109,7 @@ def pretty(value: Any) -> str:
 
     try:
         if jsonable(value) == value:
-            return json.dumps(value, indent=2, ensure_ascii=False)
+            return harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
         return pformat(value, width=100, sort_dicts=False)
     except RecursionError:
         return safe_repr(value)
@@ -158,7 +158,7 @@ def summary(meta: ResultMeta) -> str:
         return one_line(str(meta.error), _PREVIEW)
     failure = meta.failure
     if failure is not None:
-        name = failure.qualname.rpartition(".")[2]
+        name = failure.name.rpartition(".")[2]
         return one_line(f"{name}: {failure.message}" if failure.message else name, _PREVIEW)
     progress = progress_of(meta)
     if progress is not None:

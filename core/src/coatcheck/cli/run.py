@@ -26,7 +26,7 @@ from . import exits
 from .options import Common, common_options
 from .process import Child, Signals, Tail
 from .progress import Progress, ProgressReader
-from .text import one_line, span
+from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
     from ..meta import Fields
@@ -177,7 +177,7 @@ def run(
         )
         _claim(results, task, expires)
         if Capability.SHARED not in results.backend.capabilities:
-            _say(f"note: no other process will find this task in {common.store}")
+            say(f"note: no other process will find this task in {common.store}")
         _say_if_terminal(f"task {task_id} started")
         status = _Run(task, command, signals, to_stderr=common.json).outcome()
         if common.json:
@@ -201,13 +201,9 @@ def _claim(results: Results, task: CommandTask, expires: float | Default | None)
         )
 
 
-def _say(message: str) -> None:
-    click.echo(f"coatcheck: {one_line(message)}", err=True)
-
-
 def _say_if_terminal(message: str) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        _say(message)
+    if is_terminal(sys.stderr):
+        say(message)
 
 
 def _print_record(results: Results, task_id: str) -> None:
@@ -253,7 +249,7 @@ class _Run:
         return status
 
     def _not_stored(self, why: str, status: int) -> int:
-        _say(
+        say(
             f"the outcome (exit status {status}) of task {self._task.task_id!r} is not stored: {why}"
         )
         return status or exits.NOT_STORED
@@ -286,7 +282,7 @@ class _Run:
         status = exits.NOT_FOUND if missing else exits.CANNOT_EXECUTE
         message = f"{_text(self._command[0])}: {error.strerror}"
         self._task.outcome = states.FAILURE, CommandError(message, exit_status=status)
-        _say(message)
+        say(message)
         return status
 
     def _ended(self, child: Child, status: int) -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import heapq
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from .. import states
 from . import exits
 from .options import Common, common_options
-from .text import one_line, printable, span
+from .text import harmless, is_terminal, one_line, printable, say, span
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..failures import Failure
     from ..meta import ResultMeta
 
@@ -39,6 +43,8 @@ _WIDEST: Final = {"STATE": 12, "TASK ID": 48, "NAME": 20}
 #: Below so many columns of the terminal, this column is left out.
 _DROPPED: Final = ((100, "TOOK"), (90, "NAME"))
 _GAP: Final = 2
+#: With fewer columns for the last one, each task gets lines of its own.
+_NARROWEST: Final = 12
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -82,25 +88,24 @@ def get(common: Common, task_id: str) -> int:
 def _print_value(value: Any) -> None:
     from .render import pretty
 
-    if isinstance(value, bytes) and not sys.stdout.isatty():
+    if isinstance(value, bytes) and not is_terminal(sys.stdout):
         sys.stdout.buffer.write(value)
         return
-    text = pretty(value)
-    click.echo(text, nl=not text.endswith("\n"))
+    _print_output(pretty(value), err=False)
 
 
 def _print_trouble(meta: ResultMeta) -> None:
     from .render import progress_of, progress_text, state_of
 
-    start = f"coatcheck: task {meta.task_id!r}"
+    start = f"task {meta.task_id!r}"
     progress = progress_of(meta)
     if not meta.known:
         from ..errors import UnknownTaskError
 
-        line = f"coatcheck: {UnknownTaskError(meta.task_id)}"
+        line = str(UnknownTaskError(meta.task_id))
     elif meta.error is not None:
         readable = "status" in meta.document
-        line = f"coatcheck: {f'{state_of(meta)}, but ' if readable else ''}{meta.error}"
+        line = f"{f'{state_of(meta)}, but ' if readable else ''}{meta.error}"
     elif meta.failure is not None and meta.ready:
         _print_failure(meta.failure)
         line = f"{start} is {meta.status}: {meta.failure.summary}"
@@ -108,18 +113,25 @@ def _print_trouble(meta: ResultMeta) -> None:
         line = f"{start} is not ready: {meta.status} {progress_text(progress)}"
     else:
         line = f"{start} is not ready: {meta.status}"
-    click.echo(one_line(line), err=True)
+    say(line)
 
 
 def _print_failure(failure: Failure) -> None:
     for name in ("stdout", "stderr"):
         output = failure.attributes.get(name)
         if isinstance(output, str) and output:
-            click.echo(output, err=name == "stderr", nl=not output.endswith("\n"))
+            _print_output(output, err=name == "stderr")
     if failure.traceback:
-        click.echo(failure.traceback.rstrip("\n"), err=True)
+        click.echo(harmless(failure.traceback.rstrip("\n")), err=True)
     for note in failure.notes:
-        click.echo(note, err=True)
+        click.echo(harmless(note), err=True)
+
+
+def _print_output(text: str, *, err: bool) -> None:
+    # A program gets text as it was stored.
+    text = harmless(text) if is_terminal(sys.stderr if err else sys.stdout) else text
+    # click would leave out escape sequences.
+    click.echo(text, err=err, nl=not text.endswith("\n"), color=True)
 
 
 # -- list -----------------------------------------------------------------------------------
@@ -148,13 +160,21 @@ def list_(common: Common, state: str | None, limit: int) -> None:
     if common.json:
         for meta in newest:
             click.echo(as_json(meta))
-    elif not newest:
-        click.echo(f"coatcheck: nothing is stored in {common.store}", err=True)
-    elif sys.stdout.isatty():
+    elif is_terminal(sys.stdout) and newest:
         _print_table(newest, counted.count)
-    else:
+    elif newest:
         for row in (_HEADERS, *map(_row, newest)):
             click.echo("\t".join(row))
+    if not newest and (state is not None or not common.json):
+        say(_nothing(state, common.store))
+
+
+def _nothing(state: str | None, store: str) -> str:
+    if state is None:
+        return f"nothing is stored in {store}"
+    near = difflib.get_close_matches(state.upper(), states.NAMED_STATES, 1)
+    hint = f"; did you mean {near[0]}?" if near and near[0] != state.upper() else ""
+    return f"no task in the state {state.upper()} is stored in {store}{hint}"
 
 
 class _Counted:
@@ -199,6 +219,9 @@ def _print_table(metas: Sequence[ResultMeta], count: int) -> None:
 
     console = Console()
     rows, widths = _fit([_HEADERS, *map(_row, metas)], console.width)
+    if widths[-1] < min(_NARROWEST, max(len(row[-1]) for row in rows)):
+        _print_stacked(metas, count, console)
+        return
     table = Table(
         box=box.SIMPLE_HEAD,
         header_style="bold",
@@ -225,6 +248,23 @@ def _print_table(metas: Sequence[ResultMeta], count: int) -> None:
     console.print(table)
 
 
+def _print_stacked(metas: Sequence[ResultMeta], count: int, console: Console) -> None:
+    """
+    Print a few lines for each task: state and age, the id, and the result, broken between words.
+    """
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in map(_row, metas):
+        state, task_id, _, age, _, result = row
+        console.print(Text.assemble((state, colour_of(state)), f"  {age}" if age else ""))
+        for text in (task_id, result):
+            if text:
+                console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 2)))
+    if count > len(metas):
+        console.print(Text(f"the newest {len(metas)} of {count}", style="italic"))
+
+
 def _fit(rows: list[tuple[str, ...]], width: int) -> tuple[list[tuple[str, ...]], list[int]]:
     """
     Return *rows* and the widths of their columns: ids stay whole, the last column gets what is
@@ -239,4 +279,4 @@ def _fit(rows: list[tuple[str, ...]], width: int) -> tuple[list[tuple[str, ...]]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     widths = [min(w, _WIDEST.get(title, w)) for title, w in zip(rows[0], widths, strict=True)]
     left = width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
-    return rows, [*widths[:-1], max(min(widths[-1], left), len(rows[0][-1]))]
+    return rows, [*widths[:-1], min(widths[-1], left)]

@@ -7,14 +7,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from ..errors import BackendError, WaitTimeoutError
 from . import exits
 from .options import Common, common_options
-from .text import one_line, printable
+from .text import is_terminal, printable, say
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,17 +64,13 @@ def wait(common: Common, task_ids: tuple[str, ...], timeout: float | None) -> in
 
 
 def _view(common: Common, ids: list[str]) -> Lines:
-    terminal = _is_terminal(sys.stderr)
-    both = terminal and _is_terminal(sys.stdout)
+    terminal = is_terminal(sys.stderr)
+    both = terminal and is_terminal(sys.stdout)
     if not terminal or (both and common.json):
         return Lines(ids, json=common.json)
     from .bars import Bars
 
     return Bars(ids, json=common.json, lines=not both)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
 
 
 class Lines:
@@ -132,7 +128,7 @@ class Lines:
         """
         Print a line on stderr.
         """
-        click.echo(f"coatcheck: {one_line(message)}", err=True)
+        say(message)
 
 
 class _Watch:

@@ -26,7 +26,7 @@ serializers
 kombus sealing
 codec
 pacing bells forks
-attempts lookups
+attempts lookups pool
 backend
 embedded.memory embedded.sqlite embedded.disabled embedded.files embedded
 hooks

@@ -642,11 +642,14 @@ def test_a_replaced_file_is_opened(tmp_path, path, backend, opened):
     other = opened(tmp_path / "other.db")
     put(other, "new", READY)
     other.close()
-    with backend._connection():  # in use while the file is replaced
+
+    def replace(_):  # while a connection is in use
         shutil.move(tmp_path / "other.db", path)
         for rest in tmp_path.glob("results.db-*"):
             rest.unlink()
         assert {"new": READY} == backend.get_many(["old", "new"])
+
+    backend._read(replace)
 
     for _ in range(3):
         assert {"new": READY} == backend.get_many(["old", "new"])
@@ -716,11 +719,15 @@ def test_no_turn_in_time_is_an_error(path, opened):
     Where all connections are in use for too long the error says so.
     """
     backend = opened(path, operation_timeout=0.05)
-    with contextlib.ExitStack() as stack:
-        for _ in range(backend.CONNECTIONS):
-            stack.enter_context(backend._connection())
-        with pytest.raises(BackendUnavailableError, match=r"no connection free in 0\.05 s"):
-            backend.get_many(["k"])
+
+    def use_more(left):
+        if left:
+            backend._read(lambda _: use_more(left - 1))
+        else:
+            with pytest.raises(BackendUnavailableError, match=r"no connection free in 0\.05 s"):
+                backend.get_many(["k"])
+
+    use_more(backend.CONNECTIONS)
 
     assert {} == backend.get_many(["k"])
 
@@ -734,8 +741,8 @@ def test_the_wait_for_a_turn_is_part_of_the_operation(path, opened, monkeypatch)
     moments = iter([0.0, 4.0])
     monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: next(moments)))
 
-    with backend._connection() as connection:
-        assert (1000,) == connection.execute("PRAGMA busy_timeout").fetchone()
+    timeout = backend._read(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone())
+    assert (1000,) == timeout
 
 
 def run_threads(target, number):
@@ -799,10 +806,11 @@ import os, signal, sys
 from coatcheck.embedded.sqlite import SQLiteBackend
 backend = SQLiteBackend(sys.argv[1])
 backend.put("before", b"x", unless=frozenset(), expires=None)
-with backend._connection() as connection:
+def work(connection):
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM coatcheck_records")
     os.kill(os.getpid(), signal.SIGKILL)
+backend._write(work)
 """
 
 
@@ -822,15 +830,16 @@ from coatcheck.embedded.sqlite import SQLiteBackend
 backend = SQLiteBackend(sys.argv[1])
 put = lambda key: backend.put(key, b"x", unless=frozenset(), expires=None)
 put("before")
-with backend._connection() as held:
-    turns = [backend.turns.get(timeout=1) for _ in range(3)]
+turns = [backend._reading._free.get(timeout=1) for _ in range(3)]
+def fork(held):
     child = os.fork()
     if child == 0:
         ok = put("child") and held not in backend._idle and len(backend._idle) == 1
         backend.close()
         os._exit(0 if ok and put("again") else 1)
-_, status = os.waitpid(child, 0)
-[backend.turns.put(None) for _ in turns]
+    return child
+_, status = os.waitpid(backend._read(fork), 0)
+[backend._reading._free.put(None) for _ in turns]
 print(os.waitstatus_to_exitcode(status), put("parent"), sorted(backend.scan()))
 backend.close()
 """
@@ -859,7 +868,7 @@ def test_nothing_is_open_while_the_process_forks(backend):
 
     backend.before_fork()
     assert [] == backend._idle
-    assert backend.turns.empty()
+    assert backend._reading._free.empty()
     backend.after_fork_in_parent()
     assert {"k": READY} == backend.get_many(["k"])
     backend.before_fork()
@@ -1038,7 +1047,7 @@ def test_blocked_stores_do_not_block_reads(path, opened, foreign):
     for thread in threads:
         thread.start()
     try:
-        while not backend.writing.empty():
+        while not backend._writing._free.empty():
             time.sleep(0.001)
         for _ in range(20):
             assert {"k": READY} == backend.get_many(["k"])
@@ -1168,11 +1177,10 @@ def test_a_change_during_a_read_without_locks(backend, path, monkeypatch):
 
     monkeypatch.setattr(backend, "_prepare", refuse)
     assert {"k": READY} == backend.get_many(["k"])
-    with (
-        pytest.raises(BackendUnavailableError, match="it changed while it was read without a lock"),
-        backend._connection(),
+    with pytest.raises(
+        BackendUnavailableError, match="it changed while it was read without a lock"
     ):
-        os.utime(path, (1, 1))
+        backend._read(lambda _: os.utime(path, (1, 1)))
     assert {"k": READY} == backend.get_many(["k"])
     assert [] == backend._idle
     monkeypatch.setattr(backend, "_prepare", prepare)

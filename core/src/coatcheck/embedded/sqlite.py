@@ -15,9 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless, batches
@@ -27,6 +25,8 @@ from ..errors import (
     BackendUnavailableError,
     ConfigurationError,
 )
+from ..interruptions import pass_on_interruption
+from ..pool import BusyError, Turns
 from ..url import URL, read_options
 
 _SCHEMA: Final = """
@@ -76,16 +76,7 @@ _NO_FILE: Final = (-1, -1)
 _NO_WRITING: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
-#: Who takes something out may use a connection, until it is put back.
-Turns = SimpleQueue[None]
-
-
-def _turns(number: int) -> Turns:
-    # A queue and no semaphore: that is written in Python, and takes a tenth of a store.
-    turns: Turns = SimpleQueue()
-    for _ in range(number):
-        turns.put(None)
-    return turns
+T = TypeVar("T")
 
 
 def _reached(moment: list[float]) -> Callable[[], bool]:
@@ -158,33 +149,6 @@ class Connection(sqlite3.Connection):
             self.text_factory = str
 
 
-class Lease:
-    """
-    A connection for the time of a block, whose errors of SQLite become ours.
-    """
-
-    def __init__(self, backend: SQLiteBackend, turns: Turns) -> None:
-        self._backend = backend
-        self._turns = turns
-
-    def __enter__(self) -> Connection:
-        try:
-            self._connection = self._backend.take(self._turns)
-        except sqlite3.Error as error:
-            raise self._backend.mapped(error) from error
-        return self._connection
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._backend.give_back(self._connection, self._turns, error)
-        if isinstance(error, sqlite3.Error):
-            raise self._backend.mapped(error) from error
-
-
 class SQLiteBackend(KeyValueBackend):
     """
     One table; each write is one statement, so the file's own locking elects the first record.
@@ -215,9 +179,8 @@ class SQLiteBackend(KeyValueBackend):
         self._idle: list[Connection] = []
         #: Which file the connections are to.
         self._opened: tuple[int, int] | None = None
-        self.turns = _turns(self.CONNECTIONS)
-        self.writing = _turns(self.WRITERS)
-        self._resting: list[Turns] = []
+        self._reading = Turns(self.CONNECTIONS)
+        self._writing = Turns(self.WRITERS)
         forks.register_quiescent(self)
 
     @classmethod
@@ -238,66 +201,66 @@ class SQLiteBackend(KeyValueBackend):
 
     def before_fork(self) -> None:
         deadline = time.monotonic() + self._timeout
-        for turns in [self.turns] * self.CONNECTIONS + [self.writing] * self.WRITERS:
-            # One that takes longer than an operation may is left behind.
-            with suppress(Empty):
-                turns.get(timeout=max(deadline - time.monotonic(), 0.0))
-                self._resting.append(turns)
+        for turns in (self._reading, self._writing):
+            turns.rest(deadline - time.monotonic())
         self.close()
 
     def after_fork_in_parent(self) -> None:
-        while self._resting:
-            self._resting.pop().put(None)
+        self._reading.resume()
+        self._writing.resume()
 
     def after_fork(self) -> None:
-        self._resting = []
-        self.turns = _turns(self.CONNECTIONS)
-        self.writing = _turns(self.WRITERS)
+        self._reading.after_fork()
+        self._writing.after_fork()
 
     # -- connections ----------------------------------------------------------------------
 
-    def _connection(self) -> Lease:
-        return Lease(self, self.turns)
+    def _read(self, act: Callable[[Connection], T]) -> T:
+        return self._run(self._reading, act)
 
-    def _writing(self) -> Lease:
-        return Lease(self, self.writing)
+    def _write(self, act: Callable[[Connection], T]) -> T:
+        return self._run(self._writing, act)
 
-    def take(self, turns: Turns) -> Connection:
+    def _run(self, turns: Turns, act: Callable[[Connection], T]) -> T:
         """
-        Return a connection, for which a turn is taken of *turns*.
+        Return what *act* does with a connection. SQLite's errors become ours.
         """
         deadline = time.monotonic() + self._timeout
         try:
-            turns.get(timeout=self._timeout)
-        except Empty:
+            return turns.during(lambda: self._use(act, deadline), self._timeout)
+        except BusyError:
             raise BackendUnavailableError(
                 f"{self._path}: no connection free in {self._timeout} s"
             ) from None
+        except sqlite3.Error as error:
+            raise self.mapped(error) from error
+
+    def _use(self, act: Callable[[Connection], T], deadline: float) -> T:
+        connection: Connection | None = None
         try:
             connection = self._take_idle() or self._connect()
             # What is left of the operation's time after the wait for a turn.
             connection.be_patient(deadline)
-        except BaseException:
-            turns.put(None)
-            raise
-        return connection
-
-    def give_back(self, connection: Connection, turns: Turns, error: BaseException | None) -> None:
-        """
-        Take back what was lent, after an operation that ended in *error*.
-        """
-        try:
+            result = act(connection)
             # Another thread may have noticed meanwhile that the file was replaced.
-            if error is None and connection.opened == self._opened:
-                self._idle.append(connection)
+            if connection.opened == self._opened:
+                lent, connection = connection, None
+                self._idle.append(lent)
             else:
                 connection.close()
-                if error is None and connection.frozen not in (None, self._state()):
-                    raise BackendUnavailableError(
-                        f"{self._path}: it changed while it was read without a lock: read it again"
-                    )
-        finally:
-            turns.put(None)
+                self._check_frozen(connection)
+        except BaseException:
+            # A call into C, which no signal handler keeps from ending a transaction.
+            if connection is not None:
+                connection.close()
+            raise
+        return result
+
+    def _check_frozen(self, connection: Connection) -> None:
+        if connection.frozen not in (None, self._state()):
+            raise BackendUnavailableError(
+                f"{self._path}: it changed while it was read without a lock: read it again"
+            )
 
     def _take_idle(self) -> Connection | None:
         # A file that was deleted or replaced lives on for those who have it open: what they
@@ -312,7 +275,8 @@ class SQLiteBackend(KeyValueBackend):
     def _identity(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._name)
-        except OSError:
+        except OSError as error:
+            pass_on_interruption(error)
             return None
         return found.st_dev, found.st_ino
 
@@ -320,6 +284,7 @@ class SQLiteBackend(KeyValueBackend):
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            pass_on_interruption(error)
             raise BackendUnavailableError(f"{self._path.parent}: {error.strerror}") from error
         connection = self._open(self._name)
         try:
@@ -350,7 +315,7 @@ class SQLiteBackend(KeyValueBackend):
         Connect, for one read, to a file that may not be written, nor may a log next to it.
 
         While nobody has the file open there is no log, and the file does not change. If it does
-        change, `give_back` raises.
+        change, `_check_frozen` raises.
         """
         state = self._state()
         if state is None:
@@ -374,7 +339,8 @@ class SQLiteBackend(KeyValueBackend):
                     return None
         try:
             found = os.stat(self._name)
-        except OSError:
+        except OSError as error:
+            pass_on_interruption(error)
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
@@ -424,25 +390,26 @@ class SQLiteBackend(KeyValueBackend):
         if_match: bytes | None = None,
         expires: float | None,
     ) -> bool:
-        with self._writing() as connection:
+        def act(connection: Connection) -> bool:
             won = self._put(connection, key, value, unless, if_match, expires)
             self._sweep(connection, key, 1)
-        return won
+            return won
+
+        return self._write(act)
 
     def put_many(
         self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
-        with self._writing() as connection:
+        def act(connection: Connection) -> list[bool]:
+            # Whatever breaks this off closes the connection, and so ends the transaction.
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                won = [self._put(connection, k, v, unless, None, expires) for k, v in items]
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+            won = [self._put(connection, k, v, unless, None, expires) for k, v in items]
+            connection.execute("COMMIT")
             if items:
                 self._sweep(connection, items[-1][0], len(items))
-        return won
+            return won
+
+        return self._write(act)
 
     def _put(
         self,
@@ -495,26 +462,16 @@ class SQLiteBackend(KeyValueBackend):
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         for batch in batches(keys):
-            with self._connection() as connection:
-                found.update(connection.execute(_reading(len(batch)), (time.time(), *batch)))
+            found.update(self._read(partial(_records, batch)))
         return found
 
     def delete_many(self, keys: Collection[str]) -> int:
-        deleted = 0
-        for batch in batches(keys):
-            with self._writing() as connection:
-                marks = ", ".join("?" * len(batch))
-                delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
-                living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"
-                deleted += connection.execute(living, (*batch, time.time())).rowcount
-                connection.execute(delete, batch)
-        return deleted
+        return sum(self._write(partial(_delete, batch)) for batch in batches(keys))
 
     def scan(self, prefix: str = "") -> Iterator[str]:
         after, last, passed = ">=", prefix, 0
         while True:
-            with self._connection() as connection:
-                rows = connection.raw(_SCAN.format(after), (time.time(), last, passed))
+            rows = self._read(partial(_page, after, last, passed))
             if not rows:
                 return
             for (text,) in rows:
@@ -530,8 +487,8 @@ class SQLiteBackend(KeyValueBackend):
         purged, after = 0, ""
         while True:
             # In portions, so that writers of other processes get their turn.
-            with self._writing() as connection:
-                removed, after = self._remove_expired(connection, after, 1000)
+            remove = partial(self._remove_expired, after=after, rows=1000)
+            removed, after = self._write(remove)
             purged += removed
             if not after:
                 return purged
@@ -541,3 +498,23 @@ class SQLiteBackend(KeyValueBackend):
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:
+    return dict(connection.execute(_reading(len(keys)), (time.time(), *keys)))
+
+
+def _delete(keys: Collection[str], connection: Connection) -> int:
+    """
+    Delete records, and return how many lived.
+    """
+    marks = ", ".join("?" * len(keys))
+    delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
+    living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"
+    deleted = connection.execute(living, (*keys, time.time())).rowcount
+    connection.execute(delete, tuple(keys))
+    return deleted
+
+
+def _page(after: str, last: str, passed: int, connection: Connection) -> list[Any]:
+    return connection.raw(_SCAN.format(after), (time.time(), last, passed))

@@ -1,0 +1,160 @@
+"""
+Interruptions at every place in turn: what a signal handler raises, wherever it can come.
+
+CPython runs signal handlers at the beginning of a function written in Python, after each call of one
+that is not, and while such a one blocks. The profiler of `sys` is told of just these places, and what
+it raises there goes on as the exception of a handler does. So no signal and no luck is needed: each
+place is struck once, and the same places each time.
+"""
+
+from __future__ import annotations
+
+import opcode
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NamedTuple
+
+import coatcheck
+
+_HERE: Final = str(Path(__file__).parent)
+_CORE: Final = str(Path(coatcheck.__file__).parent)
+#: Calls that wait, during which a handler may come and end them.
+_BLOCKING: Final = frozenset(
+    {
+        "accept", "acquire", "connect", "do_handshake", "flock", "fsync", "get", "join", "poll", "read",
+        "recv", "recv_into", "select", "send", "sendall", "sleep", "wait", "write",
+    }
+)  # fmt: skip
+#: What a generator was doing when it is thrown into.
+_SUSPENDED: Final = frozenset(opcode.opmap[name] for name in ("YIELD_VALUE", "SEND"))
+
+
+class Limit(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded
+    """
+    What a handler raises, as an `Exception`.
+    """
+
+
+class Abort(BaseException):
+    """
+    What a handler raises, as none.
+    """
+
+
+class Struck(NamedTuple):
+    """
+    What an interrupted call came to.
+    """
+
+    #: Where it was interrupted; `None` where it ended before.
+    place: str | None
+    #: What came out of it.
+    error: BaseException | None
+
+
+class _Profile:
+    """
+    Counts the places of one call, and raises *error* at one of them.
+    """
+
+    def __init__(self, number: int, error: BaseException, roots: tuple[str, ...] | None) -> None:
+        self.place: str | None = None
+        self._left = number
+        self._error = error
+        self._roots = roots
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+        if not _is_place(frame, event, arg):
+            return
+        name = frame.f_code.co_filename
+        if name.startswith(_HERE) or (self._roots is not None and not name.startswith(self._roots)):
+            return
+        self._left -= 1
+        if self._left < 0 and self.place is None:
+            what = (
+                frame.f_code.co_qualname if event == "call" else getattr(arg, "__qualname__", arg)
+            )
+            self.place = f"{name}:{frame.f_lineno}: {event} {what}"
+            raise self._error
+
+
+def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
+    """
+    Whether a signal handler can come here.
+    """
+    if event == "call":
+        # Not where an exception is thrown into a generator, which runs no handlers.
+        last = frame.f_lasti
+        return last < 0 or frame.f_code.co_code[last] not in _SUSPENDED
+    if event == "c_call":
+        return getattr(arg, "__name__", None) in _BLOCKING
+    return event == "c_return"
+
+
+def interrupt(
+    act: Callable[[], object],
+    number: int,
+    error: BaseException,
+    *,
+    roots: tuple[str, ...] | None = None,
+) -> Struck:
+    """
+    Call *act*, and raise *error* at the place of that *number*, counted from 0.
+
+    Only places in code below the directories *roots* count; with `None`, all but those here.
+    """
+    profile = _Profile(number, error, roots)
+    came: BaseException | None = None
+    with _profiled(profile):
+        try:
+            act()
+        except BaseException as caught:  # noqa: BLE001 - it is compared
+            came = caught
+    return Struck(profile.place, came)
+
+
+@contextmanager
+def _profiled(profile: _Profile) -> Iterator[None]:
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def strikes(
+    act: Callable[[], object],
+    kind: type[BaseException] = Limit,
+    *,
+    roots: tuple[str, ...] | None = None,
+    first: int = 0,
+    step: int = 1,
+) -> Iterator[str]:
+    """
+    Interrupt *act* at each place in turn, at every *step*-th from *first* on; yield the places.
+
+    The exception is one of *kind*, and has to come out of *act* as it is.
+    """
+    number = first
+    while True:
+        error = kind(f"at place {number}")
+        struck = interrupt(act, number, error, roots=roots)
+        if struck.place is None:
+            if struck.error is not None:
+                raise struck.error
+            return
+        assert struck.error is error, f"{struck.place}: {struck.error!r} came out of {act}"
+        yield struck.place
+        number += step
+
+
+def roots_of(*modules: Any) -> tuple[str, ...]:
+    """
+    Return the directories of core and of *modules*, for `roots`.
+    """
+    files = (module.__file__ for module in modules if module.__file__ is not None)
+    return (_CORE, *(str(Path(file).parent) for file in files))

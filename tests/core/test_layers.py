@@ -19,7 +19,8 @@ keys
 states url
 meta
 failures
-entrypoints jsontypes compression envelope groups
+limits entrypoints compression envelope groups
+jsontypes
 jsontags
 pickles
 serializers

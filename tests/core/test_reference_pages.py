@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coatcheck import codec, compression, failures, meta
+from coatcheck import codec, compression, failures, limits, meta
 from coatcheck.codec import Codec
 from coatcheck.embedded.files import FilesBackend
 from coatcheck.embedded.sqlite import SQLiteBackend
@@ -159,7 +159,8 @@ def test_the_table_of_keys():
 @pytest.mark.parametrize(
     ("what", "limit"),
     [
-        ("a compressed record, once inflated", compression.MAX_INFLATED),
+        ("a compressed record, once inflated: `max_inflated`", compression.MAX_INFLATED),
+        ("the values in a record: `max_values`", limits.MAX_VALUES),
         ("memory to inflate lzma", compression._LZMA_MEMORY),
         ("an integer in JSON, read and written", sys.get_int_max_str_digits()),
         ("an integer in msgpack", 64),
@@ -175,9 +176,9 @@ def test_the_table_of_limits(what, limit):
     """
     Each limit is the one in force.
     """
-    limits = dict(table(RECORDS, "limit of")[2:])
+    rows = dict(table(RECORDS, "limit of")[2:])
 
-    assert str(limit) == limits[what].split()[0]
+    assert str(limit) == rows[what].split()[0]
 
 
 def test_the_first_bytes():

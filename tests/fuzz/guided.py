@@ -34,7 +34,6 @@ def main() -> None:
         return
     name, *arguments = sys.argv[1:]
     target = targets.TARGETS[name]
-    targets.compression.MAX_INFLATED = targets.LIMIT
     beginning = targets.seeds()
     for seed in beginning:
         target(seed)  # imports what is imported when it is first used

@@ -40,12 +40,12 @@ T = TypeVar("T")
 LIMIT = 1024 * 1024
 
 KEYS = read({"new": "n" * 32, "old": "o" * 32})
-PLAIN = Codec()
-SIGNED = Codec(signing_keys=KEYS)
-ENCRYPTED = Codec(encryption_keys=KEYS)
-MIXED = Codec(signing_keys=KEYS, encryption_keys=KEYS, accept_unsigned=True)
+PLAIN = Codec(max_inflated=LIMIT)
+SIGNED = Codec(max_inflated=LIMIT, signing_keys=KEYS)
+ENCRYPTED = Codec(max_inflated=LIMIT, encryption_keys=KEYS)
+MIXED = Codec(max_inflated=LIMIT, signing_keys=KEYS, encryption_keys=KEYS, accept_unsigned=True)
 #: What pickles ask for is refused by all of them.
-READERS = (PLAIN, Codec("msgpack"), SIGNED, ENCRYPTED, MIXED)
+READERS = (PLAIN, Codec("msgpack", max_inflated=LIMIT), SIGNED, ENCRYPTED, MIXED)
 NOBODY = Trusted()
 
 DATA = Path(__file__).parents[1] / "data" / "celery"

@@ -11,7 +11,7 @@ import sys
 import bson
 import pytest
 from bson.code import Code
-from fuzz.targets import LIMIT, TARGETS, seeds
+from fuzz.targets import TARGETS, seeds
 from fuzz.watched import Forbidden, watched
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,12 +43,9 @@ def mutated(draw):
 @pytest.fixture(scope="module", autouse=True)
 def _warm():
     """
-    Import what decoders import when they are first used, and have less inflated.
+    Import what decoders import when they are first used.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coatcheck.compression.MAX_INFLATED", LIMIT)
-        _use_all()
-        yield
+    _use_all()
 
 
 def _use_all():

@@ -4,10 +4,10 @@ Records as bytes: which serializer writes, what is recognised, what is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from . import compression, envelope, groups, jsontags
+from . import compression, envelope, groups, jsontags, limits
 from .errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -20,7 +20,7 @@ from .errors import (
 from .failures import Failure, Trusted, safe_repr
 from .interruptions import pass_on_interruption
 from .keys import Keys
-from .meta import VERSION, Content, ResultMeta, Revive
+from .meta import VERSION, Content, ResultMeta, Revive, status_of
 from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
 from .serializers import BUILTINS, Serializer, get_serializer
 
@@ -66,6 +66,8 @@ class Codec:
         trusted_exceptions: what stored bytes may name, see `Trusted`.
         compression: "zstd", "zlib", or "celery" for what Celery reads.
         compress_over: how many bytes a record has to have more than to be compressed.
+        max_inflated: how many bytes a compressed record may have once it is inflated.
+        max_values: how many values a record may hold.
         signing_keys: the keys that sign records; the first one writes, all of them read.
         encryption_keys: the keys that encrypt records, likewise.
         accept_unsigned: read what no key has made, although there are keys.
@@ -81,6 +83,8 @@ class Codec:
         trusted_exceptions: Iterable[str | type[Exception]] = (),
         compression: str | None = None,
         compress_over: int = DEFAULT_COMPRESS_OVER,
+        max_inflated: int = compression.MAX_INFLATED,
+        max_values: int = limits.MAX_VALUES,
         signing_keys: Keys | None = None,
         encryption_keys: Keys | None = None,
         accept_unsigned: bool = False,
@@ -89,10 +93,12 @@ class Codec:
         self._sealer = Sealer(
             compress=compression,
             compress_over=compress_over,
+            max_inflated=max_inflated,
             signing=signing_keys,
             encryption=encryption_keys,
             accept_unsigned=accept_unsigned,
         )
+        self._max_values = max_values
         self._seals = self._sealer.active
         self._guarded = self._sealer.guarded
         # Who signs pickles does not run those of others, though other records may be unsigned.
@@ -132,6 +138,7 @@ class Codec:
             raise
         except Exception as error:
             raise self._refusal(document, error) from error
+        self._check_values("the record", data)
         if self._seals:
             state, task_id = document["status"], document["task_id"]
             return self._sealer.seal(state, task_id, self.serializer.name, data)
@@ -148,7 +155,19 @@ class Codec:
             raise
         except Exception as error:
             raise self._refusal(document, error) from error
+        self._check_values("the group", data)
         return self._sealer.seal(envelope.GROUP, group_id, self.serializer.name, data)
+
+    def _check_values(self, path: str, data: bytes) -> None:
+        if len(data) <= self._max_values:
+            return  # each value takes a byte at least
+        if limits.holds_more(self.serializer.name, data, self._max_values):
+            raise EncodeError(
+                self.serializer.name,
+                path,
+                f"it holds more than {self._max_values} values, which readers refuse: raise the "
+                "option max_values= here and where it is read, or store it in parts",
+            )
 
     def sealed(self, document: Mapping[str, Any]) -> bytes | None:
         """
@@ -184,8 +203,9 @@ class Codec:
             raise
         except Exception as error:
             raise self._refusal({name: value}, error) from error
+        self._check_values(name, data)
         if self._sealer.celerys:
-            packed = self._sealer.pack(data)
+            packed = self._sealer.pack(self.serializer.name, data)
             if packed is not data:
                 return packed
         return data.decode() if self.serializer.text else data
@@ -213,7 +233,7 @@ class Codec:
         Whether the serializer can keep *value*.
         """
         try:
-            self._dumps({"value": value})
+            self._check_values("value", self._dumps({"value": value}))
         except Exception as error:  # noqa: BLE001
             pass_on_interruption(error)
             return False
@@ -253,9 +273,8 @@ class Codec:
         try:
             document, revive = self._loads(task_id, version)
         except SerializationError as error:
-            # What is refused is not decoded, but shows its state, under compression as well.
-            packed = version.startswith(compression.MARKER)
-            state = self._peek(compression.head(version, HEAD) if packed else version)
+            # What is refused is not decoded, but shows its state.
+            state = self._peek(version)
             return {} if state is None else {"status": state}, None, error
         return document, revive, _fault_of(task_id, document)
 
@@ -290,7 +309,7 @@ class Codec:
         self,
         task_id: str,
         fields: dict[str, Any],
-        encoded: Iterable[str],
+        encoded: Collection[str],
         *,
         serializer: str | None = None,
         version: Any = None,
@@ -308,8 +327,18 @@ class Codec:
         result = fields.get("result")
         if self._guarded or (isinstance(result, bytes) and result.startswith(ENVELOPE_MAGIC)):
             return self._sealed_fields(task_id, fields, version)
+        unread = _UnreadFields(self, fields, encoded, serializer)
+        return ResultMeta(task_id, None, unread, status=status_of(fields), version=version)
+
+    def read_fields(
+        self, task_id: str, fields: dict[str, Any], encoded: Collection[str], serializer: str | None
+    ) -> Content:
+        """
+        Return what a snapshot of `decode_fields` holds. Never raises for what the fields are.
+        """
         fault: Exception | None = None
         revive: Revive | None = None
+        fields = dict(fields)  # others may read it meanwhile
         for name in encoded:
             value = fields.get(name)
             if not isinstance(value, (str, bytes)):
@@ -320,8 +349,7 @@ class Codec:
                 fault = fault or error
             else:
                 revive = tagged or revive
-        fault = _fault_of(task_id, fields) or fault
-        return ResultMeta(task_id, fields, self, revive=revive, fault=fault, version=version)
+        return fields, revive, _fault_of(task_id, fields) or fault
 
     def _sealed_fields(self, task_id: str, fields: Mapping[str, Any], version: Any) -> ResultMeta:
         document, revive, fault = self._unsealed(task_id, fields.get("result"))
@@ -436,6 +464,8 @@ class Codec:
             raise SignatureError(
                 task_id, "it is an unsigned pickle: say unsafe_pickle=True to read it all the same"
             )
+        if len(body) > self._max_values:
+            self._check_body(task_id, serializer, body)
         try:
             value, tagged = serializer.loads(body)
         except Exception as error:
@@ -445,13 +475,16 @@ class Codec:
             ) from error
         return value, serializer.revive if tagged else None
 
+    def _check_body(self, task_id: str, serializer: Serializer, body: bytes) -> None:
+        if limits.holds_more(serializer.name, body, self._max_values):
+            raise DecodeError(
+                task_id,
+                f"it holds more than {self._max_values} values: if whoever wrote it is to be "
+                "trusted, raise the option max_values=",
+            )
+
     def _plain(self, task_id: str | None, data: bytes) -> bytes:
-        if data.startswith(compression.MARKER):
-            try:
-                return compression.inflate(data, compression.MAX_INFLATED)
-            except ValueError as error:
-                raise DecodeError(task_id, str(error)) from error
-        return data
+        return self._sealer.inflated(task_id, data) if data.startswith(compression.MARKER) else data
 
     def _reader_of(self, task_id: str, body: bytes) -> Serializer:
         head = body[:HEAD]
@@ -469,9 +502,9 @@ class Codec:
         )
 
     def _peek(self, data: bytes) -> str | None:
-        head = data[:HEAD]
-        if data.startswith(compression.MARKER):
-            return None
+        # Nor is more inflated than shows the state, whatever the rest would come to.
+        packed = data.startswith(compression.MARKER)
+        head = compression.head(data, HEAD) if packed else data[:HEAD]
         for reader in self._readers:
             if (state := reader.peek(head)) is not None:
                 return state
@@ -534,6 +567,45 @@ class Codec:
         See `coatcheck.meta.Reader`.
         """
         return failure.exception(self._trusted, wrap=wrap)
+
+
+class _UnreadFields:
+    """
+    The fields of a record, whose values are decoded when they are asked for.
+    """
+
+    __slots__ = ("_codec", "_encoded", "_fields", "_serializer")
+
+    def __init__(
+        self,
+        codec: Codec,
+        fields: dict[str, Any],
+        encoded: Collection[str],
+        serializer: str | None,
+    ) -> None:
+        self._codec = codec
+        self._fields = fields
+        self._encoded = encoded
+        self._serializer = serializer
+
+    def content(self, task_id: str, version: Any) -> Content:
+        """
+        See `coatcheck.meta.Reader`.
+        """
+        del version
+        return self._codec.read_fields(task_id, self._fields, self._encoded, self._serializer)
+
+    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+        """
+        See `coatcheck.meta.Reader`.
+        """
+        return self._codec.failure(document, revive)
+
+    def exception(self, failure: Failure, *, wrap: bool) -> Exception:
+        """
+        See `coatcheck.meta.Reader`.
+        """
+        return self._codec.exception(failure, wrap=wrap)
 
 
 def _envelope(data: bytes) -> bytes | None:

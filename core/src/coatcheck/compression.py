@@ -18,10 +18,25 @@ MARKER: Final = b"\x00celery-compressed\x00"
 _CELERYS: Final = "application/x-gzip"
 #: The kinds that an envelope can be of, each with Celery's name.
 OURS: Final = {"zlib": _CELERYS, "zstd": "application/zstd"}
-#: How many bytes a record may have once it is inflated.
-MAX_INFLATED: Final = 512 * 1024 * 1024
+#: How many bytes a record may have by default once it is inflated, and how many times as many as
+#: it is stored with, if that is more.
+MAX_INFLATED: Final = 16 * 1024 * 1024
+MAX_RATIO: Final = 32
 #: Twice what the highest preset needs: the header may ask for gigabytes.
 _LZMA_MEMORY: Final = 128 * 1024 * 1024
+
+
+class TooLargeError(ValueError):
+    """
+    The body is longer than the reader allows.
+    """
+
+
+def allowed(stored: int, max_inflated: int) -> int:
+    """
+    Return how many bytes may come out of as many as are *stored*.
+    """
+    return max(max_inflated, MAX_RATIO * stored)
 
 
 def inflate(data: bytes, limit: int) -> bytes:
@@ -35,7 +50,10 @@ def inflate(data: bytes, limit: int) -> bytes:
 
 def _whole(stream: Any, inflated: bytes, limit: int) -> bytes:
     if len(inflated) > limit:
-        raise ValueError(f"it inflates to more than {limit} bytes")
+        raise TooLargeError(
+            f"it inflates to more than {limit} bytes: if whoever wrote it is to be trusted, raise "
+            "the option max_inflated="
+        )
     if not stream.eof:
         raise ValueError("the compressed body is cut off")
     return inflated

@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from .limits import hashable
+
 #: Returns the tag's name and value. Raises `TypeError` for what it cannot keep.
 Encode = Callable[[Any], tuple[str, Any]]
 Decode = Callable[[Any], Any]
@@ -43,6 +45,21 @@ def check_zone(value: Any) -> None:
         raise TypeError("of its time zone only the offset would come back")
 
 
+def _list(value: Any) -> list[Any]:
+    """
+    Return *value*, if it is a list: of text, for one, each character would become an object.
+    """
+    if type(value) is not list:
+        raise TypeError(f"its value is a {type(value).__name__}, not a list")
+    return value
+
+
+def _dict(value: Any) -> dict[Any, Any]:
+    pairs = list(map(_list, _list(value)))
+    keys = [key for key, _ in pairs]
+    return dict(zip(hashable(keys), [item for _, item in pairs], strict=True))
+
+
 #: kombu's tags, by exact type, and its ways of reading them.
 KOMBU_ENCODERS: Final[Mapping[type, Encode]] = {
     datetime: _moment,
@@ -67,10 +84,10 @@ ENCODERS: Final[Mapping[type, Encode]] = {
     complex: lambda value: ("complex", [value.real, value.imag]),
 }
 DECODERS: Final[Mapping[str, Decode]] = {
-    "dict": dict,
-    "set": set,
-    "frozenset": frozenset,
-    "tuple": tuple,
-    "timedelta": lambda value: timedelta(*value),
-    "complex": lambda value: complex(*value),
+    "dict": _dict,
+    "set": lambda value: set(hashable(_list(value))),
+    "frozenset": lambda value: frozenset(hashable(_list(value))),
+    "tuple": lambda value: tuple(_list(value)),
+    "timedelta": lambda value: timedelta(*_list(value)),
+    "complex": lambda value: complex(*_list(value)),
 }

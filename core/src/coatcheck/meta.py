@@ -153,7 +153,10 @@ def aware(value: object) -> datetime | None:
 Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
 
 
-def _status_of(document: Mapping[str, Any]) -> str:
+def status_of(document: Mapping[str, Any]) -> str:
+    """
+    Return the state that *document* shows; PENDING where it is none.
+    """
     status = document.get("status")
     if type(status) is str:
         return status
@@ -221,7 +224,7 @@ class ResultMeta:
         self.task_id = task_id
         # Without a document it is decoded when it is asked for; many are only asked for their state.
         self._decoded = None if document is None else (document, revive, fault)
-        self._status = status if document is None else _status_of(document)
+        self._status = status if document is None else status_of(document)
         self._reader = reader
         self._value: Any = _UNREAD
         self.version = version

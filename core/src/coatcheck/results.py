@@ -20,6 +20,7 @@ from .backend import (
     lift,
 )
 from .codec import DEFAULT_ACCEPT, Codec
+from .compression import MAX_INFLATED
 from .errors import (
     BackendError,
     BackendUnavailableError,
@@ -32,6 +33,7 @@ from .errors import (
 from .hooks import hooks_of
 from .hub import Hub, ThreadWaiter
 from .keys import Keys
+from .limits import MAX_VALUES
 from .meta import AllFields, Fields, ResultMeta, checked_id
 from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
@@ -75,6 +77,9 @@ class ResultsBase:
             among the modules already imported.
         compression: compress records: "zstd", "zlib", or "celery" for what Celery reads.
         compress_over: how many bytes a record has to have more than to be compressed.
+        max_inflated: how many bytes a compressed record may have once it is inflated; 32 times
+            what it is stored with is allowed as well.
+        max_values: how many values a record may hold: items of lists, and values of mappings.
         signing_keys: sign records; a mapping of names to secrets, "env:NAME" or "file:/path". The
             first key writes, all of them read; what none of them has made is not read.
         encryption_keys: encrypt records; given likewise.
@@ -98,6 +103,8 @@ class ResultsBase:
         trusted_exceptions: Iterable[str | type[Exception]] = (),
         compression: str | None = None,
         compress_over: int = DEFAULT_COMPRESS_OVER,
+        max_inflated: int = MAX_INFLATED,
+        max_values: int = MAX_VALUES,
         signing_keys: KeysGiven = None,
         encryption_keys: KeysGiven = None,
         accept_unsigned: bool = False,
@@ -116,6 +123,8 @@ class ResultsBase:
             trusted_exceptions=trusted_exceptions,
             compression=compression,
             compress_over=compress_over,
+            max_inflated=max_inflated,
+            max_values=max_values,
             signing_keys=_keys("signing_keys", signing_keys),
             encryption_keys=_keys("encryption_keys", encryption_keys),
             accept_unsigned=accept_unsigned,

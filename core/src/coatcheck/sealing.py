@@ -51,6 +51,7 @@ class Sealer:
     Args:
         compress: "zstd", "zlib", or "celery", which is Celery's own marker and no envelope.
         compress_over: how many bytes a record has to have more than to be compressed.
+        max_inflated: how many bytes a compressed record may have once it is inflated.
         signing: the keys that sign; the first one writes.
         encryption: the keys that encrypt; the first one writes. Then nothing is signed.
         accept_unsigned: read records that no key has made, although there are keys.
@@ -61,12 +62,14 @@ class Sealer:
         *,
         compress: str | None = None,
         compress_over: int = DEFAULT_COMPRESS_OVER,
+        max_inflated: int = compression.MAX_INFLATED,
         signing: Keys | None = None,
         encryption: Keys | None = None,
         accept_unsigned: bool = False,
     ) -> None:
         self._compress = compress
         self._over = compress_over
+        self._max_inflated = max_inflated
         self._signing = signing
         self._encryption = encryption
         self._check()
@@ -104,11 +107,12 @@ class Sealer:
         Return what to store for the record *body*: itself, where no option asks for more.
         """
         if self.celerys:
-            return self.pack(body)
+            return self.pack(serializer, body)
         packed, name = body, ""
         if self._compress is not None and len(body) > self._over:
             shorter = compression.compressed(self._compress, body)
             if len(shorter) < len(body):
+                self._check_inflated(serializer, body, len(shorter))
                 packed, name = shorter, self._compress
         if not name and not self.keyed:
             return body
@@ -118,14 +122,26 @@ class Sealer:
             raise EncodeError(serializer, "the record", str(error)) from error
         return sealed if self.keyed or len(sealed) < len(body) else body
 
-    def pack(self, body: bytes) -> bytes:
+    def _check_inflated(self, serializer: str, body: bytes, stored: int) -> None:
+        if len(body) > compression.allowed(stored, self._max_inflated):
+            raise EncodeError(
+                serializer,
+                "the record",
+                f"{stored} bytes would inflate to {len(body)}, which readers refuse: raise the "
+                "option max_inflated= here and where it is read, or store it without compression",
+            )
+
+    def pack(self, serializer: str, body: bytes) -> bytes:
         """
         Return *body* as Celery compresses it, or as it is where that is not shorter.
         """
         if len(body) <= self._over:
             return body
         packed = compression.marked(body)
-        return packed if len(packed) < len(body) else body
+        if len(packed) >= len(body):
+            return body
+        self._check_inflated(serializer, body, len(packed))
+        return packed
 
     def _sealed(self, body: bytes, state: str, task_id: str, **names: str) -> bytes:
         if self._encryption is not None:
@@ -155,7 +171,7 @@ class Sealer:
         packed, authentic = self._unsealed(task_id, found)
         if task_id not in ("", found.task_id):
             raise self._damaged(task_id, f"it was made for task {found.task_id[:200]!r}")
-        body = self._inflated(task_id, found.compression, packed)
+        body = self._opened(task_id, found.compression, packed)
         return Opened(found.state, found.serializer, body, authentic)
 
     def _damaged(self, task_id: str, reason: str) -> DecodeError | SignatureError:
@@ -202,11 +218,22 @@ class Sealer:
             raise SignatureError(task_id, "what is stored is not what was encrypted")
         return body
 
-    def _inflated(self, task_id: str, name: str, packed: bytes) -> bytes:
+    def _opened(self, task_id: str, name: str, packed: bytes) -> bytes:
         if not name:
             return packed
+        limit = compression.allowed(len(packed), self._max_inflated)
         try:
-            return compression.decompressed(name, packed, compression.MAX_INFLATED)
+            return compression.decompressed(name, packed, limit)
+        except ValueError as error:
+            raise DecodeError(task_id, str(error)) from error
+
+    def inflated(self, task_id: str | None, data: bytes) -> bytes:
+        """
+        Return what Celery compressed as *data*. Raises `DecodeError`.
+        """
+        try:
+            limit = compression.allowed(len(data), self._max_inflated)
+            return compression.inflate(data, limit)
         except ValueError as error:
             raise DecodeError(task_id, str(error)) from error
 

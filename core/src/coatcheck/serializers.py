@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from . import entrypoints, jsontags, states
+from . import entrypoints, jsontags, limits, states
 from .errors import ConfigurationError, PluginError
 
 if TYPE_CHECKING:
@@ -148,7 +148,14 @@ class MsgpackSerializer:
                     self._check(item, strict=strict)
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
-        return _msgpack().unpackb(data, raw=False, strict_map_key=False), False
+        unpackb = _msgpack().unpackb
+        try:
+            return unpackb(data, raw=False, strict_map_key=True), False
+        except ValueError:
+            # The hashes of other keys than text can be chosen: see what they come to.
+            return unpackb(
+                data, raw=False, strict_map_key=False, object_pairs_hook=_with_any_keys
+            ), False
 
     def revive(self, value: Any) -> Any:
         return value
@@ -211,6 +218,11 @@ class PickleSerializer:
         short, long, rest = match.groups()
         length = (short or long)[0]
         return rest[:length].decode("utf-8", "replace") if len(rest) >= length else None
+
+
+def _with_any_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    limits.hashable([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def _text(match: re.Match[bytes] | None) -> str | None:

@@ -179,6 +179,13 @@ def size(value: Any) -> int:
     return int(text)
 
 
+def _count(value: Any) -> int:
+    try:
+        return size(value)
+    except ValueError:
+        raise ValueError("use a whole number") from None
+
+
 def _optional_text(value: Any) -> Any:
     return None if value is None or str(value).lower() == "none" else _text(value)
 
@@ -199,6 +206,8 @@ RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "trusted_exceptions": words,
     "compression": _optional_text,
     "compress_over": size,
+    "max_inflated": size,
+    "max_values": _count,
     "signing_keys": keys.read,
     "encryption_keys": keys.read,
     "accept_unsigned": boolean,

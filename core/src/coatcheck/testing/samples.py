@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -62,6 +63,10 @@ class Planted:
         return cls(record, {**fields, "result": json.dumps(fields["result"])})
 
 
+def _in_celerys_marker(body: bytes) -> bytes:
+    return b"\x00celery-compressed\x00application/x-gzip\x00" + zlib.compress(body)
+
+
 #: Records that no reader can make all of, by the id to store them under.
 DAMAGED: Final[dict[str, Planted]] = {
     "newer": Planted.json(b'{"status": "SUCCESS", "result": 1, "v": 2, "task_id": "newer"}'),
@@ -82,9 +87,19 @@ DAMAGED: Final[dict[str, Planted]] = {
         {"status": None, "result": b"\x00celery-compressed\x00application/x-gzip\x00cut"},
     ),
     "one-byte": Planted(b"{", {}),
+    "millions": Planted(
+        _in_celerys_marker(b'{"status": "SUCCESS", "result": [' + b"[]," * 2**21 + b"0]}"),
+        {"status": "SUCCESS", "result": _in_celerys_marker(b"[" + b"[]," * 2**21 + b"0]")},
+    ),
+    # All of them have the same hash.
+    "alike": Planted.json(
+        b'{"status": "SUCCESS", "result": {"__type__": "set", "__coatcheck__": 1, "__value__": ['
+        + b",".join(b"%d" % (number * (2**61 - 1)) for number in range(2_000))
+        + b"]}}"
+    ),
 }
 #: Those of them whose state can be read.
-READABLE: Final = frozenset({"newer", "pickled", "cut", "tag"})
+READABLE: Final = frozenset({"newer", "pickled", "cut", "tag", "millions", "alike"})
 
 #: Options by which records are signed and compressed, in envelopes, whatever their size.
 SEALED: Final[dict[str, Any]] = {

@@ -183,7 +183,7 @@ def test_more_threads_than_connections(server):
             thread.join()
 
         assert 50 == len(list(results.scan()))
-        assert len(results.backend.backend._link._pool._connections) <= 2
+        assert len(results.backend.backend._link._pool._pool._idle) <= 2
 
 
 def test_scan_leaves_out_what_is_no_text(results, oracle):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import opcode
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -108,22 +107,15 @@ def interrupt(
     """
     profile = _Profile(number, error, roots)
     came: BaseException | None = None
-    with _profiled(profile):
-        try:
-            act()
-        except BaseException as caught:  # noqa: BLE001 - it is compared
-            came = caught
-    return Struck(profile.place, came)
-
-
-@contextmanager
-def _profiled(profile: _Profile) -> Iterator[None]:
     before = sys.getprofile()
-    sys.setprofile(profile)
     try:
-        yield
+        sys.setprofile(profile)
+        act()
+    except BaseException as caught:  # noqa: BLE001 - it is compared
+        came = caught
     finally:
         sys.setprofile(before)
+    return Struck(profile.place, came)
 
 
 def strikes(

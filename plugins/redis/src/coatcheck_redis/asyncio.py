@@ -135,7 +135,7 @@ class RedisBackend(KeyValueBackend):
         for place in await self._links.get().places():
             cursor = b"0"
             while True:
-                command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", BATCH)
+                command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", str(BATCH))
                 reply = (await self._ask([command], writing=False, place=place))[0]
                 cursor, keys = self._checked(reply, writing=False)
                 fresh = [key for key in keys if key not in seen]

@@ -12,6 +12,7 @@ from redis.asyncio import connection
 
 from coatcheck.aio import lookups
 
+from .connections import texts
 from .parser import ERRORS
 
 
@@ -26,6 +27,9 @@ class _Connection(connection.AbstractConnection):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"parser_class": _Parser, **options})
+
+    async def send_command(self, *args: Any, **options: Any) -> None:
+        await super().send_command(*texts(args), **options)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - as the driver's
         # From Python 3.12 on a transport that was lost breaks down when it is to write lines:

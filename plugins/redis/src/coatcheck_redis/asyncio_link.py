@@ -12,6 +12,7 @@ from redis import exceptions
 
 from coatcheck import BackendError
 from coatcheck.attempts import Attempts
+from coatcheck.interruptions import pass_on_interruption
 
 from .asyncio_connections import Connection, SSLConnection, UnixConnection
 from .asyncio_pipeline import AutoPipeline
@@ -52,9 +53,11 @@ class Line:
             try:
                 async with asyncio.timeout(attempts.left):
                     result = await act(attempts)
-            except TimeoutError:
+            except TimeoutError as late:
+                pass_on_interruption(late)
                 error = exceptions.TimeoutError("the server did not answer in time")
             except (exceptions.RedisError, OSError) as raised:
+                pass_on_interruption(raised)
                 error = raised
             else:
                 self.trouble = None
@@ -149,19 +152,21 @@ async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = Fal
     one that says "not now" is raised.
     """
     connection = await pool.take()
+    good = False
     try:
         packed = connection.pack_commands(commands)
         await connection.send_packed_command(packed, check_health=False)
         replies = [await _read(connection) for _ in commands]
         if check:
             raise_transient(replies)
+        good = True
     except BaseException:
-        # Replies that were not read would answer the next command; and a server that says
-        # READONLY was the master once, the next connection may be to the new one.
+        # A server that says READONLY was the master once: the next connection may be to the new one.
         await connection.disconnect(nowait=True)
         raise
     finally:
-        pool.give_back(connection)
+        # Replies that were not read would answer the next command.
+        pool.give_back(connection, good=good)
     return replies
 
 

@@ -41,11 +41,14 @@ class Pool:
         self._connections.append(connection)
         return connection
 
-    def give_back(self, connection: Any) -> None:
+    def give_back(self, connection: Any, *, good: bool) -> None:
         """
-        Take back a *connection*, of which all replies were read or which is closed.
+        Take back a *connection*. A *good* one, of which all replies were read, is lent again.
         """
-        self._idle.append(connection)
+        if good:
+            self._idle.append(connection)
+        else:
+            self._connections.remove(connection)
         self._free.release()
 
     async def close(self, *, idle: bool = False) -> None:

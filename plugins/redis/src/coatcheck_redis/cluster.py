@@ -5,18 +5,19 @@ The line to a cluster: every command goes to the node that serves its key.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from redis import exceptions
 
 from coatcheck.attempts import Attempts
+from coatcheck.interruptions import pass_on_interruption
 
-from .link import Exchange, Line, Place
+from .link import Line, Place, receive, send
 from .pool import Pool
 from .script import Command
 from .settings import Node, Settings
-from .topology import SLOTS, SLOTS_PART, Errand, Topology
+from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
 
 
 class Cluster(Line):
@@ -43,21 +44,36 @@ class Cluster(Line):
     def _round(self, errand: Errand, attempts: Attempts) -> None:
         if self._topology.stale:
             self._refresh(attempts)
-        with ExitStack() as stack:
-            sent = []
-            for batch in errand.batches():
-                try:
-                    exchange = Exchange(self._pool(batch.node), batch.commands)
-                    sent.append((batch, stack.enter_context(exchange)))
-                except (exceptions.RedisError, OSError) as error:
-                    errand.failed(batch, error)
-            for batch, exchange in sent:
-                try:
-                    errand.absorb(batch, exchange.receive(attempts.left))
-                except (exceptions.RedisError, OSError) as error:
-                    errand.failed(batch, error)
+        self._exchange(errand.batches(), errand, attempts)
         if errand.error is not None:
             raise errand.error
+
+    def _exchange(self, batches: Sequence[Batch], errand: Errand, attempts: Attempts) -> None:
+        """
+        Send all *batches* to their nodes, then read the replies.
+
+        One call for each batch, within that of the batch before: what breaks off one of them gives
+        back the connections of all.
+        """
+        if not batches:
+            return
+        batch, *others = batches
+        sent = False
+
+        def act(connection: Any) -> None:
+            nonlocal sent
+            send(connection, batch.commands)
+            sent = True
+            self._exchange(others, errand, attempts)
+            errand.absorb(batch, receive(connection, batch.commands, attempts.left))
+
+        try:
+            self._pool(batch.node).lend(act)
+        except (exceptions.RedisError, OSError) as error:
+            pass_on_interruption(error)
+            errand.failed(batch, error)
+            if not sent:
+                self._exchange(others, errand, attempts)
 
     def _refresh(self, attempts: Attempts) -> None:
         """
@@ -69,14 +85,14 @@ class Cluster(Line):
             if not attempts.may_try:
                 break
             try:
-                with Exchange(self._pool(node), [SLOTS]) as exchange:
-                    reply = exchange.receive(seconds)[0]
+                reply = self._pool(node).lend(partial(_ask_slots, seconds))
                 if not isinstance(reply, Exception):
                     self._topology.learn(reply, node)
                     self._forget_nodes()
                     return
                 refusal = reply
             except (exceptions.RedisError, OSError) as error:
+                pass_on_interruption(error)
                 refusal = error
         raise refusal
 
@@ -132,3 +148,8 @@ class Cluster(Line):
         """
         for pool in list(self._pools.values()):
             pool.close()
+
+
+def _ask_slots(seconds: float, connection: Any) -> Any:
+    send(connection, [SLOTS])
+    return receive(connection, [SLOTS], seconds)[0]

@@ -5,6 +5,7 @@ The driver's connections, in no more than their time also where the name server 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from redis import connection
@@ -12,7 +13,32 @@ from redis import connection
 from coatcheck import lookups
 
 
-class Connection(connection.Connection):
+def texts(arguments: Iterable[Any]) -> Iterator[Any]:
+    """
+    Iterate over a command's *arguments*, numbers as text.
+
+    hiredis asks Python for the text of a number, which runs signal handlers. If one raises, there is no
+    text, which hiredis does not check: the interpreter crashes.
+    """
+    return (str(one) if isinstance(one, (int, float)) else one for one in arguments)
+
+
+class _Connection(connection.AbstractConnection):
+    """
+    One that sends no numbers: the driver's own commands have some.
+    """
+
+    def send_command(self, *args: Any, **options: Any) -> None:
+        super().send_command(*texts(args), **options)
+
+
+class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
+    """
+    Over a socket of the same machine.
+    """
+
+
+class Connection(_Connection, connection.Connection):
     """
     Over TCP.
     """

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.connection import UnixDomainSocketConnection
 
 from coatcheck.attempts import Attempts
+from coatcheck.interruptions import pass_on_interruption
 
-from .connections import Connection, SSLConnection
+from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped
 from .parser import BoundedParser, read_by
 from .pool import Pool
@@ -57,6 +57,7 @@ class Line:
             try:
                 result = act(attempts)
             except (exceptions.RedisError, OSError) as error:
+                pass_on_interruption(error)
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self._settings.label, writing=writing)
                 if pause is None:
@@ -99,10 +100,15 @@ class Link(Line):
         return self._repeat(lambda attempts: self._try(commands, attempts), writing=writing)
 
     def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
-        with Exchange(self._pool, commands) as exchange:
-            replies = exchange.receive(attempts.left)
+        def act(connection: Any) -> list[Any]:
+            send(connection, commands)
+            replies = receive(connection, commands, attempts.left)
+            # A server that says READONLY was the master once: the next connection may be to the
+            # new one.
             raise_transient(replies)
-        return replies
+            return replies
+
+        return self._pool.lend(act)
 
     def places(self) -> list[Place]:
         """
@@ -136,49 +142,27 @@ class Link(Line):
         self._pool.close()
 
 
-class Exchange:
+def send(connection: Any, commands: Sequence[Command]) -> None:
     """
-    Commands that are sent over a connection of a pool on entry, and their replies.
+    Send *commands*. Raises the driver's errors.
     """
+    packed = connection.pack_commands(commands)
+    connection.send_packed_command(packed, check_health=False)
 
-    def __init__(self, pool: Pool, commands: Sequence[Command]) -> None:
-        self._pool = pool
-        self._commands = commands
-        self._unread = True
 
-    def __enter__(self) -> Self:
-        self._connection: Any = self._pool.take()
-        try:
-            packed = self._connection.pack_commands(self._commands)
-            self._connection.send_packed_command(packed, check_health=False)
-        except BaseException:
-            self.__exit__(BaseException)
-            raise
-        return self
+def receive(connection: Any, commands: Sequence[Command], seconds: float) -> list[Any]:
+    """
+    Return the replies to *commands*; the server's errors among them as exceptions of the driver.
+    """
+    end = time.monotonic() + seconds
+    return [_read(connection, end) for _ in commands]
 
-    def __exit__(self, error: object, *_: object) -> None:
-        try:
-            if error or self._unread:
-                # Replies that were not read would answer the next command; and a server that
-                # says READONLY was the master once, the next connection may be to the new one.
-                self._connection.disconnect()
-        finally:
-            self._pool.give_back(self._connection)
 
-    def receive(self, seconds: float) -> list[Any]:
-        """
-        Return the replies; the server's errors among them as exceptions of the driver.
-        """
-        end = time.monotonic() + seconds
-        replies = [self._read(end) for _ in self._commands]
-        self._unread = False
-        return replies
-
-    def _read(self, end: float) -> Any:
-        try:
-            return read_by(self._connection, end)
-        except exceptions.ResponseError as error:
-            return error
+def _read(connection: Any, end: float) -> Any:
+    try:
+        return read_by(connection, end)
+    except exceptions.ResponseError as error:
+        return error
 
 
 def connection_class(settings: Settings) -> type[Any]:
@@ -188,5 +172,5 @@ def connection_class(settings: Settings) -> type[Any]:
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection
     if settings.socket:
-        return UnixDomainSocketConnection
+        return UnixConnection
     return SSLConnection if settings.tls else Connection

@@ -4,14 +4,12 @@ The connections to one server that are not in use just now, and how many there m
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from redis import exceptions
+from coatcheck import forks, pool
 
-from coatcheck import forks
+T = TypeVar("T")
 
 
 class Pool:
@@ -33,16 +31,12 @@ class Pool:
     ) -> None:
         self._kind = kind
         self._options = options
-        self._limit = limit
         self._timeout = timeout
-        self.after_fork()
+        self._pool: pool.Pool[Any] = pool.Pool(self.make, _disconnect, limit=limit)
         forks.register(self)
 
     def after_fork(self) -> None:
-        self._idle: deque[Any] = deque()
-        self._connections: list[Any] = []
-        self._change = threading.Condition(threading.Lock())
-        self._waiting = 0
+        self._pool.after_fork()
 
     def make(self) -> Any:
         """
@@ -50,55 +44,19 @@ class Pool:
         """
         return self._kind(**self._options)
 
-    def take(self) -> Any:
+    def lend(self, act: Callable[[Any], T]) -> T:
         """
-        Return a connection, to be given back. Raises the driver's error if all stay in use.
+        Return what *act* returns, which is called with a connection and reads all replies. Raises
+        `OSError` if all connections stay in use.
         """
-        try:
-            # The one used last: one that broke is the next to be tried, and connects again. Without
-            # a lock, which a deque does not need.
-            return self._idle.pop()
-        except IndexError:
-            return self._take_in_turn()
-
-    def _take_in_turn(self) -> Any:
-        deadline = time.monotonic() + self._timeout
-        with self._change:
-            self._waiting += 1  # before the look at what is idle, so that who gives back sees it
-            try:
-                while (connection := self._pick()) is None:
-                    left = deadline - time.monotonic()
-                    if left <= 0:
-                        raise exceptions.ConnectionError(
-                            f"all {self._limit} connections are in use"
-                        )
-                    self._change.wait(left)
-                return connection
-            finally:
-                self._waiting -= 1
-
-    def _pick(self) -> Any | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            if len(self._connections) >= self._limit:
-                return None
-            connection = self.make()
-            self._connections.append(connection)
-            return connection
-
-    def give_back(self, connection: Any) -> None:
-        """
-        Take back a *connection*, of which all replies were read or which is closed.
-        """
-        self._idle.append(connection)
-        if self._waiting:
-            with self._change:
-                self._change.notify()
+        return self._pool.lend(act, self._timeout)
 
     def close(self) -> None:
         """
-        Close all connections; those that are used again connect again.
+        Close all connections, those in use when they come back.
         """
-        for connection in list(self._connections):
-            connection.disconnect()
+        self._pool.close()
+
+
+def _disconnect(connection: Any) -> None:
+    connection.disconnect()

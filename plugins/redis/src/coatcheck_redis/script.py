@@ -99,16 +99,16 @@ _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
 
 def arguments(
     key: str, value: bytes, unless: Unless, if_match: bytes | None, expires: float | None
-) -> tuple[str | bytes | int, ...]:
+) -> tuple[str | bytes, ...]:
     """
     Return the keys and arguments for one store.
     """
     life = "" if expires is None else str(min(_LONGEST, max(1, _milliseconds(expires))))
     if if_match is not None:
-        return (1, key, value, life, "match", if_match)
+        return ("1", key, value, life, "match", if_match)
     if unless is ANY:
-        return (1, key, value, life, "any")
-    return (1, key, value, life, "states", *sorted(unless))
+        return ("1", key, value, life, "any")
+    return ("1", key, value, life, "states", *sorted(unless))
 
 
 def _milliseconds(seconds: float) -> int:

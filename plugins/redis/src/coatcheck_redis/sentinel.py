@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from redis import exceptions
 
+from coatcheck.interruptions import pass_on_interruption
+
 from .connections import Connection, SSLConnection
 from .errors import is_refused
 from .parser import BoundedParser
@@ -58,6 +60,7 @@ class MasterConnection(Connection):
             try:
                 return self._ask(place)
             except (exceptions.RedisError, OSError) as error:
+                pass_on_interruption(error)
                 errors.append(error)
         raise no_master(errors)
 

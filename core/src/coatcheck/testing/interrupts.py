@@ -71,6 +71,8 @@ class _Profile:
         name = frame.f_code.co_filename
         if name.startswith(_HERE) or (self._roots is not None and not name.startswith(self._roots)):
             return
+        if self._roots is None and _is_finalizing(frame):
+            return
         self._left -= 1
         if self._left < 0 and self.place is None:
             what = (
@@ -91,6 +93,17 @@ def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
     if event == "c_call":
         return getattr(arg, "__name__", None) in _BLOCKING
     return event == "c_return"
+
+
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """
+    Whether this is within a finalizer, where Python itself swallows whatever is raised.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def interrupt(

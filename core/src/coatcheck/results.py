@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -191,9 +192,12 @@ class Results(ResultsBase):
     def __init__(self, backend: Backend[Any], **options: Any) -> None:
         super().__init__(**options)
         lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
-        # The hub's looks are not watched: they are a part of the wait.
-        self._hub = Hub(lifted, safety_look=self._safety_look, on_lost=self._on_lost)
         self.backend = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
+        # No method of this object: in a cycle, what is dropped would stay connected until the
+        # garbage collector comes round.
+        on_lost = partial(_end_lost, self.backend, self._writer)
+        # The hub's looks are not watched: they are a part of the wait.
+        self._hub = Hub(lifted, safety_look=self._safety_look, on_lost=on_lost)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -570,24 +574,6 @@ class Results(ResultsBase):
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)
 
-    def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
-        meta = self._writer.lost(observed)
-        if self._writer.read_only:
-            return meta
-        try:
-            written = self.backend.put(
-                meta.task_id,
-                meta,
-                unless=self._writer.protect,
-                if_match=observed,
-                expires=self.expires,
-            )
-        except BackendUnavailableError:
-            return None  # nothing is certain while the store is away
-        except (BackendError, SerializationError):
-            return meta  # who may not write still tells its waiters
-        return meta if written else None
-
     # -- handles, groups, and the end --------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
@@ -650,3 +636,21 @@ class Results(ResultsBase):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> ResultMeta | None:
+    """
+    Make the record of a lost worker ready; return what there is then, `None` if it was replaced.
+    """
+    meta = writer.lost(observed)
+    if writer.read_only:
+        return meta
+    try:
+        written = backend.put(
+            meta.task_id, meta, unless=writer.protect, if_match=observed, expires=writer.expires
+        )
+    except BackendUnavailableError:
+        return None  # nothing is certain while the store is away
+    except (BackendError, SerializationError):
+        return meta  # who may not write still tells its waiters
+    return meta if written else None

@@ -4,8 +4,10 @@ Servers that go away, fall silent, or cannot do what is asked just now.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from support.sql import MariaDBServer, PostgreSQLServer
@@ -187,3 +189,28 @@ def test_mysql_elects_in_a_transaction(mariadb):
         assert 1 == sum(won)
         assert won.index(True) == results.get_result("t")
         assert {"t": False, "u": True} == results.store_many({"t": 9, "u": 9})
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "sqlite"])
+def test_what_is_dropped_ends_at_once(request, kind):
+    """
+    Results that are dropped without being closed do not stay connected until the garbage collector
+    comes round.
+    """
+    server = request.getfixturevalue(kind)
+    gc.disable()
+    try:
+        link = None
+        for n in range(10):
+            results = coatcheck.by_url(server.url)
+            results.store_result(f"t{n}", n)
+            link = weakref.ref(results.backend._link)
+        pool = results.backend._link._engine.pool
+        del results
+
+        assert link() is None
+        assert pool.checkedin() == pool.checkedout() == 0
+        if kind != "sqlite":
+            assert until(lambda: server.connections() == 0)
+    finally:
+        gc.enable()

@@ -49,14 +49,14 @@ class Link(Line):
         if self._engine is None:
             options = self.engine_options()
             connect_args = options.pop("connect_args")
-            url = self.settings.url
+            url, limits = self.settings.url, self.limits
 
             async def connect() -> AsyncConnection:
                 await look_up(url)
                 positional, named = engine.dialect.create_connect_args(url)
                 connection = await AsyncConnection.connect(*positional, **{**named, **connect_args})
                 try:
-                    await connection.limit(self.limits)
+                    await connection.limit(limits)
                 except BaseException:
                     connection.pgconn.finish()
                     raise

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -264,6 +266,8 @@ class Link(Line):
         self._looking = threading.Lock()
         self._engine: sa.Engine | None = None
         self._warm: deque[Warm] = deque()
+        #: Closes what is open; called at the latest when this object is dropped.
+        self._end: weakref.finalize[..., Link] | None = None
         forks.register_quiescent(self)
         self._turns = threading.BoundedSemaphore(settings.max_connections)
         self._resting = 0
@@ -293,7 +297,9 @@ class Link(Line):
         self._looking = threading.Lock()
         self._turns = threading.BoundedSemaphore(self.settings.max_connections)
         _LEFT.append((self._engine, self._warm))
-        self._engine, self._warm = None, deque()
+        if self._end is not None:
+            self._end.detach()
+        self._engine, self._warm, self._end = None, deque(), None
 
     def engine(self) -> sa.Engine:
         """
@@ -304,7 +310,10 @@ class Link(Line):
             with self._lock:
                 engine = self._engine
                 if engine is None:
-                    engine = self._engine = self._make_engine()
+                    engine = self._make_engine()
+                    self._end = weakref.finalize(self, _end, engine, self._warm, os.getpid())
+                    self._end.atexit = False
+                    self._engine = engine
         return engine
 
     def _make_engine(self) -> sa.Engine:
@@ -437,11 +446,22 @@ class Link(Line):
         """
         Close the connections; the next operation opens new ones.
         """
-        engine, self._engine = self._engine, None
-        while self._warm:
-            self._warm.pop().connection.close()
-        if engine is not None:
-            engine.dispose()
+        self._engine = None
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+
+def _end(engine: sa.Engine, warm: deque[Warm], pid: int) -> None:
+    """
+    Close the connections, unless they are those of the process that forked this one.
+    """
+    if pid != os.getpid():
+        _LEFT.append((engine, warm))
+        return
+    while warm:
+        warm.pop().connection.close()
+    engine.dispose()
 
 
 def _bounded_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.Engine:

@@ -5,6 +5,7 @@ State that belongs to an event loop.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
@@ -22,7 +23,8 @@ class PerLoop(Generic[T]):
     Args:
         make: returns a new value.
         end: called with the value of a loop that ends, as `asyncio.run` ends it, while the value
-            is still there: nobody who only forgot to close has anything left open.
+            is still there, and soon after this object was dropped: nobody who only forgot to close
+            has anything left open.
     """
 
     def __init__(
@@ -65,16 +67,27 @@ class PerLoop(Generic[T]):
         """
         # A loop that is at its end warns of generators that begin so late.
         if self._end is not None and not getattr(loop, "_asyncgens_shutdown_called", False):
-            farewell = self._farewells[loop] = self._farewell(loop)
+            farewell = self._farewells[loop] = _farewell(
+                loop, self._values, self._end, weakref.ref(self)
+            )
             _step(farewell.__anext__())
 
-    async def _farewell(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            value = self._values.pop(loop, None)
-            if self._farewells.pop(loop, None) is not None and value is not None and self._end:
-                await self._end(value)
+
+async def _farewell(
+    loop: asyncio.AbstractEventLoop,
+    values: dict[asyncio.AbstractEventLoop, T],
+    end: Callable[[T], Awaitable[object]],
+    kept_by: weakref.ref[PerLoop[T]],
+) -> AsyncGenerator[None, None]:
+    # Where the one that keeps it is dropped, the loop closes this generator at once.
+    try:
+        yield
+    finally:
+        value, keeper = values.pop(loop, None), kept_by()
+        if keeper is not None:
+            keeper._farewells.pop(loop, None)  # noqa: SLF001 - this belongs to it
+        if value is not None:
+            await end(value)
 
 
 def _step(step: Awaitable[object]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
@@ -23,7 +24,7 @@ from ..errors import (
 )
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
-from ..writing import DEFAULT, Default, Expires, checked_heartbeat, checked_timeout
+from ..writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
 from . import handles, resultsets
 from .backend import Backend, KeyValueBackend, Records
 from .bridge import ThreadedBackend
@@ -46,10 +47,10 @@ class Results(ResultsBase):
         super().__init__(**options)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
-        self._hubs = PerLoop(self._make_hub, Hub.close)
-
-    def _make_hub(self) -> Hub:
-        return Hub(self._lifted, safety_look=self._safety_look, on_lost=self._on_lost)
+        on_lost = partial(_end_lost, self.backend, self._writer)
+        # No method of this object, see `coatcheck.Results`.
+        make = partial(Hub, self._lifted, safety_look=self._safety_look, on_lost=on_lost)
+        self._hubs = PerLoop(make, Hub.close)
 
     # -- writing --------------------------------------------------------------------------
 
@@ -409,24 +410,6 @@ class Results(ResultsBase):
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)
 
-    async def _on_lost(self, observed: ResultMeta) -> ResultMeta | None:
-        meta = self._writer.lost(observed)
-        if self._writer.read_only:
-            return meta
-        try:
-            written = await self.backend.put(
-                meta.task_id,
-                meta,
-                unless=self._writer.protect,
-                if_match=observed,
-                expires=self.expires,
-            )
-        except BackendUnavailableError:
-            return None  # nothing is certain while the store is away
-        except (BackendError, SerializationError):
-            return meta  # who may not write still tells its waiters
-        return meta if written else None
-
     # -- handles, and the end -------------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
@@ -504,3 +487,23 @@ def lift(
     sync.check_no_prefix(backend, key_prefix)
     backend.codec = codec
     return backend
+
+
+async def _end_lost(
+    backend: Backend[Any], writer: Writer, observed: ResultMeta
+) -> ResultMeta | None:
+    """
+    See `coatcheck.results`.
+    """
+    meta = writer.lost(observed)
+    if writer.read_only:
+        return meta
+    try:
+        written = await backend.put(
+            meta.task_id, meta, unless=writer.protect, if_match=observed, expires=writer.expires
+        )
+    except BackendUnavailableError:
+        return None  # nothing is certain while the store is away
+    except (BackendError, SerializationError):
+        return meta  # who may not write still tells its waiters
+    return meta if written else None

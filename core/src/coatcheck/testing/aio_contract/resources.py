@@ -5,6 +5,7 @@ What is left after waits: nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -134,6 +135,26 @@ class Resources(AioCase):
 
         await self._until_at_most(before + 4)  # a pool that all share may have grown
         await results.close()
+
+    @promise(9)
+    @needs("open_resources")
+    @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody has closed them
+    async def test_what_is_dropped_ends(self) -> None:
+        """
+        Clients that are dropped without being closed leave nothing open.
+        """
+        before = self.open_resources()
+        for n in range(10):
+            results = self.aio_results()
+            await results.store_result(f"t{n}", n)
+            assert n == await results.get_result(f"t{n}")
+        del results
+
+        async def collected() -> bool:
+            gc.collect()  # again and again: threads may be letting go of them only now
+            return self.open_resources() <= before
+
+        assert await aio_until(collected)
 
     async def _until_at_most(self, count: int) -> None:
         async def few() -> bool:

@@ -137,3 +137,20 @@ class Resources(Case):
 
     def _at_most(self, count: int) -> Callable[[], bool]:
         return lambda: self.open_resources() <= count
+
+    @promise(9)
+    @needs("open_resources")
+    @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody has closed them
+    def test_what_is_dropped_ends(self) -> None:
+        """
+        Clients that are dropped without being closed leave nothing open.
+        """
+        before = self.open_resources()
+        for n in range(10):
+            results = self.sync_results()
+            results.store_result(f"t{n}", n)
+            assert n == results.get_result(f"t{n}")
+        del results
+        gc.collect()
+
+        assert until(self._at_most(before))

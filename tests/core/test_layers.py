@@ -27,6 +27,7 @@ serializers
 kombus sealing
 codec
 pacing bells forks
+starting
 attempts lookups pool
 backend
 embedded.memory embedded.sqlite embedded.disabled embedded.files embedded

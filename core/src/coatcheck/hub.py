@@ -21,6 +21,7 @@ from .bells import Alarm, Bell
 from .errors import BackendError, PartlyUnavailableError
 from .meta import ResultMeta
 from .pacing import portions
+from .starting import start
 from .waits import GATHER, GRACE, LINGER, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
@@ -105,7 +106,7 @@ class Hub:
             watch = self._watch
             if watch is None:
                 watch = Watch(self)
-                watch.thread.start()
+                start(watch.thread)
                 self._watch = watch  # one whose start failed would never look
             waiter.watch = watch
             watch.waits.join(waiter, time.monotonic())

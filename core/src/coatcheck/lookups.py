@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from . import forks
+from .bells import Alarm
+from .starting import start
 
 #: What `socket.getaddrinfo` returns.
 Addresses = list[tuple[Any, ...]]
@@ -25,7 +27,7 @@ class Lookup:
     """
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = False
         self._lock = threading.Lock()
         self._calls: list[Callable[[], object]] = []
         self._found: Addresses = []
@@ -45,7 +47,7 @@ class Lookup:
         Tell those who wait.
         """
         with self._lock:
-            self.done.set()
+            self.done = True
         for call in self._calls:
             call()
 
@@ -54,7 +56,7 @@ class Lookup:
         Have *call* called at the end, in any thread; at once if it is over.
         """
         with self._lock:
-            if not self.done.is_set():
+            if not self.done:
                 self._calls.append(call)
                 return
         call()
@@ -89,19 +91,22 @@ class Lookups:
         with self._lock:
             lookup = self._running.get((host, port))
             if lookup is None:
-                lookup = self._running[host, port] = Lookup()
-                threading.Thread(
+                lookup = Lookup()
+                asking = threading.Thread(
                     target=self._run,
                     args=(lookup, host, port),
                     name="coatcheck-lookup",
                     daemon=True,
-                ).start()
+                )
+                start(asking)
+                self._running[host, port] = lookup  # one whose thread did not start has no end
         return lookup
 
     def _run(self, lookup: Lookup, host: str, port: int) -> None:
         lookup.run(host, port)
         with self._lock:
-            self._running.pop((host, port), None)
+            if self._running.get((host, port)) is lookup:
+                del self._running[host, port]
         lookup.end()
 
 
@@ -117,7 +122,9 @@ def addresses(host: str, port: int, seconds: float) -> Addresses:
     if known is not None:
         return known
     lookup = LOOKUPS.ask(host, port)
-    if not lookup.done.wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX)):
+    answered = Alarm()
+    lookup.when_done(answered.ring)
+    if not answered.sleep(seconds):
         raise silent(host, seconds)
     return lookup.answer
 
@@ -126,8 +133,10 @@ def numeric(host: str, port: int) -> Addresses | None:
     """
     Return the addresses of a host in numbers, which takes no time; `None` for a name.
     """
+    # As bytes: the codec for names in other scripts, which is written in Python, is of no use here.
+    name = host.encode() if host.isascii() else host
     try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         return None
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import forks, states
+from .bells import Alarm
 from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from .interruptions import pass_on_interruption
 from .meta import AllFields, Fields, ResultMeta
+from .starting import start
 
 if TYPE_CHECKING:
     from .results import Results
@@ -137,7 +140,9 @@ class RunningTask(TaskProgress):
         super().__init__(task_id, heartbeat=heartbeat, fields=fields)
         self._results = results
         self._expires = expires
-        self._ended = threading.Event()
+        #: Whether the block ended: no sign of life may follow.
+        self._over = False
+        self._ended = Alarm()
         self._beating: threading.Thread | None = None
         self.after_fork()
         forks.register(self)
@@ -195,17 +200,26 @@ class RunningTask(TaskProgress):
         with self._writing:
             self._try(self._store_unready)
         if self._heartbeat is not None:
-            self._beating = threading.Thread(
-                target=self._keep_beating, name="coatcheck-heartbeat", daemon=True
+            beating = threading.Thread(
+                target=_keep_beating,
+                args=(weakref.WeakMethod(self._beat_once), self._ended, self._heartbeat),
+                name="coatcheck-heartbeat",
+                daemon=True,
             )
-            self._beating.start()
+            try:
+                start(beating)
+            except BaseException:
+                self._ended.ring()  # it may run all the same
+                raise
+            self._beating = beating
         return self
 
-    def _keep_beating(self) -> None:
-        while not self._ended.wait(self._heartbeat):
-            with self._writing:
-                if self._ended.is_set() or not self._try(self._store_beat):
-                    return
+    def _beat_once(self) -> bool:
+        """
+        Give a sign of life; `False` if the task is over.
+        """
+        with self._writing:
+            return not self._over and self._try(self._store_beat)
 
     def _try(self, store: Callable[[], bool]) -> bool:
         """
@@ -229,7 +243,8 @@ class RunningTask(TaskProgress):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        self._over = True
+        self._ended.ring()
         if self._beating is not None:
             self._beating.join()
         state, result, fields = self.ready(error)
@@ -242,3 +257,12 @@ class RunningTask(TaskProgress):
             if error is None:
                 raise
             note_lost(error, failed)
+
+
+def _keep_beating(beat: weakref.WeakMethod[Callable[[], bool]], ended: Alarm, every: float) -> None:
+    # By a weak reference: a signal handler that raises as a block ends keeps `__exit__` from running.
+    while not ended.sleep(every):
+        beat_once = beat()
+        if beat_once is None or not beat_once():
+            return
+        del beat_once

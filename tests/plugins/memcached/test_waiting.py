@@ -385,7 +385,7 @@ def test_more_threads_than_connections(server):
         assert set(range(50)) == {
             m.result for m in results.get_many([f"t{n}" for n in range(50)]).values()
         }
-        assert len(results.backend.backend._link._only._made) <= 2
+        assert len(results.backend.backend._link._only._pool._idle) <= 2
 
 
 def test_all_connections_stay_in_use(own_server):
@@ -393,10 +393,12 @@ def test_all_connections_stay_in_use(own_server):
     with coatcheck.by_url(f"{own_server.url}?max_connections=1", operation_timeout=0.5) as results:
         results.exists("t")
         pool = results.backend.backend._link._only
-        taken = pool.take(time.monotonic() + 5)
-        with pytest.raises(coatcheck.BackendUnavailableError, match="all 1 connections are in use"):
-            results.exists("t")
-        pool.give_back(taken)
+
+        def use(_):
+            with pytest.raises(coatcheck.BackendUnavailableError, match="all 1 connections are in"):
+                results.exists("t")
+
+        pool.lend(use, time.monotonic() + 5)
 
         assert not results.exists("t")
 

@@ -97,10 +97,12 @@ def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
 
 def _is_finalizing(frame: FrameType | None) -> bool:
     """
-    Whether this is within a finalizer, where Python itself swallows whatever is raised.
+    Whether this is within a finalizer, or what a weak reference calls, where Python itself swallows
+    whatever is raised.
     """
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
+        code = frame.f_code
+        if code.co_name == "__del__" or code.co_filename.endswith("_weakrefset.py"):
             return True
         frame = frame.f_back
     return False

@@ -13,6 +13,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheClientError, MemcacheUnknownError
 
 from coatcheck import lookups
+from coatcheck.interruptions import pass_on_interruption
 
 from .errors import error_in, is_transient, is_unauthenticated
 from .replies import Replies
@@ -49,9 +50,8 @@ class Connection(Client):
             default_noreply=False,
             socket_module=self._sockets,
         )
+        self.sock: Any = None
         self.label = label_of(place)
-        #: Which life of its pool it belongs to.
-        self.generation = 0
         #: The largest value that the server takes, in bytes; `None` where it does not say.
         self.max_value_bytes: int | None = None
         #: Whether the server has `cas`.
@@ -80,27 +80,35 @@ class Connection(Client):
             self._ask_settings()
 
     def _ask_settings(self) -> None:
-        size: Any = self._max_item_size
+        size = self._max_item_size
         if size is None:
             said = self._said("settings")
             self.has_cas = said.get(b"cas_enabled") != b"no"
-            size = said.get(b"item_size_max")
+            size = _number(said.get(b"item_size_max"))
             if self.has_cas and _is_telling(self._said().get(b"version", b"")):
                 self.session = object()
-        known = isinstance(size, int)
-        self.max_value_bytes = size - _OVERHEAD - _LONGEST_NAME if known else None
+        self.max_value_bytes = None if size is None else size - _OVERHEAD - _LONGEST_NAME
 
-    def _said(self, *what: str) -> dict[bytes, Any]:
+    def _said(self, *what: str) -> dict[bytes, bytes]:
         """
         Return what the server says of itself. What stands between (a proxy) may not know the
         command.
         """
+        # Not by the driver, which goes on in spite of whatever is raised while it reads numbers.
+        replies = self._ask(" ".join(("stats", *what)).encode() + b"\r\n")
+        said: dict[bytes, bytes] = {}
         try:
-            return dict(self.stats(*what))
+            while (line := replies.line()) != b"END":
+                word, _, rest = line.partition(b" ")
+                if word != b"STAT":
+                    raise error_in(line)
+                name, _, value = rest.partition(b" ")
+                said[name] = value
         except MemcacheClientError as error:
             if is_transient(error) or is_unauthenticated(error):
                 raise
-            return {}
+        self._answered(replies)
+        return said
 
     def now(self) -> float:
         """
@@ -109,10 +117,19 @@ class Connection(Client):
         """
         moment = time.monotonic()
         if self._clock is None or moment - self._clock[1] > _CLOCK_AGE:
-            said = self._said().get(b"time")
-            self._clock = (said if isinstance(said, int) else time.time(), moment)
-        said, then = self._clock
-        return said + moment - then
+            said = _number(self._said().get(b"time"))
+            self._clock = (time.time() if said is None else said, moment)
+        at, then = self._clock
+        return at + moment - then
+
+    def close(self) -> None:
+        """
+        Close the socket; the next `begin` connects again.
+        """
+        # The driver's own goes on in spite of whatever is raised.
+        sock, self.sock = self.sock, None
+        if sock is not None:
+            sock.close()
 
     # -- questions and answers -----------------------------------------------------------------
 
@@ -164,7 +181,8 @@ class Connection(Client):
                 super()._connect()
                 self._replies, self._spent = Replies(self.sock), False
                 break
-            except OSError:
+            except OSError as error:
+                pass_on_interruption(error)
                 if left == 1:
                     raise
 
@@ -176,20 +194,6 @@ class Connection(Client):
             return lookups.addresses(host, port, self._sockets.end - time.monotonic())
         except ValueError as error:  # a host that no name can be, of which the URL did not tell
             raise OSError(f"there can be no such place: {error}") from error
-
-    def _raise_errors(self, line: bytes, name: bytes) -> None:
-        # The driver's own leaves out what the server says in part.
-        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
-            raise error_in(line)
-
-    def _fetch_cmd(self, *args: Any, **options: Any) -> dict[Any, Any]:
-        try:
-            found: dict[Any, Any] = super()._fetch_cmd(*args, **options)
-            return found
-        except OSError:
-            raise  # some are of the next ones as well
-        except (LookupError, ValueError) as error:
-            raise MemcacheUnknownError(f"a reply that makes no sense: {error}") from error
 
 
 def _described(line: bytes, *, tokens: bool) -> tuple[str, int, str]:
@@ -207,6 +211,10 @@ def _described(line: bytes, *, tokens: bool) -> tuple[str, int, str]:
     if size < 0:
         raise error_in(line)
     return name, size, token
+
+
+def _number(text: bytes | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
 
 
 def _is_telling(version: bytes) -> bool:

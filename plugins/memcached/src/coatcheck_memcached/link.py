@@ -14,6 +14,7 @@ from pymemcache.client.rendezvous import RendezvousHash
 
 from coatcheck.attempts import Attempts as Repeats
 from coatcheck.errors import BackendError
+from coatcheck.interruptions import pass_on_interruption
 
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool
@@ -186,16 +187,8 @@ def _do(pool: Pool, step: Step, end: float) -> Exception | None:
     Do a step over a connection of *pool*, until *end*; return what went wrong.
     """
     try:
-        connection = pool.take(end)
-    except OSError as error:
-        return error
-    try:
-        connection.begin(end)
-        step.run(connection)
+        pool.lend(step.run, end)
     except ERRORS as error:
+        pass_on_interruption(error)
         return error
-    finally:
-        if not step.done:  # what is unread would answer the next command
-            connection.close()
-        pool.give_back(connection)
     return None

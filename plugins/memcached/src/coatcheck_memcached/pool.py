@@ -4,16 +4,17 @@ The connections to one server that are not in use just now, and how many there m
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
+import weakref
 from collections.abc import Callable
-from contextlib import suppress
+from typing import TypeVar
 
-from coatcheck import forks
+from coatcheck import forks, pool
 
 from .connection import Connection
 from .settings import Place, Settings, label_of
+
+T = TypeVar("T")
 
 
 class Pool:
@@ -35,81 +36,42 @@ class Pool:
         #: The largest value that the server takes, in bytes, as far as it said so.
         self.max_value_bytes: int | None = None
         self._settings = settings
-        self._made: list[Connection] = []
-        self.after_fork()
+        self._made: set[weakref.ref[Connection]] = set()
+        self._pool = pool.Pool(self._make, Connection.close, limit=settings.max_connections)
         forks.register(self)
 
     def after_fork(self) -> None:
         # The child's copies would keep the server from seeing what the parent closes.
-        for connection in self._made:
-            connection.close()
-        self._made = []
-        self._idle: deque[Connection] = deque()
-        self._freed = threading.Condition()
-        self._waiting = 0
-        self._generation = 0
+        for made in list(self._made):
+            connection = made()
+            if connection is not None:
+                connection.close()
+        self._made = set()
+        self._pool.after_fork()
 
-    def take(self, end: float) -> Connection:
-        """
-        Return a connection, to be given back. Raises `OSError` if all stay in use until *end*.
-        """
-        try:
-            # The one used last: one that broke is the next to be tried, and connects again.
-            return self._idle.pop()
-        except IndexError:
-            return self._take_slowly(end)
-
-    def _take_slowly(self, end: float) -> Connection:
-        with self._freed:
-            # Set before looking again: whoever gives back from here on notifies.
-            self._waiting += 1
-            try:
-                while True:
-                    with suppress(IndexError):
-                        return self._idle.pop()
-                    if len(self._made) < self._settings.max_connections:
-                        return self._another()
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        raise TimeoutError(f"all {len(self._made)} connections are in use")
-                    self._freed.wait(left)
-            finally:
-                self._waiting -= 1
-
-    def _another(self) -> Connection:
+    def _make(self) -> Connection:
         connection = Connection(self.place, self._settings)
-        connection.generation = self._generation
-        self._made.append(connection)
+        self._made.add(weakref.ref(connection, self._made.discard))
         return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def lend(self, act: Callable[[Connection], T], end: float) -> T:
         """
-        Take back a *connection*, of which all replies were read or which is closed.
+        Return what *act* returns, which is called with a connection that keeps to *end* and reads
+        all replies. Raises `OSError` if all connections stay in use until then.
         """
-        if connection.generation != self._generation:
-            connection.close()
-            connection.generation = self._generation
-        if connection.max_value_bytes != self.max_value_bytes:
-            self._learn(connection.max_value_bytes)
-        self._idle.append(connection)
-        if self._waiting:
-            with self._freed:
-                self._freed.notify()
 
-    def _learn(self, limit: int | None) -> None:
-        # Of what has not been connected yet nothing is known.
-        if limit is not None:
-            self.max_value_bytes = limit
-            self._on_limit()
+        def begin(connection: Connection) -> T:
+            connection.begin(end)
+            limit = connection.max_value_bytes
+            if limit is not None and limit != self.max_value_bytes:
+                self.max_value_bytes = limit
+                self._on_limit()
+            return act(connection)
+
+        return self._pool.lend(begin, end - time.monotonic())
 
     def close(self) -> None:
         """
         Close all connections: those in use when they come back. All connect again when used.
         """
-        self._generation += 1
-        taken = []
-        with suppress(IndexError):
-            while True:
-                taken.append(self._idle.pop())
-        for connection in taken:
-            self.give_back(connection)
+        self._pool.close()

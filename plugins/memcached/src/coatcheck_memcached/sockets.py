@@ -13,6 +13,8 @@ import ssl
 from time import monotonic
 from typing import Any, Final
 
+from coatcheck.interruptions import pass_on_interruption
+
 from .settings import Settings
 
 #: By how much a socket's timeout may differ from what is left, so as not to be set all the time.
@@ -101,7 +103,10 @@ class Socket:
         """
         Close it; idempotent.
         """
-        self._made.close()
+        try:
+            self._made.close()
+        except OSError as error:  # the server may have been the first
+            pass_on_interruption(error)
 
     def _connecting(self) -> socket.socket:
         self._bound(min(self._sockets.end - monotonic(), self._limit))

@@ -26,7 +26,8 @@ pickles
 serializers
 kombus sealing
 codec
-pacing bells forks
+forks
+pacing bells
 starting
 attempts lookups pool
 backend

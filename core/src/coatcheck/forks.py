@@ -1,12 +1,31 @@
 """
-What a fork must not copy, and what has to be made anew in the child: locks, threads, connections.
+State that belongs to one process: locks, threads, connections. A forked child makes its own.
+
+Not every fork runs Python's hooks: uWSGI, for one, forks its workers in C. So whoever owns such
+state registers it here, and calls `check` each time before using it::
+
+    class Pool:
+        def __init__(self) -> None:
+            self.after_fork()
+            forks.register(self)
+
+        def after_fork(self) -> None:
+            self._lock = threading.Lock()
+            self._idle: list[Connection] = []
+
+        def take(self) -> Connection:
+            forks.check()
+            ...
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from .errors import BackendError
 
 
 class Forkable(Protocol):
@@ -16,13 +35,18 @@ class Forkable(Protocol):
 
     def after_fork(self) -> None:
         """
-        Replace that state. Runs in the child, with one thread, before anything else does.
+        Replace that state. Runs in the child before anything else uses it.
+
+        Threads of the parent may have left any lock taken: replace locks, never acquire them. After
+        an interruption this runs again.
         """
 
 
 class Quiescent(Forkable, Protocol):
     """
     Has to come to rest before a fork, and may go on after it.
+
+    A fork in C gives no notice: only `after_fork` runs then.
     """
 
     def before_fork(self) -> None:
@@ -36,41 +60,84 @@ class Quiescent(Forkable, Protocol):
         """
 
 
-_forkables: weakref.WeakSet[Any] = weakref.WeakSet()
-_quiescent: weakref.WeakSet[Any] = weakref.WeakSet()
+#: Plain sets: unlike a `WeakSet` they can be copied while other threads add to them.
+_forkables: Final[set[weakref.ref[Any]]] = set()
+_quiescent: Final[set[weakref.ref[Any]]] = set()
+#: The process to which all registered state belongs.
+_owner = os.getpid()
+#: The process in which state is being replaced just now.
+_replacing: int | None = None
+#: By process: a thread of the parent may have held the parent's lock during the fork.
+_locks: Final[dict[int, Any]] = {}
 
 
 def register(forkable: Forkable) -> None:
     """
     Have `after_fork` called in every forked child, for as long as *forkable* lives.
     """
-    _forkables.add(forkable)
+    check()
+    _forkables.add(weakref.ref(forkable, _forkables.discard))
 
 
 def register_quiescent(quiescent: Quiescent) -> None:
     """
     Have all three methods called at every fork, for as long as *quiescent* lives.
     """
-    _forkables.add(quiescent)
-    _quiescent.add(quiescent)
+    register(quiescent)
+    _quiescent.add(weakref.ref(quiescent, _quiescent.discard))
+
+
+def check() -> None:
+    """
+    Call every `after_fork` if this process is a forked child where no hook of Python's did so.
+
+    Costs one `os.getpid`. For any thread: others wait until all state is replaced.
+    """
+    if os.getpid() != _owner:
+        _take_over()
+
+
+def torn(file: object) -> BackendError:
+    """
+    Return the error for a *file* whose locks this process believes in, although only its parent
+    holds them.
+    """
+    return BackendError(
+        f"{file}: this process was forked while a thread was using the file, so its locks cannot be "
+        "trusted here; fork before the file is used (with uWSGI: lazy-apps = true)"
+    )
+
+
+def _take_over() -> None:
+    global _owner, _replacing  # noqa: PLW0603 - there is one process
+    process = os.getpid()
+    with _locks.setdefault(process, threading.RLock()):
+        # What is replaced may itself call `check`.
+        if process in (_owner, _replacing):
+            return
+        _replacing = process
+        try:
+            for forkable in _living(_forkables):
+                forkable.after_fork()
+            _owner = process
+        finally:
+            _replacing = None
+
+
+def _living(refs: set[weakref.ref[Any]]) -> list[Any]:
+    return [living for ref in list(refs) if (living := ref()) is not None]
 
 
 def _before() -> None:
-    for quiescent in list(_quiescent):
+    check()
+    for quiescent in _living(_quiescent):
         quiescent.before_fork()
 
 
 def _after_in_parent() -> None:
-    for quiescent in list(_quiescent):
+    for quiescent in _living(_quiescent):
         quiescent.after_fork_in_parent()
 
 
-def _after_in_child() -> None:
-    for forkable in list(_forkables):
-        forkable.after_fork()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child
-    )
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_take_over)

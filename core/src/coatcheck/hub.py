@@ -82,6 +82,7 @@ class Hub:
         """
         Whether nobody waits.
         """
+        forks.check()
         with self.lock:
             return self._watch is None or self._watch.idle
 
@@ -93,7 +94,14 @@ class Hub:
         """
         try:
             watch = self._join(waiter)
-            while (meta := watch.next(waiter)) is not None:
+            while True:
+                while not waiter.is_served:
+                    forks.check()
+                    if watch.lock is not self.lock:  # of the parent: its thread is not here
+                        watch = self._join(waiter)
+                    watch.pause(waiter)
+                if (meta := waiter.take()) is None:
+                    return
                 yield meta
         finally:
             # Also if a signal handler raised while the wait began. A call into C: no handler can
@@ -102,6 +110,7 @@ class Hub:
                 waiter.watch.left.append(waiter)
 
     def _join(self, waiter: ThreadWaiter) -> Watch:
+        forks.check()
         with self.lock:
             watch = self._watch
             if watch is None:
@@ -124,6 +133,7 @@ class Hub:
         """
         Break all waits and end the thread. A later wait starts a new one.
         """
+        forks.check()
         with self.lock:
             watch, self._watch = self._watch, None
             if watch is not None:
@@ -143,7 +153,7 @@ class Watch:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._lock = hub.lock
+        self.lock = hub.lock
         self._backend = hub.backend
         self.waits = Waits(safety_look=hub.safety_look)
         # Waits that ended. A generator may be closed by the garbage collector, in any thread and
@@ -171,18 +181,16 @@ class Watch:
         if bell is not None:
             bell.wake()
 
-    def next(self, waiter: ThreadWaiter) -> ResultMeta | None:
+    def pause(self, waiter: ThreadWaiter) -> None:
         """
-        Wait for the next snapshot and return it, or `None` when nothing is pending.
+        Wait until something was found or is to be done. Raises what ends the wait.
         """
-        while not waiter.is_served:
-            waiter.check()
-            now = time.monotonic()
-            if now < waiter.deadline:
-                waiter.pause(waiter.tick(now))
-            else:
-                self._last_look(waiter)
-        return waiter.take()
+        waiter.check()
+        now = time.monotonic()
+        if now < waiter.deadline:
+            waiter.pause(waiter.tick(now))
+        else:
+            self._last_look(waiter)
 
     def _last_look(self, waiter: ThreadWaiter) -> None:
         """
@@ -192,7 +200,7 @@ class Watch:
         """
         waiter.attentive = True
         if not waiter.once:
-            with self._lock:
+            with self.lock:
                 self.waits.look_again(waiter, time.monotonic())
             self.wake()
         failures = 0 if waiter.once else waiter.failures
@@ -218,7 +226,7 @@ class Watch:
                 self._serve(Bell())
         except Exception as error:
             _logger.exception("the hub failed, and with it all waits")
-            with self._lock:
+            with self.lock:
                 self._hub.dismiss(self)
                 self.waits.abort_all(error)
 
@@ -236,13 +244,13 @@ class Watch:
         """
         self._look_at_due(bell)  # what rang comes first
         self._update_subscription(bell)
-        with self._lock:
+        with self.lock:
             now = time.monotonic()
             at = self.waits.next_look(now)
             was_idle = self.waits.idle
         # Never longer than the thread is to stay: it notices by itself when the last wait left.
         rang = self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
-        with self._lock:
+        with self.lock:
             self.waits.ring(rang, time.monotonic())
             if self.closed or (was_idle and self.idle):
                 self._hub.dismiss(self)
@@ -267,7 +275,7 @@ class Watch:
 
     def _update_subscription(self, bell: Bell) -> None:
         while True:
-            with self._lock:
+            with self.lock:
                 self._clear_up()
                 fresh = self.waits.to_watch(BATCH, time.monotonic())
                 gone = [] if fresh else self.waits.to_unwatch(BATCH if self._ringing else 1)
@@ -279,7 +287,7 @@ class Watch:
             self._look_at_due(bell)
 
     def _look_at_due(self, bell: Bell) -> None:
-        with self._lock:
+        with self.lock:
             due = self.waits.take_due(time.monotonic())
         for portion in portions(due):
             self._look(portion, bell)
@@ -296,7 +304,7 @@ class Watch:
         except BackendError as error:
             self._failed(task_ids, error)
         except Exception as error:  # noqa: BLE001 - raised in the threads that wait
-            with self._lock:
+            with self.lock:
                 self.waits.abort(task_ids, error)
         else:
             self._found(task_ids, metas, bell, began)
@@ -311,14 +319,14 @@ class Watch:
 
     def _failed(self, task_ids: list[str], error: BackendError) -> None:
         _logger.debug("a look failed: %s", error)
-        with self._lock:
+        with self.lock:
             self.waits.failed(task_ids, error, time.monotonic())
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
     ) -> list[ResultMeta]:
         took = time.monotonic() - began
-        with self._lock:
+        with self.lock:
             return self.waits.absorb(
                 task_ids,
                 metas,

@@ -88,6 +88,7 @@ class Lookups:
         """
         Return the question under way, or begin one.
         """
+        forks.check()
         with self._lock:
             lookup = self._running.get((host, port))
             if lookup is None:

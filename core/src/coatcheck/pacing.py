@@ -7,8 +7,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Iterator
-from random import random
+from random import Random
 from typing import Final
+
+from . import forks
 
 #: Without push, the pause is this fraction of the time already waited, within the bounds.
 FRACTION: Final = 0.1
@@ -18,6 +20,26 @@ LONGEST: Final = 0.5
 JITTER: Final = 0.1
 #: How many tasks one read looks at.
 PORTION: Final = 250
+
+
+class Dice(Random):
+    """
+    Random numbers that are no secret, and that forked processes do not share.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """
+        Begin another sequence.
+        """
+        self.seed()
+
+
+#: Returns a number from 0 up to 1.
+random: Final = Dice().random
 
 
 def adaptive(waited: float) -> float:
@@ -31,7 +53,7 @@ def jittered(pause: float) -> float:
     """
     Return *pause*, shortened by a random part of `JITTER`.
     """
-    return pause * (1 - JITTER * random())  # noqa: S311 - not a secret
+    return pause * (1 - JITTER * random())
 
 
 def aligned(now: float, pause: float) -> float:
@@ -66,7 +88,7 @@ class Agenda:
         # Entries that no longer agree with `_due` are stale and skipped.
         self._heap: list[tuple[float, str]] = []
         # Other processes, whose clock may be the same, look at other moments.
-        self._phase = random()  # noqa: S311 - not a secret
+        self._phase = random()
         self._taken: set[str] = set()
 
     def __contains__(self, id_: str) -> bool:

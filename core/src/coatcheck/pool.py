@@ -15,6 +15,8 @@ from itertools import starmap
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from . import forks
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -43,6 +45,13 @@ class Turns:
         for _ in range(self._number):
             self._free.put(None)
         self._resting: list[None] = []
+
+    @property
+    def are_taken(self) -> bool:
+        """
+        Whether somebody is at work, or was when this process was forked.
+        """
+        return self._free.qsize() + len(self._resting) < self._number
 
     def during(self, act: Callable[[], T], seconds: float) -> T:
         """
@@ -84,7 +93,7 @@ class Turns:
 
 class Pool(Generic[C]):
     """
-    Lends connections. Shared by threads.
+    Lends connections. Shared by threads. Its owner registers with `forks`.
 
     Args:
         make: returns a new connection.
@@ -113,6 +122,7 @@ class Pool(Generic[C]):
         free. When *act* raises, the connection is disposed of: nobody knows what is still on its
         way. Raises `BusyError` after *seconds*.
         """
+        forks.check()
         return self._turns.during(lambda: self._use(act), seconds)
 
     def _use(self, act: Callable[[C], T]) -> T:
@@ -143,6 +153,7 @@ class Pool(Generic[C]):
         """
         Dispose of all connections: of those in use when they come back.
         """
+        forks.check()
         idle, self._idle = self._idle, []
         for connection in idle:
             self._dispose(connection)

@@ -144,10 +144,12 @@ class RunningTask(TaskProgress):
         self._over = False
         self._ended = Alarm()
         self._beating: threading.Thread | None = None
-        self.after_fork()
+        self._writing = threading.Lock()
         forks.register(self)
 
     def after_fork(self) -> None:
+        # The parent's thread goes on giving signs of life; here it is not there.
+        self._beating = None
         # Unready records are written by the block and by the heartbeat, one at a time.
         self._writing = threading.Lock()
 
@@ -164,6 +166,7 @@ class RunningTask(TaskProgress):
         A store that is away does not break the work off: it is logged, and the next write shows
         the state.
         """
+        forks.check()
         with self._writing:
             before = self.set(state, meta)
             try:
@@ -197,6 +200,7 @@ class RunningTask(TaskProgress):
         return True
 
     def __enter__(self) -> Self:
+        forks.check()
         with self._writing:
             self._try(self._store_unready)
         if self._heartbeat is not None:
@@ -243,6 +247,7 @@ class RunningTask(TaskProgress):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        forks.check()
         self._over = True
         self._ended.ring()
         if self._beating is not None:

@@ -91,9 +91,9 @@ class Waiter(ABC):
 
     def begin(self, now: float) -> None:
         """
-        Let the time of the wait run from *now* on.
+        Let the time of the wait run from *now* on, unless it does already.
         """
-        if self.timeout is not None:
+        if self.timeout is not None and self.deadline == INFINITY:
             self.deadline = now + self.timeout
         if self._on_interval is not None:
             self._tick = now + self.interval
@@ -269,8 +269,8 @@ class Waits:
             else:
                 waiters.append(waiter)
             self._unneeded.discard(task_id)
-            if self._agenda.is_taken(task_id):
-                waiter.pending[task_id] = EARLY
+            taken = self._agenda.is_taken(task_id)
+            waiter.pending[task_id] = EARLY if taken else UNLOOKED
             if waiter.once or task_id in self._watched:
                 self._agenda.add(task_id, now)
             else:

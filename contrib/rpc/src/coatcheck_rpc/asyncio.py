@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
-from coatcheck import BackendError, UnsupportedError, forks
+from coatcheck import BackendError, UnsupportedError
 from coatcheck.aio import Bell
 from coatcheck.aio.backend import Backend
 from coatcheck.aio.loops import PerLoop
@@ -47,10 +47,6 @@ class RPCBackend(Backend[ResultMeta]):
         self._client = Client(settings)
         self.max_value_bytes = LIMIT
         self._timeout = settings.operation_timeout
-        self.after_fork()
-        forks.register(self)
-
-    def after_fork(self) -> None:
         client = self._client
         self._holds: PerLoop[Hold] = PerLoop(
             lambda: Hold(client.line, None if client.sends else client.mailbox), _released

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from coatcheck import Capability, ResultTooLargeError, UnsupportedError
+from coatcheck import Capability, ResultTooLargeError, UnsupportedError, forks
 from coatcheck.backend import BaseBackend, Unless, encoded
 from coatcheck.codec import Codec
 from coatcheck.errors import BackendError, PartlyUnavailableError
@@ -63,6 +63,7 @@ class Client:
         """
         What arrived. Raises `UnsupportedError` where that is another process's matter.
         """
+        forks.check()
         if self._mailbox is None:
             raise UnsupportedError(
                 f"this client sends to the queue {self.settings.reply_to!r}, which another process "

@@ -527,6 +527,7 @@ class Line:
         """
         Keep the connection, and the consumer of the mailbox, for as long as *hold* is there.
         """
+        forks.check()
         with self._lock:
             self._holds[hold.number] = hold.mailbox
 
@@ -534,6 +535,7 @@ class Line:
         """
         End a hold.
         """
+        forks.check()
         with self._lock:
             if number not in self._holds:
                 return
@@ -590,6 +592,7 @@ class Line:
         """
         Have *act* called in the thread of a session.
         """
+        forks.check()
         with self._lock:
             session = self._session
             if session is None:
@@ -663,6 +666,7 @@ class _Registry:
         self._lock = threading.Lock()
 
     def __call__(self, settings: Settings) -> Line:
+        forks.check()
         with self._lock:
             if settings.address not in self._lines:
                 self._lines[settings.address] = Line(settings)

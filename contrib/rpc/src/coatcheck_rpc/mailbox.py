@@ -219,6 +219,7 @@ class _Registry:
         self._lock = threading.Lock()
 
     def __call__(self, address: object, name: str | None, *, life: float) -> Mailbox:
+        forks.check()
         key = (address, name or self._default)
         with self._lock:
             if key not in self._boxes:

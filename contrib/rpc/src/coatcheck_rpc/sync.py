@@ -83,6 +83,7 @@ class RPCBackend(Backend[ResultMeta]):
         return time.monotonic() + self._timeout
 
     def _keep(self) -> None:
+        forks.check()
         if self._hold is None:
             client = self._client
             self._hold = Hold(client.line, None if client.sends else client.mailbox)
@@ -216,6 +217,7 @@ class RPCBackend(Backend[ResultMeta]):
         return self._client.mailbox.delete_group(group_id)
 
     def close(self) -> None:
+        forks.check()
         hold, self._hold = self._hold, None
         if hold is not None:
             hold.release()

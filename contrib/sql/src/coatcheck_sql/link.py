@@ -271,6 +271,10 @@ class Link(Line):
         forks.register_quiescent(self)
         self._turns = threading.BoundedSemaphore(settings.max_connections)
         self._resting = 0
+        #: The threads that are using SQLite.
+        self._inside: set[int] = set()
+        #: Whether there were any while this process was forked.
+        self._torn = False
 
     # What SQLite believes of its locks must not be copied, and the locks are not
     # (sqlite.org/howtocorrupt.html, 2.6): nothing is open while the process forks.
@@ -296,10 +300,16 @@ class Link(Line):
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._turns = threading.BoundedSemaphore(self.settings.max_connections)
-        _LEFT.append((self._engine, self._warm))
+        self._torn = self._torn or bool(self._inside)
+        self._inside = set()
+        engine, warm = self._engine, self._warm
         if self._end is not None:
             self._end.detach()
         self._engine, self._warm, self._end = None, deque(), None
+        if self.settings.dialect == "sqlite" and engine is not None and not self._torn:
+            _close(engine, warm)  # see `coatcheck.embedded.sqlite`
+        else:
+            _LEFT.append((engine, warm))
 
     def engine(self) -> sa.Engine:
         """
@@ -335,6 +345,9 @@ class Link(Line):
         """
         if not self.quick:
             ask = None
+        forks.check()
+        if self._torn:
+            raise forks.torn(self.settings.label)
         attempts = Attempts(self.settings.operation_timeout)
         while True:
             token = DEADLINE.set(self.deadline(attempts))
@@ -358,10 +371,12 @@ class Link(Line):
     def _take_turn(self) -> Iterator[None]:
         if not self._turns.acquire(timeout=self.settings.operation_timeout * _PART):
             raise exc.TimeoutError("no connection is free")
-        turns = self._turns
+        turns, inside, thread = self._turns, self._inside, threading.get_ident()
+        inside.add(thread)
         try:
             yield
         finally:
+            inside.discard(thread)
             turns.release()
 
     def _do(self, act: Act[T], *, writing: bool) -> T:
@@ -446,6 +461,7 @@ class Link(Line):
         """
         Close the connections; the next operation opens new ones.
         """
+        forks.check()
         self._engine = None
         end, self._end = self._end, None
         if end is not None:
@@ -456,9 +472,13 @@ def _end(engine: sa.Engine, warm: deque[Warm], pid: int) -> None:
     """
     Close the connections, unless they are those of the process that forked this one.
     """
-    if pid != os.getpid():
+    if pid == os.getpid():
+        _close(engine, warm)
+    else:
         _LEFT.append((engine, warm))
-        return
+
+
+def _close(engine: sa.Engine, warm: deque[Warm]) -> None:
     while warm:
         warm.pop().connection.close()
     engine.dispose()

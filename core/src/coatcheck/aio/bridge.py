@@ -53,6 +53,7 @@ class ThreadedBackend(Backend[ResultMeta]):
         return self.backend.trouble
 
     async def _run(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
+        forks.check()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **options))
 

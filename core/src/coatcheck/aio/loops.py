@@ -8,14 +8,22 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from .. import forks
 
 T = TypeVar("T")
+
+
+#: What forks copied. It belongs to loops of parents, which must not hear that it is collected.
+_INHERITED: Final[list[Any]] = []
 
 
 class PerLoop(Generic[T]):
     """
     One value for each event loop, made when that loop first asks.
+
+    A forked child makes its own, even for a loop that it inherited.
 
     A value refers to its loop, so no weak reference would ever let go of the two: values of
     closed loops are dropped when another loop asks for its own.
@@ -32,13 +40,22 @@ class PerLoop(Generic[T]):
     ) -> None:
         self._make = make
         self._end = end
+        self._forget()
+        forks.register(self)
+
+    def _forget(self) -> None:
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
         self._farewells: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
+
+    def after_fork(self) -> None:
+        _INHERITED.append((self._values, self._farewells))
+        self._forget()
 
     def get(self) -> T:
         """
         Return the running loop's value.
         """
+        forks.check()
         loop = asyncio.get_running_loop()
         try:
             return self._values[loop]
@@ -54,6 +71,7 @@ class PerLoop(Generic[T]):
         """
         Take out the running loop's value, if it has one.
         """
+        forks.check()
         loop = asyncio.get_running_loop()
         value = self._values.pop(loop, None)
         farewell = self._farewells.pop(loop, None)

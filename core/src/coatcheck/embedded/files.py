@@ -20,7 +20,6 @@ import fcntl
 import hashlib
 import math
 import os
-import random
 import re
 import stat
 import threading
@@ -42,6 +41,7 @@ from ..errors import (
     ConfigurationError,
     DecodeError,
 )
+from ..pacing import random
 from ..url import URL, boolean, read_options
 
 #: How long the file of another writer may be empty or cut off before it is taken as it is.
@@ -359,6 +359,7 @@ class FilesBackend(KeyValueBackend):
             self._unlock(descriptor)
 
     def _lock(self, path: bytes, deadline: float) -> int | None:
+        forks.check()
         pause = 0.0005
         while True:
             try:
@@ -378,7 +379,7 @@ class FilesBackend(KeyValueBackend):
                 raise BackendUnavailableError(
                     f"{os.fsdecode(path)}: another writer has held it for {self._timeout} s"
                 )
-            time.sleep(pause * random.random())  # noqa: S311 - out of step with the others
+            time.sleep(pause * random())  # out of step with the others
             pause = min(pause * 2, 0.02)
 
     def _try_lock(self, descriptor: int, path: bytes) -> bool:

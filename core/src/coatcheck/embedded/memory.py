@@ -73,6 +73,7 @@ class MemoryBackend(KeyValueBackend):
         if_match: bytes | None = None,
         expires: float | None,
     ) -> bool:
+        forks.check()
         space = self._space
         until = float("inf") if expires is None else time.monotonic() + expires
         with space.lock:
@@ -110,6 +111,7 @@ class MemoryBackend(KeyValueBackend):
         return {key: value for key in keys if (value := living(key)) is not None}
 
     def delete_many(self, keys: Collection[str]) -> int:
+        forks.check()
         with self._space.lock:
             living = [key for key in set(keys) if self._space.living(key) is not None]
             for key in keys:
@@ -118,6 +120,7 @@ class MemoryBackend(KeyValueBackend):
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
+        forks.check()
         bell = LocalBell()
         bell.add(keys)
         with self._space.lock:
@@ -133,5 +136,6 @@ class MemoryBackend(KeyValueBackend):
         return (key for key in keys if self._space.living(key) is not None)
 
     def purge(self) -> int:
+        forks.check()
         with self._space.lock:
             return self._remove_expired()

@@ -181,6 +181,8 @@ class SQLiteBackend(KeyValueBackend):
         self._opened: tuple[int, int] | None = None
         self._reading = Turns(self.CONNECTIONS)
         self._writing = Turns(self.WRITERS)
+        #: Whether a connection was in use while this process was forked.
+        self._torn = False
         forks.register_quiescent(self)
 
     @classmethod
@@ -197,7 +199,9 @@ class SQLiteBackend(KeyValueBackend):
         return cls(Path(path).expanduser(), operation_timeout=operation_timeout)
 
     # A child that inherits a connection inherits what SQLite believes of its locks, and not the
-    # locks (sqlite.org/howtocorrupt.html, 2.6). So nothing is open while the process forks.
+    # locks (sqlite.org/howtocorrupt.html, 2.6). So nothing is open while the process forks. Where a
+    # fork was not announced, SQLite forgets those locks when the child has closed all its copies,
+    # which is safe while no thread was using them.
 
     def before_fork(self) -> None:
         deadline = time.monotonic() + self._timeout
@@ -210,8 +214,11 @@ class SQLiteBackend(KeyValueBackend):
         self._writing.resume()
 
     def after_fork(self) -> None:
+        self._torn = self._torn or self._reading.are_taken or self._writing.are_taken
         self._reading.after_fork()
         self._writing.after_fork()
+        if not self._torn:
+            self.close()
 
     # -- connections ----------------------------------------------------------------------
 
@@ -225,6 +232,9 @@ class SQLiteBackend(KeyValueBackend):
         """
         Return what *act* does with a connection. SQLite's errors become ours.
         """
+        forks.check()
+        if self._torn:
+            raise forks.torn(self._path)
         deadline = time.monotonic() + self._timeout
         try:
             return turns.during(lambda: self._use(act, deadline), self._timeout)
@@ -494,6 +504,7 @@ class SQLiteBackend(KeyValueBackend):
                 return purged
 
     def close(self) -> None:
+        forks.check()
         # Others may take from the list meanwhile.
         idle, self._idle = self._idle, []
         for connection in idle:

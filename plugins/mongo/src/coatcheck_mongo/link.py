@@ -153,6 +153,7 @@ class Link(Line):
         """
         Return the collection *name*, read as the options say, or with *primary* from there.
         """
+        forks.check()
         key = f"{name}!" if primary else name
         found = self._collections.get(key)
         if found is None:
@@ -253,6 +254,7 @@ class Link(Line):
         """
         Close the client; the next operation makes a new one.
         """
+        forks.check()
         with self._lock:
             client, self._client, self._collections = self._client, None, {}
         if client is not None:

@@ -13,6 +13,7 @@ from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
 from .expiry import Expiry
+from .forks import Forks
 from .groups import Groups
 from .ids import Ids
 from .loops import Loops
@@ -47,6 +48,7 @@ class AioBackendContract(
     Damage,
     Sealed,
     Loops,
+    Forks,
     Cancelled,
     Resources,
     Errors,

@@ -10,6 +10,7 @@ from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
 from .expiry import Expiry
+from .forks import Forks
 from .groups import Groups
 from .ids import Ids
 from .modelled import Modelled
@@ -43,6 +44,7 @@ class BackendContract(
     Damage,
     Sealed,
     Sharing,
+    Forks,
     Resources,
     Errors,
     Groups,

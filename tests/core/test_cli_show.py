@@ -468,7 +468,7 @@ def test_list_in_a_narrow_terminal(cli: CommandLine) -> None:
         assert 0 == terminal.finish()
     lines = [line.rstrip() for line in terminal.shown.splitlines()]
     assert lines[0].startswith("FAILURE  ")
-    shown = [f"  {task_id}", "  ValueError: some words that are", "  longer than the terminal"]
+    shown = [f"  {task_id}", "  ValueError: some words that are longer", "  than the terminal"]
     assert shown == lines[1:4]
 
 

@@ -567,3 +567,25 @@ def test_version(cli: CommandLine) -> None:
 
     assert (0, f"coatcheck {coatcheck.__version__}\n") == (done.returncode, done.stdout)
     assert coatcheck.__version__ == json.loads(cli("version", "--json").stdout)["coatcheck"]
+
+
+def test_get_can_check_the_worker(cli: CommandLine) -> None:
+    """
+    --check notices a lost worker, and says of other running tasks what it found.
+    """
+    gone = {"every": 0.05, "beat": 1}
+    with cli.results as results:
+        results.store_result("lost", None, "STARTED", heartbeat=gone)
+        results.mark_as_started("silent")
+        with results.running("alive", heartbeat=0.1):
+            plain, alive = cli("get", "alive"), cli("get", "alive", "--check")
+    unchecked, lost = cli("get", "lost"), cli("get", "lost", "--check")
+    silent, unknown = cli("get", "silent", "--check"), cli("get", "none", "--check")
+
+    assert [3, 3, 3, 1, 3, 4] == [
+        done.returncode for done in (plain, alive, unchecked, lost, silent, unknown)
+    ]
+    assert plain.stderr.strip() + "; its worker is alive\n" == alive.stderr
+    assert "is not ready: STARTED\n" in unchecked.stderr
+    assert "'lost' is FAILURE: WorkerLostError: worker unknown gave no sign of life" in lost.stderr
+    assert "no signs of life that could be checked" in silent.stderr

@@ -14,7 +14,7 @@ ROOT = Path(coatcheck.__file__).parent
 
 #: Each module imports only from lines above its own.
 CORE = """
-errors interruptions
+errors interruptions misuse
 keys
 states url
 meta

@@ -43,7 +43,7 @@ def test_names(sync, aio):
 def test_signatures(sync, aio):
     """Both sides take the same arguments, with the same defaults."""
     for name in sorted(public(sync) & public(aio)):
-        ours, theirs = inspect.getattr_static(sync, name), inspect.getattr_static(aio, name)
+        ours, theirs = getattr(sync, name), getattr(aio, name)
         if not inspect.isfunction(ours) or not inspect.isfunction(theirs):
             continue
         mine = [(p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()]
@@ -55,7 +55,7 @@ def test_signatures(sync, aio):
 def test_properties_that_read_are_coroutines(sync, aio):
     """A property that does I/O is a coroutine method; one that does not is the same on both."""
     for name in sorted(public(sync) & public(aio)):
-        ours, theirs = inspect.getattr_static(sync, name), inspect.getattr_static(aio, name)
+        ours, theirs = getattr(sync, name), getattr(aio, name)
         if isinstance(ours, property) and not isinstance(theirs, property):
             assert inspect.iscoroutinefunction(theirs), name
 

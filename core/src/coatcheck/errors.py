@@ -237,6 +237,8 @@ class WaitTimeoutError(CoatcheckError, TimeoutError):
         task_ids: Collection[str],
         timeout: float | None,
         last_error: BaseException | None = None,
+        *,
+        hint: str = "",
     ) -> None:
         self.task_ids = frozenset(task_ids)
         self.timeout = timeout
@@ -249,7 +251,7 @@ class WaitTimeoutError(CoatcheckError, TimeoutError):
         if last_error is not None:
             whose = "" if isinstance(last_error, SerializationError) else "the store's last error: "
             message += f" ({whose}{last_error})"
-        super().__init__(message)
+        super().__init__(f"{message}; {hint}" if hint else message)
 
 
 class UnknownTaskError(CoatcheckError, LookupError):
@@ -257,12 +259,13 @@ class UnknownTaskError(CoatcheckError, LookupError):
     Nothing is stored for the task id.
     """
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, *, hint: str = "") -> None:
         self.task_id = task_id
-        super().__init__(
+        message = (
             f"nothing is stored for task {task_id!r}: it was never sent to this backend, has "
             "expired or was forgotten"
         )
+        super().__init__(f"{message}; {hint}" if hint else message)
 
 
 class TaskError(CoatcheckError):

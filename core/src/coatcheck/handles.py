@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from .meta import ResultMeta, checked_id
+from .misuse import HoldsConnections, called
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncResult(Generic[T]):
+class AsyncResult(HoldsConnections, Generic[T]):
     """
     A handle on one task: not about asyncio, but the name the field uses.
 
@@ -26,6 +27,10 @@ class AsyncResult(Generic[T]):
     """
 
     __slots__ = ("_meta", "_results", "task_id")
+
+    _elsewhere = (
+        "pass its task id and the URL, and call coatcheck.by_url(url).AsyncResult(task_id) there"
+    )
 
     def __init__(self, results: Results, task_id: str) -> None:
         self._results = results
@@ -71,24 +76,28 @@ class AsyncResult(Generic[T]):
             self._meta = meta
         return meta
 
+    @called
     def ready(self) -> bool:
         """
         Whether the task is over.
         """
         return self.meta().ready
 
+    @called
     def successful(self) -> bool:
         """
         Whether the task ended in SUCCESS.
         """
         return self.meta().successful
 
+    @called
     def failed(self) -> bool:
         """
         Whether the task ended in FAILURE.
         """
         return self.meta().failed
 
+    @called
     def exists(self) -> bool:
         """
         Whether anything is stored for the task.
@@ -163,6 +172,12 @@ class AsyncResult(Generic[T]):
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+
+    def check_alive(self) -> bool | None:
+        """
+        See `Results.check_alive`.
+        """
+        return self._results.check_alive(self.task_id)
 
     def updates(self, timeout: float | None = None) -> Generator[ResultMeta, None, None]:
         """

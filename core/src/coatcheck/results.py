@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -16,6 +17,8 @@ from .backend import (
     DEFAULT_KEY_PREFIX,
     Anything,
     Backend,
+    BaseBackend,
+    Capability,
     Unless,
     batches,
     lift,
@@ -36,10 +39,12 @@ from .hub import Hub, ThreadWaiter
 from .keys import Keys
 from .limits import MAX_VALUES
 from .meta import AllFields, Fields, ResultMeta, checked_id
+from .misuse import HoldsConnections
 from .observed import ObservedBackend, observed_wait
 from .running import RunningTask
 from .sealing import DEFAULT_COMPRESS_OVER
 from .serializers import Serializer
+from .waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from .writing import (
     DEFAULT,
     DEFAULT_EXPIRES,
@@ -52,6 +57,8 @@ from .writing import (
 
 DEFAULT_SAFETY_LOOK: Final = 5.0
 
+_logger = logging.getLogger("coatcheck")
+
 #: Keys: names and secrets, or where they are.
 KeysGiven = Mapping[str, str | bytes] | Iterable[str | tuple[str, str | bytes]] | str | Keys | None
 
@@ -63,7 +70,7 @@ def _keys(option: str, given: KeysGiven) -> Keys | None:
         raise ConfigurationError(f"the option {option!r}: {error}") from None
 
 
-class ResultsBase:
+class ResultsBase(HoldsConnections):
     """
     What sync and async `Results` share: the options. No I/O.
 
@@ -136,6 +143,7 @@ class ResultsBase:
         self._safety_look = safety_look
         self._hooks = hooks_of(plugins)
         self._name = name
+        self._told_of_loss = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
@@ -153,6 +161,30 @@ class ResultsBase:
         The states whose record is never replaced.
         """
         return self._writer.protect
+
+    def _lost_to_first(self, meta: ResultMeta) -> None:
+        """
+        Log, once, that *meta* was not stored: many callers ignore what a store returns.
+        """
+        if meta.ready and not self._told_of_loss:
+            self._told_of_loss = True
+            _logger.warning(
+                "the %s of task %r was not stored, because the task is over already and its first "
+                "record stays: forget() the task first, or use another id (said once)",
+                meta.status,
+                meta.task_id,
+            )
+
+    def _hint_of(self, backend: BaseBackend[Any]) -> str:
+        """
+        Return what may be the reason where nothing is stored.
+        """
+        if Capability.SHARED in backend.capabilities:
+            return ""
+        return (
+            f"{self._name or type(backend).__name__} is seen by one process only: if another "
+            "process stores the result, use a store that both can reach"
+        )
 
     def _draft(
         self,
@@ -226,7 +258,10 @@ class Results(ResultsBase):
         """
         seconds = self._writer.lifetime(expires)
         meta = self._draft(task_id, state, result, traceback, seconds, fields)
-        return self._put(meta, self._writer.unless(protect), seconds)
+        won = self._put(meta, self._writer.unless(protect), seconds)
+        if not won and protect is None:
+            self._lost_to_first(meta)
+        return won
 
     def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
         try:
@@ -280,6 +315,8 @@ class Results(ResultsBase):
             for meta, first in zip(metas, answers, strict=True):
                 # An id that comes twice in one call is won by its first value.
                 won[meta.task_id] = won.get(meta.task_id, False) or first
+                if not first:
+                    self._lost_to_first(meta)
         except (EncodeError, ResultTooLargeError):
             # All are encoded before the first is sent, so none of them is stored yet.
             for meta in metas:
@@ -535,6 +572,7 @@ class Results(ResultsBase):
             interval=interval,
             on_interval=on_interval,
             must_exist=must_exist,
+            hint=self._hint,
         )
         with closing(self._results(waiter)) as metas:
             return next(metas)
@@ -568,8 +606,35 @@ class Results(ResultsBase):
             interval=interval,
             on_interval=on_interval,
             updates=updates,
+            hint=self._hint,
         )
         return self._results(waiter)
+
+    def _hint(self) -> str:
+        return self._hint_of(self.backend)
+
+    def check_alive(self, task_id: str) -> bool | None:
+        """
+        Find out whether the worker of a running task is alive, if nobody waits for the task.
+
+        Reads never notice that a worker was lost: they say STARTED for as long as the record lives.
+        This call waits for the next sign of life. If none comes for three intervals of the task's
+        heartbeat, it records FAILURE with `WorkerLostError`, as a wait does.
+
+        Returns:
+            `True` after a sign of life, or any other change; `False` if the task is over, or is now
+            that its worker was found lost; `None` if nobody can tell: nothing is stored, or the
+            task runs without a heartbeat.
+        """
+        meta = self.get_task_meta(task_id)
+        every = interval_of(meta.heartbeat)
+        if meta.ready or every is None:
+            return False if meta.ready else None
+        waiter = ThreadWaiter(
+            [task_id], LOST_WITHIN * every + CHECK_PATIENCE, beats=True, hint=self._hint
+        )
+        with closing(self._hub.results(waiter)) as changes:
+            return next(not m.ready for m in changes if m.ready or m.heartbeat != meta.heartbeat)
 
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)
@@ -609,7 +674,7 @@ class Results(ResultsBase):
         """
         task_ids = self.backend.get_group(checked_id(group_id))
         if task_ids is None:
-            raise UnknownTaskError(group_id)
+            raise UnknownTaskError(group_id, hint=self._hint())
         return resultsets.ResultSet(self, task_ids, group_id)
 
     def delete_group(self, group_id: str) -> bool:

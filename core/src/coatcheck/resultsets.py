@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from .errors import ArgumentError
 from .handles import AsyncResult
 from .meta import ResultMeta
+from .misuse import HoldsConnections, called
 from .writing import DEFAULT, Default, Expires
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ResultSet(Generic[T]):
+class ResultSet(HoldsConnections, Generic[T]):
     """
     Handles on several tasks, in order; a task may be in it once.
 
     `ready()` and its kin are one batched read of the tasks that are not known to be ready.
     """
+
+    _elsewhere = (
+        "pass its task ids and the URL, and call coatcheck.by_url(url).ResultSet(task_ids) there"
+    )
 
     def __init__(
         self,
@@ -75,30 +80,35 @@ class ResultSet(Generic[T]):
             metas[id_] = self._handles[id_].remember(meta)
         return [meta for meta in metas.values() if meta is not None]
 
+    @called
     def ready(self) -> bool:
         """
         Whether all tasks are over; `True` for none.
         """
         return all(meta.ready for meta in self.metas())
 
+    @called
     def successful(self) -> bool:
         """
         Whether all tasks ended in SUCCESS.
         """
         return all(meta.successful for meta in self.metas())
 
+    @called
     def failed(self) -> bool:
         """
         Whether any task ended in FAILURE.
         """
         return any(meta.failed for meta in self.metas())
 
+    @called
     def waiting(self) -> bool:
         """
         Whether any task is not over.
         """
         return not self.ready()
 
+    @called
     def completed_count(self) -> int:
         """
         Return how many tasks ended in SUCCESS.

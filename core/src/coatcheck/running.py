@@ -18,6 +18,7 @@ from .bells import Alarm
 from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from .interruptions import pass_on_interruption
 from .meta import AllFields, Fields, ResultMeta
+from .misuse import HoldsConnections
 from .starting import start
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class TaskProgress:
         self.task_id = task_id
         #: The value to store when the block ends; `None` where the block sets nothing.
         self.result: Any = None
-        #: Whether ours was the first ready record; `None` while the block runs.
+        #: Whether ours was the first ready record; `None` while the block runs, but `False` from
+        #: the start where the task was over already, so that the result will not be stored.
         self.won: bool | None = None
         self._heartbeat = heartbeat
         self._beat = 0
@@ -69,6 +71,29 @@ class TaskProgress:
             beat = {"every": self._heartbeat, "beat": self._beat, "run": self._run}
             fields["heartbeat"] = beat
         return self._state, self._info, fields
+
+    def begun(self, *, stored: bool) -> None:
+        """
+        Take in whether STARTED was stored: if not, the task is over.
+        """
+        if not stored:
+            self.won = False
+            _logger.warning(
+                "task %r is over already: its block runs, and the result will not be stored; use "
+                "another id, or forget() the task before",
+                self.task_id,
+            )
+
+    def stored(self, *, won: bool) -> None:
+        """
+        Take in whether the ready record of this run was the first.
+        """
+        if not won and self.won is None:
+            _logger.warning(
+                "the result of task %r was not stored: the task was over before its block ended",
+                self.task_id,
+            )
+        self.won = won
 
     def may_beat_over(self, observed: ResultMeta | None) -> bool:
         """
@@ -123,7 +148,7 @@ def note_lost(error: BaseException, failed: BaseException) -> None:
     error.add_note(f"coatcheck: the failure could not be stored: {failed}")
 
 
-class RunningTask(TaskProgress):
+class RunningTask(TaskProgress, HoldsConnections):
     """
     What `running()` gives to its block.
     """
@@ -202,7 +227,7 @@ class RunningTask(TaskProgress):
     def __enter__(self) -> Self:
         forks.check()
         with self._writing:
-            self._try(self._store_unready)
+            self.begun(stored=self._try(self._store_unready))
         if self._heartbeat is not None:
             beating = threading.Thread(
                 target=_keep_beating,
@@ -254,9 +279,15 @@ class RunningTask(TaskProgress):
             self._beating.join()
         state, result, fields = self.ready(error)
         try:
-            self.won = self._results.store_result(
-                self.task_id, result, state, expires=self._expires, **fields
+            won = self._results.store_result(
+                self.task_id,
+                result,
+                state,
+                expires=self._expires,
+                protect=self._results.protect,
+                **fields,
             )
+            self.stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)
             if error is None:

@@ -17,6 +17,10 @@ from .pacing import Agenda
 
 #: A worker is lost when its heartbeat stood still for so many intervals.
 LOST_AFTER: Final = 3
+#: A check is over within this many intervals: a worker may be spared for one.
+LOST_WITHIN: Final = LOST_AFTER + 2
+#: How long a check of a worker waits for a slow store besides, in seconds.
+CHECK_PATIENCE: Final = 10.0
 #: Heartbeats further apart than this, in seconds, are taken for a damaged record.
 LONGEST_INTERVAL: Final = 1e9
 #: How long past a deadline a last look may stall, in seconds, before the wait gives up.
@@ -35,6 +39,8 @@ INFINITY: Final = float("inf")
 LOOKED: Final = 0
 UNLOOKED: Final = 1
 EARLY: Final = 2
+#: A look found nothing.
+ABSENT: Final = None
 
 
 class Waiter(ABC):
@@ -47,13 +53,16 @@ class Waiter(ABC):
         interval: seconds between calls of *on_interval*.
         on_interval: called by the owner again and again; what it raises ends the wait.
         updates: whether unready records are delivered too, as they change.
+        beats: whether those with a new sign of life of the worker are, too.
         must_exist: whether a task for which nothing is stored ends the wait.
+        hint: makes what the error says where nothing is stored.
     """
 
     # Ten thousand of them are an ordinary number: no dict each, and nothing that most do not need.
     __slots__ = (
-        "_on_interval", "_ready", "_shown", "_tick", "attentive", "deadline", "failures", "fatal",
-        "interval", "last_error", "must_exist", "pending", "progress", "timeout", "updates",
+        "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats", "deadline",
+        "failures", "fatal", "interval", "last_error", "must_exist", "pending", "progress",
+        "timeout", "updates",
     )  # fmt: skip
 
     def __init__(
@@ -64,14 +73,18 @@ class Waiter(ABC):
         interval: float | None = None,
         on_interval: Callable[[], object] | None = None,
         updates: bool = False,
+        beats: bool = False,
         must_exist: bool = False,
+        hint: Callable[[], str] | None = None,
     ) -> None:
         #: The tasks that have not been delivered as ready, and what is known of each.
-        self.pending = dict.fromkeys(task_ids, UNLOOKED)
+        self.pending: dict[str, int | None] = dict.fromkeys(task_ids, UNLOOKED)
         self.timeout = timeout
         self.interval = DEFAULT_INTERVAL if interval is None else interval
         self.updates = updates
+        self.beats = beats
         self.must_exist = must_exist
+        self._hint = hint
         #: The store's last error, while looks fail.
         self.last_error: Exception | None = None
         #: Counts the looks that failed.
@@ -159,9 +172,9 @@ class Waiter(ABC):
         if self.pending[task_id] == EARLY:
             self.pending[task_id] = UNLOOKED
         else:
-            self.pending[task_id] = LOOKED
+            self.pending[task_id] = ABSENT if meta is None else LOOKED
             if self.must_exist and meta is None:
-                self.fatal = UnknownTaskError(task_id)
+                self.fatal = UnknownTaskError(task_id, hint=self._hint() if self._hint else "")
         if meta is None:
             return False
         if meta.ready:
@@ -170,7 +183,7 @@ class Waiter(ABC):
             if meta.status == states.PENDING and meta.error is not None:
                 # Its state cannot be read. A later write may mend that; if none does, this is why.
                 self.last_error = meta.error
-            if not (self.updates and self._is_news(meta)):
+            if not ((self.updates or self.beats) and self._is_news(meta)):
                 return False
         self._deliver(meta)
         return True
@@ -183,7 +196,10 @@ class Waiter(ABC):
     def _is_news(self, meta: ResultMeta) -> bool:
         # A heartbeat alone is none, nor is another write of the same.
         document = meta.document
-        seen = (document.get("status"), document.get("result"), document.get("traceback"))
+        heartbeat = meta.heartbeat if self.beats else None
+        seen = (
+            document.get("status"), document.get("result"), document.get("traceback"), heartbeat,
+        )  # fmt: skip
         if self._shown is None:
             self._shown = {}
         if _same(self._shown.get(meta.task_id), seen):
@@ -216,8 +232,9 @@ class Waiter(ABC):
         if self.fatal is not None:
             raise self.fatal
         if self.attentive:
+            hint = self._hint() if self._hint and ABSENT in self.pending.values() else ""
             raise WaitTimeoutError(
-                list(self.pending), self.timeout, self.last_error
+                list(self.pending), self.timeout, self.last_error, hint=hint
             ) from self.last_error
 
 
@@ -388,7 +405,7 @@ class Waits:
 
     def _is_lost(self, meta: ResultMeta, now: float, *, took: float, rings: bool) -> bool:
         task_id, beat = meta.task_id, meta.heartbeat
-        every = _interval(beat)
+        every = interval_of(beat)
         if every is None:
             self._heartbeats.pop(task_id, None)
             return False
@@ -446,7 +463,10 @@ def _same(one: object, other: object) -> bool:
         return False
 
 
-def _interval(heartbeat: Mapping[str, Any] | None) -> float | None:
+def interval_of(heartbeat: Mapping[str, Any] | None) -> float | None:
+    """
+    Return the seconds between two signs of life; `None` where none can be expected.
+    """
     every = heartbeat.get("every") if heartbeat else None
     # Bounded: an int of the record may be too large for a float.
     if not isinstance(every, (int, float)) or not 0 < every < LONGEST_INTERVAL:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from ..meta import ResultMeta, checked_id
+from ..misuse import HoldsConnections, called
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncResult(Generic[T]):
+class AsyncResult(HoldsConnections, Generic[T]):
     """
     As `coatcheck.AsyncResult`, with coroutine methods for what does I/O; `await handle` is
     `await handle.get()`.
     """
 
     __slots__ = ("_meta", "_results", "task_id")
+
+    _elsewhere = "pass its task id and the URL, and call coatcheck.aio.by_url(url).AsyncResult(task_id) there"
 
     def __init__(self, results: Results, task_id: str) -> None:
         self._results = results
@@ -73,60 +76,70 @@ class AsyncResult(Generic[T]):
             self._meta = meta
         return meta
 
+    @called
     async def ready(self) -> bool:
         """
         See `coatcheck.AsyncResult.ready`.
         """
         return (await self.meta()).ready
 
+    @called
     async def successful(self) -> bool:
         """
         See `coatcheck.AsyncResult.successful`.
         """
         return (await self.meta()).successful
 
+    @called
     async def failed(self) -> bool:
         """
         See `coatcheck.AsyncResult.failed`.
         """
         return (await self.meta()).failed
 
+    @called
     async def exists(self) -> bool:
         """
         See `coatcheck.AsyncResult.exists`.
         """
         return (await self.meta()).known
 
+    @called
     async def state(self) -> str:
         """
         See `coatcheck.AsyncResult.state`.
         """
         return (await self.meta()).status
 
+    @called
     async def status(self) -> str:
         """
         See `coatcheck.AsyncResult.status`.
         """
         return await self.state()
 
+    @called
     async def result(self) -> Any:
         """
         See `coatcheck.AsyncResult.result`.
         """
         return (await self.meta()).result
 
+    @called
     async def info(self) -> Any:
         """
         See `coatcheck.AsyncResult.info`.
         """
         return await self.result()
 
+    @called
     async def traceback(self) -> str | None:
         """
         See `coatcheck.AsyncResult.traceback`.
         """
         return (await self.meta()).traceback
 
+    @called
     async def date_done(self) -> datetime | None:
         """
         See `coatcheck.AsyncResult.date_done`.
@@ -152,6 +165,12 @@ class AsyncResult(Generic[T]):
             )
         )
         return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+
+    async def check_alive(self) -> bool | None:
+        """
+        See `coatcheck.AsyncResult.check_alive`.
+        """
+        return await self._results.check_alive(self.task_id)
 
     async def updates(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
         """

@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..meta import AllFields, Fields, ResultMeta, checked_id
 from ..results import ResultsBase
+from ..waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
 from . import handles, resultsets
 from .backend import Backend, KeyValueBackend, Records
@@ -70,7 +71,10 @@ class Results(ResultsBase):
         """
         seconds = self._writer.lifetime(expires)
         meta = self._draft(task_id, state, result, traceback, seconds, fields)
-        return await self._put(meta, self._writer.unless(protect), seconds)
+        won = await self._put(meta, self._writer.unless(protect), seconds)
+        if not won and protect is None:
+            self._lost_to_first(meta)
+        return won
 
     async def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
         try:
@@ -121,6 +125,8 @@ class Results(ResultsBase):
             for meta, first in zip(metas, answers, strict=True):
                 # An id that comes twice in one call is won by its first value.
                 won[meta.task_id] = won.get(meta.task_id, False) or first
+                if not first:
+                    self._lost_to_first(meta)
         except (EncodeError, ResultTooLargeError):
             # All are encoded before the first is sent, so none of them is stored yet.
             for meta in metas:
@@ -369,6 +375,7 @@ class Results(ResultsBase):
             interval=interval,
             on_interval=on_interval,
             must_exist=must_exist,
+            hint=self._hint,
         )
         if self._hooks:
             async with aclosing(self._results(waiter)) as metas:
@@ -404,8 +411,28 @@ class Results(ResultsBase):
             interval=interval,
             on_interval=on_interval,
             updates=updates,
+            hint=self._hint,
         )
         return self._results(waiter)
+
+    def _hint(self) -> str:
+        return self._hint_of(self.backend)
+
+    async def check_alive(self, task_id: str) -> bool | None:
+        """
+        See `coatcheck.Results.check_alive`.
+        """
+        meta = await self.get_task_meta(task_id)
+        every = interval_of(meta.heartbeat)
+        if meta.ready or every is None:
+            return False if meta.ready else None
+        waiter = TaskWaiter(
+            [task_id], LOST_WITHIN * every + CHECK_PATIENCE, beats=True, hint=self._hint
+        )
+        async with aclosing(self._hubs.get().results(waiter)) as changes:
+            return await anext(
+                not m.ready async for m in changes if m.ready or m.heartbeat != meta.heartbeat
+            )
 
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)
@@ -443,7 +470,7 @@ class Results(ResultsBase):
         """
         task_ids = await self.backend.get_group(checked_id(group_id))
         if task_ids is None:
-            raise UnknownTaskError(group_id)
+            raise UnknownTaskError(group_id, hint=self._hint())
         return resultsets.ResultSet(self, task_ids, group_id)
 
     async def delete_group(self, group_id: str) -> bool:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..meta import ResultMeta
+from ..misuse import HoldsConnections, called
 from ..resultsets import checked_group
 from ..writing import DEFAULT, Default, Expires
 from .handles import AsyncResult
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ResultSet(Generic[T]):
+class ResultSet(HoldsConnections, Generic[T]):
     """
     As `coatcheck.ResultSet`, with coroutine methods for what does I/O.
     """
+
+    _elsewhere = "pass its task ids and the URL, and call coatcheck.aio.by_url(url).ResultSet(task_ids) there"
 
     def __init__(
         self,
@@ -73,30 +76,35 @@ class ResultSet(Generic[T]):
             metas[id_] = self._handles[id_].remember(meta)
         return [meta for meta in metas.values() if meta is not None]
 
+    @called
     async def ready(self) -> bool:
         """
         See `coatcheck.ResultSet.ready`.
         """
         return all(meta.ready for meta in await self.metas())
 
+    @called
     async def successful(self) -> bool:
         """
         See `coatcheck.ResultSet.successful`.
         """
         return all(meta.successful for meta in await self.metas())
 
+    @called
     async def failed(self) -> bool:
         """
         See `coatcheck.ResultSet.failed`.
         """
         return any(meta.failed for meta in await self.metas())
 
+    @called
     async def waiting(self) -> bool:
         """
         See `coatcheck.ResultSet.waiting`.
         """
         return not await self.ready()
 
+    @called
     async def completed_count(self) -> int:
         """
         See `coatcheck.ResultSet.completed_count`.

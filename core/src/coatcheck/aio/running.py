@@ -14,6 +14,7 @@ from .. import states
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from ..interruptions import pass_on_interruption
 from ..meta import Fields
+from ..misuse import HoldsConnections
 from ..running import TaskProgress, note_lost, progress_info
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("coatcheck")
 
 
-class RunningTask(TaskProgress):
+class RunningTask(TaskProgress, HoldsConnections):
     """
     As `coatcheck.running.RunningTask`, for `async with`.
     """
@@ -85,7 +86,7 @@ class RunningTask(TaskProgress):
         return True
 
     async def __aenter__(self) -> Self:
-        await self._try(self._store_unready)
+        self.begun(stored=await self._try(self._store_unready))
         if self._heartbeat is not None:
             self._beating = asyncio.create_task(
                 self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
@@ -129,9 +130,15 @@ class RunningTask(TaskProgress):
             await asyncio.wait([self._beating])
         state, result, fields = self.ready(error)
         try:
-            self.won = await self._results.store_result(
-                self.task_id, result, state, expires=self._expires, **fields
+            won = await self._results.store_result(
+                self.task_id,
+                result,
+                state,
+                expires=self._expires,
+                protect=self._results.protect,
+                **fields,
             )
+            self.stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)
             if error is None:

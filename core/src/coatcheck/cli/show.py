@@ -58,20 +58,37 @@ def colour_of(state: str) -> str:
 # -- get ------------------------------------------------------------------------------------
 
 
+#: What to add about the worker of a task that is not ready, by `Results.check_alive`.
+_ALIVE: Final = {
+    True: "; its worker is alive",
+    False: "; its worker is lost",
+    None: "; it gives no signs of life that could be checked",
+}
+
+
 @click.command()
 @click.argument("task_id", metavar="ID")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Make sure that the worker of a running task is alive, for up to a few heartbeats.",
+)
 @common_options
 @click.pass_obj
-def get(common: Common, task_id: str) -> int:
+def get(common: Common, task_id: str, *, check: bool) -> int:
     """
     Print the result of a task, without waiting for it.
 
     A value goes to stdout; why there is none goes to stderr. The exit status says which: see
     coatcheck --help.
+
+    A task whose worker was killed shows as running. With --check that is noticed, and recorded
+    as a failure, if the task has a heartbeat.
     """
     from .render import as_json
 
     with common.open() as results:
+        alive = _ALIVE[results.check_alive(task_id)] if check else ""
         meta = results.get_task_meta(task_id)
     status = exits.of_record(meta)
     if meta.error is not None:
@@ -81,7 +98,7 @@ def get(common: Common, task_id: str) -> int:
     elif status == exits.SUCCESS:
         _print_value(meta.result)
     else:
-        _print_trouble(meta)
+        _print_trouble(meta, alive)
     return status
 
 
@@ -94,7 +111,7 @@ def _print_value(value: Any) -> None:
     _print_output(pretty(value), err=False)
 
 
-def _print_trouble(meta: ResultMeta) -> None:
+def _print_trouble(meta: ResultMeta, alive: str) -> None:
     from .render import progress_of, progress_text, state_of
 
     start = f"task {meta.task_id!r}"
@@ -110,9 +127,9 @@ def _print_trouble(meta: ResultMeta) -> None:
         _print_failure(meta.failure)
         line = f"{start} is {meta.status}: {meta.failure.summary}"
     elif progress is not None:
-        line = f"{start} is not ready: {meta.status} {progress_text(progress)}"
+        line = f"{start} is not ready: {meta.status} {progress_text(progress)}{alive}"
     else:
-        line = f"{start} is not ready: {meta.status}"
+        line = f"{start} is not ready: {meta.status}{alive}"
     say(line)
 
 

@@ -18,6 +18,7 @@ from .groups import Groups
 from .ids import Ids
 from .loops import Loops
 from .modelled import Modelled
+from .noticing import Noticing
 from .races import Races
 from .reading import Reading
 from .reconnecting import Reconnecting
@@ -56,6 +57,7 @@ class AioBackendContract(
     Modelled,
     Chaos,
     Reconnecting,
+    Noticing,
     contract=True,
 ):
     """

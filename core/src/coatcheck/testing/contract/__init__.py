@@ -14,6 +14,7 @@ from .forks import Forks
 from .groups import Groups
 from .ids import Ids
 from .modelled import Modelled
+from .noticing import Noticing
 from .races import Races
 from .reading import Reading
 from .reconnecting import Reconnecting
@@ -51,6 +52,7 @@ class BackendContract(
     Modelled,
     Chaos,
     Reconnecting,
+    Noticing,
     contract=True,
 ):
     """

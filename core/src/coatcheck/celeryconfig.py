@@ -8,7 +8,7 @@ Nothing of Celery is imported. What a store's own settings mean is that backend'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -43,8 +43,35 @@ CELERYS_OPTIONS: Final = frozenset({
     "result_chord_ordered",
     "retry_policy",
     "sentinel_kwargs",
-    "visibility_timeout",
 })  # fmt: skip
+_BROKERS: Final = """
+callback connect_retries_timeout connect_timeout errback failover_strategy heartbeat
+interval_max interval_start interval_step login_method max_retries pool_timeout
+client_properties confirm_publish confirm_timeout on_blocked on_unblocked read_timeout ssl
+write_timeout
+ack_emulation body_encoding client_name deadletter_queue fanout_patterns fanout_prefix
+health_check_interval max_connections priority_steps queue_order_strategy
+reauth_check_interval retry_on_timeout sentinel_fanout_compat sep socket_connect_timeout
+socket_keepalive socket_keepalive_options socket_timeout supports_fanout unacked_index_key
+unacked_key unacked_mutex_expire unacked_mutex_key unacked_restore_interval
+unacked_restore_limit unacked_restore_throttle visibility_timeout
+ack_deadline_seconds ack_modify_batch_size backoff_policy backoff_tasks bulk_max_messages
+client-config conn_string endpoint_url expiration_seconds fetch_message_attributes fifo_mode
+is_secure max_messages max_poll_seconds peek_lock_seconds port predefined_exchanges
+predefined_queues queue_name_prefix queue_tags region regioninfo retry_backoff_factor
+retry_backoff_max retry_total secure sqs-creation-attributes sqs_base sts_role_arn
+sts_token_buffer_time sts_token_timeout wait_time_seconds
+kafka_admin_config kafka_common_config kafka_consumer_config kafka_producer_config
+num_partitions replication_factor sasl_mechanism security_protocol topic_config
+broadcast_collection calculate_queue_size capped_queue_size control_folder data_folder_in
+data_folder_out default_database default_hostname default_port message_tablename
+messages_collection processed_folder queue_tablename queues_collection readpreference
+routing_collection ssl_skip_hostname_check ssl_trustfile
+store_processed ttl use_notify
+"""
+#: Options of kombu's transports: of connections, AMQP, Redis, clouds, Kafka, files and databases.
+#: Applications give one dict to the broker and to the backend, and Celery's backends ignore these.
+BROKERS_OPTIONS: Final = frozenset(_BROKERS.split())
 #: Classes of Celery's own, which its setting may name in place of a scheme.
 _CLASS: Final = re.compile(r"celery\.backends\.(\w+)[.:]\w+\Z")
 _MODULES: Final = {"base": "disabled", "filesystem": "file"}
@@ -138,10 +165,30 @@ def own_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return the transport options that are coatcheck's, of an application that has it for a backend.
     """
-    if not str(settings.get("result_backend")).startswith((PREFIX, f"{NAMED}:")):
-        return {}
-    options = transport_options(settings)
-    return {name: value for name, value in options.items() if name not in CELERYS_OPTIONS}
+    options = _transport_options_of_ours(settings)
+    left_out = CELERYS_OPTIONS | BROKERS_OPTIONS
+    return {name: value for name, value in options.items() if name not in left_out}
+
+
+def shared_options(
+    settings: Mapping[str, Any], names: Iterable[str], *, url: URL
+) -> dict[str, Any]:
+    """
+    Return the transport options among *names* that the *url* leaves open, of such an application.
+
+    For a backend whose own options bear names of `BROKERS_OPTIONS`.
+    """
+    options = _transport_options_of_ours(settings)
+    return {
+        name: options[name]
+        for name in names
+        if options.get(name) is not None and name not in url.query
+    }
+
+
+def _transport_options_of_ours(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    ours = str(settings.get("result_backend")).startswith((PREFIX, f"{NAMED}:"))
+    return transport_options(settings) if ours else {}
 
 
 def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:

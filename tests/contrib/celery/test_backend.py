@@ -94,6 +94,50 @@ def test_wrong_option():
         _ = app.backend
 
 
+#: What an application of ours gave to its broker and, by the same dict, to the backend.
+BROKERS = {
+    "fanout_prefix": True, "fanout_patterns": True, "socket_keepalive_options": {1: 1},
+    "priority_steps": [0, 3, 6, 9], "queue_order_strategy": "sorted", "sep": ":",
+    "max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5,
+    "visibility_timeout": 3600, "global_keyprefix": "shop", "socket_timeout": 7,
+    "socket_keepalive": True, "max_connections": 5, "health_check_interval": 25,
+    "client_name": "shop", "retry_on_timeout": True, "confirm_publish": True, "region": "eu",
+    "predefined_queues": {}, "wait_time_seconds": 5, "polling_interval": 1, "heartbeat": 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://", "file:///tmp/x", "sqlite:////tmp/x.db", "db+sqlite:////tmp/x.db",
+        "redis://h", "rediss://h", "redis+cluster://h", "sentinel://h?master_name=m",
+        "mongodb://h/db", "memcached://h", "postgresql://h/db", "mysql://h/db", "rpc://h",
+    ],
+)  # fmt: skip
+def test_options_of_the_broker(url):
+    """A dict that serves the broker as well stops no application, whatever the store is."""
+    app = application(
+        "memory://", f"coatcheck+{url}", result_backend_transport_options=dict(BROKERS)
+    )
+    app.backend.results.close()
+    config = {"result_backend": url, "result_backend_transport_options": BROKERS}
+    coatcheck.from_celery_config(config).close()
+
+
+def test_options_of_broker_and_store():
+    """Those that the store has by the same name are followed, after the URL."""
+    settings = {
+        url: application(
+            "memory://", f"coatcheck+{url}", result_backend_transport_options=dict(BROKERS)
+        ).backend.results.backend.backend._settings
+        for url in ("redis://h?client_name=mine", "memcached://h")
+    }
+    redis, memcached = settings.values()
+
+    assert ("mine", 7.0) == (redis.connection["client_name"], redis.connection["socket_timeout"])
+    assert [5, 5] == [redis.max_connections, memcached.max_connections]
+
+
 def test_settings_of_the_store(unit_server):
     """Celery's settings of its own backend for the store mean the same."""
     app = application(

@@ -5,7 +5,7 @@ Memcached keeps the contract.
 from __future__ import annotations
 
 import pytest
-from support.memcached import MemcachedServer
+from support.memcached import MemcachedServer, raw
 from support.redis import free_port
 
 from coatcheck.testing import AioBackendContract, BackendContract
@@ -32,7 +32,7 @@ class MemcachedProof:
         self.client.set(key, value)
 
     def raw_ttl(self, key):
-        left = int(self.client.raw_command(f"mg {key} t").removeprefix(b"HD t"))
+        left = int(raw(self.client, f"mg {key} t".encode()).removeprefix(b"HD t"))
         return None if left == -1 else left
 
     def open_resources(self):

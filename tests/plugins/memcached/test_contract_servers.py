@@ -6,7 +6,7 @@ of it in `nox -s cluster`; conftest.py says which.
 from __future__ import annotations
 
 import pytest
-from support.memcached import MemcachedServers
+from support.memcached import MemcachedServers, raw
 from support.redis import free_port
 
 from coatcheck.testing import AioBackendContract, BackendContract
@@ -32,7 +32,7 @@ class ServersProof:
         self.client.set(key, value)
 
     def raw_ttl(self, key):
-        reply = self.client._get_client(key).raw_command(f"mg {key} t")
+        reply = raw(self.client._get_client(key), f"mg {key} t".encode())
         left = int(reply.removeprefix(b"HD t"))
         return None if left == -1 else left
 

@@ -8,7 +8,7 @@ import json
 import time
 
 import pytest
-from support.memcached import MemcachedServer
+from support.memcached import MemcachedServer, raw
 
 import coatcheck
 from coatcheck_memcached.names import name_of
@@ -19,7 +19,7 @@ KEY = "celery-task-meta-t"
 
 def left(oracle, key: str) -> int:
     """Return the seconds that the server counts down from; -1 where it does not."""
-    return int(oracle.raw_command(f"mg {key} t").removeprefix(b"HD t"))
+    return int(raw(oracle, f"mg {key} t".encode()).removeprefix(b"HD t"))
 
 
 def test_record(results, oracle):
@@ -31,7 +31,7 @@ def test_record(results, oracle):
         document
     )[:7]
     assert 86_400 + MARGIN >= left(oracle, KEY) > 86_400
-    assert b"HD f0" == oracle.raw_command(f"mg {KEY} f")
+    assert b"HD f0" == raw(oracle, f"mg {KEY} f".encode())
 
 
 @pytest.mark.parametrize("flags", [0, 16, 2, 4, 1])

@@ -126,7 +126,6 @@ def test_a_master_name_is_for_sentinels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"redis_backend_credential_provider": "app.Provider"}, "no such thing here"),
         ({"redis_backend_use_ssl": True}, "redis_backend_use_ssl has to be a dict"),
         ({"redis_backend_use_ssl": {"ssl_cert_reqs": 7}}, "required, optional or none"),
         ({"redis_port": "port"}, "host or port"),

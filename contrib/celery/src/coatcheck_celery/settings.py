@@ -10,10 +10,11 @@ from typing import Any, Final
 from celery import states
 
 import coatcheck
+from coatcheck.backend import KeyValueBackend
 from coatcheck.celeryconfig import (
-    CELERYS_OPTIONS,
     NAMED,
     common_options,
+    own_options,
     transport_options,
 )
 from coatcheck.config import DEFAULT_NAME
@@ -43,21 +44,31 @@ def results_of(
     transport = transport_options(conf)
     kombus: Serializer = KombuSerializer(serializer)
     known = {serializer, *(builtin.name for builtin in BUILTINS)}
+    parsed = URL(url or f"{NAMED}://{DEFAULT_NAME}")
+    cls = _class_of(parsed)
+    common = common_options({"result_backend_transport_options": transport}, read_only=True)
+    if not issubclass(cls, KeyValueBackend):
+        common.pop("key_prefix", None)  # Celery's backends for these leave it alone, too
     options: dict[str, Any] = {
-        **common_options({"result_backend_transport_options": transport}, read_only=True),
+        **common,
         "serializer": kombus,
         "accept": [name for name in accepted(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,
-        **{name: value for name, value in transport.items() if name not in CELERYS_OPTIONS},
+        **own_options(conf),
     }
     # Celery writes pickle where it is told to; who may read it is said by accept_content.
     options["unsafe_pickle"] = serializer == "pickle"
-    parsed = URL(url or f"{NAMED}://{DEFAULT_NAME}")
     if parsed.scheme == NAMED:
         return _named(parsed.netloc or DEFAULT_NAME, options)
-    raw, theirs = backend_class(parsed.scheme, SYNC).celery_options(parsed, conf)
+    raw, theirs = cls.celery_options(parsed, conf)
     return coatcheck.by_url(raw, **theirs, **_without(options, parsed.query))
+
+
+def _class_of(url: URL) -> Any:
+    if url.scheme == NAMED:
+        url = URL(choose(url.netloc or DEFAULT_NAME, None, SYNC).url)
+    return backend_class(url.scheme, SYNC)
 
 
 def _named(name: str, options: Mapping[str, Any]) -> coatcheck.Results:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from coatcheck.celeryconfig import shared_options
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL, masked
 
@@ -22,7 +23,8 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
 
     Celery's `rpc://` has no address of its own: replies go by way of the broker of the tasks.
     """
-    options: dict[str, Any] = {}
+    # A name that kombu's brokers have as well.
+    options: dict[str, Any] = shared_options(settings, ["heartbeat"], url=url)
     if settings.get("result_persistent"):
         options["persistent"] = True
     life = settings.get("result_expires")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from coatcheck.celeryconfig import shared_options
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL
 
@@ -37,7 +38,9 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     # Where Celery works in UTC its dates are still of the zone that is set (app.now()).
     if zone or settings.get("enable_utc") is False:
         options["timezone"] = zone or LOCAL
-    return text, options | _engine(settings.get("database_engine_options") or {})
+    options |= _engine(settings.get("database_engine_options") or {})
+    # A name that kombu's brokers have as well.
+    return text, options | shared_options(settings, ["max_connections"], url=url)
 
 
 def _engine(given: Any) -> dict[str, Any]:

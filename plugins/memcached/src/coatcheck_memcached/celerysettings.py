@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from coatcheck.celeryconfig import shared_options
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL
 
@@ -17,6 +18,8 @@ _OPTIONS: Final = {
     "max_pool_size": "max_connections",
     "tls_context": "tls_context",
 }
+#: Options of ours that kombu's brokers have as well.
+_SHARED: Final = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "max_connections")
 #: What would put other bytes into the server, or the same ones under other keys.
 _REFUSED: Final = (
     "key_prefix", "hasher", "serde", "serializer", "deserializer", "allow_unicode_keys"
@@ -40,6 +43,7 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     options = {
         option: given[name] for name, option in _OPTIONS.items() if given.get(name) is not None
     }
+    options |= shared_options(settings, _SHARED, url=url)
     text = _servers(url, settings)
     # Celery's store for one process, for tests. Options of the client are nothing to it.
     return ("memory://", {}) if text.startswith("cache+memory:") else (text, options)

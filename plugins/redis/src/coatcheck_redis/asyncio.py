@@ -16,7 +16,7 @@ from coatcheck.url import URL
 from . import script
 from .asyncio_bell import RedisBell
 from .asyncio_cluster import Cluster
-from .asyncio_link import Link
+from .asyncio_link import Link, connection_class
 from .errors import is_noscript, is_wrong_type, mapped
 from .link import Place
 from .script import Command
@@ -34,6 +34,7 @@ class RedisBackend(KeyValueBackend):
     max_value_bytes = MAX_VALUE_BYTES
 
     def __init__(self, settings: Settings) -> None:
+        settings.check_driver(connection_class(settings))
         self._settings = settings
         self._script = script.SHARDED if settings.cluster else script.SCRIPT
         self._links: PerLoop[Link | Cluster] = PerLoop(

@@ -5,10 +5,11 @@ What Celery's settings for its Redis backend mean here. No I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import quote
 
-from coatcheck.celeryconfig import transport_options
+from coatcheck.celeryconfig import shared_options, transport_options
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL
 
@@ -21,6 +22,17 @@ _OPTIONS: Final = {
     "redis_backend_health_check_interval": "health_check_interval",
     "redis_client_name": "client_name",
 }
+#: Options of ours that kombu's brokers have as well.
+_SHARED: Final = (
+    "client_name",
+    "health_check_interval",
+    "max_connections",
+    "retry_on_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_timeout",
+)
+_PROVIDER: Final = "credential_provider"
 #: Celery's default of `redis_socket_timeout`, which nobody chose: operations are bounded anyhow.
 _CELERYS_TIMEOUT: Final = 120.0
 _ONE_HOST: Final = ("redis", "rediss", "valkey", "valkeys")
@@ -33,11 +45,6 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     """
     Return the URL and the options, see `coatcheck.Backend.celery_options`.
     """
-    if settings.get("redis_backend_credential_provider") is not None:
-        raise ConfigurationError(
-            "the setting redis_backend_credential_provider: there is no such thing here; put user "
-            "and password into the URL"
-        )
     # As in Celery the URL goes over the settings, so they are options only where it is silent.
     options = {
         option: settings[name]
@@ -46,8 +53,36 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     }
     if options.get("socket_timeout") == _CELERYS_TIMEOUT:
         del options["socket_timeout"]
+    options |= shared_options(settings, _SHARED, url=url)
     options |= _identity(url, settings) | _sentinel(url, settings)
-    return _with_tls(_located(url, settings), settings, options)
+    text, provider = _provider(_located(url, settings), url, settings)
+    return _with_tls(text, settings, options | provider)
+
+
+def _provider(text: str, url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """
+    Return the URL *text* without its credential provider, and that as an option.
+
+    Celery takes an object or the import path of its class. Raises `ConfigurationError`.
+    """
+    given = url.query.get(_PROVIDER) or settings.get(f"redis_backend_{_PROVIDER}")
+    if not given:
+        return text, {}
+    if _PROVIDER in url.query:
+        start, _, query = text.partition("?")
+        items = [item for item in query.split("&") if item.partition("=")[0] != _PROVIDER]
+        text = f"{start}?{'&'.join(items)}" if items else start
+    return text, {_PROVIDER: _made(given) if isinstance(given, str) else given}
+
+
+def _made(path: str) -> Any:
+    module, _, name = path.rpartition(":" if ":" in path else ".")
+    try:
+        return getattr(import_module(module), name)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"the credential provider {path!r} cannot be made: {error}; write package.module.Class"
+        ) from error
 
 
 def _located(url: URL, settings: Mapping[str, Any]) -> str:

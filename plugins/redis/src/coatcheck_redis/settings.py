@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+import redis
 from redis.connection import AbstractConnection
 
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
+
+from .credentials import provider
 
 _CERT_REQS: Final = {"required": "required", "optional": "optional", "none": "none"}
 
@@ -41,6 +44,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "db": _database,
     "username": str,
     "password": str,
+    "credential_provider": provider,
     "client_name": str,
     "socket_timeout": seconds,
     "socket_connect_timeout": seconds,
@@ -78,7 +82,7 @@ _BASES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "sentinel"})
 _TLS_BASES: Final = frozenset({"rediss", "valkeys"})
 _TRANSPORTS: Final = frozenset({*_BASES, "socket", "cluster"})
 #: What is the user's, the database's or the name's, and not a sentinel's.
-_OF_SERVERS: Final = frozenset({"username", "password", "db", "client_name"})
+_OF_SERVERS: Final = frozenset({"username", "password", "credential_provider", "db", "client_name"})
 
 _KNOWN_TO_DRIVER: Final = frozenset(inspect.signature(AbstractConnection).parameters)
 #: Keeps the driver from telling the server its own name, a round trip; redis-py 8 has a new option.
@@ -139,6 +143,9 @@ class Settings:
             **place,
             **given,
         }
+        if "credential_provider" in given:  # which goes before the URL's user and password
+            for name in ("username", "password"):
+                self.connection.pop(name, None)
         if self.socket:
             self.connection.pop("socket_keepalive")
         if self.sentinel:
@@ -197,6 +204,19 @@ class Settings:
         if not path.strip("/"):
             raise ConfigurationError(f"{url} names no socket: write {url.scheme}:///path")
         return {**_user_info(info), "path": unquote(path)}
+
+    def check_driver(self, kind: type[Any]) -> None:
+        """
+        Raise `ConfigurationError` for an option that the connections of the installed driver, of the
+        class *kind*, do not have.
+        """
+        known = {name for cls in kind.__mro__ for name in inspect.signature(cls).parameters}
+        lacking = sorted(self.connection.keys() - known)
+        if lacking:
+            raise ConfigurationError(
+                f"the option {lacking[0]!r} needs a later redis-py: {redis.__version__} has no such "
+                "option for this kind of connection"
+            )
 
     @property
     def label(self) -> str:

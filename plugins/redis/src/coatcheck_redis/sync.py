@@ -17,7 +17,7 @@ from .bell import RedisBell
 from .celerysettings import celery_options
 from .cluster import Cluster
 from .errors import is_noscript, is_wrong_type, mapped
-from .link import Link, Place
+from .link import Link, Place, connection_class
 from .script import Command
 from .settings import Settings
 
@@ -36,6 +36,7 @@ class RedisBackend(KeyValueBackend):
     max_value_bytes = MAX_VALUE_BYTES
 
     def __init__(self, settings: Settings) -> None:
+        settings.check_driver(connection_class(settings))
         self._settings = settings
         self._link = Cluster(settings) if settings.cluster else Link(settings)
         self._script = script.SHARDED if settings.cluster else script.SCRIPT

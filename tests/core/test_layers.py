@@ -19,7 +19,7 @@ keys
 states url
 meta
 failures
-limits entrypoints compression envelope groups
+limits stacks entrypoints compression envelope groups
 jsontypes
 jsontags
 pickles

@@ -158,7 +158,9 @@ def test_more_values_take_an_option(serializer):
     """
     What readers would refuse is not stored; the option makes both sides take it.
     """
-    results = coatcheck.by_url("memory://", serializer=serializer, max_values=1000)
+    results = coatcheck.by_url(
+        f"memory://limits-{serializer}", serializer=serializer, max_values=1000
+    )
     value = list(range(100_000, 102_000))
     with pytest.raises(EncodeError, match=r"more than 1000 values.*max_values="):
         results.store_result("t", value)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coatcheck import codec, compression, failures, limits, meta
+from coatcheck import codec, compression, failures, jsontags, limits, meta
 from coatcheck.codec import Codec
 from coatcheck.embedded.files import FilesBackend
 from coatcheck.embedded.sqlite import SQLiteBackend
@@ -161,6 +161,7 @@ def test_the_table_of_keys():
     [
         ("a compressed record, once inflated: `max_inflated`", compression.MAX_INFLATED),
         ("the values in a record: `max_values`", limits.MAX_VALUES),
+        ("how deep a value may be nested", jsontags.MAX_DEPTH),
         ("memory to inflate lzma", compression._LZMA_MEMORY),
         ("an integer in JSON, read and written", sys.get_int_max_str_digits()),
         ("an integer in msgpack", 64),

@@ -17,7 +17,7 @@ from .errors import (
     SerializationError,
     SignatureError,
 )
-from .failures import Failure, Trusted, safe_repr
+from .failures import MAX_DEPTH, Failure, Trusted, safe_repr
 from .interruptions import pass_on_interruption
 from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive, status_of
@@ -138,7 +138,8 @@ class Codec:
             raise
         except Exception as error:
             raise self._refusal(document, error) from error
-        self._check_values("the record", data)
+        if len(data) > self._max_values:
+            self._check_values("the record", data)
         if self._seals:
             state, task_id = document["status"], document["task_id"]
             return self._sealer.seal(state, task_id, self.serializer.name, data)
@@ -159,8 +160,6 @@ class Codec:
         return self._sealer.seal(envelope.GROUP, group_id, self.serializer.name, data)
 
     def _check_values(self, path: str, data: bytes) -> None:
-        if len(data) <= self._max_values:
-            return  # each value takes a byte at least
         if limits.holds_more(self.serializer.name, data, self._max_values):
             raise EncodeError(
                 self.serializer.name,
@@ -203,7 +202,8 @@ class Codec:
             raise
         except Exception as error:
             raise self._refusal({name: value}, error) from error
-        self._check_values(name, data)
+        if len(data) > self._max_values:  # each takes a byte at least
+            self._check_values(name, data)
         if self._sealer.celerys:
             packed = self._sealer.pack(self.serializer.name, data)
             if packed is not data:
@@ -245,7 +245,7 @@ class Codec:
         """
         # A class that the reader lacks would make the whole record unreadable.
         plain = self.serializer.name != "pickle" or _is_plain(value)
-        return value if plain and self.encodes(value) else safe_repr(value)
+        return value if plain and self.encodes(_as_in_a_failure(value)) else safe_repr(value)
 
     # -- reading --------------------------------------------------------------------------
 
@@ -629,6 +629,16 @@ def _is_builtin(error: Exception) -> bool:
     return type(error).__module__ == "builtins"
 
 
+def _as_in_a_failure(value: Any) -> Any:
+    """
+    Return *value* as deep as it comes to stand in causes of causes and members of groups.
+    """
+    if type(value) not in jsontags.PLAIN:
+        for _ in range(2 * MAX_DEPTH):
+            value = [value]
+    return value
+
+
 def _revived(value: Any, revive: Revive | None) -> Any:
     if revive is None:
         return value
@@ -649,7 +659,10 @@ def _children(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _reason(value: Any, cause: Exception) -> str:
     if isinstance(cause, RecursionError):
-        return "it is nested too deeply, or contains itself"
+        return (
+            "it is nested too deeply, or contains itself: there may be "
+            f"{jsontags.MAX_DEPTH} levels, as far as the stack has room here"
+        )
     return f"{type(value).__qualname__}: {cause}"
 
 

@@ -17,6 +17,8 @@ from operator import contains, lt
 from types import ModuleType
 from typing import Any, Final
 
+from . import limits
+
 TYPE: Final = "__type__"
 VALUE: Final = "__value__"
 #: The third key of our own tags.
@@ -28,10 +30,14 @@ _LISTS: Final = frozenset({list, tuple})
 _JSON: Final = PLAIN | {dict, list}
 _JSON_AND_TUPLES: Final = _JSON | {tuple}
 _TEXT: Final = frozenset({str})
+_LIST: Final = frozenset({list})
 _CONTAINERS: Final = frozenset({set, frozenset, tuple})
 #: From how many items on it pays to look at all of them first.
 _MANY: Final = 16
 _DEEP: Final = 32
+#: How deep a value may be nested. A tag takes up to three levels of JSON for one level, and a decoder
+#: up to a frame for each of these.
+MAX_DEPTH: Final = 200
 _SOME: Final = 256
 #: Python 3.13 does not show the collector what is in a dict that is a living object's own.
 _ALL_SHOWN: Final = sys.version_info < (3, 13)
@@ -44,40 +50,53 @@ class UnencodableError(TypeError):
     """
 
 
-def to_plain(value: Any, *, strict: bool, look: bool = True) -> Any:
+class TooDeepError(RecursionError):
+    """
+    A value is nested deeper than `MAX_DEPTH`, or contains itself.
+    """
+
+
+def to_plain(value: Any, *, strict: bool, look: bool = True, room: int = MAX_DEPTH) -> Any:
     """
     Return *value* with tags for what JSON lacks; the same object where nothing changes.
 
     Types are taken exactly: a subclass would come back as its base. Tuples get a tag under
     *strict*, and are lists otherwise, or will be in JSON. Without *look* no time is taken to look
-    at all of *value* first.
+    at all of *value* first. Raises `TooDeepError` for more than *room* levels.
     """
     kind = type(value)
     if kind is dict:
         if not _TEXT.issuperset(map(type, value)) or TYPE in value:
-            return dict_to_plain(value, to_plain, strict=strict)
+            return dict_to_plain(value, to_plain, strict=strict, room=room)
         items = value.values()
     elif kind is list or (isinstance(value, tuple) and not strict):
         items = value
     else:
-        return value if kind in PLAIN else tagged(value, to_plain, strict=strict)
+        return value if kind in PLAIN else tagged(value, to_plain, strict=strict, room=room)
+    if not room:
+        raise TooDeepError
     if PLAIN.issuperset(map(type, items)):
         return value
     if look and len(items) >= _MANY:
-        kept = _is_json(value, strict=strict)
+        kept = _is_json(value, strict=strict, room=room)
         if kept:
             return value
         look = kept is not None
+    room -= 1
     # Most items are plain: that is seen here, and not by a call for each.
     if kind is dict:
         return {
-            key: item if type(item) in PLAIN else to_plain(item, strict=strict, look=look)
+            key: item
+            if type(item) in PLAIN
+            else to_plain(item, strict=strict, look=look, room=room)
             for key, item in value.items()
         }
-    return [i if type(i) in PLAIN else to_plain(i, strict=strict, look=look) for i in items]
+    return [
+        i if type(i) in PLAIN else to_plain(i, strict=strict, look=look, room=room) for i in items
+    ]
 
 
-def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
+def _is_json(value: Collection[Any], *, strict: bool, room: int) -> bool | None:
     """
     Whether *value*, of many items, is known to need no tags at any depth.
 
@@ -87,7 +106,7 @@ def _is_json(value: Collection[Any], *, strict: bool) -> bool | None:
     """
     kept = _JSON if strict else _JSON_AND_TUPLES
     level: list[Any] = [value]
-    for _ in range(_DEEP):
+    for _ in range(min(_DEEP, room + 1)):
         if len(level) > _TOO_MANY:
             return None
         kinds = set(map(type, level))
@@ -139,14 +158,19 @@ def _keys_are_json(dicts: list[dict[Any, Any]], found: int) -> bool | None:
     return None if any(map(lt, shown, lengths)) else _TEXT.issuperset(map(type, chain(*dicts)))
 
 
-def tagged(value: Any, inner: Callable[..., Any], *, strict: bool) -> Any:
+def tagged(value: Any, inner: Callable[..., Any], *, strict: bool, room: int) -> Any:
     """
     Return the tag of *value*, which JSON lacks; *inner* is called like `to_plain` for its items.
     """
     kind = type(value)
     if kind in _CONTAINERS:
+        if not room:
+            raise TooDeepError
+        if kind is not tuple:
+            limits.hashable(value)
         # Members of sets must come back hashable, so a tuple among them keeps its type.
-        items = [inner(item, strict=strict or kind is not tuple) for item in value]
+        strict |= kind is not tuple
+        items = [i if type(i) in PLAIN else inner(i, strict=strict, room=room - 1) for i in value]
         return {TYPE: kind.__name__, VALUE: items, OURS: 1}
     jsontypes = _jsontypes()
     if strict:
@@ -176,21 +200,47 @@ def _advice(kind: type, tagged: Container[type]) -> str:
     return f"there is no tag for the type {name}"
 
 
-def dict_to_plain(value: dict[Any, Any], inner: Callable[..., Any], *, strict: bool) -> Any:
+def dict_to_plain(
+    value: dict[Any, Any], inner: Callable[..., Any], *, strict: bool, room: int
+) -> Any:
     """
     Return the tag of a dict that cannot stand for itself; *inner* as for `tagged`.
     """
+    if not room:
+        raise TooDeepError
+    if len(value) > limits.FEW:
+        limits.hashable(value)
+    room -= 1
     pairs = [
         [
-            key if type(key) in PLAIN else inner(key, strict=True),
-            item if type(item) in PLAIN else inner(item, strict=strict),
+            key if type(key) in PLAIN else inner(key, strict=True, room=room),
+            item if type(item) in PLAIN else inner(item, strict=strict, room=room),
         ]
         for key, item in value.items()
     ]
     return {TYPE: "dict", VALUE: pairs, OURS: 1}
 
 
-def revive(value: Any) -> Any:
+#: Returns what reads the tag that a dict is; `None` if it is none, or unknown.
+Decoder = Callable[[dict[str, Any]], Callable[[Any], Any] | None]
+
+
+def decoder(value: dict[str, Any]) -> Callable[[Any], Any] | None:
+    """
+    Return what reads kombu's tags, and ours.
+    """
+    name = value.get(TYPE)
+    if not isinstance(name, str) or VALUE not in value:
+        return None
+    found: Callable[[Any], Any] | None = None
+    if len(value) == 2:
+        found = _jsontypes().KOMBU_DECODERS.get(name)
+    elif len(value) == 3 and OURS in value:
+        found = _jsontypes().DECODERS.get(name)
+    return found
+
+
+def revive(value: Any, decoder: Decoder = decoder) -> Any:
     """
     Return *value* with its tags turned into the types they stand for.
 
@@ -198,18 +248,26 @@ def revive(value: Any) -> Any:
     """
     kind = type(value)
     if kind is list:
-        return [item if type(item) in PLAIN else revive(item) for item in value]
+        return [item if type(item) in PLAIN else revive(item, decoder) for item in value]
     if kind is not dict:
         return value
-    known = {key: item if type(item) in PLAIN else revive(item) for key, item in value.items()}
-    name = known.get(TYPE)
-    if not isinstance(name, str) or VALUE not in known:
-        return known
-    jsontypes = _jsontypes()
-    if len(known) == 2:
-        decode = jsontypes.KOMBU_DECODERS.get(name)
-    elif len(known) == 3 and OURS in known:
-        decode = jsontypes.DECODERS.get(name)
-    else:
-        return known
-    return known if decode is None else decode(known[VALUE])
+    decode = decoder(value) if TYPE in value else None
+    if decode is None:
+        return {
+            key: item if type(item) in PLAIN else revive(item, decoder)
+            for key, item in value.items()
+        }
+    inner = value[VALUE]
+    if value[TYPE] != "dict" or OURS not in value or not _are_lists(inner):
+        return decode(inner if type(inner) in PLAIN else revive(inner, decoder))
+    # Without a call for the list and for each pair: dicts may be nested as deep as lists.
+    return decode(
+        [
+            [item if type(item) in PLAIN else revive(item, decoder) for item in pair]
+            for pair in inner
+        ]
+    )
+
+
+def _are_lists(value: Any) -> bool:
+    return type(value) is list and _LIST.issuperset(map(type, value))

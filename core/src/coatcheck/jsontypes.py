@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from .limits import hashable
+from .limits import FEW, hashable
 
 #: Returns the tag's name and value. Raises `TypeError` for what it cannot keep.
 Encode = Callable[[Any], tuple[str, Any]]
@@ -55,9 +55,9 @@ def _list(value: Any) -> list[Any]:
 
 
 def _dict(value: Any) -> dict[Any, Any]:
-    pairs = list(map(_list, _list(value)))
-    keys = [key for key, _ in pairs]
-    return dict(zip(hashable(keys), [item for _, item in pairs], strict=True))
+    if len(_list(value)) > FEW:
+        hashable([key for key, _ in value])
+    return dict(value)
 
 
 #: kombu's tags, by exact type, and its ways of reading them.

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from . import jsontags, jsontypes
+from . import jsontags
 from .errors import ConfigurationError, PluginError
 from .serializers import BUILTINS, JSONSerializer, Serializer
+from .stacks import with_room
 
 _KNOWN: Final[dict[str, Serializer]] = {serializer.name: serializer for serializer in BUILTINS}
 #: The content types of those, by which `accept_content` may name them too.
@@ -128,7 +129,7 @@ class KombuSerializer:
         return _is_kombus(self._registry._decoders.get(self.content_type))  # noqa: SLF001
 
     def revive(self, value: Any) -> Any:
-        return revive(value)
+        return with_room(revive, value)
 
     def recognises(self, head: bytes) -> bool:
         if self._known is not None:
@@ -191,27 +192,33 @@ class RegisteredTypes(JSONSerializer):
         return self._encode(_to_plain(value, strict=strict)).encode("ascii")
 
     def revive(self, value: Any) -> Any:
-        return revive(value)
+        return with_room(revive, value)
 
 
-def _to_plain(value: Any, *, strict: bool) -> Any:
+def _to_plain(value: Any, *, strict: bool, room: int = jsontags.MAX_DEPTH) -> Any:
     """
     Return what `jsontags.to_plain` does, with registered types.
     """
     kind = type(value)
+    own = None
     if kind in jsontags.PLAIN:
         return value
     if kind is dict:
         if jsontags.TYPE in value or not all(type(key) is str for key in value):
-            return jsontags.dict_to_plain(value, _to_plain, strict=strict)
-        return {key: _to_plain(item, strict=strict) for key, item in value.items()}
-    if kind is list or (isinstance(value, tuple) and not strict):
-        return [_to_plain(item, strict=strict) for item in value]
-    own = _registered_type(value)
+            return jsontags.dict_to_plain(value, _to_plain, strict=strict, room=room)
+    elif not (kind is list or (isinstance(value, tuple) and not strict)):
+        own = _registered_type(value)
+        if own is None:
+            return jsontags.tagged(value, _to_plain, strict=strict, room=room)
+    if not room:
+        raise jsontags.TooDeepError
+    room -= 1
+    if kind is dict:
+        return {key: _to_plain(item, strict=strict, room=room) for key, item in value.items()}
     if own is None:
-        return jsontags.tagged(value, _to_plain, strict=strict)
+        return [_to_plain(item, strict=strict, room=room) for item in value]
     name, content = own
-    plain = _to_plain(content, strict=strict)
+    plain = _to_plain(content, strict=strict, room=room)
     return plain if name is None else {jsontags.TYPE: name, jsontags.VALUE: plain}
 
 
@@ -234,25 +241,16 @@ def revive(value: Any) -> Any:
     As in `jsontags.revive` an unknown tag stays a plain dict.
     """
     kombus: Mapping[str, Any] | None = getattr(_types(), "_decoders", None)
-    return jsontags.revive(value) if kombus is None else _revive(value, kombus)
+    if kombus is None:
+        return jsontags.revive(value)
 
+    def decoder(tag: dict[str, Any]) -> Any:
+        name = tag[jsontags.TYPE]
+        if tag.keys() == _KOMBUS_TAG and isinstance(name, str):
+            return kombus.get(name)
+        return jsontags.decoder(tag) if tag.keys() == _OUR_TAG else None
 
-def _revive(value: Any, kombus: Mapping[str, Any]) -> Any:
-    kind = type(value)
-    if kind is list:
-        return [_revive(item, kombus) for item in value]
-    if kind is not dict:
-        return value
-    read = {key: _revive(item, kombus) for key, item in value.items()}
-    if read.keys() == _KOMBUS_TAG:
-        decoders = kombus
-    elif read.keys() == _OUR_TAG:
-        decoders = jsontypes.DECODERS
-    else:
-        return read
-    name = read[jsontags.TYPE]
-    decode = decoders.get(name) if isinstance(name, str) else None
-    return read if decode is None else decode(read[jsontags.VALUE])
+    return jsontags.revive(value, decoder)
 
 
 def _is_stock(kind: type, marker: str | None, encode: Any) -> bool:

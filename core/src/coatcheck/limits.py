@@ -24,7 +24,8 @@ _RUN: Final = re.compile(rb'(?:[^"]++|' + _TEXT + rb"){1,10000}+", re.DOTALL)
 _BACKSLASH: Final = ord("\\")
 #: The types whose hashes nobody can choose: they are secret, or there are few.
 _UNCHOSEN: Final = frozenset({str, bytes, bool, type(None)})
-_FEW: Final = 32
+#: So many may have the same hash.
+FEW: Final = 32
 
 
 def holds_more(serializer: str, data: bytes, limit: int) -> bool:
@@ -150,10 +151,10 @@ def hashable(items: Collection[Any]) -> Collection[Any]:
     Raises `ValueError` if so many have the same hash, as multiples of 2**61 - 1 do, that it would
     take a time that grows with the square of their number.
     """
-    if len(items) <= _FEW or _UNCHOSEN.issuperset(map(type, items)):
+    if len(items) <= FEW or _UNCHOSEN.issuperset(map(type, items)):
         return items
-    if len(items) - len(set(map(hash, items))) > _FEW:
+    if len(items) - len(set(map(hash, items))) > FEW:
         alike = Counter(map(hash, items)).values()
-        if sum(number * number for number in alike) > _FEW * len(items):
+        if sum(number * number for number in alike) > FEW * len(items):
             raise ValueError("too many of its keys or members have the same hash")
     return items

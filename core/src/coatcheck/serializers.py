@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import entrypoints, jsontags, limits, states
 from .errors import ConfigurationError, PluginError
+from .stacks import in_thread, with_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,12 +93,14 @@ class JSONSerializer:
             document, end = self._decode(text)
         except ValueError:
             end = -1
+        except RecursionError as error:
+            document, end = in_thread(self._decode, text, error)
         if end != len(text):
-            document = json.loads(text)  # which has, or raises what is wrong
+            document = with_room(json.loads, text)  # which has, or raises what is wrong
         return document, b'"__type__"' in data
 
     def revive(self, value: Any) -> Any:
-        return jsontags.revive(value)
+        return with_room(jsontags.revive, value)
 
     def recognises(self, head: bytes) -> bool:
         return head.startswith(b"{") or head.lstrip(b" \t\r\n").startswith(b"{")
@@ -126,11 +129,11 @@ class MsgpackSerializer:
         return self.dumps_value(document, strict=strict)
 
     def dumps_value(self, value: Any, *, strict: bool) -> bytes:
-        self._check(value, strict=strict)
+        self._check(value, strict=strict, room=jsontags.MAX_DEPTH)
         packed: bytes = _msgpack().packb(value, use_bin_type=True)
         return packed
 
-    def _check(self, value: Any, *, strict: bool) -> None:
+    def _check(self, value: Any, *, strict: bool, room: int) -> None:
         kind = type(value)
         if kind in self._KEPT:
             return
@@ -142,10 +145,12 @@ class MsgpackSerializer:
             items = value
         else:
             raise TypeError(f"msgpack has no {kind.__qualname__}")
+        if not room:
+            raise jsontags.TooDeepError
         if not self._KEPT.issuperset(map(type, items)):
             for item in items:
                 if type(item) not in self._KEPT:
-                    self._check(item, strict=strict)
+                    self._check(item, strict=strict, room=room - 1)
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         unpackb = _msgpack().unpackb

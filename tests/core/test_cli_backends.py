@@ -278,3 +278,37 @@ def test_a_wrong_name_is_one_line(cli: CommandLine, arguments: list[str], said: 
     assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
     assert said in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_what_by_url_refuses_is_listed_as_an_error(listed: Any, distribution: Any) -> None:
+    """
+    A plugin that `by_url` could not use is not listed as one that works.
+    """
+    for name, text in (
+        ("function", "def Tank(): ..."),
+        (
+            "abstract",
+            "from coatcheck import Backend\nclass Tank(Backend):\n    PROTOCOL_VERSION = 1",
+        ),
+        ("old", TANK.format("pass") + "    @classmethod\n    def from_url(cls, url): ..."),
+    ):
+        distribution(
+            f"coat-{name}", SYNC.group, **{name: f"coat_{name}:Tank", f"coat_{name}": text}
+        )
+
+    for name, said in (
+        ("function", "is no backend"),
+        ("abstract", "it lacks delete_many, get_many, put"),
+        ("old", "from_url() does not take"),
+    ):
+        assert "error" == listed()[name]["status"]
+        assert said in listed()[name]["error"]
+
+
+def test_capabilities_are_those_of_a_url(listed: Any) -> None:
+    """
+    What depends on the scheme is as a backend for it has it.
+    """
+    assert "PUSH" in listed()["postgresql"]["sync"]["capabilities"]
+    assert "PUSH" in listed()["postgresql"]["asyncio"]["capabilities"]
+    assert "PUSH" not in listed()["mysql"]["sync"]["capabilities"]

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import coatcheck
+import coatcheck.aio
 from coatcheck import entrypoints, resolver
 from coatcheck.embedded.disabled import DisabledBackend
 from coatcheck.embedded.memory import MemoryBackend
@@ -409,7 +410,9 @@ def test_registered_backends_of_another_version():
 
     with pytest.raises(PluginError, match="Old is made for version 0"):
         backend_class("own")
-    with pytest.raises(PluginError, match="plugin builtins:object does not say"):
+    with pytest.raises(
+        PluginError, match="plugin builtins:object names the class object, which is no"
+    ):
         backend_class("text")
 
 
@@ -474,3 +477,109 @@ def test_groups_are_apart(distribution):
     for scheme in ("own", "tank"):
         with pytest.raises(UnknownSchemeError):
             backend_class(scheme)
+
+
+# -- half-made plugins ------------------------------------------------------------------------
+
+HALF_MADE = {
+    "a function": ("def Tank(url):\n    pass", "names function, which is no backend: derive it"),
+    "another class": ("class Tank:\n    pass", "names the class Tank, which is no backend"),
+    "unfinished": (
+        (
+            "from coatcheck import KeyValueBackend\n"
+            "class Tank(KeyValueBackend):\n"
+            "    PROTOCOL_VERSION = 1\n"
+            "    def put(self, *args, **options): ...\n"
+            "    @classmethod\n"
+            "    def from_url(cls, url, *, operation_timeout=5, options=None): ..."
+        ),
+        "is not finished: it lacks delete_many, get_many",
+    ),
+    "without from_url": (
+        (
+            "from coatcheck import KeyValueBackend\n"
+            "class Tank(KeyValueBackend):\n"
+            "    PROTOCOL_VERSION = 1\n"
+            "    put = get_many = delete_many = None"
+        ),
+        "is not finished: it lacks from_url",
+    ),
+    "an old from_url": (
+        source("Tank") + "    @classmethod\n    def from_url(cls, url, **options): return cls(url)",
+        None,
+    ),
+    "an older from_url": (
+        source("Tank")
+        + "    @classmethod\n    def from_url(cls, url, *, timeout=5): return cls(url)",
+        r"its from_url\(\) does not take \(url, \*, operation_timeout, options\)",
+    ),
+    "for asyncio": (
+        (
+            "from coatcheck.aio import KeyValueBackend\n"
+            "class Tank(KeyValueBackend):\n"
+            "    PROTOCOL_VERSION = 1\n"
+            "    put = get_many = delete_many = None\n"
+            "    @classmethod\n"
+            "    def from_url(cls, url, *, operation_timeout=5, options=None): ..."
+        ),
+        "offers a backend for asyncio to synchronous code: list it in the group coatcheck.aio_back",
+    ),
+    "fails": (
+        source("Tank") + "    @classmethod\n    def from_url(cls, url, **options): return 1 / 0",
+        "coat_tank:Tank failed while it was made for tank://",
+    ),
+    "returns nothing": (
+        source("Tank") + "    @classmethod\n    def from_url(cls, url, **options): ...",
+        r"Tank\.from_url\(\) returned NoneType, which is no backend",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HALF_MADE)
+def test_half_made_plugins(distribution, kind):
+    """
+    A plugin that cannot be used says what is wrong with it, whatever that is.
+    """
+    text, said = HALF_MADE[kind]
+    distribution("coat-tank", GROUP, tank="coat_tank:Tank", coat_tank=text)
+    if said is None:
+        assert "Tank" == backend_class("tank").__name__
+        return
+    for side in (coatcheck, coatcheck.aio):
+        with pytest.raises(PluginError, match=said) as caught:
+            side.by_url("tank://user:s3cret@host/")
+        assert "s3cret" not in str(caught.value)
+
+
+def test_a_plugin_for_asyncio_alone_says_so(distribution):
+    """
+    Synchronous code is told that the plugin serves asyncio, not that it is not installed.
+    """
+    distribution("coat-tank", AIO.group, tank="coat_tank:Tank", coat_tank=source("Tank"))
+
+    with pytest.raises(
+        UnknownSchemeError, match=r"'tank' serves asyncio only: use coatcheck\.aio\.by_url\(\)"
+    ):
+        by_url("tank://")
+    coatcheck.aio.by_url("tank://")
+
+
+@pytest.mark.parametrize("side", [coatcheck, coatcheck.aio])
+@pytest.mark.parametrize(
+    ("package", "options"),
+    [
+        ("msgpack", {"serializer": "msgpack"}),
+        ("cryptography", {"encryption_keys": "k:0123456789abcdef0123456789abcdef"}),
+    ],
+)
+def test_a_missing_package_is_said_at_once(side, package, options, monkeypatch):
+    """
+    A package that writing needs is missed when the URL is read, not by the first store.
+    """
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(PluginError, match=f"needs the package.*{package}|{package}.*missing"):
+        side.by_url("memory://", **options)
+    assert side.by_url("memory://")

@@ -22,7 +22,7 @@ from .interruptions import pass_on_interruption
 from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive, status_of
 from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
-from .serializers import BUILTINS, Serializer, get_serializer
+from .serializers import BUILTINS, Serializer, check_installed, get_serializer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -90,6 +90,7 @@ class Codec:
         accept_unsigned: bool = False,
     ) -> None:
         self.serializer = get_serializer(serializer)
+        check_installed(self.serializer)
         self._sealer = Sealer(
             compress=compression,
             compress_over=compress_over,

@@ -81,11 +81,25 @@ class UnknownSchemeError(ConfigurationError, LookupError):
     """
 
     def __init__(
-        self, scheme: str, *, installed: Iterable[str], near: str | None, install: str | None
+        self,
+        scheme: str,
+        *,
+        installed: Iterable[str],
+        near: str | None,
+        install: str | None,
+        only_asyncio: bool = False,
+        hint: str | None = None,
     ) -> None:
         self.scheme = scheme
         self.installed = sorted(installed)
         message = f"no backend for the scheme {scheme!r} is installed"
+        if only_asyncio:
+            message = (
+                f"the backend for the scheme {scheme!r} serves asyncio only: use "
+                "coatcheck.aio.by_url()"
+            )
+        if hint:
+            message += f": {hint}"
         if near:
             message += f"; did you mean {near!r}?"
         if install:

@@ -11,12 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from . import entrypoints, hooks
-from .backend import PROTOCOL_VERSION, KeyValueBackend, stated_version
+from .backend import PROTOCOL_VERSION, Backend, BaseBackend, KeyValueBackend, stated_version
 from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
-from .errors import ConfigurationError, PluginError, SchemeConflictError, UnknownSchemeError
+from .errors import (
+    CoatcheckError,
+    ConfigurationError,
+    PluginError,
+    SchemeConflictError,
+    UnknownSchemeError,
+)
 from .interruptions import pass_on_interruption
 from .results import Results
-from .url import masked
+from .url import URL, masked
 
 if TYPE_CHECKING:
     from .celeryconfig import CeleryConfig
@@ -41,9 +47,10 @@ class Registry:
     The backends of one side, sync or asyncio: built in, registered, or found by entry points.
     """
 
-    def __init__(self, group: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, group: str, builtin: Mapping[str, str], *, asyncio: bool = False) -> None:
         #: The entry point group: scheme = "module:Class".
         self.group = group
+        self._asyncio = asyncio
         self._builtin = builtin
         self._registered: dict[str, Target] = {}
         self._loaded: dict[str, type[Any]] = {}
@@ -62,7 +69,11 @@ class Registry:
             target = self._registered.get(name) or self._builtin.get(name)
             if target is None and name in BUILTIN:
                 return None  # an embedded scheme is not scanned for
-            cls = _import(target) if target is not None else _from_entry_point(name, self.group)
+            cls = (
+                _import(target, asyncio=self._asyncio)
+                if target is not None
+                else _from_entry_point(name, self.group, asyncio=self._asyncio)
+            )
             if cls is None:
                 return None
             self._loaded[name] = cls
@@ -112,7 +123,7 @@ class Registry:
 
 
 SYNC: Final = Registry("coatcheck.backends", BUILTIN)
-AIO: Final = Registry("coatcheck.aio_backends", {})
+AIO: Final = Registry("coatcheck.aio_backends", {}, asyncio=True)
 
 register = SYNC.register
 unregister = SYNC.unregister
@@ -277,7 +288,27 @@ def backend_for(
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
     mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine}
-    return cls.from_url(parsed, options=rest, **timeout), mine
+    return _made(cls, parsed, options=rest, **timeout), mine
+
+
+def _made(cls: type[Any], url: URL, **options: Any) -> Any:
+    try:
+        made = cls.from_url(url, **options)
+    except CoatcheckError:
+        raise
+    except Exception as error:
+        pass_on_interruption(error)
+        # Not its text, which may have the password.
+        raise PluginError(
+            f"the backend {cls.__module__}:{cls.__qualname__} failed while it was made for {url}: "
+            f"{type(error).__name__}"
+        ) from error
+    if not isinstance(made, BaseBackend):
+        raise PluginError(
+            f"{cls.__module__}:{cls.__qualname__}.from_url() returned {type(made).__name__}, which is "
+            "no backend"
+        )
+    return made
 
 
 def backend_class(scheme: str, *registries: Registry) -> type[Any]:
@@ -291,9 +322,11 @@ def backend_class(scheme: str, *registries: Registry) -> type[Any]:
     raise _unknown(scheme)
 
 
-def _import(target: Target) -> type[Any]:
+def _import(target: Any, *, asyncio: bool) -> type[Any]:
     if not isinstance(target, str):
-        return _checked(target, lambda: target.__qualname__)
+        return _checked(
+            target, lambda: getattr(target, "__qualname__", repr(target)), asyncio=asyncio
+        )
     module, _, name = target.partition(":")
     try:
         found = getattr(import_module(module), name)
@@ -302,37 +335,77 @@ def _import(target: Target) -> type[Any]:
         raise PluginError(
             f"the registered backend {target!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    return _checked(found, lambda: target)
+    return _checked(found, lambda: target, asyncio=asyncio)
 
 
-def _from_entry_point(name: str, group: str) -> type[Any] | None:
+def _from_entry_point(name: str, group: str, *, asyncio: bool) -> type[Any] | None:
     entries = entrypoints.named(group, name)
     if len(entries) > 1:
         raise SchemeConflictError(name, map(entrypoints.owner, entries))
     if not entries:
         return None
     # The owner is read from its metadata, which takes a while: only for an error.
-    return _checked(entrypoints.load(entries[0]), lambda: entrypoints.owner(entries[0]))
+    return _checked(
+        entrypoints.load(entries[0]), lambda: entrypoints.owner(entries[0]), asyncio=asyncio
+    )
 
 
-def _checked(cls: type[Any], who: Callable[[], str]) -> type[Any]:
-    version = stated_version(cls)
+def _checked(cls: Any, who: Callable[[], str], *, asyncio: bool) -> type[Any]:
+    version = stated_version(cls) if isinstance(cls, type) else None
+    if version not in (None, PROTOCOL_VERSION):
+        raise PluginError(
+            f"the plugin {who()} is made for version {version} of the backend protocol, this "
+            f"coatcheck has version {PROTOCOL_VERSION}: upgrade the older of the two"
+        )
+    if not (isinstance(cls, type) and issubclass(cls, BaseBackend)):
+        kind = f"the class {cls.__qualname__}" if isinstance(cls, type) else type(cls).__name__
+        raise PluginError(
+            f"the plugin {who()} names {kind}, which is no backend: derive it from "
+            "coatcheck.KeyValueBackend or coatcheck.Backend"
+        )
     if version is None:
         raise PluginError(
             f"the plugin {who()} does not say which version of the backend protocol it is made "
             f"for: state PROTOCOL_VERSION = {PROTOCOL_VERSION} in the body of the class "
             f"{cls.__qualname__}"
         )
-    if version != PROTOCOL_VERSION:
-        raise PluginError(
-            f"the plugin {who()} is made for version {version} of the backend protocol, this "
-            f"coatcheck has version {PROTOCOL_VERSION}: upgrade the older of the two"
-        )
+    # Not the embedded ones: the check imports what takes long.
+    if cls.__module__.partition(".")[0] != __package__:
+        _check_whole(cls, who, asyncio=asyncio)
     return cls
+
+
+def _check_whole(cls: type[BaseBackend[Any]], who: Callable[[], str], *, asyncio: bool) -> None:
+    """
+    Raise `PluginError` for a backend that `by_url` could not make, or that no call could use.
+    """
+    import inspect  # noqa: PLC0415
+
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise PluginError(f"the plugin {who()} is not finished: it lacks {', '.join(missing)}")
+    if not asyncio and not issubclass(cls, Backend):
+        raise PluginError(
+            f"the plugin {who()} offers a backend for asyncio to synchronous code: list it in the "
+            f"group {AIO.group}"
+        )
+    if cls.from_url.__func__ is BaseBackend.from_url.__func__:  # type: ignore[attr-defined]
+        raise PluginError(f"the plugin {who()} is not finished: it lacks from_url")
+    try:
+        inspect.signature(cls.from_url).bind("url", operation_timeout=5.0, options={})
+    except TypeError as error:
+        raise PluginError(
+            f"the plugin {who()} cannot be made from a URL, because its from_url() does not take "
+            f"(url, *, operation_timeout, options): {error}"
+        ) from error
 
 
 def _unknown(scheme: str) -> UnknownSchemeError:
     installed = SYNC.schemes()
+    if {scheme, scheme.partition("+")[0]} & AIO.schemes():
+        return UnknownSchemeError(
+            scheme, installed=installed, near=None, install=None, only_asyncio=True
+        )
     known = {entry.name: entry for entry in entrypoints.all_of(KNOWN_GROUP)}
     entry = known.get(scheme) or known.get(scheme.partition("+")[0])
     near = None

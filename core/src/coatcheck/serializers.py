@@ -253,6 +253,14 @@ _BUILTIN: Final[dict[str, Callable[[], Serializer]]] = {
 BUILTINS: Final[tuple[Serializer, ...]] = tuple(make() for make in _BUILTIN.values())
 
 
+def check_installed(serializer: Serializer) -> None:
+    """
+    Raise `PluginError` if the package that a built-in *serializer* needs is missing.
+    """
+    if isinstance(serializer, MsgpackSerializer):
+        _msgpack()
+
+
 def get_serializer(name: str | Serializer) -> Serializer:
     """
     Return the serializer called *name*: a built-in one, or a plugin's by its entry point.

@@ -14,8 +14,9 @@ import click
 from .. import __version__, entrypoints
 from ..backend import Capability
 from ..errors import CoatcheckError, PluginError, SchemeConflictError
+from ..interruptions import pass_on_interruption
 from ..resolver import AIO, BUILTIN, SYNC, Registry
-from ..url import masked
+from ..url import URL, masked
 from . import exits
 from .options import Common, common_options
 from .text import is_terminal, one_line, printable, say
@@ -102,16 +103,32 @@ def _side(registry: Registry, name: str) -> tuple[dict[str, Any] | None, BaseExc
         return None, error
     if cls is None:
         return None, None
+    try:
+        capabilities = _capabilities(cls, name)
+    except PluginError as error:
+        return None, error
     where = f"{cls.__module__}:{cls.__qualname__}"
-    return {"class": where, "capabilities": _capabilities(cls)}, None
+    return {"class": where, "capabilities": capabilities}, None
 
 
-def _capabilities(cls: type[Any]) -> list[str] | None:
+def _capabilities(cls: type[Any], scheme: str) -> list[str] | None:
     """
     Return what the store can do; `None` where that depends on its URL.
+
+    Raises `PluginError` where no backend can be made, such as for want of a driver.
     """
     declared = getattr(cls, "capabilities", None)
-    return [str(each.name) for each in declared] if isinstance(declared, Capability) else None
+    if not isinstance(declared, Capability):
+        return None
+    try:
+        made = cls.from_url(URL(f"{scheme}://localhost/coatcheck"))
+    except PluginError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its URLs are of another shape
+        pass_on_interruption(error)
+    else:
+        declared = made.capabilities
+    return [str(each.name) for each in declared]
 
 
 def _entries(registry: Registry, name: str) -> list[EntryPoint]:

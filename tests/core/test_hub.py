@@ -406,3 +406,56 @@ async def test_aio_as_completed_with_updates_and_interval():
 
     assert [1, 2] == seen
     assert calls
+
+
+def test_one_look_at_fifty_thousand_ready_records():
+    """
+    A wait that looks once gets all that is ready, however many portions that takes, and names the
+    rest.
+    """
+    ids = [f"t{n}" for n in range(50_000)]
+    found = []
+    with coatcheck.by_url("memory://fifty-thousand") as results:
+        results.store_many((id_, 1) for id_ in ids)
+        with pytest.raises(coatcheck.WaitTimeoutError, match=r": 'never'(;|$)"):
+            found.extend(results.as_completed([*ids, "never"], timeout=0))
+        assert 50_000 == len(list(results.as_completed(ids, timeout=0)))
+
+    assert sorted(ids) == sorted(meta.task_id for meta in found)
+
+
+async def test_aio_one_look_at_many_ready_records():
+    """
+    The same for asyncio.
+    """
+    ids = [f"t{n}" for n in range(20_000)]
+    found = []
+    async with coatcheck.aio.by_url("memory://aio-fifty-thousand") as results:
+        await results.store_many((id_, 1) for id_ in ids)
+        with pytest.raises(coatcheck.WaitTimeoutError, match=r": 'never'(;|$)"):
+            async for meta in results.as_completed([*ids, "never"], timeout=0):
+                found.append(meta.task_id)
+
+    assert sorted(ids) == sorted(found)
+
+
+def test_what_nobody_takes_is_not_read():
+    """
+    Of large records a wait holds a bounded amount, however long its owner takes for each.
+    """
+    read = []
+
+    class Counting(MemoryBackend):
+        def get_many(self, keys):
+            read.extend(keys)
+            return super().get_many(keys)
+
+    with coatcheck.Results(Counting()) as results:
+        ids = [f"t{n}" for n in range(40)]
+        results.store_many(dict.fromkeys(ids, "x" * 1_000_000))
+        waited = results.as_completed(ids, timeout=30)
+        next(waited)
+        time.sleep(0.3)
+        assert len(read) < 30
+        assert 39 == len(list(waited))
+        assert 40 == len(set(read))

@@ -27,7 +27,7 @@ serializers
 kombus sealing
 codec
 forks
-pacing bells
+pacing bells portions
 starting
 attempts lookups pool
 backend

@@ -68,7 +68,7 @@ def look(waits, now, *metas, pushing=True):
     """
     Look at what is due, finding *metas*; return what was due, and whose worker is lost.
     """
-    due = waits.take_due(now)
+    due = waits.take_due(now, 10_000)
     lost = waits.absorb(due, records(*metas), now, pushing=pushing)
     return due, [meta.task_id for meta in lost]
 
@@ -186,7 +186,7 @@ def test_only_what_rang_is_looked_at(waits):
     joined(waits, Recorder(*map(str, range(10_000))))
     look(waits, 0.0)
 
-    waits.ring(["77", "unknown"], 1.0)
+    waits.ring(["77", "unknown"])
 
     assert ["77"] == waits.take_due(1.0)
 
@@ -403,7 +403,7 @@ def test_updates_are_what_changed(waits):
     ]
 
     for now, meta in enumerate(found):
-        waits.ring(["a"], float(now))
+        waits.ring(["a"])
         look(waits, float(now), meta)
 
     assert ["STARTED", "PROGRESS", "PROGRESS", "PROGRESS", "SUCCESS"] == [
@@ -441,7 +441,7 @@ def test_values_that_cannot_be_compared_are_news(waits):
     """
     waiter = joined(waits, Recorder("a", updates=True))
     for now in (0.0, 1.0):
-        waits.ring(["a"], now)
+        waits.ring(["a"])
         document = {"status": "PROGRESS", "result": Array(), "task_id": "a"}
         look(waits, now, CODEC.written(document))
 
@@ -474,7 +474,7 @@ def test_only_the_attentive_are_woken_in_vain(waits, attentive):
     waiter.attentive = attentive
 
     look(waits, 0.0, record("a", "STARTED"))
-    waits.look_again(waiter, 1.0)
+    waits.ring(["a", "b"])
     waits.failed(waits.take_due(1.0), BackendError("away"), 1.0)
 
     assert (2 if attentive else 0) == waiter.woken
@@ -488,7 +488,7 @@ def test_a_look_that_succeeds_clears_the_error(waits):
     waits.failed(waits.take_due(0.0), BackendError("away"), 0.0)
     look(waits, 1.0)
 
-    assert (None, 1, 2) == (waiter.last_error, waiter.failures, waiter.progress)
+    assert (None, 1) == (waiter.last_error, waiter.failures)
 
 
 @pytest.mark.parametrize("timeout", [0, 1])
@@ -498,7 +498,7 @@ def test_a_last_look_that_fails_in_part_says_why(waits, timeout):
     """
     waiter = joined(waits, Recorder("a", "b", timeout=timeout))
     waits.take_due(0.0)
-    waiter.attentive = True
+    waiter.attentive = waiter.over = True
     waits.failed(["a"], error := BackendError("away"), 0.0)
     waits.absorb(["b"], {}, 0.0, pushing=True)
 
@@ -553,7 +553,7 @@ def test_what_ends_a_wait():
     """
     waiter = Recorder("a", timeout=5)
     waiter.check()
-    waiter.attentive = True
+    waiter.over = True
     with pytest.raises(WaitTimeoutError, match=r"not ready after 5 s: 'a'$") as info:
         waiter.check()
     assert info.value.__cause__ is None
@@ -566,7 +566,7 @@ def test_a_timeout_names_the_last_error():
     waiter = Recorder("a", timeout=5)
     error = BackendError("away")
     waiter.failed(error)
-    waiter.attentive = True
+    waiter.over = True
 
     with pytest.raises(WaitTimeoutError, match="away") as info:
         waiter.check()
@@ -583,7 +583,7 @@ def test_what_cannot_be_read_is_the_reason(waits):
     waits.absorb(["t"], foreign, 0.1, pushing=True)
     waits.absorb(["t"], records(record("t", "STARTED")), 0.2, pushing=True)
     assert waiter.last_error is None
-    waiter.attentive = True
+    waiter.over = True
     waits.absorb(["t"], foreign, 1.0, pushing=True)
 
     with pytest.raises(
@@ -659,7 +659,7 @@ def lost_at(waits, *looks):
     """
     found = []
     for now, meta in looks:
-        waits.ring(["a"], now)
+        waits.ring(["a"])
         if look(waits, now, meta)[1]:
             found.append(now)
     return found
@@ -720,7 +720,7 @@ def test_a_slow_look_spares_a_worker_once(waits):
     joined(waits, Recorder("a"))
 
     def slow(now):
-        waits.ring(["a"], now)
+        waits.ring(["a"])
         return waits.absorb(waits.take_due(now), {"a": beating(1)}, now, pushing=True, took=11.0)
 
     assert [] == lost_at(waits, (0.0, beating(1)))
@@ -835,3 +835,120 @@ def test_heartbeats_that_cannot_be_compared_are_signs_of_life(waits):
         for now in (0.0, 10.0)
     ]
     assert [] == lost_at(waits, *looks)
+
+
+# -- how much is held at once ---------------------------------------------------------------
+
+
+def test_what_is_not_taken_stops_the_looks(waits):
+    """
+    Nothing more is read for a wait that holds much which its owner has not taken.
+    """
+    waits.most_held = 2
+    waiter = joined(waits, Recorder("a", "b", "c", "d"))
+    waits.take_due(0.0)
+    waits.absorb(["a", "b"], records(record("a"), record("b")), 0.0, pushing=True)
+    waits.absorb(["c", "d"], {}, 0.0, pushing=True)
+
+    waits.ring(["c", "d"])
+    assert [] == waits.take_due(1.0)
+    assert not waits.idle
+    assert waits.next_look(1.0) is None
+
+    waiter.take()
+    assert waits.may_resume(waiter)
+    waits.resume(waiter)
+    assert {"c", "d"} == set(waits.take_due(1.0))
+
+
+def test_a_full_wait_does_not_keep_others_waiting(waits):
+    """
+    What another one waits for, too, is looked at; both hear of it.
+    """
+    waits.most_held = 2
+    full = joined(waits, Recorder("a", "b", "c"))
+    waits.take_due(0.0)
+    waits.absorb(["a", "b"], records(record("a"), record("b")), 0.0, pushing=True)
+    waits.absorb(["c"], {}, 0.0, pushing=True)
+    other = joined(waits, Recorder("c"), 1.0)
+
+    due, _ = look(waits, 1.0, record("c"))
+
+    assert ["c"] == due
+    assert ["c"] == [task_id for task_id, *_ in other.all()]
+    assert {"a", "b", "c"} == {task_id for task_id, *_ in full.all()}
+
+
+def test_what_is_taken_while_it_is_put_off_is_not_forgotten(waits):
+    """
+    An owner that takes what it got at the very moment when a look is put off still gets the rest.
+    """
+    waits.most_held = 2
+
+    class Late(Recorder):
+        @property
+        def held(self):
+            held = super().held
+            self.all()
+            return held
+
+    joined(waits, Late("a", "b", "c"))
+    waits.take_due(0.0)
+    waits.absorb(["a", "b"], records(record("a"), record("b")), 0.0, pushing=True)
+    waits.absorb(["c"], {}, 0.0, pushing=True)
+    waits.ring(["c"])
+
+    assert ["c"] == waits.take_due(1.0) + waits.take_due(1.0)
+
+
+# -- the last look --------------------------------------------------------------------------
+
+
+def test_a_single_look_lasts_as_long_as_looks_go_on(waits):
+    """
+    A wait that looks once waits for its look while there are any, of other tasks too; then the
+    time runs from the last one on.
+    """
+    waiter = joined(waits, Recorder("a", timeout=0))
+    waits.look_again(waiter, 0.0)
+    waits.absorb(["other"], {}, 5.0, pushing=True)
+
+    assert 5.5 + waits.patience(waiter, 0.0, 5.5) == 6.0
+    waits.end_last_look(waiter, None)
+    with pytest.raises(WaitTimeoutError) as info:
+        waiter.check()
+    assert info.value.last_error is None
+
+
+def test_a_last_look_that_nobody_answers_says_so(waits):
+    """
+    Where no look ended since the deadline, the timeout says that the store is silent.
+    """
+    waiter = joined(waits, Recorder("a", timeout=1.0))
+    look(waits, 0.0)
+    waits.look_again(waiter, 1.0)
+    assert 0.0 < waits.patience(waiter, 1.0, 1.0) <= 0.05
+    assert waits.patience(waiter, 1.0, 1.05) <= 0.0
+    waits.end_last_look(waiter, None)
+
+    with pytest.raises(WaitTimeoutError, match="not answered"):
+        waiter.check()
+
+
+def test_what_a_last_look_finds_is_delivered_as_it_comes(waits):
+    """
+    The owner gets what was found before all has been looked at, and the timeout after it all.
+    """
+    waiter = joined(waits, Recorder("a", "b", timeout=0))
+    waits.look_again(waiter, 0.0)
+    waits.take_due(0.0)
+    waits.absorb(["a"], records(record("a")), 0.0, pushing=True)
+
+    assert 0.0 == waits.patience(waiter, 0.0, 0.0)
+    waits.end_last_look(waiter, None)
+    waiter.check()
+    assert "a" == waiter.take().task_id
+    waits.absorb(["b"], {}, 0.0, pushing=True)
+    waits.end_last_look(waiter, None)
+    with pytest.raises(WaitTimeoutError, match=r": 'b'$"):
+        waiter.check()

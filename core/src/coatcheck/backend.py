@@ -17,10 +17,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from . import groups
+from . import groups, portions
 from .bells import Bell
 from .codec import Codec
 from .errors import (
+    BackendUnavailableError,
     ConfigurationError,
     PartlyUnavailableError,
     ResultTooLargeError,
@@ -28,6 +29,7 @@ from .errors import (
 )
 from .groups import Tree
 from .meta import ResultMeta
+from .portions import Portions, Writing
 
 if TYPE_CHECKING:
     from .url import URL
@@ -39,7 +41,7 @@ PROTOCOL_VERSION: Final = 1
 DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
 
 #: How many records one read or write asks for at most.
-BATCH: Final = 1000
+BATCH: Final = portions.BATCH
 
 V = TypeVar("V")
 
@@ -270,6 +272,7 @@ class Records(Backend[ResultMeta]):
         self.codec = backend.codec = codec
         self._prefix = key_prefix
         self._group_prefix = groups.key_prefix_of(key_prefix)
+        self._portions = Portions()
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -306,8 +309,17 @@ class Records(Backend[ResultMeta]):
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
         limit = self.backend.max_value_bytes
-        pairs = [(self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items]
-        return self.backend.put_many(pairs, unless=unless, expires=expires)
+        pairs = ((self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items)
+        writing = Writing(self._portions, pairs, size_of)
+        won: list[bool] = []
+        while portion := writing.next():
+            try:
+                won += self.backend.put_many(portion, unless=unless, expires=expires)
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+        return won
 
     def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         prefix = self._prefix
@@ -421,6 +433,13 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
     if limit is not None and len(data) > limit:
         raise ResultTooLargeError(meta.task_id, size=len(data), limit=limit)
     return data
+
+
+def size_of(pair: tuple[str, bytes]) -> int:
+    """
+    Return how many bytes the value of a key has.
+    """
+    return len(pair[1])
 
 
 def lifted(

@@ -18,11 +18,12 @@ from typing import Any
 from . import forks
 from .backend import BATCH, Backend
 from .bells import Alarm, Bell
-from .errors import BackendError, PartlyUnavailableError
+from .errors import BackendError, BackendUnavailableError, PartlyUnavailableError
 from .meta import ResultMeta
-from .pacing import portions
+from .pacing import PORTION
+from .portions import Portions
 from .starting import start
-from .waits import GATHER, GRACE, LINGER, Waiter, Waits
+from .waits import GATHER, LINGER, TURN, Waiter, Waits
 
 _logger = logging.getLogger("coatcheck")
 
@@ -56,6 +57,7 @@ class Hub:
 
     Args:
         backend: what is looked at.
+        portions: how much a look carries.
         safety_look: seconds between looks at a task under push.
         on_lost: makes a record of a lost worker ready, and returns what there is then.
     """
@@ -64,10 +66,12 @@ class Hub:
         self,
         backend: Backend[ResultMeta],
         *,
+        portions: Portions,
         safety_look: float,
         on_lost: Callable[[ResultMeta], ResultMeta | None],
     ) -> None:
         self.backend = backend
+        self.portions = portions
         self.safety_look = safety_look
         self.on_lost = on_lost
         self.after_fork()
@@ -95,6 +99,7 @@ class Hub:
         try:
             watch = self._join(waiter)
             while True:
+                watch.resume(waiter)
                 while not waiter.is_served:
                     forks.check()
                     if watch.lock is not self.lock:  # of the parent: its thread is not here
@@ -155,6 +160,7 @@ class Watch:
         self._hub = hub
         self.lock = hub.lock
         self._backend = hub.backend
+        self._portions = hub.portions
         self.waits = Waits(safety_look=hub.safety_look)
         # Waits that ended. A generator may be closed by the garbage collector, in any thread and
         # in the middle of anything, so leaving takes no lock: the thread clears up later.
@@ -181,6 +187,15 @@ class Watch:
         if bell is not None:
             bell.wake()
 
+    def resume(self, waiter: ThreadWaiter) -> None:
+        """
+        Have read what was put off, if the owner has taken what was found before.
+        """
+        if self.waits.may_resume(waiter):
+            with self.lock:
+                self.waits.resume(waiter)
+            self.wake()
+
     def pause(self, waiter: ThreadWaiter) -> None:
         """
         Wait until something was found or is to be done. Raises what ends the wait.
@@ -194,25 +209,16 @@ class Watch:
 
     def _last_look(self, waiter: ThreadWaiter) -> None:
         """
-        Have the pending tasks looked at; not for longer than the grace that a deadline has.
-
-        A look that is the first as well has it anew with each portion that was read.
+        Have the pending tasks looked at, see `Waits.patience`.
         """
-        waiter.attentive = True
-        if not waiter.once:
+        since = time.monotonic()
+        if not waiter.attentive:
             with self.lock:
-                self.waits.look_again(waiter, time.monotonic())
+                self.waits.look_again(waiter, since)
             self.wake()
-        failures = 0 if waiter.once else waiter.failures
-        progress, stalls_at = waiter.progress, time.monotonic() + GRACE
-        while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
-            now = time.monotonic()
-            if waiter.once and waiter.progress != progress:
-                progress, stalls_at = waiter.progress, now + GRACE
-            elif now >= stalls_at:
-                waiter.stalled(self._backend.trouble)
-                return
-            waiter.pause(stalls_at - now)
+        while (seconds := self.waits.patience(waiter, since, time.monotonic())) > 0:
+            waiter.pause(seconds)
+        self.waits.end_last_look(waiter, self._backend.trouble)
 
     # -- the thread -----------------------------------------------------------------------
 
@@ -251,7 +257,7 @@ class Watch:
         # Never longer than the thread is to stay: it notices by itself when the last wait left.
         rang = self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
         with self.lock:
-            self.waits.ring(rang, time.monotonic())
+            self.waits.ring(rang)
             if self.closed or (was_idle and self.idle):
                 self._hub.dismiss(self)
                 return False
@@ -267,30 +273,36 @@ class Watch:
         """
         start = time.monotonic()
         rang = bell.wait(seconds)
-        if rang and self._ringing and time.monotonic() - start < GATHER:
+        if rang and self._ringing and seconds > 0 and time.monotonic() - start < GATHER:
             time.sleep(GATHER)
             rang = {*rang, *bell.wait(0)}
         self._ringing = bool(rang)
         return rang
 
     def _update_subscription(self, bell: Bell) -> None:
-        while True:
-            with self.lock:
-                self._clear_up()
-                fresh = self.waits.to_watch(BATCH, time.monotonic())
-                gone = [] if fresh else self.waits.to_unwatch(BATCH if self._ringing else 1)
-            if gone:
-                bell.discard(gone)
-            if not fresh:
-                return
+        with self.lock:
+            self._clear_up()
+            fresh = self.waits.to_watch(BATCH, time.monotonic())
+        if fresh:
             bell.add(fresh)  # a barrier: the look comes after it
             self._look_at_due(bell)
+        with self.lock:
+            self._clear_up()
+            gone = self.waits.to_unwatch(BATCH if self._ringing else 1)
+        if gone:
+            bell.discard(gone)
 
     def _look_at_due(self, bell: Bell) -> None:
-        with self.lock:
-            due = self.waits.take_due(time.monotonic())
-        for portion in portions(due):
+        now = time.monotonic()
+        end = now + TURN
+        while portion := self._take_due(now):
             self._look(portion, bell)
+            if (now := time.monotonic()) >= end:
+                return
+
+    def _take_due(self, now: float) -> list[str]:
+        with self.lock:
+            return self.waits.take_due(now, self._portions.count(PORTION))
 
     def _look(self, task_ids: list[str], bell: Bell) -> None:
         began = time.monotonic()
@@ -302,11 +314,15 @@ class Watch:
             # Last, so that a wait for some of both knows of it.
             self._failed(list(error.unread), error)
         except BackendError as error:
+            if isinstance(error, BackendUnavailableError):
+                self._portions.failed(len(task_ids))
             self._failed(task_ids, error)
         except Exception as error:  # noqa: BLE001 - raised in the threads that wait
             with self.lock:
                 self.waits.abort(task_ids, error)
         else:
+            self._portions.came(len(task_ids), metas.values(), time.monotonic() - began)
+            self.waits.most_held = self._portions.held
             self._found(task_ids, metas, bell, began)
 
     def _found(

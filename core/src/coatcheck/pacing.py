@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -18,8 +20,11 @@ SHORTEST: Final = 0.001
 LONGEST: Final = 0.5
 #: Pauses vary by this fraction, so that many waiters do not look at once.
 JITTER: Final = 0.1
-#: How many tasks one read looks at.
+#: How many tasks one read looks at, which takes a few milliseconds: then others have their turn.
 PORTION: Final = 250
+#: When what was called is due, and what is being looked at.
+_NOW: Final = -math.inf
+_NEVER: Final = math.inf
 
 
 class Dice(Random):
@@ -67,29 +72,26 @@ def aligned(now: float, pause: float) -> float:
     return math.ceil((now + pause) / grid) * grid
 
 
-def portions(ids: list[str]) -> Iterator[list[str]]:
-    """
-    Split what is due into reads that take a few milliseconds each.
-
-    So a wait that is at its deadline sees that its look makes progress; larger reads would save
-    next to nothing.
-    """
-    return (ids[start : start + PORTION] for start in range(0, len(ids), PORTION))
-
-
 class Agenda:
     """
     Which ids are due for a look, and when. Times are those of one monotonic clock.
+
+    What is to be looked at at once was called; all else is polled when its time comes. Those of
+    large waits are polled apart, so that others need not wait until their turn comes.
     """
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._since: dict[str, float] = {}
         # Entries that no longer agree with `_due` are stale and skipped.
-        self._heap: list[tuple[float, str]] = []
+        self._called: deque[str] = deque()
+        self._ending: deque[str] = deque()
+        self._polls: list[tuple[float, str]] = []
+        self._bulk: list[tuple[float, str]] = []
         # Other processes, whose clock may be the same, look at other moments.
         self._phase = random()
         self._taken: set[str] = set()
+        self._turn = 0
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._due
@@ -102,8 +104,8 @@ class Agenda:
         Have *id_* looked at from *now* on, the first time at once.
         """
         self._since.setdefault(id_, now)
-        self._due.setdefault(id_, float("inf"))
-        self.hasten(id_, now)
+        self._due.setdefault(id_, _NEVER)
+        self.call(id_)
 
     def is_taken(self, id_: str) -> bool:
         """
@@ -111,13 +113,21 @@ class Agenda:
         """
         return id_ in self._taken
 
-    def hasten(self, id_: str, at: float) -> None:
+    def call(self, id_: str, *, ending: bool = False) -> None:
         """
-        Have *id_*, if it is waited for, looked at no later than *at*.
+        Have *id_*, if it is waited for, looked at at once, for the last time if a wait is *ending*.
+        """
+        if id_ in self._due:
+            self._due[id_] = _NOW
+            (self._ending if ending else self._called).append(id_)
+
+    def hasten(self, id_: str, at: float, *, bulk: bool = False) -> None:
+        """
+        Have *id_*, if it is waited for, looked at no later than *at*; in *bulk* for a large wait.
         """
         if self._due.get(id_, at) > at:
             self._due[id_] = at
-            heapq.heappush(self._heap, (at, id_))
+            heapq.heappush(self._bulk if bulk else self._polls, (at, id_))
 
     def discard(self, id_: str) -> None:
         """
@@ -126,30 +136,68 @@ class Agenda:
         self._due.pop(id_, None)
         self._since.pop(id_, None)
         if not self._due:
-            self._heap.clear()
+            for source in (self._called, self._ending, self._polls, self._bulk):
+                source.clear()
 
-    def ring(self, ids: Iterable[str], now: float) -> None:
+    def take_due(self, now: float, limit: int = PORTION) -> list[str]:
         """
-        Have those of *ids* that are waited for looked at at once.
-        """
-        for id_ in ids:
-            self.hasten(id_, now)
+        Return at most *limit* of the ids that are due, each to be given back by `looked`.
 
-    def take_due(self, now: float) -> list[str]:
+        A part comes from each source: what was called last, what was called first, last looks,
+        polls, and those of large waits. So none of them keeps the others waiting.
         """
-        Return the ids that are due, each to be given back by `looked`.
-        """
-        due = []
-        heap = self._heap
-        while heap and heap[0][0] <= now:
+        taken: list[str] = []
+        polled = any(heap and heap[0][0] <= now for heap in (self._polls, self._bulk))
+        if polled or self._ending or len(self._called) > limit:
+            self._take_fairly(taken, now, limit)
+        else:
+            self._take_called(taken, self._called, self._called.popleft, limit)
+        self._taken.update(taken)
+        return taken
+
+    def _take_fairly(self, taken: list[str], now: float, limit: int) -> None:
+        called, polls = partial(self._take_called, taken), partial(self._take_polls, taken, now)
+        sources = [
+            partial(called, self._called, self._called.pop),
+            partial(called, self._called, self._called.popleft),
+            partial(called, self._ending, self._ending.popleft),
+            partial(polls, self._polls),
+            partial(polls, self._bulk),
+        ]
+        # Where a portion is one id, the next one is from another source.
+        self._turn = (self._turn + 1) % len(sources)
+        sources = sources[self._turn :] + sources[: self._turn]
+        for share in (-(-limit // len(sources)), limit):  # what one lacks the others fill
+            for take in sources:
+                take(min(limit, len(taken) + share))
+
+    def _take_called(
+        self, taken: list[str], queue: deque[str], pop: Callable[[], str], most: int
+    ) -> None:
+        while queue and len(taken) < most:
+            id_ = pop()
+            if self._due.get(id_) == _NOW:
+                self._due[id_] = _NEVER
+                taken.append(id_)
+
+    def _take_polls(
+        self, taken: list[str], now: float, heap: list[tuple[float, str]], most: int
+    ) -> None:
+        while heap and heap[0][0] <= now and len(taken) < most:
             at, id_ = heapq.heappop(heap)
             if self._due.get(id_) == at:
-                self._due[id_] = float("inf")
-                due.append(id_)
-        self._taken.update(due)
-        return due
+                self._due[id_] = _NEVER
+                taken.append(id_)
 
-    def looked(self, id_: str, now: float, safety_look: float | None, lag: float = 0.0) -> None:
+    def looked(
+        self,
+        id_: str,
+        now: float,
+        safety_look: float | None,
+        lag: float = 0.0,
+        *,
+        bulk: bool = False,
+    ) -> None:
         """
         Set the next look at *id_*: the safety look where there is push, else adaptive.
 
@@ -160,7 +208,7 @@ class Agenda:
             pause = adaptive(now - self._since[id_])
             if safety_look is not None and pause >= lag:
                 pause = jittered(safety_look)
-            self.hasten(id_, aligned(now - self._phase, pause) + self._phase)
+            self.hasten(id_, aligned(now - self._phase, pause) + self._phase, bulk=bulk)
 
     def abandoned(self, ids: Iterable[str]) -> None:
         """
@@ -179,7 +227,15 @@ class Agenda:
         """
         Return the time of the earliest look, or `None` where nothing is waited for.
         """
-        heap = self._heap
-        while heap and self._due.get(heap[0][1]) != heap[0][0]:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        for queue in (self._called, self._ending):
+            while queue and self._due.get(queue[0]) != _NOW:
+                queue.popleft()
+            if queue:
+                return _NOW
+        firsts = []
+        for heap in (self._polls, self._bulk):
+            while heap and self._due.get(heap[0][1]) != heap[0][0]:
+                heapq.heappop(heap)
+            if heap:
+                firsts.append(heap[0][0])
+        return min(firsts, default=None)

@@ -14,13 +14,13 @@ from typing import Any, Final, Self, Unpack
 from . import handles, keys, resultsets, states
 from .backend import (
     ANY,
+    BATCH,
     DEFAULT_KEY_PREFIX,
     Anything,
     Backend,
     BaseBackend,
     Capability,
     Unless,
-    batches,
     lift,
 )
 from .codec import DEFAULT_ACCEPT, Codec
@@ -30,6 +30,7 @@ from .errors import (
     BackendUnavailableError,
     ConfigurationError,
     EncodeError,
+    PartlyUnavailableError,
     ResultTooLargeError,
     SerializationError,
     UnknownTaskError,
@@ -41,6 +42,7 @@ from .limits import MAX_VALUES
 from .meta import AllFields, Fields, ResultMeta, checked_id
 from .misuse import HoldsConnections
 from .observed import ObservedBackend, observed_wait
+from .portions import Portions, Reading
 from .running import RunningTask
 from .sealing import DEFAULT_COMPRESS_OVER
 from .serializers import Serializer
@@ -141,6 +143,7 @@ class ResultsBase(HoldsConnections):
         self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)
         self._key_prefix = key_prefix
         self._safety_look = safety_look
+        self._portions = Portions()
         self._hooks = hooks_of(plugins)
         self._name = name
         self._told_of_loss = False
@@ -229,7 +232,9 @@ class Results(ResultsBase):
         # garbage collector comes round.
         on_lost = partial(_end_lost, self.backend, self._writer)
         # The hub's looks are not watched: they are a part of the wait.
-        self._hub = Hub(lifted, safety_look=self._safety_look, on_lost=on_lost)
+        self._hub = Hub(
+            lifted, portions=self._portions, safety_look=self._safety_look, on_lost=on_lost
+        )
 
     # -- writing --------------------------------------------------------------------------
 
@@ -292,13 +297,11 @@ class Results(ResultsBase):
         metas = [self._draft(k, states.SUCCESS, v, None, seconds, {}) for k, v in pairs]
         won: dict[str, bool] = {}
         errors: list[Exception] = []
-        for start in range(0, len(metas), self._STORE_BATCH):
-            self._put_batch(metas[start : start + self._STORE_BATCH], seconds, won, errors)
+        for start in range(0, len(metas), BATCH):
+            self._put_batch(metas[start : start + BATCH], seconds, won, errors)
         if errors:
             raise errors[0]
         return won
-
-    _STORE_BATCH = 1000
 
     def _put_batch(
         self,
@@ -318,10 +321,11 @@ class Results(ResultsBase):
                 if not first:
                     self._lost_to_first(meta)
         except (EncodeError, ResultTooLargeError):
-            # All are encoded before the first is sent, so none of them is stored yet.
+            # Those that are stored already recognise themselves.
             for meta in metas:
                 try:
-                    won[meta.task_id] = self._put(meta, unless, expires)
+                    first = self._put(meta, unless, expires)
+                    won[meta.task_id] = won.get(meta.task_id, False) or first
                 except (EncodeError, ResultTooLargeError) as error:
                     errors.append(error)
 
@@ -491,9 +495,33 @@ class Results(ResultsBase):
         """
         ids = [checked_id(task_id) for task_id in task_ids]
         found: dict[str, ResultMeta] = {}
-        for batch in batches(dict.fromkeys(ids)):
-            found.update(self.backend.get_many(batch))
+        for _, metas in self._read(dict.fromkeys(ids)):
+            found.update(metas)
         return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
+
+    def _snapshots(self, ids: Iterable[str]) -> Iterator[ResultMeta]:
+        """
+        Iterate over a snapshot for each of *ids*, of which a bounded part is held at once.
+        """
+        for portion, metas in self._read(ids):
+            for id_ in portion:
+                yield metas.get(id_) or self._codec.unknown(id_)
+
+    def _read(self, ids: Iterable[str]) -> Iterator[tuple[list[str], dict[str, ResultMeta]]]:
+        """
+        Iterate over the reads of *ids*: what each was for, and what it found.
+        """
+        reading = Reading(self._portions, ids)
+        while portion := reading.next():
+            try:
+                metas = self.backend.get_many(portion)
+            except PartlyUnavailableError:
+                raise
+            except BackendUnavailableError as error:
+                reading.failed(error)
+            else:
+                reading.came(metas.values())
+                yield portion, metas
 
     def exists(self, task_id: str) -> bool:
         """
@@ -527,16 +555,17 @@ class Results(ResultsBase):
         backend = self.backend
         for task_id in backend.scan() if state is None else backend.scan_state(state):
             batch.append(task_id)
-            if len(batch) == self._STORE_BATCH:
+            if len(batch) == BATCH:
                 yield from self._scanned(batch, state)
                 batch = []
         yield from self._scanned(batch, state)
 
     def _scanned(self, batch: list[str], state: str | None) -> Iterator[ResultMeta]:
         # Not checked as ids: foreign keys may have made them.
-        for meta in self.backend.get_many(batch).values():
-            if meta.task_id and state in (None, meta.status):
-                yield meta
+        for _, metas in self._read(batch):
+            for meta in metas.values():
+                if meta.task_id and state in (None, meta.status):
+                    yield meta
 
     # -- waiting --------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from .errors import ArgumentError
 from .handles import AsyncResult
 from .meta import ResultMeta
 from .misuse import HoldsConnections, called
+from .portions import MOST, weight
 from .writing import DEFAULT, Default, Expires
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class ResultSet(HoldsConnections, Generic[T]):
         #: The id under which the set was saved or restored, or is to be saved.
         self.group_id = group_id
         self._handles: dict[str, AsyncResult[T]] = {}
+        # How many bytes of records the handles keep.
+        self._kept = 0
         for task_id in task_ids:
             self.add(task_id)
 
@@ -77,29 +80,49 @@ class ResultSet(HoldsConnections, Generic[T]):
         metas = {id_: h.known_meta for id_, h in self._handles.items()}
         fresh = self._results.get_many(id_ for id_, meta in metas.items() if meta is None)
         for id_, meta in fresh.items():
-            metas[id_] = self._handles[id_].remember(meta)
+            metas[id_] = self._remember(meta)
         return [meta for meta in metas.values() if meta is not None]
+
+    def _snapshots(self) -> Iterator[ResultMeta]:
+        unread = []
+        for task_id, handle in list(self._handles.items()):
+            if handle.known_meta is not None:
+                yield handle.known_meta
+            else:
+                unread.append(task_id)
+        for meta in self._results._snapshots(unread):  # noqa: SLF001 - its set
+            yield self._remember(meta)
+
+    def _remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        Have the handle keep a ready record, as long as all that the handles keep is not large.
+        """
+        size = weight([meta]) if meta.ready else 0
+        if self._kept + size <= MOST:
+            self._kept += size
+            self._handles[meta.task_id].remember(meta)
+        return meta
 
     @called
     def ready(self) -> bool:
         """
         Whether all tasks are over; `True` for none.
         """
-        return all(meta.ready for meta in self.metas())
+        return all(meta.ready for meta in self._snapshots())
 
     @called
     def successful(self) -> bool:
         """
         Whether all tasks ended in SUCCESS.
         """
-        return all(meta.successful for meta in self.metas())
+        return all(meta.successful for meta in self._snapshots())
 
     @called
     def failed(self) -> bool:
         """
         Whether any task ended in FAILURE.
         """
-        return any(meta.failed for meta in self.metas())
+        return any(meta.failed for meta in self._snapshots())
 
     @called
     def waiting(self) -> bool:
@@ -113,7 +136,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         Return how many tasks ended in SUCCESS.
         """
-        return sum(meta.successful for meta in self.metas())
+        return sum(meta.successful for meta in self._snapshots())
 
     def as_completed(self, timeout: float | None = None) -> Generator[ResultMeta, None, None]:
         """
@@ -121,8 +144,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         with closing(self._results.as_completed(self._handles, timeout=timeout)) as metas:
             for meta in metas:
-                self._handles[meta.task_id].remember(meta)
-                yield meta
+                yield self._remember(meta)
 
     def get(
         self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
@@ -144,6 +166,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         Delete the records; return how many there were.
         """
         self._handles = {id_: self._results.AsyncResult(id_) for id_ in self._handles}
+        self._kept = 0
         return self._results.forget_many(self._handles)
 
     def save(self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT) -> str:

@@ -13,7 +13,8 @@ from . import states
 from .errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
 from .interruptions import pass_on_interruption
 from .meta import ResultMeta
-from .pacing import Agenda
+from .pacing import PORTION, Agenda
+from .portions import BATCH
 
 #: A worker is lost when its heartbeat stood still for so many intervals.
 LOST_AFTER: Final = 3
@@ -23,8 +24,10 @@ LOST_WITHIN: Final = LOST_AFTER + 2
 CHECK_PATIENCE: Final = 10.0
 #: Heartbeats further apart than this, in seconds, are taken for a damaged record.
 LONGEST_INTERVAL: Final = 1e9
-#: How long past a deadline a last look may stall, in seconds, before the wait gives up.
+#: How long past a deadline a last look may take, in seconds, before the wait gives up.
 GRACE: Final = 0.04
+#: How long looks may stand still, in seconds, before a wait gives up that looks only once.
+PATIENCE: Final = 1.0
 #: How long a hub stays after the last wait, in seconds.
 LINGER: Final = 1.0
 #: How long rings are gathered that come one upon the other, in seconds.
@@ -32,6 +35,8 @@ GATHER: Final = 0.001
 #: Seconds between calls of `on_interval`, where nobody says otherwise, and at least.
 DEFAULT_INTERVAL: Final = 0.5
 SHORTEST_INTERVAL: Final = 0.001
+#: How long a hub looks at what is due before it listens, in seconds.
+TURN: Final = 0.02
 INFINITY: Final = float("inf")
 
 
@@ -60,9 +65,9 @@ class Waiter(ABC):
 
     # Ten thousand of them are an ordinary number: no dict each, and nothing that most do not need.
     __slots__ = (
-        "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats", "deadline",
-        "failures", "fatal", "interval", "last_error", "must_exist", "pending", "progress",
-        "timeout", "updates",
+        "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats", "bulk",
+        "deadline", "failures", "fatal", "interval", "last_error", "must_exist", "over", "parked",
+        "pending", "timeout", "unlooked", "updates",
     )  # fmt: skip
 
     def __init__(
@@ -91,10 +96,16 @@ class Waiter(ABC):
         self.failures = 0
         #: An error that no patience helps against.
         self.fatal: Exception | None = None
-        #: Counts the looks, so that a stalled store can be told from a slow one.
-        self.progress = 0
+        #: How many pending tasks have yet to be looked at.
+        self.unlooked = len(self.pending)
+        #: Whether it is for so many tasks that others come in between.
+        self.bulk = len(self.pending) > PORTION
         #: Whether the last look began: every look wakes the owner, not only what it waits for.
         self.attentive = False
+        #: Whether the last look ended: what it did not find did not come in time.
+        self.over = False
+        #: What is not looked at until the owner has taken what was delivered.
+        self.parked: list[str] = []
         #: When the last look is due.
         self.deadline = INFINITY
         self._tick = INFINITY
@@ -128,11 +139,11 @@ class Waiter(ABC):
         return self.timeout == 0
 
     @property
-    def unlooked(self) -> bool:
+    def held(self) -> int:
         """
-        Whether a pending task has yet to be looked at.
+        How many records were delivered and not yet taken.
         """
-        return any(list(self.pending.values()))  # copied at once: the hub may be at it
+        return len(self._ready) if self._ready else 0
 
     @abstractmethod
     def notify(self) -> None:
@@ -164,14 +175,15 @@ class Waiter(ABC):
         """
         Take in what a look at *task_id* found; return whether there was something to deliver.
         """
-        self.progress += 1
         if not (self.attentive or self.once):  # of a last look a part may fail, which is its reason
             self.last_error = None
         if task_id not in self.pending:
             return False
-        if self.pending[task_id] == EARLY:
+        known = self.pending[task_id]
+        if known == EARLY and not (meta is not None and meta.ready):
             self.pending[task_id] = UNLOOKED
         else:
+            self.unlooked -= bool(known)
             self.pending[task_id] = ABSENT if meta is None else LOOKED
             if self.must_exist and meta is None:
                 self.fatal = UnknownTaskError(task_id, hint=self._hint() if self._hint else "")
@@ -211,9 +223,24 @@ class Waiter(ABC):
         """
         Take in that a look failed; the wait goes on.
         """
-        self.progress += 1
         self.failures += 1
         self.last_error = error
+
+    def begin_last_look(self, now: float) -> None:
+        """
+        Have every look at what is pending wake the owner from now on.
+        """
+        self.attentive = True
+        if not self.once:  # whose first look this is
+            self.deadline = now
+            self.failures = 0
+
+    @property
+    def is_last_look_over(self) -> bool:
+        """
+        Whether the last look has come to all that is pending, or failed.
+        """
+        return not self.unlooked or self.failures > 0 or self.fatal is not None
 
     def stalled(self, trouble: Exception | None) -> None:
         """
@@ -231,7 +258,7 @@ class Waiter(ABC):
         """
         if self.fatal is not None:
             raise self.fatal
-        if self.attentive:
+        if self.over:
             hint = self._hint() if self._hint and ABSENT in self.pending.values() else ""
             raise WaitTimeoutError(
                 list(self.pending), self.timeout, self.last_error, hint=hint
@@ -262,10 +289,16 @@ class Waits:
         # In lists: most tasks have one, and a set for it is large. Those who joined first mostly leave
         # first, which is what lists are good at.
         self._waiters: dict[str, list[Waiter]] = {}
+        # To be subscribed to, and in which order they came. What left is skipped there.
         self._unwatched: set[str] = set()
+        self._to_watch: deque[str] = deque()
         self._watched: set[str] = set()
         self._unneeded: set[str] = set()
         self._heartbeats: dict[str, _Heartbeat] = {}
+        #: When a look ended last.
+        self.progressed = -INFINITY
+        #: So many records are held for an owner at most before no more is read for it.
+        self.most_held = BATCH
 
     @property
     def idle(self) -> bool:
@@ -279,6 +312,7 @@ class Waits:
         Add *waiter*. What is looked at once is not subscribed to for its sake.
         """
         waiter.begin(now)
+        waiter.unlooked = len(waiter.pending)
         for task_id in waiter.pending:
             waiters = self._waiters.get(task_id)
             if waiters is None:
@@ -290,8 +324,9 @@ class Waits:
             waiter.pending[task_id] = EARLY if taken else UNLOOKED
             if waiter.once or task_id in self._watched:
                 self._agenda.add(task_id, now)
-            else:
+            elif task_id not in self._unwatched:
                 self._unwatched.add(task_id)
+                self._to_watch.append(task_id)
 
     def leave(self, waiter: Waiter) -> None:
         """
@@ -316,9 +351,16 @@ class Waits:
         """
         Return up to *limit* tasks to subscribe to; they are due for a look after that.
         """
-        taken = [self._unwatched.pop() for _ in range(min(limit, len(self._unwatched)))]
+        taken: list[str] = []
+        # Half of them came last, and the others first: nobody waits for the end of a large wait.
+        for most, pop in ((limit // 2, self._to_watch.pop), (limit, self._to_watch.popleft)):
+            while self._to_watch and len(taken) < most:
+                task_id = pop()
+                if task_id in self._unwatched:
+                    self._unwatched.remove(task_id)
+                    taken.append(task_id)
         self._watched.update(taken)
-        for task_id in taken:
+        for task_id in reversed(taken):  # those that came last are called last
             self._agenda.add(task_id, now)
         return taken
 
@@ -335,24 +377,87 @@ class Waits:
 
     def look_again(self, waiter: Waiter, now: float) -> None:
         """
-        Have all pending tasks of *waiter* looked at at once.
+        Begin the last look of *waiter*: all its pending tasks are looked at at once.
         """
+        waiter.begin_last_look(now)
+        if waiter.once:
+            return
         for task_id in waiter.pending:
             taken = self._agenda.is_taken(task_id)
             waiter.pending[task_id] = EARLY if taken else UNLOOKED
-            self._agenda.hasten(task_id, now)
+            self._agenda.call(task_id, ending=True)
+        waiter.unlooked = len(waiter.pending)
 
-    def ring(self, task_ids: Iterable[str], now: float) -> None:
+    def patience(self, waiter: Waiter, since: float, now: float) -> float:
+        """
+        Return how long the owner may still wait for the last look, in seconds; 0 where it is over.
+
+        A wait that looks only once goes on while looks do. Its owner waits *since* that time.
+        """
+        if waiter.is_served or waiter.is_last_look_over:
+            return 0.0
+        if waiter.once:
+            return max(since, self.progressed) + PATIENCE - now
+        return waiter.deadline + GRACE - now
+
+    def end_last_look(self, waiter: Waiter, trouble: Exception | None) -> None:
+        """
+        Take in that the owner waits no longer. *trouble* may be why looks stand still.
+        """
+        if waiter.is_served:
+            return
+        waiter.over = True
+        if not waiter.is_last_look_over and self.progressed < waiter.deadline:
+            waiter.stalled(trouble)
+
+    def ring(self, task_ids: Iterable[str]) -> None:
         """
         Have *task_ids* looked at at once: they rang.
         """
-        self._agenda.ring(task_ids, now)
+        for task_id in task_ids:
+            self._agenda.call(task_id)
 
-    def take_due(self, now: float) -> list[str]:
+    def take_due(self, now: float, limit: int = PORTION) -> list[str]:
         """
-        Return the tasks to look at now.
+        Return at most *limit* of the tasks to look at now.
         """
-        return self._agenda.take_due(now)
+        while due := self._agenda.take_due(now, limit):
+            wanted = [task_id for task_id in due if not self._park(task_id)]
+            if wanted:
+                return wanted
+        return []
+
+    def _park(self, task_id: str) -> bool:
+        """
+        Put *task_id* off if all who wait for it hold as much as they may; return whether they do.
+        """
+        waiters = self._waiters.get(task_id)
+        if not waiters:
+            return False
+        for waiter in waiters:
+            if waiter.held < self.most_held:
+                return False
+        self._agenda.abandoned((task_id,))
+        for waiter in waiters:
+            waiter.parked.append(task_id)
+        for waiter in waiters:
+            if self.may_resume(waiter):  # its owner took something, and may not have seen this
+                self.resume(waiter)
+        return True
+
+    def may_resume(self, waiter: Waiter) -> bool:
+        """
+        Whether something was put off for *waiter*, whose owner has taken what was delivered.
+        """
+        return bool(waiter.parked) and waiter.held < self.most_held
+
+    def resume(self, waiter: Waiter) -> None:
+        """
+        Have looked at what was put off for *waiter*.
+        """
+        for task_id in waiter.parked:
+            self._agenda.call(task_id)
+        waiter.parked.clear()
 
     def next_look(self, now: float) -> float | None:
         """
@@ -380,13 +485,15 @@ class Waits:
         called: set[Waiter] = set()
         lost = []
         safety_look = self._safety_look if pushing else None
+        self.progressed = now
         for task_id in task_ids:
             meta = metas.get(task_id)
             # None of them where they left while the look was under way.
             waiters = self._waiters.get(task_id, ())
-            news = False
+            news, bulk = False, True
             for waiter in waiters:
                 news |= waiter.looked(task_id, meta)
+                bulk &= waiter.bulk
                 if waiter.is_called:
                     called.add(waiter)
             if meta is not None and meta.ready:
@@ -396,7 +503,7 @@ class Waits:
             rings = unready or not any(waiter.updates for waiter in waiters)
             if news and not rings:
                 self._agenda.changed(task_id, now)
-            self._agenda.looked(task_id, now, safety_look if rings else None, lag)
+            self._agenda.looked(task_id, now, safety_look if rings else None, lag, bulk=bulk)
             if waiters and meta is not None and self._is_lost(meta, now, took=took, rings=unready):
                 lost.append(meta)
         for waiter in called:
@@ -428,6 +535,7 @@ class Waits:
         """
         Tell the waiters that a look failed, and set the next one.
         """
+        self.progressed = now
         self._tell(task_ids, lambda waiter: waiter.failed(error))
         for task_id in task_ids:
             self._agenda.looked(task_id, now, None)

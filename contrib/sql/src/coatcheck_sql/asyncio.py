@@ -16,8 +16,10 @@ from coatcheck.aio import Bell
 from coatcheck.aio.backend import Backend
 from coatcheck.aio.loops import PerLoop
 from coatcheck.backend import BATCH, Unless, batches
+from coatcheck.errors import BackendUnavailableError
 from coatcheck.groups import Tree, tree_of
 from coatcheck.meta import ResultMeta
+from coatcheck.portions import Portions, Writing
 from coatcheck.url import URL
 
 from . import records, sync, work
@@ -41,6 +43,7 @@ class SQLBackend(Backend[ResultMeta]):
         from .asyncio_link import Link  # noqa: PLC0415 - not everybody has psycopg
 
         self._settings = settings
+        self._portions = Portions()
         self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
         self.max_value_bytes = LIMITS[settings.dialect]
         if settings.listen is not None:
@@ -102,12 +105,17 @@ class SQLBackend(Backend[ResultMeta]):
         all_ = await link.run(lambda _, layout: encode(layout), writing=True)
         first, later = records.first_and_later(all_)
         won: set[str | None] = set()
-        for start in range(0, len(first), work.PORTION):
-            portion = first[start : start + work.PORTION]
+        writing = Writing(self._portions, first, records.size_of, most=work.PORTION)
+        while portion := writing.next():
             act = partial(work.store_many, records=portion, unless=unless, expires=expires)
             ask = partial(work.ask_to_store_many, records=portion, unless=unless, expires=expires)
-            stored = await link.run(act, writing=True, ask=ask)
-            won |= stored
+            try:
+                stored = await link.run(act, writing=True, ask=ask)
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+                won |= stored
         for record in later:
             again = partial(work.store_record, record=record, unless=unless, expires=expires)
             if await link.run(again, writing=True):

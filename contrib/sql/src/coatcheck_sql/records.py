@@ -355,6 +355,13 @@ def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
     return {"result": result}
 
 
+def size_of(record: Record) -> int:
+    """
+    Return about how many bytes *record* has.
+    """
+    return sum(len(value) for value in record.values.values() if isinstance(value, (bytes, str)))
+
+
 def first_and_later(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """
     Return the first record for each id in the order of their ids, so that no two batches wait for

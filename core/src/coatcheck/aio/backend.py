@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import TypeVar
 
 from .. import groups
-from ..backend import BaseBackend, Capability, Unless, encoded, lifted
+from ..backend import BaseBackend, Capability, Unless, encoded, lifted, size_of
 from ..codec import Codec
-from ..errors import PartlyUnavailableError
+from ..errors import BackendUnavailableError, PartlyUnavailableError
 from ..groups import Tree
 from ..meta import ResultMeta
+from ..portions import Portions, Writing
 from .bells import Bell
 
 V = TypeVar("V")
@@ -143,6 +144,7 @@ class Records(Backend[ResultMeta]):
         self.codec = backend.codec = codec
         self._prefix = key_prefix
         self._group_prefix = groups.key_prefix_of(key_prefix)
+        self._portions = Portions()
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -179,8 +181,17 @@ class Records(Backend[ResultMeta]):
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
         limit = self.backend.max_value_bytes
-        pairs = [(self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items]
-        return await self.backend.put_many(pairs, unless=unless, expires=expires)
+        pairs = ((self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items)
+        writing = Writing(self._portions, pairs, size_of)
+        won: list[bool] = []
+        while portion := writing.next():
+            try:
+                won += await self.backend.put_many(portion, unless=unless, expires=expires)
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+        return won
 
     async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         prefix = self._prefix

@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any
 
 from ..backend import BATCH
-from ..errors import BackendError, PartlyUnavailableError
+from ..errors import BackendError, BackendUnavailableError, PartlyUnavailableError
 from ..meta import ResultMeta
-from ..pacing import portions
-from ..waits import GATHER, GRACE, INFINITY, LINGER, Waiter, Waits
+from ..pacing import PORTION
+from ..portions import Portions
+from ..waits import GATHER, INFINITY, LINGER, TURN, Waiter, Waits
 from .alarms import Alarms
 from .backend import Backend
 from .bells import Bell
@@ -74,10 +75,12 @@ class Hub:
         self,
         backend: Backend[ResultMeta],
         *,
+        portions: Portions,
         safety_look: float,
         on_lost: Callable[[ResultMeta], Awaitable[ResultMeta | None]],
     ) -> None:
         self.backend = backend
+        self.portions = portions
         self.safety_look = safety_look
         self.on_lost = on_lost
         self._watch: Watch | None = None
@@ -143,6 +146,7 @@ class Watch:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._backend = hub.backend
+        self._portions = hub.portions
         self.waits = Waits(safety_look=hub.safety_look)
         self.task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
         self._alarms = Alarms()
@@ -170,6 +174,9 @@ class Watch:
 
         Not a coroutine that returns the snapshot: that is memory where ten thousand wait.
         """
+        if self.waits.may_resume(waiter):
+            self.waits.resume(waiter)
+            self.wake()
         if waiter.is_served:
             return None
         waiter.check()
@@ -180,24 +187,15 @@ class Watch:
 
     async def _last_look(self, waiter: TaskWaiter) -> None:
         """
-        Have the pending tasks looked at; not for longer than the grace that a deadline has.
-
-        A look that is the first as well has it anew with each portion that was read.
+        Have the pending tasks looked at, see `Waits.patience`.
         """
-        waiter.attentive = True
-        if not waiter.once:
-            self.waits.look_again(waiter, time.monotonic())
+        since = time.monotonic()
+        if not waiter.attentive:
+            self.waits.look_again(waiter, since)
             self.wake()
-        failures = 0 if waiter.once else waiter.failures
-        progress, stalls_at = waiter.progress, time.monotonic() + GRACE
-        while waiter.unlooked and waiter.fatal is None and waiter.failures == failures:
-            now = time.monotonic()
-            if waiter.once and waiter.progress != progress:
-                progress, stalls_at = waiter.progress, now + GRACE
-            elif now >= stalls_at:
-                waiter.stalled(self._backend.trouble)
-                return
-            await waiter.pause(stalls_at - now, self._alarms)
+        while (seconds := self.waits.patience(waiter, since, time.monotonic())) > 0:
+            await waiter.pause(seconds, self._alarms)
+        self.waits.end_last_look(waiter, self._backend.trouble)
 
     # -- the task -------------------------------------------------------------------------
 
@@ -234,7 +232,7 @@ class Watch:
         at = self.waits.next_look(now)
         was_idle = self.waits.idle
         rang = await self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
-        self.waits.ring(rang, time.monotonic())
+        self.waits.ring(rang)
         if was_idle and self.waits.idle:
             self._hub.dismiss(self)
             return False
@@ -246,14 +244,14 @@ class Watch:
         """
         start = time.monotonic()
         rang = await bell.wait(seconds)
-        if rang and self._ringing and time.monotonic() - start < GATHER:
+        if rang and self._ringing and seconds > 0 and time.monotonic() - start < GATHER:
             await asyncio.sleep(GATHER)
             rang = {*rang, *await bell.wait(0)}
         self._ringing = bool(rang)
         return rang
 
     async def _update_subscription(self, bell: Bell) -> None:
-        while fresh := self.waits.to_watch(BATCH, time.monotonic()):
+        if fresh := self.waits.to_watch(BATCH, time.monotonic()):
             await bell.add(fresh)  # a barrier: the look comes after it
             await self._look_at_due(bell)
         gone = self.waits.to_unwatch(BATCH if self._ringing else 1)
@@ -261,8 +259,12 @@ class Watch:
             await bell.discard(gone)
 
     async def _look_at_due(self, bell: Bell) -> None:
-        for portion in portions(self.waits.take_due(time.monotonic())):
+        now = time.monotonic()
+        end = now + TURN
+        while portion := self.waits.take_due(now, self._portions.count(PORTION)):
             await self._look(portion, bell)
+            if (now := time.monotonic()) >= end:
+                return
 
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
         began = time.monotonic()
@@ -274,10 +276,14 @@ class Watch:
             # Last, so that a wait for some of both knows of it.
             self._failed(list(error.unread), error)
         except BackendError as error:
+            if isinstance(error, BackendUnavailableError):
+                self._portions.failed(len(task_ids))
             self._failed(task_ids, error)
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
             self.waits.abort(task_ids, error)
         else:
+            self._portions.came(len(task_ids), metas.values(), time.monotonic() - began)
+            self.waits.most_held = self._portions.held
             await self._found(task_ids, metas, bell, began)
 
     async def _found(

@@ -12,17 +12,19 @@ from typing import Any, Self, Unpack, cast
 
 from .. import backend as sync
 from .. import states
-from ..backend import ANY, Anything, Unless, batches
+from ..backend import ANY, BATCH, Anything, Unless
 from ..codec import Codec
 from ..errors import (
     BackendError,
     BackendUnavailableError,
     EncodeError,
+    PartlyUnavailableError,
     ResultTooLargeError,
     SerializationError,
     UnknownTaskError,
 )
 from ..meta import AllFields, Fields, ResultMeta, checked_id
+from ..portions import Reading
 from ..results import ResultsBase
 from ..waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
@@ -50,7 +52,13 @@ class Results(ResultsBase):
         self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
         on_lost = partial(_end_lost, self.backend, self._writer)
         # No method of this object, see `coatcheck.Results`.
-        make = partial(Hub, self._lifted, safety_look=self._safety_look, on_lost=on_lost)
+        make = partial(
+            Hub,
+            self._lifted,
+            portions=self._portions,
+            safety_look=self._safety_look,
+            on_lost=on_lost,
+        )
         self._hubs = PerLoop(make, Hub.close)
 
     # -- writing --------------------------------------------------------------------------
@@ -102,13 +110,11 @@ class Results(ResultsBase):
         metas = [self._draft(k, states.SUCCESS, v, None, seconds, {}) for k, v in pairs]
         won: dict[str, bool] = {}
         errors: list[Exception] = []
-        for start in range(0, len(metas), self._STORE_BATCH):
-            await self._put_batch(metas[start : start + self._STORE_BATCH], seconds, won, errors)
+        for start in range(0, len(metas), BATCH):
+            await self._put_batch(metas[start : start + BATCH], seconds, won, errors)
         if errors:
             raise errors[0]
         return won
-
-    _STORE_BATCH = 1000
 
     async def _put_batch(
         self,
@@ -128,10 +134,11 @@ class Results(ResultsBase):
                 if not first:
                     self._lost_to_first(meta)
         except (EncodeError, ResultTooLargeError):
-            # All are encoded before the first is sent, so none of them is stored yet.
+            # Those that are stored already recognise themselves.
             for meta in metas:
                 try:
-                    won[meta.task_id] = await self._put(meta, unless, expires)
+                    first = await self._put(meta, unless, expires)
+                    won[meta.task_id] = won.get(meta.task_id, False) or first
                 except (EncodeError, ResultTooLargeError) as error:
                     errors.append(error)
 
@@ -297,9 +304,37 @@ class Results(ResultsBase):
         """
         ids = [checked_id(task_id) for task_id in task_ids]
         found: dict[str, ResultMeta] = {}
-        for batch in batches(dict.fromkeys(ids)):
-            found.update(await self.backend.get_many(batch))
+        async with aclosing(self._read(dict.fromkeys(ids))) as reads:
+            async for _, metas in reads:
+                found.update(metas)
         return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
+
+    async def _snapshots(self, ids: Iterable[str]) -> AsyncGenerator[ResultMeta, None]:
+        """
+        Iterate over a snapshot for each of *ids*, of which a bounded part is held at once.
+        """
+        async with aclosing(self._read(ids)) as reads:
+            async for portion, metas in reads:
+                for id_ in portion:
+                    yield metas.get(id_) or self._codec.unknown(id_)
+
+    async def _read(
+        self, ids: Iterable[str]
+    ) -> AsyncGenerator[tuple[list[str], dict[str, ResultMeta]], None]:
+        """
+        Iterate over the reads of *ids*: what each was for, and what it found.
+        """
+        reading = Reading(self._portions, ids)
+        while portion := reading.next():
+            try:
+                metas = await self.backend.get_many(portion)
+            except PartlyUnavailableError:
+                raise
+            except BackendUnavailableError as error:
+                reading.failed(error)
+            else:
+                reading.came(metas.values())
+                yield portion, metas
 
     async def exists(self, task_id: str) -> bool:
         """
@@ -333,17 +368,24 @@ class Results(ResultsBase):
         backend = self.backend
         async for task_id in backend.scan() if state is None else backend.scan_state(state):
             batch.append(task_id)
-            if len(batch) == self._STORE_BATCH:
-                for meta in await self._scanned(batch, state):
-                    yield meta
+            if len(batch) == BATCH:
+                async with aclosing(self._scanned(batch, state)) as metas:
+                    async for meta in metas:
+                        yield meta
                 batch = []
-        for meta in await self._scanned(batch, state):
-            yield meta
+        async with aclosing(self._scanned(batch, state)) as metas:
+            async for meta in metas:
+                yield meta
 
-    async def _scanned(self, batch: list[str], state: str | None) -> list[ResultMeta]:
+    async def _scanned(
+        self, batch: list[str], state: str | None
+    ) -> AsyncGenerator[ResultMeta, None]:
         # Not checked as ids: foreign keys may have made them.
-        metas = (await self.backend.get_many(batch)).values()
-        return [meta for meta in metas if meta.task_id and state in (None, meta.status)]
+        async with aclosing(self._read(batch)) as reads:
+            async for _, metas in reads:
+                for meta in metas.values():
+                    if meta.task_id and state in (None, meta.status):
+                        yield meta
 
     # -- waiting --------------------------------------------------------------------------
 

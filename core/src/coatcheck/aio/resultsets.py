@@ -4,12 +4,13 @@ Several tasks at once under asyncio, see `coatcheck.resultsets`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..meta import ResultMeta
 from ..misuse import HoldsConnections, called
+from ..portions import MOST, weight
 from ..resultsets import checked_group
 from ..writing import DEFAULT, Default, Expires
 from .handles import AsyncResult
@@ -37,6 +38,8 @@ class ResultSet(HoldsConnections, Generic[T]):
         #: The id under which the set was saved or restored, or is to be saved.
         self.group_id = group_id
         self._handles: dict[str, AsyncResult[T]] = {}
+        # How many bytes of records the handles keep.
+        self._kept = 0
         for task_id in task_ids:
             self.add(task_id)
 
@@ -73,29 +76,57 @@ class ResultSet(HoldsConnections, Generic[T]):
         metas = {id_: h.known_meta for id_, h in self._handles.items()}
         fresh = await self._results.get_many(id_ for id_, meta in metas.items() if meta is None)
         for id_, meta in fresh.items():
-            metas[id_] = self._handles[id_].remember(meta)
+            metas[id_] = self._remember(meta)
         return [meta for meta in metas.values() if meta is not None]
+
+    async def _snapshots(self) -> AsyncGenerator[ResultMeta, None]:
+        unread = []
+        for task_id, handle in list(self._handles.items()):
+            if handle.known_meta is not None:
+                yield handle.known_meta
+            else:
+                unread.append(task_id)
+        async with aclosing(self._results._snapshots(unread)) as metas:  # noqa: SLF001 - its set
+            async for meta in metas:
+                yield self._remember(meta)
+
+    def _remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        See `coatcheck.resultsets.ResultSet._remember`.
+        """
+        size = weight([meta]) if meta.ready else 0
+        if self._kept + size <= MOST:
+            self._kept += size
+            self._handles[meta.task_id].remember(meta)
+        return meta
+
+    async def _any(self, is_so: Callable[[ResultMeta], bool]) -> bool:
+        async with aclosing(self._snapshots()) as metas:
+            async for meta in metas:
+                if is_so(meta):
+                    return True
+        return False
 
     @called
     async def ready(self) -> bool:
         """
         See `coatcheck.ResultSet.ready`.
         """
-        return all(meta.ready for meta in await self.metas())
+        return not await self._any(lambda meta: not meta.ready)
 
     @called
     async def successful(self) -> bool:
         """
         See `coatcheck.ResultSet.successful`.
         """
-        return all(meta.successful for meta in await self.metas())
+        return not await self._any(lambda meta: not meta.successful)
 
     @called
     async def failed(self) -> bool:
         """
         See `coatcheck.ResultSet.failed`.
         """
-        return any(meta.failed for meta in await self.metas())
+        return await self._any(lambda meta: meta.failed)
 
     @called
     async def waiting(self) -> bool:
@@ -109,7 +140,8 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         See `coatcheck.ResultSet.completed_count`.
         """
-        return sum(meta.successful for meta in await self.metas())
+        async with aclosing(self._snapshots()) as metas:
+            return sum([meta.successful async for meta in metas])
 
     async def as_completed(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
         """
@@ -117,8 +149,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         async with aclosing(self._results.as_completed(self._handles, timeout=timeout)) as metas:
             async for meta in metas:
-                self._handles[meta.task_id].remember(meta)
-                yield meta
+                yield self._remember(meta)
 
     async def get(
         self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
@@ -137,6 +168,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         See `coatcheck.ResultSet.forget`.
         """
         self._handles = {id_: self._results.AsyncResult(id_) for id_ in self._handles}
+        self._kept = 0
         return await self._results.forget_many(self._handles)
 
     async def save(

@@ -1,6 +1,6 @@
 """
-A TCP proxy that cuts, resets, delays, stalls, forgets, refuses, and drops, truncates or spreads
-replies.
+A TCP proxy that cuts, resets, delays, slows down, stalls, forgets, refuses, and drops, truncates
+or spreads replies.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class Proxy:
         self._delay = 0.0
         self._forgotten: set[tuple[socket.socket, socket.socket]] = set()
         self._pause = 0.0
+        self._rate = 0.0
+        # By direction: one line for all connections.
+        self._lines = (threading.Lock(), threading.Lock())
+        #: How many bytes were passed on to clients, and to the server.
+        self.passed = [0, 0]
         self._to_drop = 0
         self._to_truncate = 0
         self._refusing = False
@@ -86,6 +91,13 @@ class Proxy:
         Pass on replies byte by byte, with a pause of *seconds* before each; 0 ends that.
         """
         self._pause = seconds
+
+    def slow_down(self, rate: float) -> None:
+        """
+        Pass on no more than *rate* bytes a second in each direction, over all connections
+        together; 0 sets no limit.
+        """
+        self._rate = rate
 
     def forget(self) -> None:
         """
@@ -196,6 +208,9 @@ class Proxy:
                 self._flowing.wait()
                 if pair in self._forgotten:
                     continue
+                if self._rate:
+                    with self._lines[is_reply]:
+                        time.sleep(len(data) / self._rate)
                 if self._delay:
                     time.sleep(self._delay)
                 if is_reply and self._drops():
@@ -206,6 +221,7 @@ class Proxy:
                 if is_reply and self._pause:
                     data = self._spread(target, data)
                 target.sendall(data)
+                self.passed[not is_reply] += len(data)
         self._hang_up(pair)
 
     def _spread(self, target: socket.socket, data: bytes) -> bytes:

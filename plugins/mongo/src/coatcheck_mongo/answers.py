@@ -12,6 +12,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 from pymongo.results import BulkWriteResult
 
 from coatcheck.backend import Unless
+from coatcheck.meta import ResultMeta
 
 from . import commands
 from .clock import ServerClock
@@ -49,12 +50,12 @@ def _check_concern(reply: Mapping[str, Any]) -> None:
         raise WriteConcernError(concern.get("errmsg", ""), concern.get("code"), concern)
 
 
-def split(records: Iterable[Record]) -> tuple[dict[str, Record], list[Record]]:
+def split(metas: Iterable[ResultMeta]) -> tuple[dict[str, ResultMeta], list[ResultMeta]]:
     """
     Return the first record for each id, and those that come later for the same one.
     """
-    first: dict[str, Record] = {}
-    later = [r for r in records if first.setdefault(r.task_id, r) is not r]
+    first: dict[str, ResultMeta] = {}
+    later = [m for m in metas if first.setdefault(m.task_id, m) is not m]
     return first, later
 
 

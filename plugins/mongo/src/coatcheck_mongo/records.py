@@ -69,6 +69,13 @@ class Record(NamedTuple):
     body: RawBSONDocument
 
 
+def size_of(record: Record) -> int:
+    """
+    Return how many bytes *record* has.
+    """
+    return len(record.body.raw)
+
+
 def encoded(
     meta: ResultMeta, codec: Codec, limit: int | None, end: datetime | None = None
 ) -> Record:

@@ -13,7 +13,9 @@ from pymongo.errors import BulkWriteError
 
 from coatcheck import Bell, Capability
 from coatcheck.backend import BATCH, Backend, Unless, batches
+from coatcheck.errors import BackendUnavailableError
 from coatcheck.meta import ResultMeta
+from coatcheck.portions import Portions, Writing
 from coatcheck.url import URL
 
 from . import answers, commands, records
@@ -38,6 +40,7 @@ class MongoBackend(Backend[ResultMeta]):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._portions = Portions()
         self._link = Link(settings)
         if not settings.push:
             self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
@@ -123,18 +126,24 @@ class MongoBackend(Backend[ResultMeta]):
     def put_many(
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
-        limit = self.max_value_bytes
-        all_ = [records.encoded(meta, self.codec, limit) for _, meta in items]
-        first, later = answers.split(all_)
-        won = set()
-        for ids in batches(first):
-            won |= self._put_batch([first[id_] for id_ in ids], unless, expires)
-        stored = {record.write_id for id_, record in first.items() if id_ in won}
-        for record in later:
+        metas = [meta for _, meta in items]
+        first, later = answers.split(metas)
+        encode = partial(records.encoded, codec=self.codec, limit=self.max_value_bytes)
+        writing = Writing(self._portions, map(encode, first.values()), records.size_of)
+        won: set[str] = set()
+        while written := writing.next():
+            try:
+                won |= self._put_batch(written, unless, expires)
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+        stored = {first[id_].write_id for id_ in won}
+        for record in map(encode, later):
             update = partial(commands.store, record.body, unless, expires)
             if self._put(record, update, upsert=True):
                 stored.add(record.write_id)
-        return [record.write_id in stored for record in all_]
+        return [meta.write_id in stored for meta in metas]
 
     def _put_batch(self, written: list[Record], unless: Unless, expires: float | None) -> set[str]:
         """

@@ -96,8 +96,8 @@ class RedisBell(Bell):
             async with asyncio.TaskGroup() as group:
                 for place, keys in homes.items():
                     group.create_task(self._subscribe(place, keys))
-        heard = {key for ear in self._ears.values() for key in ear.confirmed}
-        settled = self._homeless & heard
+        ears = list(self._ears.values())
+        settled = {key for key in self._homeless if any(ear.hears(key) for ear in ears)}
         self._homeless -= settled
         if not self._homeless:
             self._pause = RECONNECT[0]
@@ -253,12 +253,11 @@ class Ear:
             async with asyncio.timeout(self._patience):
                 await self._connection.send_packed_command(packed, check_health=False)
 
-    @property
-    def confirmed(self) -> set[str]:
+    def hears(self, key: str) -> bool:
         """
-        The keys whose subscription is live.
+        Whether the subscription to *key* is live.
         """
-        return self.subscription.keys - self.subscription.unconfirmed
+        return key in self.subscription.keys and key not in self.subscription.unconfirmed
 
     async def read(self) -> None:
         """

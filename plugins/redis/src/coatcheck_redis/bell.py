@@ -83,8 +83,8 @@ class RedisBell(Bell):
         for place in homes:
             if place in self._ears:
                 self._guarded(place, self._ears[place].confirm)
-        heard = {key for ear in self._ears.values() for key in ear.subscription.keys}
-        settled = self._homeless & heard
+        heard = [ear.subscription.keys for ear in self._ears.values()]
+        settled = {key for key in self._homeless if any(key in keys for keys in heard)}
         self._homeless -= settled
         if not self._homeless:
             self._pause = RECONNECT[0]

@@ -27,7 +27,7 @@ serializers
 kombus sealing
 codec
 forks
-pacing bells portions
+pacing bells portions sockets
 starting
 attempts lookups pool
 backend
@@ -49,7 +49,7 @@ __main__
 """
 #: The same for asyncio, each with the module of core that it may import up to.
 AIO = """
-loops:forks bells:bells alarms:errors lookups:lookups
+loops:forks bells:bells alarms:errors lookups:lookups tasks:errors
 backend:backend
 observed:observed
 bridge:backend

@@ -11,7 +11,8 @@ Every error that coatcheck raises.
     │  └─ PluginError (ImportError)               driver missing, import failed, protocol version
     ├─ BackendError                               an error of the store, its cause kept
     │  ├─ BackendUnavailableError (ConnectionError)
-    │  │  └─ PartlyUnavailableError            of many records some could be read
+    │  │  ├─ PartlyUnavailableError            of many records some could be read
+    │  │  └─ ThreadStartError (RuntimeError)   this process may start no more threads
     │  ├─ BackendStoreError  BackendGetMetaError  after the retry budget
     │  └─ ResultTooLargeError (ValueError)
     ├─ UnsupportedError (NotImplementedError)     a capability that was not declared
@@ -153,6 +154,19 @@ class PartlyUnavailableError(BackendUnavailableError):
         self.found = dict(found)
         self.unread = frozenset(unread)
         super().__init__(message)
+
+
+class ThreadStartError(BackendUnavailableError, RuntimeError):
+    """
+    A thread that the call needs cannot be started. The next call tries again.
+    """
+
+    def __init__(self, thread: str, reason: object) -> None:
+        self.thread = thread
+        super().__init__(
+            f"the thread {thread!r} cannot be started ({reason}): allow this process more threads "
+            "(`ulimit -u`, or the limit of pids of its container), or start fewer"
+        )
 
 
 class BackendStoreError(BackendError):

@@ -227,7 +227,7 @@ class Watch:
             try:
                 with self._backend.watch() as bell:
                     self._serve(bell)
-            except BackendError as error:
+            except (BackendError, OSError) as error:  # such as no free descriptor
                 _logger.warning("no subscription, polling instead: %s", error)
                 self._serve(Bell())
         except Exception as error:

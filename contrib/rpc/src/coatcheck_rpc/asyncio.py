@@ -122,9 +122,9 @@ class RPCBackend(Backend[ResultMeta]):
             self._holds.get()
         else:
             await self._listen(deadline, writing=True)
-        client.line.send(posts)
         won: list[bool] = []
         try:
+            client.line.send(posts)
             for post in posts:
                 won.append(await self._wait(post.done, deadline, writing=True))  # noqa: PERF401 - up to the first error
         except Exception as error:  # noqa: BLE001 - the driver's, and ours

@@ -22,6 +22,7 @@ import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from coatcheck import forks
+from coatcheck.starting import start
 
 from .errors import Blocked, Unroutable, is_refused, text_of, too_large
 from .mailbox import Mailbox
@@ -152,6 +153,16 @@ class Session:
         self._ending = False
         # Not named as the threads of waits are: it lasts as long as the connection.
         self.thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
+
+    def start(self) -> None:
+        """
+        Start the thread. For any thread.
+        """
+        try:
+            start(self.thread)
+        except BaseException:
+            self._loop.close()
+            raise
 
     def call(self, act: Callable[[], object]) -> None:
         """
@@ -596,8 +607,9 @@ class Line:
         with self._lock:
             session = self._session
             if session is None:
-                session = self._session = Session(self, self._settings)
-                session.thread.start()
+                session = Session(self, self._settings)
+                session.start()
+                self._session = session
             session.call(partial(act, session))
 
     def send(self, posts: Sequence[Post]) -> None:

@@ -128,9 +128,9 @@ class RPCBackend(Backend[ResultMeta]):
             self._keep()
         else:
             self._listen(deadline, writing=True)
-        client.line.send(posts)
         won: list[bool] = []
         try:
+            client.line.send(posts)
             for post in posts:
                 won.append(self._wait(post.done, deadline, writing=True))  # noqa: PERF401 - up to the first error
         except Exception as error:  # noqa: BLE001 - the driver's, and ours

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 import psycopg
 
-from coatcheck.aio import Bell
+from coatcheck.aio import Bell, tasks
 
 from .asyncio_link import Link, look_up
 from .bounded import AsyncConnection
@@ -46,7 +46,7 @@ class PostgreSQLBell(Bell):
         self._listener.add(keys)
         if self._reader is None:
             await self._open()
-            self._reader = asyncio.create_task(self._run(), name="coatcheck-bell")
+            self._reader = tasks.start(self._run(), name="coatcheck-bell")
 
     async def discard(self, keys: Iterable[str]) -> None:
         self._listener.discard(keys)

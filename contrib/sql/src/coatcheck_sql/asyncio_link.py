@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from coatcheck.aio import lookups
+from coatcheck.aio import lookups, tasks
 from coatcheck.attempts import Attempts
 
 from .bounded import AsyncConnection
@@ -94,7 +94,7 @@ class Link(Line):
         """
         Return what *work* returns, which goes on where the caller is cancelled.
         """
-        task = asyncio.create_task(work)
+        task = tasks.start(work)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -158,7 +158,7 @@ class Link(Line):
         try:
             found = await warm.driver.ask(ask.statement, ask.given)
         except asyncio.CancelledError:
-            self._leave(asyncio.create_task(self._finish(warm, engine)))
+            self._leave(tasks.start(self._finish(warm, engine)))
             raise
         except BaseException as error:
             await self.apart(self._lose(warm, engine, error))

@@ -5,14 +5,13 @@ The bell of synchronous code: one connection that listens.
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import time
 from collections.abc import Collection, Iterable
 
 import psycopg
 
-from coatcheck import Bell
+from coatcheck import Bell, sockets
 
 from .bounded import Connection
 from .deadline import DEADLINE
@@ -119,15 +118,13 @@ class PostgreSQLBell(Bell):
         Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
         """
         now = time.monotonic()
-        poller = select.poll()
-        poller.register(self._alarm, select.POLLIN)
+        listening = [self._alarm.fileno()]
         if self._connection is None:
             seconds = min(seconds, max(self._listener.retry_at - now, 0.0))
         else:
             seconds = min(seconds, max(self._heard + PING_AFTER - now, 0.0) + 0.001)
-            poller.register(self._connection.fileno(), select.POLLIN)
-        ready = {descriptor for descriptor, _ in poller.poll(seconds * 1000)}
-        if self._alarm.fileno() not in ready:
+            listening.append(self._connection.fileno())
+        if self._alarm.fileno() not in sockets.ready(listening, seconds):
             return False
         self._alarm.recv(4096)
         return True

@@ -7,7 +7,6 @@ libpq has no timeout of its own for a server that takes a statement and never an
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,8 @@ import psycopg
 from psycopg import waiting
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
+
+from coatcheck import sockets
 
 from .deadline import DEADLINE, left
 from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, Limits
@@ -68,13 +69,7 @@ def _pause(socket: int, *, write: bool = False) -> None:
     not take any number. Raises `Late`.
     """
     seconds = min(max(left(), 0.0), _HOUR)
-    # By the module, in which gevent puts its own.
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(socket, select.POLLIN | select.POLLOUT if write else select.POLLIN)
-        ready = bool(poll.poll(seconds * 1000))
-    else:
-        ready = any(select.select([socket], [socket] if write else [], [], seconds))
+    ready = sockets.ready([socket], seconds, writing=[socket] if write else ())
     if not ready and left() <= 0:
         raise Late("the server said nothing in time")
 

@@ -8,17 +8,22 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from .. import backend as sync
 from .. import bells, forks
 from ..backend import Capability, Unless
+from ..errors import ThreadStartError
 from ..groups import Tree
+from ..interruptions import pass_on_interruption
 from ..meta import ResultMeta
 from .backend import Backend
 from .bells import Bell
 
 T = TypeVar("T")
+
+#: Seconds between tries to start a thread while others are at work.
+PAUSE: Final = 0.01
 
 
 class ThreadedBackend(Backend[ResultMeta]):
@@ -37,6 +42,7 @@ class ThreadedBackend(Backend[ResultMeta]):
     def after_fork(self) -> None:
         # Threads start with the first operation, and end when the executor is collected.
         self._executor = ThreadPoolExecutor(self.THREADS, thread_name_prefix="coatcheck")
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -54,8 +60,22 @@ class ThreadedBackend(Backend[ResultMeta]):
 
     async def _run(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         forks.check()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: function(*args, **options))
+        under_way = self._under_way
+        running = await self._submitted(lambda: function(*args, **options))
+        under_way.add(running)
+        try:
+            return await running
+        finally:
+            under_way.discard(running)
+
+    async def _submitted(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        while True:
+            try:
+                return submit(self._executor, call)
+            except ThreadStartError:
+                if not self._under_way:
+                    raise
+                await asyncio.sleep(PAUSE)  # what is under way leaves a thread that is free
 
     async def put(
         self,
@@ -85,8 +105,7 @@ class ThreadedBackend(Backend[ResultMeta]):
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
         context = self.backend.watch(keys)
         with ThreadPoolExecutor(1, thread_name_prefix="coatcheck-bell") as thread:
-            loop = asyncio.get_running_loop()
-            bell = ThreadedBell(await loop.run_in_executor(thread, context.__enter__), thread)
+            bell = ThreadedBell(await submit(thread, context.__enter__), thread)
             try:
                 yield bell
             finally:
@@ -133,6 +152,37 @@ class ThreadedBackend(Backend[ResultMeta]):
 
 def _take(keys: Any) -> list[str]:
     return [key for _, key in zip(range(sync.BATCH), keys, strict=False)]
+
+
+class _Job(Generic[T]):
+    """
+    A call for an executor, which can be taken back.
+    """
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._calls = [call]
+
+    def __call__(self) -> T:
+        return self._calls.pop()()
+
+    def take_back(self) -> None:
+        """
+        Do nothing, unless it is under way.
+        """
+        self._calls.clear()
+
+
+def submit(executor: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
+    """
+    Have *call* called in a thread of *executor*. Raises `ThreadStartError` where there can be none.
+    """
+    job = _Job(call)
+    try:
+        return asyncio.get_running_loop().run_in_executor(executor, job)
+    except (RuntimeError, MemoryError) as error:
+        pass_on_interruption(error)
+        job.take_back()  # the executor kept it for the next thread that it starts
+        raise ThreadStartError("coatcheck", error) from error
 
 
 class ThreadedBell(Bell):

@@ -16,6 +16,7 @@ from ..meta import ResultMeta
 from ..pacing import PORTION
 from ..portions import Portions
 from ..waits import GATHER, INFINITY, LINGER, TURN, Waiter, Waits
+from . import tasks
 from .alarms import Alarms
 from .backend import Backend
 from .bells import Bell
@@ -148,7 +149,7 @@ class Watch:
         self._backend = hub.backend
         self._portions = hub.portions
         self.waits = Waits(safety_look=hub.safety_look)
-        self.task = asyncio.get_running_loop().create_task(self._run(), name="coatcheck-hub")
+        self.task = tasks.start(self._run(), name="coatcheck-hub")
         self._alarms = Alarms()
         self._bell: Bell | None = None
         # Whether the last turn heard something: those who wait come first, clearing up later.
@@ -204,7 +205,7 @@ class Watch:
             try:
                 async with self._backend.watch() as bell:
                     await self._serve(bell)
-            except BackendError as error:
+            except (BackendError, OSError) as error:  # such as no free descriptor
                 _logger.warning("no subscription, polling instead: %s", error)
                 await self._serve(Bell())
         except asyncio.CancelledError:

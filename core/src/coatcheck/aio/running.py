@@ -16,6 +16,7 @@ from ..interruptions import pass_on_interruption
 from ..meta import Fields
 from ..misuse import HoldsConnections
 from ..running import TaskProgress, note_lost, progress_info
+from . import tasks
 
 if TYPE_CHECKING:
     from ..writing import Default, Expires
@@ -88,7 +89,7 @@ class RunningTask(TaskProgress, HoldsConnections):
     async def __aenter__(self) -> Self:
         self.begun(stored=await self._try(self._store_unready))
         if self._heartbeat is not None:
-            self._beating = asyncio.create_task(
+            self._beating = tasks.start(
                 self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
             )
         return self

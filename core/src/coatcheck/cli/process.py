@@ -16,6 +16,9 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
+from ..errors import ThreadStartError
+from ..starting import start
+
 #: How much of each stream is kept, in bytes.
 TAIL: Final = 64 * 1024
 #: How long after the first signal the child gets SIGTERM, and SIGKILL, in seconds.
@@ -211,9 +214,13 @@ class Child:
         Wait for the end of the command and of its output; return its status, negative for the
         signal that ended it.
         """
-        self._stopper.start()
-        for pump in self._pumps:
-            pump.start()
+        try:
+            start(self._stopper)
+            for pump in self._pumps:
+                start(pump)
+        except ThreadStartError:
+            self._process.kill()  # nobody would read what it says
+            raise
         status = self._ended()
         self.stopped_by = self._signals.first
         self._signals.caught.put(None)
@@ -228,7 +235,7 @@ class Child:
         # In turns: what a signal calls is called by the main thread, which one that comes a moment
         # before the system is asked to wait does not wake.
         waiting = threading.Thread(target=self._process.wait, name="coatcheck-end", daemon=True)
-        waiting.start()
+        start(waiting)
         while waiting.is_alive():
             waiting.join(_TURN)
         return self._process.returncode

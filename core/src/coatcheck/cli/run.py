@@ -20,6 +20,7 @@ from ..backend import Capability
 from ..errors import BackendError, CoatcheckError, ConfigurationError
 from ..failures import Failure
 from ..running import RunningTask
+from ..starting import start
 from ..url import optional_seconds
 from ..writing import DEFAULT, Default
 from . import exits
@@ -79,7 +80,7 @@ class Reporter:
         self._ended = threading.Event()
         self._latest: Progress | None = None
         self._thread = threading.Thread(target=self._run, name="coatcheck-progress", daemon=True)
-        self._thread.start()
+        start(self._thread)
 
     def reader(self) -> Any:
         """

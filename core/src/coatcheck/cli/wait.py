@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ..errors import BackendError, WaitTimeoutError
+from ..starting import start
 from . import exits
 from .options import Common, common_options
 from .text import is_terminal, printable, say
@@ -144,7 +145,7 @@ class _Watch:
         self._thread = threading.Thread(target=self._run, name="coatcheck-watch", daemon=True)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        start(self._thread)
 
     def __exit__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import pymongo
 from pymongo import errors
 
-from coatcheck.aio import Bell
+from coatcheck.aio import Bell, tasks
 
 from .asyncio_link import Link
 from .stream import LAG, Listener, TooManyEvents
@@ -52,7 +52,7 @@ class MongoBell(Bell):
         if not self._link.settings.push:
             return
         await self._try_to_open()
-        self._reader = asyncio.create_task(self._run(), name="coatcheck-stream")
+        self._reader = tasks.start(self._run(), name="coatcheck-stream")
 
     async def add(self, keys: Collection[str]) -> None:
         self._listener.keys.update(keys)

@@ -16,6 +16,7 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncCollectio
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_preferences import Primary
 
+from coatcheck.aio import tasks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
 
@@ -113,7 +114,7 @@ class Link(Line):
             return
         stream = task.result()
         if isinstance(stream, AsyncChangeStream):  # nobody is there to listen
-            closing = asyncio.create_task(stream.close())
+            closing = tasks.start(stream.close())
             self._left.add(closing)
             closing.add_done_callback(self._end)
 
@@ -199,7 +200,7 @@ class Link(Line):
         closing = None
         if client is not None:
             # The driver waits for its monitors, which may have swallowed that they were cancelled.
-            closing = asyncio.create_task(client.close())
+            closing = tasks.start(client.close())
             self._left.add(closing)
             closing.add_done_callback(self._end)
         if self._left:

@@ -13,6 +13,7 @@ import pymongo
 from pymongo import errors
 
 from coatcheck import Bell
+from coatcheck.starting import start
 
 from .link import Link
 from .stream import LAG, Listener, TooManyEvents
@@ -53,8 +54,9 @@ class MongoBell(Bell):
         if not self._link.settings.push:
             return
         self._try_to_open()
-        self._thread = threading.Thread(target=self._run, name="coatcheck-stream", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="coatcheck-stream", daemon=True)
+        start(thread)
+        self._thread = thread
 
     def add(self, keys: Collection[str]) -> None:
         self._listener.keys.update(keys)

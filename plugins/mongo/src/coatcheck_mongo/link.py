@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import pymongo
@@ -21,6 +22,8 @@ from pymongo.read_preferences import Primary
 from coatcheck import forks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
+from coatcheck.errors import ThreadStartError
+from coatcheck.interruptions import pass_on_interruption
 from coatcheck.meta import ResultMeta
 
 from . import answers, commands
@@ -175,7 +178,7 @@ class Link(Line):
         while True:
             try:
                 with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
-                    result = act()
+                    result = self._within_threads(act)
             except (errors.PyMongoError, OSError) as error:
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self.settings.label, writing=writing)
@@ -186,6 +189,18 @@ class Link(Line):
                 self.trouble = None
                 return result
             time.sleep(pause)
+
+    def _within_threads(self, act: Callable[[], T]) -> T:
+        """
+        Return what *act* returns. A driver that could start no monitor would never look for the
+        servers again: the next try makes a new client.
+        """
+        try:
+            return act()
+        except RuntimeError as error:
+            pass_on_interruption(error)
+            self.close()
+            raise ThreadStartError("pymongo", error) from error
 
     def ready(self, name: str) -> Collections:
         """
@@ -248,7 +263,11 @@ class Link(Line):
         tasks = self.collection(self.settings.tasks, primary=True)
         tasks = tasks.with_options(read_concern=MAJORITY)  # streams have no other
         with pymongo.timeout(self.settings.operation_timeout):
-            return tasks.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
+            return self._within_threads(
+                partial(
+                    tasks.watch, commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS
+                )
+            )
 
     def close(self) -> None:
         """

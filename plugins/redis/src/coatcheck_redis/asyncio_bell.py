@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck.aio import Bell
+from coatcheck.aio import Bell, tasks
 
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link
@@ -127,7 +127,7 @@ class RedisBell(Bell):
         ear = self._ears[place] = Ear(
             connection, sharded=self._link.sharded, patience=self._patience
         )
-        ear.reader = asyncio.create_task(self._listen(place, ear), name="coatcheck-bell")
+        ear.reader = tasks.start(self._listen(place, ear), name="coatcheck-bell")
         return ear
 
     # -- what goes on by itself -----------------------------------------------------------
@@ -180,7 +180,7 @@ class RedisBell(Bell):
         """
         self._work.set()
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._settle_for_ever(), name="coatcheck-bell")
+            self._keeper = tasks.start(self._settle_for_ever(), name="coatcheck-bell")
 
     async def _settle_for_ever(self) -> None:
         while True:

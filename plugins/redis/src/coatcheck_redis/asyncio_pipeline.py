@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from coatcheck import BackendError
+from coatcheck.aio import tasks
 
 from .script import Command
 
@@ -78,7 +79,7 @@ class AutoPipeline:
         if self._gathered and self._under_way < _APART:
             together, self._gathered = self._gathered[:_MOST], self._gathered[_MOST:]
             self._under_way += 1
-            task = asyncio.get_running_loop().create_task(self._send_together(together))
+            task = tasks.start(self._send_together(together))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -5,7 +5,6 @@ The bell of synchronous code: connections that subscribe to the keys' channels, 
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -14,7 +13,7 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck import Bell
+from coatcheck import Bell, sockets
 
 from .cluster import Cluster
 from .errors import is_refused, mapped
@@ -163,10 +162,7 @@ class RedisBell(Bell):
             seconds = min(seconds, max(self._retry_at - time.monotonic(), 0.0))
         heard: dict[int, Ear | None] = {ear.descriptor: ear for ear in self._ears.values()}
         heard[self._alarm.fileno()] = None
-        poller = select.poll()
-        for descriptor in heard:
-            poller.register(descriptor, select.POLLIN)
-        readable = {heard[descriptor] for descriptor, _ in poller.poll(seconds * 1000)}
+        readable = {heard[descriptor] for descriptor in sockets.ready(heard, seconds)}
         if None in readable:
             self._alarm.recv(4096)
         return readable

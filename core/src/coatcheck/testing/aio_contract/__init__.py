@@ -28,6 +28,7 @@ from .scanning import Scanning
 from .sealed import Sealed
 from .states import States
 from .streams import Streams
+from .tasks import Tasks
 from .values import Values
 from .waiting import Waiting
 
@@ -50,6 +51,7 @@ class AioBackendContract(
     Sealed,
     Loops,
     Forks,
+    Tasks,
     Cancelled,
     Resources,
     Errors,

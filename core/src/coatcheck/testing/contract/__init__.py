@@ -25,6 +25,7 @@ from .sealed import Sealed
 from .sharing import Sharing
 from .states import States
 from .streams import Streams
+from .threads import Threads
 from .values import Values
 from .waiting import Waiting
 
@@ -46,6 +47,7 @@ class BackendContract(
     Sealed,
     Sharing,
     Forks,
+    Threads,
     Resources,
     Errors,
     Groups,

@@ -1,0 +1,66 @@
+"""
+A process that may start no more threads for a while.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ...errors import BackendError, WaitTimeoutError
+from ...results import Results
+from ..promises import promise
+from ..proof import PATIENCE
+from ..starved import without_threads
+from .case import Case
+
+
+class Threads(Case):
+    """
+    Promise 9.
+    """
+
+    @promise(9, 2)
+    def test_no_thread_for_a_while(self, results: Results) -> None:
+        """
+        Where no thread can be started, a wait or a task with a heartbeat says so or works without,
+        and all works when there can be threads again.
+        """
+        results.store_result("a", 1)
+        for _ in range(2):
+            with without_threads():
+                with pytest.raises((BackendError, WaitTimeoutError)):
+                    results.wait_for("never", 0.2)
+                with pytest.raises(BackendError, match="thread"), results.running("r", heartbeat=9):
+                    pass
+            assert results.wait_for("a", PATIENCE).result == 1
+            results.close()
+
+    @promise(9)
+    def test_no_thread_for_the_first_operation(self, results: Results) -> None:
+        """
+        What the first operation could not start, the next one does.
+        """
+        with without_threads():
+            try:
+                results.store_result("a", 1)
+            except BackendError as error:
+                assert "thread" in str(error)  # noqa: PT017 - not every store needs one
+        results.store_result("a", 1)
+
+        assert results.get_result("a") == 1
+        assert results.wait_for("a", PATIENCE).result == 1
+
+    @promise(9, 2)
+    def test_no_thread_and_close(self, results: Results) -> None:
+        """
+        Results that could start no thread can be closed.
+        """
+        before = set(threading.enumerate())
+        with without_threads():
+            with pytest.raises((BackendError, WaitTimeoutError)):
+                results.wait_for("never", 0.1)
+            results.close()
+
+        assert not [t for t in set(threading.enumerate()) - before if t.name == "coatcheck-hub"]

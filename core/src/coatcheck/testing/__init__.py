@@ -33,7 +33,7 @@ _HOMES = {
     "promises_of": "promises",
 }
 #: The modules whose assertions pytest is to explain.
-_ASSERTING = ("contract", "aio_contract", "threads", "machine")
+_ASSERTING = ("contract", "aio_contract", "threads", "machine", "forked")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,8 @@ What a proof gives: a store, ways into it round the backend, and nothing in plac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
 
@@ -18,16 +17,20 @@ from ..backend import DEFAULT_KEY_PREFIX, KeyValueBackend
 from ..codec import Codec
 from ..meta import ResultMeta
 from ..results import Results
+from . import patience, report
+from .journal import Journal
 from .promises import suite_of
 from .samples import Planted
 
 #: A password that must show nowhere; for use in `unreachable_url`.
 SECRET: Final = "hunter2-is-secret"  # noqa: S105 - that is the point
-#: How long anything may take that has no deadline of its own, in seconds; the environment may say
-#: otherwise, for a machine that is slow or a backend that is known to hang.
-PATIENCE: Final = float(os.environ.get("COATCHECK_TESTING_PATIENCE", "30"))
+
+#: See `patience`.
+PATIENCE: Final = patience.PATIENCE
 
 ALL_SERIALIZERS: Final = ("json", "msgpack", "pickle")
+
+R = TypeVar("R", Results, AioResults)
 
 
 class Proof:
@@ -139,10 +142,13 @@ class Proof:
     # -- what the contract makes of it ----------------------------------------------------
 
     store_url: str
+    journal: Journal
     _codec: ClassVar[Codec] = Codec(accept=ALL_SERIALIZERS)
 
     @pytest.fixture(autouse=True)
     def _proof(self, url: str, request: pytest.FixtureRequest) -> None:
+        report.load(request.config)
+        self.journal = Journal()
         self.store_url = url
         # Not by `record_property`, which warns: reports have these all the same.
         promises = getattr(request.function, "promises", ())
@@ -153,8 +159,15 @@ class Proof:
         """
         Another client of the same store, synchronous on both sides.
         """
-        with self.sync_results() as results:
+        with self.recorded(self.sync_results()) as results:
             yield results
+
+    def recorded(self, results: R) -> R:
+        """
+        Return *results*, and write down from now on what its backend is asked.
+        """
+        self.journal.record(innermost(results.backend))
+        return results
 
     @classmethod
     def cuts_by_itself(cls) -> bool:

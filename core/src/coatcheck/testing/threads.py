@@ -11,18 +11,43 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from ..errors import WaitTimeoutError
-from .proof import PATIENCE
+from .patience import PATIENCE
+from .stacks import stack_of
 
 T = TypeVar("T")
 
 
+class HangError(AssertionError):
+    """
+    A call in a thread has not ended; says where it stands.
+    """
+
+
+class Not(str):
+    """
+    A false answer of a condition, which says what is the matter.
+    """
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def told(answer: object) -> str:
+    """
+    Return what a false answer says.
+    """
+    return str(answer) if isinstance(answer, Not) else f"it did not come true, it is {answer!r}"
+
+
 def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     """
-    Return the first true answer of *condition*.
+    Return the first true answer of *condition*; one that is `Not` true says why.
     """
     deadline = time.monotonic() + patience
     while not (answer := condition()):
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"after {patience:g} s: {told(answer)}"
         time.sleep(0.01)
     return answer
 
@@ -33,7 +58,7 @@ async def aio_until(condition: Callable[[], Awaitable[Any]], *, patience: float 
     """
     deadline = time.monotonic() + patience
     while not (answer := await condition()):
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, f"after {patience:g} s: {told(answer)}"
         await asyncio.sleep(0.01)
     return answer
 
@@ -96,7 +121,9 @@ class Started:
         Return what the function returned, or raise what it raised.
         """
         self._thread.join(patience)
-        assert not self._thread.is_alive(), "it hangs"
+        if self._thread.is_alive():
+            name = getattr(self._function, "__name__", repr(self._function))
+            raise HangError(f"{name} hangs, after {patience:g} s in {stack_of(self._thread)}")
         if self._error is not None:
             raise self._error
         return self._answer

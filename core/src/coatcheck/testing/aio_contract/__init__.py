@@ -26,6 +26,7 @@ from .resources import Resources
 from .running import Running
 from .scanning import Scanning
 from .sealed import Sealed
+from .shape import Shape
 from .states import States
 from .streams import Streams
 from .tasks import Tasks
@@ -60,6 +61,7 @@ class AioBackendContract(
     Chaos,
     Reconnecting,
     Noticing,
+    Shape,  # the last of the bases: pytest runs its test first
     contract=True,
 ):
     """

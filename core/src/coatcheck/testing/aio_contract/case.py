@@ -11,12 +11,13 @@ from typing import TypeVar
 import pytest_asyncio
 
 from ...aio import Results
-from ..proof import PATIENCE, Proof
+from ..checked import Checked
+from ..proof import PATIENCE
 
 T = TypeVar("T")
 
 
-class AioCase(Proof):
+class AioCase(Checked):
     """
     A store, and a client of it under test.
     """
@@ -26,8 +27,11 @@ class AioCase(Proof):
         """
         The client under test.
         """
-        async with self.aio_results() as results:
+        async with self.recorded(self.aio_results()) as results:
             yield results
+
+    def _client(self) -> Results:
+        return self.aio_results()
 
 
 async def patiently(awaitable: Awaitable[T], *, patience: float = PATIENCE) -> T:

@@ -14,7 +14,6 @@ import pytest
 
 from ... import BackendUnavailableError, ConfigurationError, WaitTimeoutError
 from ...aio import Results, by_url
-from ...backend import PROTOCOL_VERSION, Capability, stated_version
 from ..contract.errors import SHORT
 from ..promises import needs, promise
 from ..proof import SECRET, innermost
@@ -34,18 +33,6 @@ class Errors(AioCase):
     """
     Promises 3 and 8.
     """
-
-    @promise(4)
-    async def test_declarations(self, results: Results) -> None:
-        """
-        What the backend says of itself is of the right kind, and of this protocol.
-        """
-        store = innermost(results.backend)
-
-        assert PROTOCOL_VERSION == stated_version(type(store))
-        assert isinstance(store.capabilities, Capability)
-        assert 0 <= store.expires_resolution <= 60
-        assert store.max_value_bytes is None or store.max_value_bytes > 1_000
 
     @promise(4)
     async def test_sides_agree(self, results: Results) -> None:

@@ -15,7 +15,7 @@ from ... import WaitTimeoutError
 from ...aio import Results
 from ..contract.resources import objects
 from ..promises import needs, promise
-from ..threads import aio_until
+from ..threads import Not, aio_until
 from .case import AioCase
 
 
@@ -157,8 +157,9 @@ class Resources(AioCase):
         assert await aio_until(collected)
 
     async def _until_at_most(self, count: int) -> None:
-        async def few() -> bool:
-            return self.open_resources() <= count
+        async def few() -> bool | Not:
+            now = self.open_resources()
+            return now <= count or Not(f"the store sees {now} open, and had {count} before")
 
         await aio_until(few)
 

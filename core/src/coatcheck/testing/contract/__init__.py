@@ -22,6 +22,7 @@ from .resources import Resources
 from .running import Running
 from .scanning import Scanning
 from .sealed import Sealed
+from .shape import Shape
 from .sharing import Sharing
 from .states import States
 from .streams import Streams
@@ -55,6 +56,7 @@ class BackendContract(
     Chaos,
     Reconnecting,
     Noticing,
+    Shape,  # the last of the bases: pytest runs its test first
     contract=True,
 ):
     """

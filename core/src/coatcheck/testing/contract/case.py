@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from ...results import Results
-from ..proof import Proof
+from ..checked import Checked
 
 
-class Case(Proof):
+class Case(Checked):
     """
     A store, and a client of it under test.
     """
@@ -22,5 +22,8 @@ class Case(Proof):
         """
         The client under test.
         """
-        with self.sync_results() as results:
+        with self.recorded(self.sync_results()) as results:
             yield results
+
+    def _client(self) -> Results:
+        return self.sync_results()

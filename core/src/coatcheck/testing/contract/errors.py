@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from ... import BackendUnavailableError, ConfigurationError, WaitTimeoutError, by_url
-from ...backend import PROTOCOL_VERSION, Capability, stated_version
 from ...results import Results
 from ..promises import needs, promise
 from ..proof import SECRET, innermost
@@ -37,18 +36,6 @@ class Errors(Case):
     """
     Promises 3 and 8.
     """
-
-    @promise(4)
-    def test_declarations(self, results: Results) -> None:
-        """
-        What the backend says of itself is of the right kind, and of this protocol.
-        """
-        store = innermost(results.backend)
-
-        assert PROTOCOL_VERSION == stated_version(type(store))
-        assert isinstance(store.capabilities, Capability)
-        assert 0 <= store.expires_resolution <= 60
-        assert store.max_value_bytes is None or store.max_value_bytes > 1_000
 
     @promise(3)
     @needs("unreachable_url")

@@ -12,6 +12,7 @@ import pytest
 from ... import Capability
 from ...results import Results
 from ..child import children
+from ..forked import forked
 from ..promises import promise
 from ..proof import PATIENCE, has
 from ..threads import Started, in_threads
@@ -71,18 +72,14 @@ class Sharing(Case):
         """
         results.store_result("before", 1)
         results.wait_for("before", 5)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                results.wait_for("before", PATIENCE)
-                results.store_result("child", 2)
-                status = 0
-            finally:
-                os._exit(status)
-        if has(results, Capability.SHARED):
-            assert 2 == results.wait_for("child", PATIENCE).result
-        assert 0 == os.waitpid(pid, 0)[1]
+
+        def act() -> None:
+            results.wait_for("before", PATIENCE)
+            results.store_result("child", 2)
+
+        with forked(act):
+            if has(results, Capability.SHARED):
+                assert 2 == results.wait_for("child", PATIENCE).result
 
         assert results.store_result("parent", 3)
         assert 3 == results.wait_for("parent", 5).result
@@ -96,15 +93,8 @@ class Sharing(Case):
         """
         results.store_result("before", 1)
         wait = Started(results.wait_for, "t", PATIENCE)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                results.wait_for("before", PATIENCE)
-                status = 0
-            finally:
-                os._exit(status)
-        assert 0 == os.waitpid(pid, 0)[1]
+        with forked(partial(results.wait_for, "before", PATIENCE)):
+            pass
         other.store_result("t", 2)
 
         assert 2 == wait.answer().result

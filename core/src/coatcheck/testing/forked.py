@@ -1,0 +1,58 @@
+"""
+A forked child whose end is awaited, and whose traceback is shown.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import select
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .patience import PATIENCE
+
+
+@contextmanager
+def forked(function: Callable[[], object]) -> Iterator[None]:
+    """
+    Run *function* in a forked child, beside the block. At the block's end the child has to come to
+    its own: what it raised is shown, and where it hangs.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _run(function, writing)
+    os.close(writing)
+    try:
+        yield
+        trouble = _heard(reading, PATIENCE)
+        if trouble is None:
+            os.kill(child, signal.SIGUSR1)
+            trouble = f"it hangs:\n{_heard(reading, 2.0) or 'and does not say where'}"
+        assert trouble == "", f"in the forked child: {trouble}"
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _heard(descriptor: int, seconds: float) -> str | None:
+    if not select.select([descriptor], [], [], seconds)[0]:
+        return None
+    return os.read(descriptor, 100_000).decode(errors="replace")
+
+
+def _run(function: Callable[[], object], writing: int) -> None:
+    """
+    Do the child's part, and be gone: pytest goes on in the parent.
+    """
+    try:
+        faulthandler.register(signal.SIGUSR1, os.fdopen(os.dup(writing), "wb"), all_threads=True)
+        function()
+    except BaseException:  # noqa: BLE001 - told to the parent
+        os.write(writing, traceback.format_exc().encode())
+    finally:
+        os._exit(0)

@@ -113,6 +113,25 @@ def test_what_became_of_it_is_traced_back(handler):
             pass_on_interruption(error)
 
 
+def test_an_error_that_borrows_its_traceback(handler):
+    """
+    A driver that gives its own error the traceback of the exception does not hide it, either.
+    """
+    handler(Limit)
+
+    def driver():
+        try:
+            strike()
+        except Limit as error:
+            raise ConnectionError("the driver's").with_traceback(error.__traceback__) from error
+
+    with pytest.raises(Limit, match="struck"):
+        try:
+            driver()
+        except ConnectionError as error:
+            pass_on_interruption(error)
+
+
 def test_what_was_caught_before_is_not_it(handler):
     """
     Code that handles an interruption, and meets an error meanwhile, sees that error.

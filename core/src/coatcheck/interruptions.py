@@ -41,11 +41,26 @@ def interruption_in(error: BaseException) -> BaseException | None:
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
-        if isinstance(at, KeyboardInterrupt) or _is_of_handler(at.__traceback__):
-            return at
+        if _is_interruption(at):
+            return _cause_of(at)
         seen.add(id(at))
         at = _origin(at)
     return None
+
+
+def _is_interruption(error: BaseException) -> bool:
+    return isinstance(error, KeyboardInterrupt) or _is_of_handler(error.__traceback__)
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """
+    Return what *error* was made of by code, such as SQLAlchemy's, that gives its own error the
+    traceback of the other.
+    """
+    cause = error.__cause__
+    while cause is not None and _is_interruption(cause):
+        error, cause = cause, cause.__cause__
+    return error
 
 
 def _is_of_handler(traceback: TracebackType | None) -> bool:

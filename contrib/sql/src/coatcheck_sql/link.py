@@ -11,8 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -20,7 +19,9 @@ from sqlalchemy import exc, pool
 
 from coatcheck import forks, lookups
 from coatcheck.attempts import Attempts
-from coatcheck.errors import BackendError
+from coatcheck.errors import BackendError, CoatcheckError
+from coatcheck.interruptions import interruption_in, pass_on_interruption
+from coatcheck.pool import BusyError, Turns
 
 from .deadline import DEADLINE, left
 from .errors import Errors, is_lost, is_schema_gone, is_transient, mapped
@@ -48,7 +49,6 @@ _STALE: Final = 2.0
 _WARM: Final = 5.0
 #: Engines of which a fork made a copy. Their connections are the parent's.
 _LEFT: Final[list[Any]] = []
-_AT_ANY_TIME: Final = nullcontext()
 
 
 class Warm:
@@ -196,6 +196,7 @@ class Line:
         Take in an error of a try, and return the pause before the next one. Raises ours if there
         is to be none.
         """
+        pass_on_interruption(error)
         if is_lost(error):
             self.lost = time.monotonic()
         gone = is_schema_gone(error)
@@ -263,17 +264,15 @@ class Link(Line):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._lock = threading.Lock()
-        self._looking = threading.Lock()
+        self._looking = Turns(1)
         self._engine: sa.Engine | None = None
         self._warm: deque[Warm] = deque()
         #: Closes what is open; called at the latest when this object is dropped.
         self._end: weakref.finalize[..., Link] | None = None
         forks.register_quiescent(self)
-        self._turns = threading.BoundedSemaphore(settings.max_connections)
-        self._resting = 0
-        #: The threads that are using SQLite.
-        self._inside: set[int] = set()
-        #: Whether there were any while this process was forked.
+        #: However many engines there were, so many connections are in use.
+        self._turns = Turns(settings.max_connections)
+        #: Whether somebody was using SQLite while this process was forked.
         self._torn = False
 
     # What SQLite believes of its locks must not be copied, and the locks are not
@@ -282,26 +281,19 @@ class Link(Line):
     def before_fork(self) -> None:
         if self.settings.dialect != "sqlite":
             return
-        deadline = time.monotonic() + self.settings.operation_timeout
-        for _ in range(self.settings.max_connections):
-            # One that takes longer than an operation may is left behind.
-            if self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
-                self._resting += 1
+        # One that takes longer than an operation may is left behind.
+        self._turns.rest(self.settings.operation_timeout)
         self.close()
 
     def after_fork_in_parent(self) -> None:
-        while self._resting:
-            self._resting -= 1
-            self._turns.release()
+        self._turns.resume()
 
     def after_fork(self) -> None:
         super().after_fork()
-        self._resting = 0
         self._lock = threading.Lock()
-        self._looking = threading.Lock()
-        self._turns = threading.BoundedSemaphore(self.settings.max_connections)
-        self._torn = self._torn or bool(self._inside)
-        self._inside = set()
+        self._torn = self._torn or self._turns.are_taken
+        self._looking.after_fork()
+        self._turns.after_fork()
         engine, warm = self._engine, self._warm
         if self._end is not None:
             self._end.detach()
@@ -346,38 +338,42 @@ class Link(Line):
         if not self.quick:
             ask = None
         forks.check()
-        if self._torn:
+        if self._torn and self.settings.dialect == "sqlite":
             raise forks.torn(self.settings.label)
         attempts = Attempts(self.settings.operation_timeout)
         while True:
             token = DEADLINE.set(self.deadline(attempts))
             try:
-                asked = self.asked(ask, writing=writing)
-                with self._turn():
-                    result = self._ask(asked) if asked else self._do(act, writing=writing)
+                return self._in_turn(act, writing=writing, ask=ask)
             except Errors as error:
-                pause = self.failed(error, attempts, writing=writing)
-            else:
-                self.trouble = None
-                return result
+                pause = self._failed(error, attempts, writing=writing)
+            except CoatcheckError:
+                raise
+            except BaseException as error:
+                self.close()  # what an interruption left of the driver's pool nobody knows
+                pass_on_interruption(error)
+                raise
             finally:
                 DEADLINE.reset(token)
             time.sleep(pause)
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return self._take_turn() if self.settings.dialect == "sqlite" else _AT_ANY_TIME
+    def _in_turn(self, act: Act[T], *, writing: bool, ask: Asked[T] | None) -> T:
+        asked = self.asked(ask, writing=writing)
 
-    @contextmanager
-    def _take_turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=self.settings.operation_timeout * _PART):
-            raise exc.TimeoutError("no connection is free")
-        turns, inside, thread = self._turns, self._inside, threading.get_ident()
-        inside.add(thread)
-        try:
-            yield
-        finally:
-            inside.discard(thread)
-            turns.release()
+        def work() -> T:
+            return self._ask(asked) if asked else self._do(act, writing=writing)
+
+        result = self._turns.during(work, self.settings.operation_timeout * _PART)
+        self.trouble = None
+        return result
+
+    def _failed(self, error: Exception, attempts: Attempts, *, writing: bool) -> float:
+        """
+        As `failed`, for what may be an interruption.
+        """
+        if interruption_in(error) is not None:
+            self.close()
+        return self.failed(error, attempts, writing=writing)
 
     def _do(self, act: Act[T], *, writing: bool) -> T:
         engine = self.engine()
@@ -449,13 +445,14 @@ class Link(Line):
         """
         Look the tables up, one thread at a time: of many first writes one makes the tables.
         """
-        looking = self._looking
-        if not looking.acquire(timeout=max(left(), 0.0)):
-            raise exc.TimeoutError("another thread is looking the tables up")
-        try:
+
+        def look() -> Layout:
             return self.known(writing=writing) or self.look(connection, writing=writing)
-        finally:
-            looking.release()
+
+        try:
+            return self._looking.during(look, left())
+        except BusyError:
+            raise exc.TimeoutError("another thread is looking the tables up") from None
 
     def close(self) -> None:
         """

@@ -71,7 +71,7 @@ class _Profile:
         name = frame.f_code.co_filename
         if name.startswith(_HERE) or (self._roots is not None and not name.startswith(self._roots)):
             return
-        if self._roots is None and _is_finalizing(frame):
+        if _is_finalizing(frame):
             return
         self._left -= 1
         if self._left < 0 and self.place is None:

@@ -26,7 +26,7 @@ pickles
 serializers
 kombus sealing
 codec
-forks
+forks clocks
 pacing bells portions sockets
 starting
 attempts lookups pool
@@ -49,7 +49,7 @@ __main__
 """
 #: The same for asyncio, each with the module of core that it may import up to.
 AIO = """
-loops:forks bells:bells alarms:errors lookups:lookups tasks:errors
+loops:forks bells:bells alarms:pacing lookups:lookups tasks:errors
 backend:backend
 observed:observed
 bridge:backend

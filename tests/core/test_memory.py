@@ -35,7 +35,7 @@ def clock(monkeypatch):
     The backend's clock, which stands still.
     """
     now = SimpleNamespace(value=1000.0)
-    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: now.value))
+    monkeypatch.setattr(memory, "monotonic", lambda: now.value)
     return now
 
 

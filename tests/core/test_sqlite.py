@@ -740,7 +740,7 @@ def test_the_wait_for_a_turn_is_part_of_the_operation(path, opened, monkeypatch)
     backend = opened(path, operation_timeout=5)
     put(backend, "k", READY)
     moments = iter([0.0, 4.0])
-    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    monkeypatch.setattr(sqlite, "monotonic", lambda: next(moments))
 
     timeout = backend._read(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone())
     assert (1000,) == timeout

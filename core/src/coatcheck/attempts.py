@@ -4,9 +4,9 @@ How an operation on a store is repeated within its time. No I/O.
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
+from .clocks import monotonic
 from .pacing import jittered
 
 _FIRST_PAUSE: Final = 0.01
@@ -23,7 +23,7 @@ class Attempts:
     """
 
     def __init__(self, operation_timeout: float, start: float | None = None) -> None:
-        now = time.monotonic() if start is None else start
+        now = monotonic() if start is None else start
         self._deadline = now + operation_timeout
         self._until = now + operation_timeout / 2
         self._end = now + operation_timeout * _FIRST_TRY
@@ -34,20 +34,20 @@ class Attempts:
         """
         The seconds left for this try.
         """
-        return self._end - time.monotonic()
+        return self._end - monotonic()
 
     @property
     def may_try(self) -> bool:
         """
         Whether there is time for another try.
         """
-        return time.monotonic() < self._until
+        return monotonic() < self._until
 
     def next_pause(self) -> float | None:
         """
         Return the pause before the next try, in seconds; `None` if there is to be none.
         """
-        if time.monotonic() + self._pause >= self._until:
+        if monotonic() + self._pause >= self._until:
             return None
         self._end = self._deadline
         pause = self._pause

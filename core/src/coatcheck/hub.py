@@ -18,6 +18,7 @@ from typing import Any
 from . import forks
 from .backend import BATCH, Backend
 from .bells import Alarm, Bell
+from .clocks import monotonic
 from .errors import BackendError, BackendUnavailableError, PartlyUnavailableError
 from .meta import ResultMeta
 from .pacing import PORTION
@@ -123,7 +124,7 @@ class Hub:
                 start(watch.thread)
                 self._watch = watch  # one whose start failed would never look
             waiter.watch = watch
-            watch.waits.join(waiter, time.monotonic())
+            watch.waits.join(waiter, monotonic())
         watch.wake()
         return watch
 
@@ -201,7 +202,7 @@ class Watch:
         Wait until something was found or is to be done. Raises what ends the wait.
         """
         waiter.check()
-        now = time.monotonic()
+        now = monotonic()
         if now < waiter.deadline:
             waiter.pause(waiter.tick(now))
         else:
@@ -211,12 +212,12 @@ class Watch:
         """
         Have the pending tasks looked at, see `Waits.patience`.
         """
-        since = time.monotonic()
+        since = monotonic()
         if not waiter.attentive:
             with self.lock:
                 self.waits.look_again(waiter, since)
             self.wake()
-        while (seconds := self.waits.patience(waiter, since, time.monotonic())) > 0:
+        while (seconds := self.waits.patience(waiter, since, monotonic())) > 0:
             waiter.pause(seconds)
         self.waits.end_last_look(waiter, self._backend.trouble)
 
@@ -251,7 +252,7 @@ class Watch:
         self._look_at_due(bell)  # what rang comes first
         self._update_subscription(bell)
         with self.lock:
-            now = time.monotonic()
+            now = monotonic()
             at = self.waits.next_look(now)
             was_idle = self.waits.idle
         # Never longer than the thread is to stay: it notices by itself when the last wait left.
@@ -271,9 +272,9 @@ class Watch:
         """
         Return what rang. Where one ring follows the other, one read is to serve many of them.
         """
-        start = time.monotonic()
+        start = monotonic()
         rang = bell.wait(seconds)
-        if rang and self._ringing and seconds > 0 and time.monotonic() - start < GATHER:
+        if rang and self._ringing and seconds > 0 and monotonic() - start < GATHER:
             time.sleep(GATHER)
             rang = {*rang, *bell.wait(0)}
         self._ringing = bool(rang)
@@ -282,7 +283,7 @@ class Watch:
     def _update_subscription(self, bell: Bell) -> None:
         with self.lock:
             self._clear_up()
-            fresh = self.waits.to_watch(BATCH, time.monotonic())
+            fresh = self.waits.to_watch(BATCH, monotonic())
         if fresh:
             bell.add(fresh)  # a barrier: the look comes after it
             self._look_at_due(bell)
@@ -293,11 +294,11 @@ class Watch:
             bell.discard(gone)
 
     def _look_at_due(self, bell: Bell) -> None:
-        now = time.monotonic()
+        now = monotonic()
         end = now + TURN
         while portion := self._take_due(now):
             self._look(portion, bell)
-            if (now := time.monotonic()) >= end:
+            if (now := monotonic()) >= end:
                 return
 
     def _take_due(self, now: float) -> list[str]:
@@ -305,7 +306,7 @@ class Watch:
             return self.waits.take_due(now, self._portions.count(PORTION))
 
     def _look(self, task_ids: list[str], bell: Bell) -> None:
-        began = time.monotonic()
+        began = monotonic()
         try:
             metas = self._backend.get_many(task_ids)
         except PartlyUnavailableError as error:
@@ -321,7 +322,7 @@ class Watch:
             with self.lock:
                 self.waits.abort(task_ids, error)
         else:
-            self._portions.came(len(task_ids), metas.values(), time.monotonic() - began)
+            self._portions.came(len(task_ids), metas.values(), monotonic() - began)
             self.waits.most_held = self._portions.held
             self._found(task_ids, metas, bell, began)
 
@@ -331,22 +332,22 @@ class Watch:
         for observed in self._tell(task_ids, metas, bell, began):
             meta = self._hub.on_lost(observed)
             if meta is not None:
-                self._tell([meta.task_id], {meta.task_id: meta}, bell, time.monotonic())
+                self._tell([meta.task_id], {meta.task_id: meta}, bell, monotonic())
 
     def _failed(self, task_ids: list[str], error: BackendError) -> None:
         _logger.debug("a look failed: %s", error)
         with self.lock:
-            self.waits.failed(task_ids, error, time.monotonic())
+            self.waits.failed(task_ids, error, monotonic())
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
     ) -> list[ResultMeta]:
-        took = time.monotonic() - began
+        took = monotonic() - began
         with self.lock:
             return self.waits.absorb(
                 task_ids,
                 metas,
-                time.monotonic(),
+                monotonic(),
                 pushing=bell.pushing,
                 lag=bell.lag,
                 unready=bell.unready,

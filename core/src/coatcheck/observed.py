@@ -4,13 +4,13 @@ A backend that is watched: it tells the hooks what another one does.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from .backend import Backend, Capability, Unless
 from .bells import Bell
+from .clocks import monotonic
 from .groups import Tree
 from .hooks import Hooks
 from .meta import ResultMeta
@@ -43,14 +43,14 @@ class ObservedBackend(Backend[ResultMeta]):
         return self.backend.trouble
 
     def _timed(self, operation: str, call: Callable[[], T]) -> tuple[T, float]:
-        start = time.monotonic()
+        start = monotonic()
         try:
             answer = call()
         except Exception as error:
-            seconds = time.monotonic() - start
+            seconds = monotonic() - start
             self._hooks.call("failed", operation=operation, error=error, seconds=seconds)
             raise
-        return answer, time.monotonic() - start
+        return answer, monotonic() - start
 
     def put(
         self,
@@ -125,13 +125,13 @@ def observed_wait(
     """
     Iterate over *metas*, and tell the hooks how long each took to come.
     """
-    start = time.monotonic()
+    start = monotonic()
     try:
         for meta in metas:
-            hooks.call("waited", meta=meta, seconds=time.monotonic() - start)
+            hooks.call("waited", meta=meta, seconds=monotonic() - start)
             yield meta
     except Exception as error:
-        seconds = time.monotonic() - start
+        seconds = monotonic() - start
         hooks.call("failed", operation="wait", error=error, seconds=seconds)
         raise
     finally:

@@ -9,13 +9,13 @@ and notes that it is taken, and one call into C in a `finally` gives it back.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import starmap
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from . import forks
+from .clocks import monotonic
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -76,10 +76,10 @@ class Turns:
         """
         Wait until nobody is at work, at most *seconds*, and give no turns until `resume`.
         """
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         try:
             while len(self._resting) < self._number:
-                self._take(self._resting, deadline - time.monotonic())
+                self._take(self._resting, deadline - monotonic())
         except BusyError:
             return  # whoever takes longer than an operation may is left behind
 

@@ -8,13 +8,13 @@ nobody else is served.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
+from .clocks import monotonic
 from .errors import BackendUnavailableError
 from .meta import ResultMeta
 
@@ -136,14 +136,14 @@ class Reading:
         Return what to read now; nothing at the end.
         """
         portion = self._ids[self._at : self._at + self._portions.count()]
-        self._asked, self._began = len(portion), time.monotonic()
+        self._asked, self._began = len(portion), monotonic()
         return portion
 
     def came(self, metas: Collection[ResultMeta]) -> None:
         """
         Take in that the portion was read.
         """
-        self._portions.came(self._asked, metas, time.monotonic() - self._began)
+        self._portions.came(self._asked, metas, monotonic() - self._began)
         self._at += self._asked
         self._answered = True
 
@@ -200,7 +200,7 @@ class Writing(Generic[S]):
                 break
             portion.append(item)
             total += size
-        self._portion, self._bytes, self._began = portion, total, time.monotonic()
+        self._portion, self._bytes, self._began = portion, total, monotonic()
         return portion
 
     def _item(self) -> S | None:
@@ -210,7 +210,7 @@ class Writing(Generic[S]):
         """
         Take in that the portion was written.
         """
-        self._portions.went(self._bytes, time.monotonic() - self._began)
+        self._portions.went(self._bytes, monotonic() - self._began)
         self._answered = True
 
     def failed(self, error: BackendUnavailableError) -> None:

@@ -25,6 +25,7 @@ from celery.utils.log import get_logger
 import coatcheck
 from coatcheck import Capability
 from coatcheck.celeryconfig import NAMED, PREFIX, transport_options
+from coatcheck.clocks import monotonic
 from coatcheck.url import URL
 
 from .bodies import Errback, errbacks_of, members_of, untold
@@ -167,13 +168,13 @@ class CoatcheckBackend(Waiting, Backend):
         """
         Call *operation* again while the store is away, for as long as the retry policy says.
         """
-        give_up = float("inf") if self._patience is None else time.monotonic() + self._patience
+        give_up = float("inf") if self._patience is None else monotonic() + self._patience
         pause = _PAUSE
         while True:
             try:
                 return operation()
             except coatcheck.BackendUnavailableError as error:
-                if time.monotonic() >= give_up:
+                if monotonic() >= give_up:
                     raise
                 _logger.warning("The result store is away, trying again: %s", error)
             time.sleep(pause)

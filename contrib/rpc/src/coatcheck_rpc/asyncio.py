@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from coatcheck.aio import Bell
 from coatcheck.aio.backend import Backend
 from coatcheck.aio.loops import PerLoop
 from coatcheck.backend import Unless
+from coatcheck.clocks import monotonic
 from coatcheck.groups import Tree, members_of, tree_of
 from coatcheck.meta import ResultMeta
 from coatcheck.url import URL
@@ -80,7 +80,7 @@ class RPCBackend(Backend[ResultMeta]):
     # -- the line -------------------------------------------------------------------------
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
+        return monotonic() + self._timeout
 
     async def _live(self, deadline: float) -> Mailbox:
         """

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from coatcheck import forks
+from coatcheck.clocks import monotonic
 from coatcheck.starting import start
 
 from .errors import Blocked, Unroutable, is_refused, text_of, too_large
@@ -692,4 +692,4 @@ def left(deadline: float) -> float:
     """
     Return the seconds until *deadline*, none if it has passed.
     """
-    return max(deadline - time.monotonic(), 0.0)
+    return max(deadline - monotonic(), 0.0)

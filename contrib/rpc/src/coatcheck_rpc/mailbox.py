@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
 from coatcheck import ANY, forks
+from coatcheck.clocks import monotonic
 from coatcheck.codec import Codec
 from coatcheck.groups import Tree
 
@@ -116,7 +116,7 @@ class Mailbox:
             return self._remove_expired()
 
     def _remove_expired(self) -> int:
-        now, removed = time.monotonic(), 0
+        now, removed = monotonic(), 0
         for kept in (self._records, self._groups):
             every: dict[str, tuple[Any, float]] = kept
             expired = [key for key, (_, until) in every.items() if until <= now]
@@ -129,7 +129,7 @@ class Mailbox:
 
     def _living(self, task_id: str) -> bytes | None:
         body, until = self._records.get(task_id, (None, 0.0))
-        return body if until > time.monotonic() else None
+        return body if until > monotonic() else None
 
     def get(self, ids: Collection[str]) -> dict[str, bytes]:
         """
@@ -149,7 +149,7 @@ class Mailbox:
         Return how many seconds a record has to live; `None`: it is kept.
         """
         until = self._records[task_id][1]
-        return None if until == _INF else until - time.monotonic()
+        return None if until == _INF else until - monotonic()
 
     # -- bells ----------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Mailbox:
         Return a group, if there is one.
         """
         tree, until = self._groups.get(group_id, (None, 0.0))
-        return tree if until > time.monotonic() else None
+        return tree if until > monotonic() else None
 
     def delete_group(self, group_id: str) -> bool:
         """
@@ -201,7 +201,7 @@ class Mailbox:
 
 
 def _until(life: float | None) -> float:
-    return _INF if life is None else time.monotonic() + life
+    return _INF if life is None else monotonic() + life
 
 
 class _Registry:

@@ -5,7 +5,6 @@ The RabbitMQ backend for synchronous code.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, Self, TypeVar
 from coatcheck import BackendError, Bell, UnsupportedError, forks
 from coatcheck.backend import Backend, Unless
 from coatcheck.bells import LocalBell
+from coatcheck.clocks import monotonic
 from coatcheck.groups import Tree, members_of, tree_of
 from coatcheck.meta import ResultMeta
 from coatcheck.url import URL
@@ -80,7 +80,7 @@ class RPCBackend(Backend[ResultMeta]):
     # -- the line -------------------------------------------------------------------------
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._timeout
+        return monotonic() + self._timeout
 
     def _keep(self) -> None:
         forks.check()

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Collection, Iterable
 
 import psycopg
 
 from coatcheck.aio import Bell, tasks
+from coatcheck.clocks import monotonic
 
 from .asyncio_link import Link, look_up
 from .bounded import AsyncConnection
@@ -76,7 +76,7 @@ class PostgreSQLBell(Bell):
     async def _run(self) -> None:
         while True:
             if self._connection is None:
-                await asyncio.sleep(max(self._listener.retry_at - time.monotonic(), 0.0))
+                await asyncio.sleep(max(self._listener.retry_at - monotonic(), 0.0))
                 if await self._open():
                     self._ring_all()
             if self._connection is not None:
@@ -88,7 +88,7 @@ class PostgreSQLBell(Bell):
         """
         settings = self._link.settings
         connection = None
-        token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
+        token = DEADLINE.set(monotonic() + settings.operation_timeout / 2)
         try:
             await look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
@@ -120,7 +120,7 @@ class PostgreSQLBell(Bell):
                 if self._listener.heard(notify.payload):
                     self._woken.set()
             if silent:
-                DEADLINE.set(time.monotonic() + self._link.settings.operation_timeout / 2)
+                DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
                 await connection.execute("SELECT 1")
         except (psycopg.Error, OSError) as error:
             self._connection = None

@@ -5,7 +5,6 @@ As `link`, for one event loop.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from coatcheck.aio import lookups, tasks
 from coatcheck.attempts import Attempts
+from coatcheck.clocks import monotonic
 
 from .bounded import AsyncConnection
 from .deadline import DEADLINE, left
@@ -164,7 +164,7 @@ class Link(Line):
             await self.apart(self._lose(warm, engine, error))
             raise
         if self._engine is engine and len(self._warm) < self._most_warm:
-            warm.used = time.monotonic()
+            warm.used = monotonic()
             self._warm.append(warm)
         else:
             await self.apart(self._keep(warm, engine))
@@ -212,7 +212,7 @@ class Link(Line):
         if self._engine is not engine:  # closed meanwhile
             await self._cool(warm)
         elif len(self._warm) < self._most_warm:
-            warm.used = time.monotonic()
+            warm.used = monotonic()
             self._warm.append(warm)
         else:
             await warm.connection.close()

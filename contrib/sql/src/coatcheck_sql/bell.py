@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Collection, Iterable
 
 import psycopg
 
 from coatcheck import Bell, sockets
+from coatcheck.clocks import monotonic
 
 from .bounded import Connection
 from .deadline import DEADLINE
@@ -56,10 +56,10 @@ class PostgreSQLBell(Bell):
         """
         Connect and listen, unless that failed a moment ago; whether it was done.
         """
-        if self._connection is not None or time.monotonic() < self._listener.retry_at:
+        if self._connection is not None or monotonic() < self._listener.retry_at:
             return False
         settings = self._link.settings
-        token = DEADLINE.set(time.monotonic() + settings.operation_timeout / 2)
+        token = DEADLINE.set(monotonic() + settings.operation_timeout / 2)
         try:
             look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
@@ -75,18 +75,18 @@ class PostgreSQLBell(Bell):
             return False
         finally:
             DEADLINE.reset(token)
-        self._connection, self._heard = connection, time.monotonic()
+        self._connection, self._heard = connection, monotonic()
         self._listener.opened()
         self._link.polling = None
         return True
 
     def wait(self, timeout: float) -> Collection[str]:
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         while True:
             if self._open():
                 self._listener.ring_all()
             self._hear()
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if self._listener.rings or left <= 0 or self._pause_until_readable(left):
                 return self._listener.take()
 
@@ -95,29 +95,29 @@ class PostgreSQLBell(Bell):
         if connection is None:
             return
         try:
-            if time.monotonic() - self._heard > PING_AFTER:
+            if monotonic() - self._heard > PING_AFTER:
                 self._ping(connection)
             pgconn = connection.pgconn
             pgconn.consume_input()
             while notify := pgconn.notifies():
-                self._heard = time.monotonic()
+                self._heard = monotonic()
                 self._listener.heard(notify.extra.decode("utf-8", "replace"))
         except (psycopg.Error, OSError) as error:
             self._drop(error)
 
     def _ping(self, connection: Connection) -> None:
-        token = DEADLINE.set(time.monotonic() + self._link.settings.operation_timeout / 2)
+        token = DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
         try:
             connection.execute("SELECT 1")
         finally:
             DEADLINE.reset(token)
-        self._heard = time.monotonic()
+        self._heard = monotonic()
 
     def _pause_until_readable(self, seconds: float) -> bool:
         """
         Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
         """
-        now = time.monotonic()
+        now = monotonic()
         listening = [self._alarm.fileno()]
         if self._connection is None:
             seconds = min(seconds, max(self._listener.retry_at - now, 0.0))

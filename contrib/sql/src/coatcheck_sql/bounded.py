@@ -7,7 +7,6 @@ libpq has no timeout of its own for a server that takes a statement and never an
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +18,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from coatcheck import sockets
+from coatcheck.clocks import monotonic
 
 from .deadline import DEADLINE, left
 from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, Limits
@@ -95,7 +95,7 @@ def _is_busy(connection: psycopg.BaseConnection[Any]) -> bool:
 
 @contextmanager
 def _more_time(seconds: float) -> Iterator[None]:
-    token = DEADLINE.set(time.monotonic() + seconds)
+    token = DEADLINE.set(monotonic() + seconds)
     try:
         yield
     finally:

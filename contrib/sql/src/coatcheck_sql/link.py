@@ -19,6 +19,7 @@ from sqlalchemy import exc, pool
 
 from coatcheck import forks, lookups
 from coatcheck.attempts import Attempts
+from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError, CoatcheckError
 from coatcheck.interruptions import interruption_in, pass_on_interruption
 from coatcheck.pool import BusyError, Turns
@@ -63,13 +64,13 @@ class Warm:
         #: What takes an `Ask`.
         self.driver = driver
         #: When, by the monotonic clock.
-        self.used = time.monotonic()
+        self.used = monotonic()
 
     def is_good(self, lost: float) -> bool:
         """
         Whether it was used a moment ago, and after another one was *lost*.
         """
-        return self.used > max(lost, time.monotonic() - _WARM)
+        return self.used > max(lost, monotonic() - _WARM)
 
 
 class FromSQLite:
@@ -125,7 +126,7 @@ class Line:
         layout = self._layout
         if layout is None or (writing and not self._writable):
             return None
-        fresh = layout.complete or time.monotonic() - self._looked < _STALE
+        fresh = layout.complete or monotonic() - self._looked < _STALE
         # Where there is no table one may be made any moment.
         return layout if fresh and layout.tasks and layout.groups else None
 
@@ -149,7 +150,7 @@ class Line:
         Look the tables up; before a write they are made, or completed.
         """
         layout = self.schema.prepare(connection) if writing else self.schema.look(connection)
-        self._layout, self._looked = layout, time.monotonic()
+        self._layout, self._looked = layout, monotonic()
         self._writable = self._writable or writing
         if layout.advice:
             _logger.warning("%s: %s", self.settings.label, layout.advice)
@@ -159,7 +160,7 @@ class Line:
         """
         Return when a try has to be given up, such that there is time left to do so.
         """
-        return time.monotonic() + attempts.left - self.limits.giving_up
+        return monotonic() + attempts.left - self.limits.giving_up
 
     def act(self, act: Act[T], connection: sa.Connection, layout: Layout) -> T:
         """
@@ -198,7 +199,7 @@ class Line:
         """
         pass_on_interruption(error)
         if is_lost(error):
-            self.lost = time.monotonic()
+            self.lost = monotonic()
         gone = is_schema_gone(error)
         if gone:
             self.forget_tables()
@@ -427,7 +428,7 @@ class Link(Line):
 
     def _keep(self, warm: Warm, engine: sa.Engine) -> None:
         if len(self._warm) < self._most_warm and self._engine is engine:
-            warm.used = time.monotonic()
+            warm.used = monotonic()
             self._warm.append(warm)
         else:
             warm.connection.close()

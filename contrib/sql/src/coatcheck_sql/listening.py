@@ -4,9 +4,10 @@ Who waits for what, and what rang. No I/O.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable
 from typing import Any, Final
+
+from coatcheck.clocks import monotonic
 
 from .records import Letters, key_of
 
@@ -79,7 +80,7 @@ class Listener:
         """
         Take in that it is not.
         """
-        self.retry_at = time.monotonic() + (REFUSED if refused else self._pause)
+        self.retry_at = monotonic() + (REFUSED if refused else self._pause)
         self._pause = min(self._pause * 2, RECONNECT[1])
 
 

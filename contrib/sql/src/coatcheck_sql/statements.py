@@ -18,6 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from coatcheck.backend import ANY, Unless
+from coatcheck.clocks import wall
 
 from .records import COLUMNS
 from .wire import Statement
@@ -431,10 +432,10 @@ class SQLite(Table):
         return ":until"
 
     def moment(self) -> dict[str, Any]:
-        return {"now": _text(datetime.now(UTC))}
+        return {"now": _text(_now())}
 
     def parameters(self, values: dict[str, Any], expires: float | None) -> dict[str, Any]:
-        seconds, now = until(expires), datetime.now(UTC)
+        seconds, now = until(expires), _now()
         given = dict.fromkeys(self._columns()) | {
             name: _text(value) if isinstance(value, datetime) else value
             for name, value in values.items()
@@ -460,6 +461,10 @@ class SQLite(Table):
             f"DELETE FROM {self.name} WHERE id IN (SELECT r.id FROM {self.name} AS r "
             f"WHERE {self.expired} LIMIT {CHUNK})"
         )
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(wall(), UTC)
 
 
 def _text(value: datetime) -> str:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from typing import Final, Protocol
+
+from ..clocks import monotonic
 
 #: The distance of two times at which somebody is woken, in seconds; nobody is woken too early.
 GRID: Final = 1 / 256
@@ -40,7 +41,7 @@ class Alarms:
         place = math.ceil(at / GRID)
         slot = self._slots.get(place)
         if slot is None:
-            delay = place * GRID - time.monotonic()
+            delay = place * GRID - monotonic()
             timer = asyncio.get_running_loop().call_later(delay, self._ring, place)
             slot = self._slots[place] = (timer, set())
         slot[1].add(sleeper)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any
 
 from ..backend import BATCH
+from ..clocks import monotonic
 from ..errors import BackendError, BackendUnavailableError, PartlyUnavailableError
 from ..meta import ResultMeta
 from ..pacing import PORTION
@@ -53,7 +53,7 @@ class TaskWaiter(Waiter):
         if self._notified or seconds <= 0:
             self.notify()
         elif seconds < INFINITY:
-            self._alarm = alarms.set(time.monotonic() + seconds, self)
+            self._alarm = alarms.set(monotonic() + seconds, self)
         self._notified = False
         return self._paused
 
@@ -117,7 +117,7 @@ class Hub:
         watch = self._watch
         if watch is None or watch.task.done():
             watch = self._watch = Watch(self)
-        watch.waits.join(waiter, time.monotonic())
+        watch.waits.join(waiter, monotonic())
         watch.wake()
         return watch
 
@@ -181,7 +181,7 @@ class Watch:
         if waiter.is_served:
             return None
         waiter.check()
-        now = time.monotonic()
+        now = monotonic()
         if now < waiter.deadline:
             return waiter.pause(waiter.tick(now), self._alarms)
         return self._last_look(waiter)
@@ -190,11 +190,11 @@ class Watch:
         """
         Have the pending tasks looked at, see `Waits.patience`.
         """
-        since = time.monotonic()
+        since = monotonic()
         if not waiter.attentive:
             self.waits.look_again(waiter, since)
             self.wake()
-        while (seconds := self.waits.patience(waiter, since, time.monotonic())) > 0:
+        while (seconds := self.waits.patience(waiter, since, monotonic())) > 0:
             await waiter.pause(seconds, self._alarms)
         self.waits.end_last_look(waiter, self._backend.trouble)
 
@@ -229,7 +229,7 @@ class Watch:
         """
         await self._look_at_due(bell)  # what rang comes first
         await self._update_subscription(bell)
-        now = time.monotonic()
+        now = monotonic()
         at = self.waits.next_look(now)
         was_idle = self.waits.idle
         rang = await self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
@@ -243,16 +243,16 @@ class Watch:
         """
         Return what rang. Where one ring follows the other, one read is to serve many of them.
         """
-        start = time.monotonic()
+        start = monotonic()
         rang = await bell.wait(seconds)
-        if rang and self._ringing and seconds > 0 and time.monotonic() - start < GATHER:
+        if rang and self._ringing and seconds > 0 and monotonic() - start < GATHER:
             await asyncio.sleep(GATHER)
             rang = {*rang, *await bell.wait(0)}
         self._ringing = bool(rang)
         return rang
 
     async def _update_subscription(self, bell: Bell) -> None:
-        if fresh := self.waits.to_watch(BATCH, time.monotonic()):
+        if fresh := self.waits.to_watch(BATCH, monotonic()):
             await bell.add(fresh)  # a barrier: the look comes after it
             await self._look_at_due(bell)
         gone = self.waits.to_unwatch(BATCH if self._ringing else 1)
@@ -260,15 +260,15 @@ class Watch:
             await bell.discard(gone)
 
     async def _look_at_due(self, bell: Bell) -> None:
-        now = time.monotonic()
+        now = monotonic()
         end = now + TURN
         while portion := self.waits.take_due(now, self._portions.count(PORTION)):
             await self._look(portion, bell)
-            if (now := time.monotonic()) >= end:
+            if (now := monotonic()) >= end:
                 return
 
     async def _look(self, task_ids: list[str], bell: Bell) -> None:
-        began = time.monotonic()
+        began = monotonic()
         try:
             metas = await self._backend.get_many(task_ids)
         except PartlyUnavailableError as error:
@@ -283,7 +283,7 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
             self.waits.abort(task_ids, error)
         else:
-            self._portions.came(len(task_ids), metas.values(), time.monotonic() - began)
+            self._portions.came(len(task_ids), metas.values(), monotonic() - began)
             self.waits.most_held = self._portions.held
             await self._found(task_ids, metas, bell, began)
 
@@ -293,16 +293,16 @@ class Watch:
         for observed in self._tell(task_ids, metas, bell, began):
             meta = await self._hub.on_lost(observed)
             if meta is not None:
-                self._tell([meta.task_id], {meta.task_id: meta}, bell, time.monotonic())
+                self._tell([meta.task_id], {meta.task_id: meta}, bell, monotonic())
 
     def _failed(self, task_ids: list[str], error: BackendError) -> None:
         _logger.debug("a look failed: %s", error)
-        self.waits.failed(task_ids, error, time.monotonic())
+        self.waits.failed(task_ids, error, monotonic())
 
     def _tell(
         self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
     ) -> list[ResultMeta]:
-        now = time.monotonic()
+        now = monotonic()
         return self.waits.absorb(
             task_ids,
             metas,

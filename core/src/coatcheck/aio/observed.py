@@ -4,12 +4,12 @@ A backend for asyncio that is watched, see `coatcheck.observed`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from ..backend import Capability, Unless
+from ..clocks import monotonic
 from ..groups import Tree
 from ..hooks import Hooks
 from ..meta import ResultMeta
@@ -44,14 +44,14 @@ class ObservedBackend(Backend[ResultMeta]):
         return self.backend.trouble
 
     async def _timed(self, operation: str, call: Awaitable[T]) -> tuple[T, float]:
-        start = time.monotonic()
+        start = monotonic()
         try:
             answer = await call
         except Exception as error:
-            seconds = time.monotonic() - start
+            seconds = monotonic() - start
             self._hooks.call("failed", operation=operation, error=error, seconds=seconds)
             raise
-        return answer, time.monotonic() - start
+        return answer, monotonic() - start
 
     async def put(
         self,
@@ -128,13 +128,13 @@ async def observed_wait(
     """
     Iterate over *metas*, and tell the hooks how long each took to come.
     """
-    start = time.monotonic()
+    start = monotonic()
     try:
         async for meta in metas:
-            hooks.call("waited", meta=meta, seconds=time.monotonic() - start)
+            hooks.call("waited", meta=meta, seconds=monotonic() - start)
             yield meta
     except Exception as error:
-        seconds = time.monotonic() - start
+        seconds = monotonic() - start
         hooks.call("failed", operation="wait", error=error, seconds=seconds)
         raise
     finally:

@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless
+from ..clocks import monotonic, wall
 from ..codec import Unreadable
 from ..errors import (
     BackendError,
@@ -112,7 +113,7 @@ class _File(NamedTuple):
         """
         The record, unless it expired. An empty file is none: its writer is not done, or dead.
         """
-        return self.data if self.data and self.until > time.time() else None
+        return self.data if self.data and self.until > wall() else None
 
 
 class FilesBackend(KeyValueBackend):
@@ -211,7 +212,7 @@ class FilesBackend(KeyValueBackend):
         until = _expiry(status.st_mtime_ns, status.st_size)
         if until is not None:
             return _File(data, until, settled=True)
-        fresh = abs(time.time() - status.st_mtime) < SETTLE
+        fresh = abs(wall() - status.st_mtime) < SETTLE
         return _File(data, math.inf, settled=not (fresh and self._looks_torn(data)))
 
     def _looks_torn(self, data: bytes) -> bool:
@@ -220,7 +221,7 @@ class FilesBackend(KeyValueBackend):
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
         left = set(keys)
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         with self._errors(BackendGetMetaError):
             while left:
                 unsettled = set()
@@ -228,7 +229,7 @@ class FilesBackend(KeyValueBackend):
                     file = self._read(self._path(key))
                     if file is None:
                         continue
-                    if not file.settled and time.monotonic() < deadline:
+                    if not file.settled and monotonic() < deadline:
                         unsettled.add(key)
                     elif (value := file.living) is not None:
                         found[key] = value
@@ -260,7 +261,7 @@ class FilesBackend(KeyValueBackend):
         if status is None:
             return None
         until = _expiry(status.st_mtime_ns, status.st_size)
-        return key if status.st_size and (until is None or until > time.time()) else None
+        return key if status.st_size and (until is None or until > wall()) else None
 
     # -- writing --------------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ class FilesBackend(KeyValueBackend):
         expires: float | None,
     ) -> bool:
         path = self._path(key)
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         with self._errors(BackendStoreError), self._written(path, key, value, expires) as written:
             while True:
                 with self._locked(path, deadline) as current:
@@ -288,7 +289,7 @@ class FilesBackend(KeyValueBackend):
                     return False
                 if _linked(written, path):
                     return self._on_disk()
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise BackendUnavailableError(
                         f"{os.fsdecode(path)}: it keeps coming and going for {self._timeout} s"
                     )
@@ -351,7 +352,7 @@ class FilesBackend(KeyValueBackend):
             return
         try:
             file = self._content(descriptor, path)
-            while not file.settled and time.monotonic() < deadline:
+            while not file.settled and monotonic() < deadline:
                 time.sleep(PAUSE)
                 file = self._content(descriptor, path)
             yield file
@@ -375,7 +376,7 @@ class FilesBackend(KeyValueBackend):
                     self._unlock(descriptor)
             if locked:
                 return descriptor
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 raise BackendUnavailableError(
                     f"{os.fsdecode(path)}: another writer has held it for {self._timeout} s"
                 )
@@ -427,7 +428,7 @@ class FilesBackend(KeyValueBackend):
                     continue
                 if name.startswith(_TEMPORARY):
                     self._remove_stale(path, status)
-                elif (_expiry(status.st_mtime_ns, status.st_size) or math.inf) <= time.time():
+                elif (_expiry(status.st_mtime_ns, status.st_size) or math.inf) <= wall():
                     with suppress(_ForeignError, _UnreadableError):  # it is not ours to delete
                         purged += self._delete(path, expired=True)
         return purged
@@ -436,7 +437,7 @@ class FilesBackend(KeyValueBackend):
         """
         Delete the record, and return whether it lived, or with *expired* whether it did not.
         """
-        with self._locked(path, time.monotonic() + self._timeout) as file:
+        with self._locked(path, monotonic() + self._timeout) as file:
             if file is None:
                 return False
             living = file.living is not None
@@ -448,7 +449,7 @@ class FilesBackend(KeyValueBackend):
         return False
 
     def _remove_stale(self, path: bytes, status: os.stat_result) -> None:
-        if time.time() - status.st_ctime > STALE:
+        if wall() - status.st_ctime > STALE:
             with suppress(FileNotFoundError, PermissionError):  # another user's
                 os.unlink(path)
 
@@ -602,9 +603,9 @@ def _stamp(descriptor: int, size: int, expires: float | None) -> None:
     """
     Set the time of modification that says when the record expires.
     """
-    until = None if expires is None else math.ceil((time.time() + expires) * 1000)
+    until = None if expires is None else math.ceil((wall() + expires) * 1000)
     if until is None or until > _NEVER:
-        moment, kind = int(time.time() * 1000), b"kept"
+        moment, kind = int(wall() * 1000), b"kept"
     else:
         moment, kind = until - _DAY, b"until"
     modified = moment * 1_000_000 + _checksum(kind, moment, size)

@@ -8,7 +8,6 @@ that stores and the code that waits meet by the URL, sync or async.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -16,6 +15,7 @@ from typing import Any, Self
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless
 from ..bells import Bell, LocalBell
+from ..clocks import monotonic
 from ..url import URL, read_options
 
 
@@ -36,7 +36,7 @@ class _Space:
 
     def living(self, key: str) -> bytes | None:
         value, until = self.records.get(key, (None, 0.0))
-        return value if until > time.monotonic() else None
+        return value if until > monotonic() else None
 
 
 _spaces: dict[str, _Space] = {}
@@ -75,7 +75,7 @@ class MemoryBackend(KeyValueBackend):
     ) -> bool:
         forks.check()
         space = self._space
-        until = float("inf") if expires is None else time.monotonic() + expires
+        until = float("inf") if expires is None else monotonic() + expires
         with space.lock:
             current = space.living(key)
             if if_match is not None:
@@ -100,7 +100,7 @@ class MemoryBackend(KeyValueBackend):
             self._remove_expired()
 
     def _remove_expired(self) -> int:
-        records, now = self._space.records, time.monotonic()
+        records, now = self._space.records, monotonic()
         expired = [key for key, (_, until) in records.items() if until <= now]
         for key in expired:
             del records[key]

@@ -19,6 +19,7 @@ from typing import Any, Final, Self, TypeVar
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless, batches
+from ..clocks import monotonic, wall
 from ..errors import (
     BackendError,
     BackendStoreError,
@@ -133,7 +134,7 @@ class Connection(sqlite3.Connection):
         Wait for other writers until *deadline*, give or take a hundredth, and work no longer.
         """
         self._deadline[0] = deadline
-        seconds = max(deadline - time.monotonic(), 0.0)
+        seconds = max(deadline - monotonic(), 0.0)
         if abs(seconds - self._patience) > 0.01 * self._patience:
             self.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
             self._patience = seconds
@@ -204,9 +205,9 @@ class SQLiteBackend(KeyValueBackend):
     # which is safe while no thread was using them.
 
     def before_fork(self) -> None:
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         for turns in (self._reading, self._writing):
-            turns.rest(deadline - time.monotonic())
+            turns.rest(deadline - monotonic())
         self.close()
 
     def after_fork_in_parent(self) -> None:
@@ -235,7 +236,7 @@ class SQLiteBackend(KeyValueBackend):
         forks.check()
         if self._torn:
             raise forks.torn(self._path)
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         try:
             return turns.during(lambda: self._use(act, deadline), self._timeout)
         except BusyError:
@@ -355,7 +356,7 @@ class SQLiteBackend(KeyValueBackend):
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _prepare(self, connection: Connection) -> None:
-        deadline = time.monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         connection.be_patient(deadline)
         while True:
             try:
@@ -364,7 +365,7 @@ class SQLiteBackend(KeyValueBackend):
                 connection.executescript(_SCHEMA)
             except sqlite3.OperationalError as error:
                 # Switching to WAL does not wait for its lock as other statements do.
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if "locked" not in str(error) or monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
@@ -430,7 +431,7 @@ class SQLiteBackend(KeyValueBackend):
         if_match: bytes | None,
         expires: float | None,
     ) -> bool:
-        now = time.time()
+        now = wall()
         until = None if expires is None else now + expires
         state = self.codec.state_of(value)
         if if_match is not None:
@@ -445,7 +446,7 @@ class SQLiteBackend(KeyValueBackend):
         return self._is_stored(connection, key, value)
 
     def _is_stored(self, connection: sqlite3.Connection, key: str, value: bytes) -> bool:
-        found = connection.execute(f"{_GET} AND key = ?", (time.time(), key)).fetchone()
+        found = connection.execute(f"{_GET} AND key = ?", (wall(), key)).fetchone()
         return found is not None and found[1] == value
 
     def _sweep(self, connection: Connection, key: str, writes: int) -> None:
@@ -465,8 +466,8 @@ class SQLiteBackend(KeyValueBackend):
         found = connection.raw(_LATER_KEY, (after, rows - 1))
         last = _decoded(found[0][0]) if found else None
         if last is None:
-            return connection.execute(_REMOVE, (time.time(), after)).rowcount, ""
-        portion = (time.time(), after, last)
+            return connection.execute(_REMOVE, (wall(), after)).rowcount, ""
+        portion = (wall(), after, last)
         return connection.execute(f"{_REMOVE} AND key <= ?", portion).rowcount, last
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
@@ -512,7 +513,7 @@ class SQLiteBackend(KeyValueBackend):
 
 
 def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:
-    return dict(connection.execute(_reading(len(keys)), (time.time(), *keys)))
+    return dict(connection.execute(_reading(len(keys)), (wall(), *keys)))
 
 
 def _delete(keys: Collection[str], connection: Connection) -> int:
@@ -522,10 +523,10 @@ def _delete(keys: Collection[str], connection: Connection) -> int:
     marks = ", ".join("?" * len(keys))
     delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
     living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"
-    deleted = connection.execute(living, (*keys, time.time())).rowcount
+    deleted = connection.execute(living, (*keys, wall())).rowcount
     connection.execute(delete, tuple(keys))
     return deleted
 
 
 def _page(after: str, last: str, passed: int, connection: Connection) -> list[Any]:
-    return connection.raw(_SCAN.format(after), (time.time(), last, passed))
+    return connection.raw(_SCAN.format(after), (wall(), last, passed))

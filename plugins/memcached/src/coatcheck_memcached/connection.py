@@ -5,7 +5,6 @@ One connection to one server: the driver's client, bound by a deadline, and what
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheClientError, MemcacheUnknownError
 
 from coatcheck import lookups
+from coatcheck.clocks import monotonic, wall
 from coatcheck.interruptions import pass_on_interruption
 
 from .errors import error_in, is_transient, is_unauthenticated
@@ -115,10 +115,10 @@ class Connection(Client):
         Return the Unix time by the server's clock, up to two seconds late; ours where it does not
         say.
         """
-        moment = time.monotonic()
+        moment = monotonic()
         if self._clock is None or moment - self._clock[1] > _CLOCK_AGE:
             said = _number(self._said().get(b"time"))
-            self._clock = (time.time() if said is None else said, moment)
+            self._clock = (wall() if said is None else said, moment)
         at, then = self._clock
         return at + moment - then
 
@@ -191,7 +191,7 @@ class Connection(Client):
             return [self.server]
         try:
             host, port = self.server
-            return lookups.addresses(host, port, self._sockets.end - time.monotonic())
+            return lookups.addresses(host, port, self._sockets.end - monotonic())
         except ValueError as error:  # a host that no name can be, of which the URL did not tell
             raise OSError(f"there can be no such place: {error}") from error
 

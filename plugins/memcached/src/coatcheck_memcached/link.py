@@ -13,6 +13,7 @@ from typing import Final
 from pymemcache.client.rendezvous import RendezvousHash
 
 from coatcheck.attempts import Attempts as Repeats
+from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError
 from coatcheck.interruptions import pass_on_interruption
 
@@ -43,7 +44,7 @@ class Attempts(Repeats):
         Return when a try that begins now has to end, on the monotonic clock, so that as many as
         *after* can follow.
         """
-        now = time.monotonic()
+        now = monotonic()
         share = max(self._deadline - now, 0) / (after + 1)
         return now + min(self._try, share)
 
@@ -94,7 +95,7 @@ class Link:
         """
         Do *step* at one server, see `run`.
         """
-        start = time.monotonic()
+        start = monotonic()
         error = _do(pool, step, start + self._first_try)
         if error is not None:
             errors = self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
@@ -112,12 +113,12 @@ class Link:
         To read from a server that did not come through the last time is tried for a moment only,
         so that those who wait for the others' keys need not wait for it each time.
         """
-        attempts = Attempts(self._settings, time.monotonic())
+        attempts = Attempts(self._settings, monotonic())
         down = {pool for pool, step in work.items() if pool.is_down and not step.writing}
         up = {pool: step for pool, step in work.items() if pool not in down} or work
         errors = dict(self._repeat(up, self._try(up, attempts), attempts))
         for pool in work.keys() - up.keys():
-            error = _do(pool, work[pool], min(attempts.end(0), time.monotonic() + _MOMENT))
+            error = _do(pool, work[pool], min(attempts.end(0), monotonic() + _MOMENT))
             if error is not None:
                 errors[pool] = error
         for pool in work:

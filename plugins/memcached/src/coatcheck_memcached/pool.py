@@ -4,12 +4,12 @@ The connections to one server that are not in use just now, and how many there m
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
 from coatcheck import forks, pool
+from coatcheck.clocks import monotonic
 
 from .connection import Connection
 from .settings import Place, Settings, label_of
@@ -68,7 +68,7 @@ class Pool:
                 self._on_limit()
             return act(connection)
 
-        return self._pool.lend(begin, end - time.monotonic())
+        return self._pool.lend(begin, end - monotonic())
 
     def close(self) -> None:
         """

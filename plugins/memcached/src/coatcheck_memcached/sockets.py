@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-from time import monotonic
 from typing import Any, Final
 
+from coatcheck.clocks import monotonic
 from coatcheck.interruptions import pass_on_interruption
 
 from .settings import Settings

@@ -4,7 +4,6 @@ What time it is on the servers, as far as they said in passing.
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +13,8 @@ from pymongo.monitoring import (
     ServerHeartbeatStartedEvent,
     ServerHeartbeatSucceededEvent,
 )
+
+from coatcheck.clocks import monotonic
 
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the driver returns dates: naive, in UTC
 #: Whatever expires within so many seconds may have expired already.
@@ -52,7 +53,7 @@ class ServerClock(ServerHeartbeatListener):
         local = event.reply.document.get("localTime")
         if not isinstance(local, datetime):
             return
-        now = time.monotonic()
+        now = monotonic()
         seconds = (local.replace(tzinfo=None) - EPOCH).total_seconds()
         offsets = {**self._offsets, event.connection_id: seconds - now}
         self._offsets = offsets
@@ -71,7 +72,7 @@ class ServerClock(ServerHeartbeatListener):
         Return when a life of so many seconds from now ends by the servers' clocks, rather a little
         too late; `None` where that would be too much for so short a life, or is not known.
         """
-        now = time.monotonic()
+        now = monotonic()
         if seconds < SHORT or now - self._heard > TRUST:
             return None
         return EPOCH + timedelta(seconds=now + self._latest + seconds + LATE)
@@ -82,7 +83,7 @@ class ServerClock(ServerHeartbeatListener):
         """
         if not isinstance(expires_at, datetime):
             return True  # kept; also what is beyond all dates, and what is none
-        now = time.monotonic()
+        now = monotonic()
         if now - self._heard > TRUST:
             return False
         if expires_at.tzinfo is not None:

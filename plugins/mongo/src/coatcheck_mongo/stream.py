@@ -4,10 +4,10 @@ What a change stream tells, how far it got, and when it tells too much. No I/O.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError
 
 from .errors import has_no_streams, is_stale, mapped
@@ -47,7 +47,7 @@ class Listener:
         #: The place to go on from; `None` where there is none.
         self.token: Mapping[str, Any] | None = None
         self._foreign = 0
-        self._since = time.monotonic()
+        self._since = monotonic()
         self._pause = REOPEN[0]
 
     def opened(self) -> None:
@@ -55,7 +55,7 @@ class Listener:
         Take in that the stream is live.
         """
         self._pause = REOPEN[0]
-        self._foreign, self._since = 0, time.monotonic()
+        self._foreign, self._since = 0, monotonic()
 
     def heard(self, event: Mapping[str, Any]) -> bool:
         """
@@ -72,11 +72,11 @@ class Listener:
         """
         Raise `TooManyEvents` where so many are of no use.
         """
-        seconds = time.monotonic() - self._since
+        seconds = monotonic() - self._since
         if seconds < WINDOW:
             return
         foreign, self._foreign = self._foreign, 0
-        self._since = time.monotonic()
+        self._since = monotonic()
         if foreign > self._limit * seconds:
             raise TooManyEvents(f"{foreign / seconds:.0f} events a second that nobody waits for")
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from redis import exceptions
 
 from coatcheck.aio import Bell, tasks
+from coatcheck.clocks import monotonic
 
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link
@@ -86,7 +86,7 @@ class RedisBell(Bell):
         Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
         """
         async with self._settling:
-            if not self._homeless or time.monotonic() < self._retry_at:
+            if not self._homeless or monotonic() < self._retry_at:
                 return set()
             try:
                 homes = await self._link.locate(self._homeless)
@@ -102,7 +102,7 @@ class RedisBell(Bell):
         if not self._homeless:
             self._pause = RECONNECT[0]
             self._link.polling = None
-        elif time.monotonic() >= self._retry_at:
+        elif monotonic() >= self._retry_at:
             self._put_off(self._pause)
         return settled
 
@@ -171,7 +171,7 @@ class RedisBell(Bell):
         self._put_off(REFUSED if is_refused(error) else self._pause)
 
     def _put_off(self, pause: float) -> None:
-        self._retry_at = time.monotonic() + pause
+        self._retry_at = monotonic() + pause
         self._pause = min(self._pause * 2, RECONNECT[1])
 
     def _keep(self) -> None:
@@ -187,7 +187,7 @@ class RedisBell(Bell):
             await self._work.wait()
             self._work.clear()
             while self._homeless:
-                await asyncio.sleep(max(self._retry_at - time.monotonic(), 0.0))
+                await asyncio.sleep(max(self._retry_at - monotonic(), 0.0))
                 self._ring(await self._settle_in_time())
 
     # -- listening ------------------------------------------------------------------------

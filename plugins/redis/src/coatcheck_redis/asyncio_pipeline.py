@@ -5,12 +5,12 @@ Auto-pipelining: what many tasks ask at the same time goes out in one exchange.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from coatcheck import BackendError
 from coatcheck.aio import tasks
+from coatcheck.clocks import monotonic
 
 from .script import Command
 
@@ -60,7 +60,7 @@ class AutoPipeline:
         """
         Return the replies to *commands*, in order.
         """
-        now = time.monotonic()
+        now = monotonic()
         if self._under_way >= _APART and not _is_large(commands):
             asked = Asked(commands, now, asyncio.get_running_loop().create_future())
             self._gathered.append(asked)

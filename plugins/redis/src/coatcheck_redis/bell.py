@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from redis import exceptions
 
 from coatcheck import Bell, sockets
+from coatcheck.clocks import monotonic
 
 from .cluster import Cluster
 from .errors import is_refused, mapped
@@ -70,7 +70,7 @@ class RedisBell(Bell):
         """
         Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
         """
-        if not self._homeless or time.monotonic() < self._retry_at:
+        if not self._homeless or monotonic() < self._retry_at:
             return set()
         try:
             homes = self._link.locate(self._homeless)
@@ -88,7 +88,7 @@ class RedisBell(Bell):
         if not self._homeless:
             self._pause = RECONNECT[0]
             self._link.polling = None
-        elif time.monotonic() >= self._retry_at:
+        elif monotonic() >= self._retry_at:
             self._put_off(self._pause)
         return settled
 
@@ -134,19 +134,19 @@ class RedisBell(Bell):
         self._put_off(REFUSED if is_refused(error) else self._pause)
 
     def _put_off(self, pause: float) -> None:
-        self._retry_at = time.monotonic() + pause
+        self._retry_at = monotonic() + pause
         self._pause = min(self._pause * 2, RECONNECT[1])
 
     # -- listening ------------------------------------------------------------------------
 
     def wait(self, timeout: float) -> Collection[str]:
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         readable: set[Ear | None] = set()
         while True:
             self._rang |= self._settle()
             for place, ear in list(self._ears.items()):
                 self._guarded(place, partial(ear.listen, readable=ear in readable))
-            left = deadline - time.monotonic()
+            left = deadline - monotonic()
             if self._rang or left <= 0 or None in readable:
                 rang, self._rang = self._rang, set()
                 return rang
@@ -159,7 +159,7 @@ class RedisBell(Bell):
         `None` stands for a call of `wake`.
         """
         if self._homeless:
-            seconds = min(seconds, max(self._retry_at - time.monotonic(), 0.0))
+            seconds = min(seconds, max(self._retry_at - monotonic(), 0.0))
         heard: dict[int, Ear | None] = {ear.descriptor: ear for ear in self._ears.values()}
         heard[self._alarm.fileno()] = None
         readable = {heard[descriptor] for descriptor in sockets.ready(heard, seconds)}
@@ -192,7 +192,7 @@ class Ear:
     def __init__(self, connection: Any, *, sharded: bool) -> None:
         self.connection = connection
         self.subscription = Subscription(sharded=sharded)
-        self._heard = time.monotonic()
+        self._heard = monotonic()
         self._pinged = False
 
     @property
@@ -238,7 +238,7 @@ class Ear:
         else:
             while self.connection.can_read(0):
                 self._read()
-        silent = time.monotonic() - self._heard
+        silent = monotonic() - self._heard
         if silent > 2 * PING_AFTER:
             raise exceptions.ConnectionError("the subscription's connection fell silent")
         if silent > PING_AFTER and not self._pinged:
@@ -250,5 +250,5 @@ class Ear:
             message = self.connection.read_response()
         except exceptions.ResponseError as error:
             message = error
-        self._heard, self._pinged = time.monotonic(), False
+        self._heard, self._pinged = monotonic(), False
         self.subscription.take(message)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from redis import exceptions
 
 from coatcheck.attempts import Attempts
+from coatcheck.clocks import monotonic
 from coatcheck.interruptions import pass_on_interruption
 
 from .connections import Connection, SSLConnection, UnixConnection
@@ -154,7 +155,7 @@ def receive(connection: Any, commands: Sequence[Command], seconds: float) -> lis
     """
     Return the replies to *commands*; the server's errors among them as exceptions of the driver.
     """
-    end = time.monotonic() + seconds
+    end = monotonic() + seconds
     return [_read(connection, end) for _ in commands]
 
 

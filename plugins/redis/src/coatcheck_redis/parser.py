@@ -4,11 +4,12 @@ Replies within one deadline, however slowly they come.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from redis import exceptions
 from redis.connection import DefaultParser
+
+from coatcheck.clocks import monotonic
 
 #: What a server says of slots and masters, as the driver's errors. Before redis-py 6 only the driver's
 #: own clients of clusters know these.
@@ -37,7 +38,7 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen w
     def read_from_socket(self, *args: Any, **options: Any) -> Any:
         if self.end is None or args or options.get("raise_on_timeout") is False:
             return super().read_from_socket(*args, **options)
-        left = self.end - time.monotonic()
+        left = self.end - monotonic()
         if left <= 0:
             raise exceptions.TimeoutError("the reply did not come in time")
         if self._socket_timeout is not None and left >= self._socket_timeout:

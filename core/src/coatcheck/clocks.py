@@ -1,0 +1,23 @@
+"""
+The clocks that all of coatcheck goes by, which no test can stop.
+
+freezegun replaces `time.monotonic` and `time.time` wherever it finds them, for some threads and not
+for others: a wait on such a clock never ends, or its two sides disagree. It does not find what
+is bound here, and it leaves `time.clock_gettime` as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+#: Seconds, from any start, that only go on: for deadlines and pauses.
+monotonic: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    if hasattr(time, "CLOCK_MONOTONIC")
+    else partial(time.monotonic)
+)
+#: Seconds since 1970: for the lives of records in stores whose time is this machine's.
+wall: Final[Callable[[], float]] = partial(time.time)

@@ -285,7 +285,7 @@ def test_what_by_url_refuses_is_listed_as_an_error(listed: Any, distribution: An
     A plugin that `by_url` could not use is not listed as one that works.
     """
     for name, text in (
-        ("function", "def Tank(): ..."),
+        ("function", "def Tank(): ...\n"),
         (
             "abstract",
             "from coatcheck import Backend\nclass Tank(Backend):\n    PROTOCOL_VERSION = 1",

@@ -583,3 +583,24 @@ def test_a_missing_package_is_said_at_once(side, package, options, monkeypatch):
     with pytest.raises(PluginError, match=f"needs the package.*{package}|{package}.*missing"):
         side.by_url("memory://", **options)
     assert side.by_url("memory://")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("unix://:s3cret@/tmp/redis.sock", r"write redis\+socket://"),
+        ("django-db://", r"write db\+postgresql://"),
+        ("django-cache://", "write memcached://"),
+        ("amqp://u:s3cret@h/v", r"write rpc\+amqp://"),
+        ("amqps://u:s3cret@h/v", r"write rpc\+amqps://"),
+        ("postgress://u:s3cret@h/d", "did you mean 'postgres'"),
+    ],
+)
+def test_schemes_of_others(url, said):
+    """
+    What others call differently is named as it is written here, and nothing that merely sounds alike.
+    """
+    with pytest.raises(UnknownSchemeError, match=said) as caught:
+        by_url(url)
+    assert "s3cret" not in str(caught.value)
+    assert "mongodb'" not in str(caught.value).partition("(installed")[0]

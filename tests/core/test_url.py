@@ -161,6 +161,40 @@ def test_ambiguous_urls_are_refused(url):
         URL(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("a://u:p@h:1/?b=c&appName=@u@", "a://***@h:1/?b=***&appName=***"),
+        ("a://u:p@h/d?appName=@u@&w=1", "a://***@h/d?appName=***&w=***"),
+        ("a://u:p@h?name=x@y&w=1&v=2", "a://***@h?name=***&w=***&v=***"),
+        ("a://u:p@h1,h2:2/?x=@", "a://***@h1,h2:2/?x=***"),
+    ],
+)
+def test_options_with_an_at_sign(url, shown):
+    """
+    Where nothing behind the last @ could be a host, it is part of an option's value.
+    """
+    assert shown == str(URL(url))
+    assert "@" in "".join(URL(url).query.values())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a://u:p@x?b=1@h", "a://u:p@x?b=1@h/0?c=d", "a://u:p@x?b=1@h:1,h2:2/0", "a://u:p?b=1@&c=d",
+        "a://u:p/x@y?b=@", "a://u:p@x/y@h?b=@", "a://u:p@x?b=1@h&c", "a://u:p@x?b=1@h&c=d@e",
+        "a://h?b=@",
+    ],
+)  # fmt: skip
+def test_options_that_could_be_a_password(url):
+    """
+    Where what is behind the last @ could be the host, the URL is still refused, and not shown.
+    """
+    with pytest.raises(ConfigurationError, match="more than one way"):
+        URL(url)
+    assert "***" == masked(url).rpartition("/")[2]
+
+
 def test_urls_are_not_split_at_other_schemes():
     """
     Only URLs of the same scheme stand in one.

@@ -89,7 +89,7 @@ class UnknownSchemeError(ConfigurationError, LookupError):
         near: str | None,
         install: str | None,
         only_asyncio: bool = False,
-        hint: str | None = None,
+        instead: str | None = None,
     ) -> None:
         self.scheme = scheme
         self.installed = sorted(installed)
@@ -99,8 +99,8 @@ class UnknownSchemeError(ConfigurationError, LookupError):
                 f"the backend for the scheme {scheme!r} serves asyncio only: use "
                 "coatcheck.aio.by_url()"
             )
-        if hint:
-            message += f": {hint}"
+        if instead:
+            message += f"; write {instead}://... instead"
         if near:
             message += f"; did you mean {near!r}?"
         if install:

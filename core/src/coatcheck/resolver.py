@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
 KNOWN_GROUP: Final = "coatcheck.known"
+#: What to write in place of a scheme that others have: scheme = "our scheme", likewise.
+INSTEAD_GROUP: Final = "coatcheck.instead"
+#: How alike a name has to be to be suggested.
+_NEAR: Final = 0.7
 
 BUILTIN: Final = {
     "memory": "coatcheck.embedded.memory:MemoryBackend",
@@ -258,7 +262,7 @@ def _not_named(name: str, configuration: Configuration) -> str:
     import difflib  # noqa: PLC0415 - only for an error
 
     configured, schemes = sorted(configuration.backends), sorted(SYNC.schemes())
-    near = difflib.get_close_matches(name, [*configured, *schemes], 1)
+    near = difflib.get_close_matches(name, [*configured, *schemes], 1, _NEAR)
     message = f"no backend is named {name!r}"
     if near:
         message += f"; did you mean {near[0]!r}?"
@@ -408,14 +412,20 @@ def _unknown(scheme: str) -> UnknownSchemeError:
         )
     known = {entry.name: entry for entry in entrypoints.all_of(KNOWN_GROUP)}
     entry = known.get(scheme) or known.get(scheme.partition("+")[0])
-    near = None
-    if entry is None:
+    others = {each.name: each.value for each in entrypoints.all_of(INSTEAD_GROUP)}
+    near, instead = None, others.get(scheme) if entry is None else None
+    if instead is not None:
+        base = instead.partition("+")[0]
+        entry = None if base in installed else known.get(base)
+    elif entry is None:
         import difflib  # noqa: PLC0415 - only for an error
 
-        close = difflib.get_close_matches(scheme, [*installed, *known], 1)
+        close = difflib.get_close_matches(scheme, [*installed, *known], 1, _NEAR)
         near = close[0] if close else None
         entry = known.get(near or "") if near not in installed else None
     # Not `entry.extras`: anybody may write to the group, and write it wrong.
     _, extra, rest = entry.value.partition("[") if entry is not None else ("", "", "")
     install = f"coatcheck[{rest.rstrip(']')}]" if extra else None
-    return UnknownSchemeError(scheme, installed=installed, near=near, install=install)
+    return UnknownSchemeError(
+        scheme, installed=installed, near=near, install=install, instead=instead
+    )

@@ -20,6 +20,10 @@ MASK: Final = "***"
 _PORTS: Final = re.compile(r"(?<=:)(?!\d*(?:[,;]|\Z))(?![^,;]*\])[^,;]+")
 
 
+#: What may follow an @ that is part of an option's value: nothing, or another option.
+_NO_HOST: Final = re.compile(r"(?:[^@/?]*&[A-Za-z][\w.\-]*=[^@]*)?\Z")
+
+
 class URL:
     """
     A backend's URL. `str()` and `repr()` mask the user info and the values of the query.
@@ -75,7 +79,13 @@ def _is_clear(rest: str) -> bool:
     path or for an option, and be shown.
     """
     host = re.split("[/?]", rest, maxsplit=1)[0]
-    return not host or "@" not in rest[len(host) :]
+    if not host or "@" not in rest[len(host) :]:
+        return True
+    # Azure has "?...&appName=@account@": that is an option's value if nothing behind its last @
+    # could be a host.
+    head, _, query = rest.partition("?")
+    tail = query.rpartition("@")[2]
+    return "@" in host and "@" not in head[len(host) :] and bool(_NO_HOST.match(tail))
 
 
 def masked(url: str) -> str:
@@ -94,7 +104,7 @@ def masked(url: str) -> str:
 
 def _masked_part(rest: str) -> str:
     head, mark, query = rest.partition("?")
-    if "@" in query:  # of an option's value, or of a password with a question mark in it
+    if "@" in query and not _is_clear(rest):  # of a password with a question mark in it, perhaps
         return MASK
     _, at, shown = head.rpartition("@")
     host, slash, path = shown.partition("/")

@@ -19,6 +19,8 @@ from coatcheck.config import CORE_OPTIONS
 from coatcheck.errors import ConfigurationError, PluginError
 from coatcheck.url import URL, boolean, read_options
 
+from . import driving
+
 #: What Celery puts before the URL.
 _PREFIXES: Final = ("db+", "database+")
 #: Our driver of each dialect, where the URL names none.
@@ -101,8 +103,10 @@ class Settings:
         self.operation_timeout = operation_timeout
         self.url = _driven(_database_url(url), url)
         self.dialect = self._dialect(url)
+        pooler, self.url = driving.without_pooler(self.url)
+        driving.check(self.url, where=f"{url.scheme}://")
         self.max_connections: int = read.get("max_connections", 10)
-        self.prepare: bool = read.get("prepare", True)
+        self.prepare: bool = read.get("prepare", not pooler)
         self.migrate: bool = read.get("migrate", True)
         self.tasks: str = read.get("task_table", "celery_taskmeta")
         self.groups: str = read.get("group_table", "celery_tasksetmeta")
@@ -151,6 +155,7 @@ class Settings:
         if self.dialect == "sqlite":
             return str(self.url.database)
         host, port = self.url.host or self.url.query.get("host", "localhost"), self.url.port
+        host = host if isinstance(host, str) else ",".join(host)
         place = f"{host}:{port}" if port else f"{host}"
         return f"{place}/{self.url.database or ''}"
 
@@ -164,10 +169,15 @@ def _database_url(url: URL) -> sa.URL:
         if text.lower().startswith(prefix):
             text = text[len(prefix) :]
             break
+    scheme, colon, rest = text.partition("://")
+    dialect, plus, driver = scheme.lower().partition("+")
+    if dialect == "postgres":  # as Heroku and libpq call it
+        text = f"postgresql{plus}{driver}{colon}{rest}"
     if text == url.raw and url.scheme in ("db", "database"):
         raise ConfigurationError(
             f"{url}: write SQLAlchemy's URL behind db+, such as db+postgresql://localhost/app"
         )
+    text, hosts = driving.without_hosts(text)
     try:
         made = make_url(text)
     except (ArgumentError, ValueError):
@@ -175,6 +185,8 @@ def _database_url(url: URL) -> sa.URL:
             f"{url} is not a URL of SQLAlchemy: write dialect+driver://user:password@host/database, "
             "with special characters in the password as %XX"
         ) from None
+    if hosts:
+        made = made.update_query_dict({"host": hosts})
     return made.difference_update_query([*CORE_OPTIONS, *_OPTIONS])
 
 
@@ -194,6 +206,9 @@ def _driven(made: sa.URL, url: URL) -> sa.URL:
     except NoSuchModuleError:
         raise ConfigurationError(f"{url}: SQLAlchemy has no such dialect or driver") from None
     except ImportError as error:
-        extra = f" (pip install 'coatcheck-sql[{_EXTRAS[ours]}]')" if ours else ""
-        raise PluginError(f"{url}: its driver is not installed: {error}{extra}") from error
+        extra = f"pip install 'coatcheck-sql[{_EXTRAS[ours]}]'" if ours else ""
+        if extra and driver and driver != ours:
+            extra = f"install it, or write {dialect}+{ours}:// and {extra}"
+        way_out = f" ({extra})" if extra else ""
+        raise PluginError(f"{url}: its driver is not installed: {error}{way_out}") from error
     return made

@@ -52,10 +52,11 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "socket_read_size": int,
     "health_check_interval": int,
     "max_connections": int,
-    # Without effect here, and found in Celery's URLs: replies are always read as bytes, and
-    # every operation is repeated within its own timeout.
+    # Without effect here, and found in URLs for redis-py: replies are always read as bytes, every
+    # operation is repeated within its own timeout, and all versions of the protocol say the same.
     "decode_responses": _ignored,
     "retry_on_timeout": _ignored,
+    "protocol": _ignored,
 }
 _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ssl_cert_reqs": _cert_reqs,

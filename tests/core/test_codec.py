@@ -5,6 +5,7 @@ The codec: what is written, recognised, accepted and refused.
 import collections
 import json
 import pickle
+import sys
 import threading
 import zlib
 from datetime import datetime
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import coatcheck
 from coatcheck import compression
 from coatcheck.codec import DEFAULT_ACCEPT, ENVELOPE_MAGIC, Codec
 from coatcheck.errors import (
@@ -575,3 +577,19 @@ def test_a_serializer_takes_the_place_of_its_namesake():
     assert "SUCCESS" == codec.state_of(data)
     assert codec.decode("t", b"\xff").error is not None
     assert "belong to no serializer" in str(codec.decode("t", b"\xff").error)
+
+
+def test_a_package_that_reading_needs(monkeypatch):
+    """
+    A record whose package is missing is not called damaged, and its state is read.
+    """
+    with coatcheck.by_url("memory://codec-missing", serializer="msgpack") as writer:
+        writer.store_result("t", [1])
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    with coatcheck.by_url("memory://codec-missing") as reader:
+        meta = reader.get_many(["t"])["t"]
+
+        assert "SUCCESS" == meta.status
+        with pytest.raises(DecodeError, match="needs the package msgpack: pip install") as caught:
+            meta.get()
+        assert "damaged" not in str(caught.value)

@@ -469,6 +469,8 @@ class Codec:
             self._check_body(task_id, serializer, body)
         try:
             value, tagged = serializer.loads(body)
+        except PluginError as error:
+            raise DecodeError(task_id, str(error)) from error  # it is not damaged
         except Exception as error:
             pass_on_interruption(error)
             raise DecodeError(

@@ -87,13 +87,22 @@ def test_several_hosts():
     """They are those of SQLAlchemy's own way to write them."""
     ours = settings("postgresql://u:p@h1:5432,h2,h3:5433/d?connect_timeout=3").url
     theirs = make_url(
-        "postgresql+psycopg://u:p@/d?connect_timeout=3&host=h1:5432&host=h2&host=h3:5433"
+        "postgresql+psycopg://u:p@/d?connect_timeout=3&host=h1:5432&host=h2:5432&host=h3:5433"
     )
 
-    assert theirs.get_dialect()().create_connect_args(
-        theirs
-    ) == ours.get_dialect()().create_connect_args(ours)
-    assert "h1:5432,h2,h3:5433/d" == settings("postgresql://u:p@h1:5432,h2,h3:5433/d").label
+    made = [url.get_dialect()().create_connect_args(url) for url in (theirs, ours)]
+    assert made[0] == made[1]
+    assert "h1:5432,h2:5432,h3:5433/d" == settings("postgresql://u:p@h1,h2,h3:5433/d").label
+    six = settings("postgresql://u:p@[::1]:1,[::2]/d").url
+    _, arguments = six.get_dialect()().create_connect_args(six)
+    assert ("::1,::2", "1,5432") == (arguments["host"], str(arguments["port"]))
+
+
+@pytest.mark.parametrize("hosts", ["h1:5432,h2:x", "h1,[::1", "h1:1:2,h2", f"h1,{SECRET}:{SECRET}"])
+def test_several_hosts_that_cannot_be_read(hosts):
+    """They are not shown, since one may be part of a password."""
+    with pytest.raises(coatcheck.ConfigurationError, match="is not a URL of SQLAlchemy"):
+        coatcheck.by_url(f"postgresql://{hosts}/d")
 
 
 @pytest.mark.parametrize("side", [coatcheck, coatcheck.aio])

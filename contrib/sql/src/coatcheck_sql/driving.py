@@ -21,6 +21,7 @@ from coatcheck.url import boolean
 _HOSTS: Final = re.compile(
     r"(postgresql(?:\+\w+)?://(?:[^@/?]*@)?)([^/?,]*(?:,[^/?,]*)+)(.*)", re.DOTALL
 )
+_HOST: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(\d*))?")
 #: How MySQL's own client, and with it those who host it, says what pymysql says otherwise.
 _SSL_MODE: Final = frozenset({"ssl", "ssl-mode", "ssl_mode", "sslmode"})
 _OF_SQLITE: Final = frozenset(
@@ -33,16 +34,21 @@ _OF_SQLITE: Final = frozenset(
 _LIBPQ: Final = frozenset({"psycopg", "psycopg2"})
 
 
-def without_hosts(text: str) -> tuple[str, list[str]]:
+def without_hosts(text: str) -> tuple[str, dict[str, str]]:
     """
     Return a URL of PostgreSQL without its hosts, if there are several, and those as SQLAlchemy takes
-    them in the query.
+    them in the query. Raises `ValueError` for one that is none.
     """
     found = _HOSTS.match(text)
     if found is None:
-        return text, []
+        return text, {}
     start, hosts, rest = found.groups()
-    return start + rest, [host.strip() or "localhost" for host in hosts.split(",")]
+    parts = [_HOST.fullmatch(host) for host in hosts.split(",")]
+    if None in parts:
+        raise ValueError(hosts)
+    names = [part[1] or part[2] or "localhost" for part in parts if part is not None]
+    ports = [part[3] or "5432" for part in parts if part is not None]
+    return start + rest, {"host": ",".join(names), "port": ",".join(ports)}
 
 
 def without_pooler(url: sa.URL) -> tuple[bool, sa.URL]:

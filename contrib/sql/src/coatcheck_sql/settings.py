@@ -155,7 +155,10 @@ class Settings:
         if self.dialect == "sqlite":
             return str(self.url.database)
         host, port = self.url.host or self.url.query.get("host", "localhost"), self.url.port
-        host = host if isinstance(host, str) else ",".join(host)
+        several, ports = self.url.query.get("host"), self.url.query.get("port")
+        if isinstance(several, str) and isinstance(ports, str):
+            pairs = zip(several.split(","), ports.split(","), strict=False)
+            host = ",".join(f"{name}:{number}" for name, number in pairs)
         place = f"{host}:{port}" if port else f"{host}"
         return f"{place}/{self.url.database or ''}"
 
@@ -177,16 +180,15 @@ def _database_url(url: URL) -> sa.URL:
         raise ConfigurationError(
             f"{url}: write SQLAlchemy's URL behind db+, such as db+postgresql://localhost/app"
         )
-    text, hosts = driving.without_hosts(text)
     try:
+        text, hosts = driving.without_hosts(text)
         made = make_url(text)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             f"{url} is not a URL of SQLAlchemy: write dialect+driver://user:password@host/database, "
             "with special characters in the password as %XX"
         ) from None
-    if hosts:
-        made = made.update_query_dict({"host": hosts})
+    made = made.update_query_dict(hosts)
     return made.difference_update_query([*CORE_OPTIONS, *_OPTIONS])
 
 

@@ -261,13 +261,13 @@ def test_the_server_keeps_to_limits(connection, postgresql):
     The server itself ends what nobody is there to cancel; behind a pooler for one transaction at a
     time, since others use the session as well.
     """
-    connection.limit(Limits(7.0, 3.0, 1.0))
+    connection.begin(Limits(7.0, 3.0, 1.0))
 
     assert [{"limit": "7s"}] == connection.ask(LIMIT, {})
     assert ("3s",) == connection.execute("SHOW lock_timeout").fetchone()
     with PgBouncer(postgresql) as pooler:
         with PooledConnection.connect(pooler.url, autocommit=True) as pooled:
-            pooled.limit(Limits(7.0, 3.0, 1.0))
+            pooled.begin(Limits(7.0, 3.0, 1.0))
 
             assert [{"limit": "7s"}] * 9 == [pooled.ask(LIMIT, {})[0] for _ in range(9)]
         assert [("0",)] == pooler.execute("SHOW statement_timeout")

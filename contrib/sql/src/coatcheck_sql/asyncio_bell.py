@@ -17,7 +17,7 @@ from .asyncio_link import Link, look_up
 from .bounded import AsyncConnection
 from .deadline import DEADLINE
 from .errors import is_refused, mapped
-from .listening import PING_AFTER, Listener, connect_arguments
+from .listening import PING, PING_AFTER, Listener, connect_arguments
 
 _logger = logging.getLogger("coatcheck")
 
@@ -93,7 +93,7 @@ class PostgreSQLBell(Bell):
             await look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
-            await connection.limit(self._link.limits)
+            await connection.begin(self._link.limits)
             await connection.execute(f'LISTEN "{self._link.channel}"')
         except BaseException as error:
             if connection is not None:
@@ -105,7 +105,7 @@ class PostgreSQLBell(Bell):
         finally:
             DEADLINE.reset(token)
         self._connection = connection
-        self._listener.opened()
+        self._listener.opened(connection.letters)
         self._link.polling = None
         return True
 
@@ -114,14 +114,13 @@ class PostgreSQLBell(Bell):
         Read what is told, and ask for a sign of life after a long silence.
         """
         try:
-            silent = True
-            async for notify in connection.notifies(timeout=PING_AFTER):
-                silent = False
-                if self._listener.heard(notify.payload):
+            for payload in connection.heard():
+                if self._listener.heard(payload):
                     self._woken.set()
-            if silent:
+            DEADLINE.set(monotonic() + PING_AFTER)
+            if not await connection.is_talkative():
                 DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
-                await connection.execute("SELECT 1")
+                await connection.ask(PING, {})
         except (psycopg.Error, OSError) as error:
             self._connection = None
             connection.pgconn.finish()

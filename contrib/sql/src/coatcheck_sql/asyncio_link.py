@@ -56,7 +56,7 @@ class Link(Line):
                 positional, named = engine.dialect.create_connect_args(url)
                 connection = await AsyncConnection.connect(*positional, **{**named, **connect_args})
                 try:
-                    await connection.limit(limits)
+                    await connection.begin(limits)
                 except BaseException:
                     connection.pgconn.finish()
                     raise

@@ -17,7 +17,7 @@ from .bounded import Connection
 from .deadline import DEADLINE
 from .errors import is_refused, mapped
 from .link import Link, look_up
-from .listening import PING_AFTER, Listener, connect_arguments
+from .listening import PING, PING_AFTER, Listener, connect_arguments
 
 _logger = logging.getLogger("coatcheck")
 
@@ -65,7 +65,7 @@ class PostgreSQLBell(Bell):
             positional, named = connect_arguments(settings.listen)
             connection = Connection.connect(*positional, **named, autocommit=True)
             try:
-                connection.limit(self._link.limits)
+                connection.begin(self._link.limits)
                 connection.execute(f'LISTEN "{self._link.channel}"')
             except BaseException:
                 connection.close()
@@ -76,7 +76,7 @@ class PostgreSQLBell(Bell):
         finally:
             DEADLINE.reset(token)
         self._connection, self._heard = connection, monotonic()
-        self._listener.opened()
+        self._listener.opened(connection.letters)
         self._link.polling = None
         return True
 
@@ -97,18 +97,16 @@ class PostgreSQLBell(Bell):
         try:
             if monotonic() - self._heard > PING_AFTER:
                 self._ping(connection)
-            pgconn = connection.pgconn
-            pgconn.consume_input()
-            while notify := pgconn.notifies():
+            for payload in connection.heard():
                 self._heard = monotonic()
-                self._listener.heard(notify.extra.decode("utf-8", "replace"))
+                self._listener.heard(payload)
         except (psycopg.Error, OSError) as error:
             self._drop(error)
 
     def _ping(self, connection: Connection) -> None:
         token = DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
         try:
-            connection.execute("SELECT 1")
+            connection.ask(PING, {})
         finally:
             DEADLINE.reset(token)
         self._heard = monotonic()

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import waiting
+from psycopg.adapt import Loader
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.types.datetime import TimestamptzLoader
 
 from coatcheck import sockets
 from coatcheck.clocks import monotonic
 
 from .deadline import DEADLINE, left
-from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, Limits
+from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, SPEAK, Limits
+from .records import Letters, letters_of
 from .wire import Statement, Wire
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def _bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Gener
 
 def _wire_of(connection: psycopg.BaseConnection[Any]) -> Wire:
     prepare = connection.prepare_threshold is not None
-    return Wire(connection.pgconn, connection.info.encoding, prepare=prepare)
+    return Wire(connection.pgconn, _encoding_of(connection), prepare=prepare)
 
 
 def _pause(socket: int, *, write: bool = False) -> None:
@@ -100,6 +103,71 @@ def _more_time(seconds: float) -> Iterator[None]:
         yield
     finally:
         DEADLINE.reset(token)
+
+
+class _TextLoader(Loader):
+    """
+    Of a database that does not check what it is given: what is no character shows itself.
+    """
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode(self._encoding, "surrogateescape")
+
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid, context)
+        self._encoding = _encoding_of(self.connection) if self.connection else "utf-8"
+
+
+class _DateLoader(TimestamptzLoader):
+    """
+    Of dates that Python has not, such as infinity, makes none.
+    """
+
+    def load(self, data: Any) -> Any:
+        try:
+            return super().load(data)
+        except (psycopg.Error, NotImplementedError):
+            return None
+
+
+def _encoding_of(connection: psycopg.BaseConnection[Any]) -> str:
+    """
+    Return Python's name of what text is sent in. A database that has none holds what Celery wrote.
+    """
+    encoding = connection.info.encoding
+    return "utf-8" if encoding == "ascii" else encoding
+
+
+def _letters_of(connection: psycopg.BaseConnection[Any]) -> Letters:
+    return letters_of(connection.info.parameter_status("server_encoding"))
+
+
+def _converted(connection: psycopg.BaseConnection[Any]) -> str | None:
+    """
+    Return the database's encoding if the session has another: the server would convert, and refuse
+    what it cannot.
+    """
+    server = connection.info.parameter_status("server_encoding")
+    known = _letters_of(connection).encoding != "ascii"
+    same = server == connection.info.parameter_status("client_encoding")
+    return None if same or not known else server
+
+
+def _load_anything(connection: psycopg.BaseConnection[Any]) -> None:
+    """
+    Have no value of a row, whatever it is, break the read of others.
+    """
+    connection.adapters.register_loader("timestamptz", _DateLoader)
+    if connection.info.encoding != "utf-8":
+        for kind in ("text", "varchar", "bpchar", "name"):
+            connection.adapters.register_loader(kind, _TextLoader)
+
+
+def _heard(connection: psycopg.BaseConnection[Any]) -> Iterator[str]:
+    pgconn, encoding = connection.pgconn, _encoding_of(connection)
+    pgconn.consume_input()
+    while notify := pgconn.notifies():
+        yield notify.extra.decode(encoding, "replace")
 
 
 class Connection(psycopg.Connection[Any]):
@@ -164,10 +232,28 @@ class Connection(psycopg.Connection[Any]):
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=self.giving_up)
 
-    def limit(self, limits: Limits) -> None:
+    @property
+    def letters(self) -> Letters:
         """
-        Have the server keep to *limits*.
+        The letters that the database knows.
         """
+        return _letters_of(self)
+
+    def heard(self) -> Iterator[str]:
+        """
+        Iterate over what notifications that have come say. Raises psycopg's errors.
+        """
+        return _heard(self)
+
+    def begin(self, limits: Limits) -> None:
+        """
+        Agree with the server on letters, and have it keep to *limits*.
+        """
+        letters = _converted(self)
+        if letters is not None:
+            self.ask(SPEAK, {"letters": letters})
+            self._wire = None
+        _load_anything(self)
         self.giving_up = limits.giving_up
         given = {"pid": self.pgconn.backend_pid, **limits.values}
         if not self.ask(LIMIT_SESSION, given)[0]["own"]:
@@ -263,10 +349,38 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
             with suppress(psycopg.Error):
                 await self.cancel_safe(timeout=self.giving_up)
 
-    async def limit(self, limits: Limits) -> None:
+    @property
+    def letters(self) -> Letters:
         """
-        See `Connection.limit`.
+        See `Connection.letters`.
         """
+        return _letters_of(self)
+
+    def heard(self) -> Iterator[str]:
+        """
+        See `Connection.heard`.
+        """
+        return _heard(self)
+
+    async def is_talkative(self) -> bool:
+        """
+        Wait for the server to say something, until the deadline; whether it did.
+        """
+        try:
+            await _until_ready(self.pgconn.socket)
+        except Late:
+            return False
+        return True
+
+    async def begin(self, limits: Limits) -> None:
+        """
+        See `Connection.begin`.
+        """
+        letters = _converted(self)
+        if letters is not None:
+            await self.ask(SPEAK, {"letters": letters})
+            self._wire = None
+        _load_anything(self)
         self.giving_up = limits.giving_up
         given = {"pid": self.pgconn.backend_pid, **limits.values}
         if not (await self.ask(LIMIT_SESSION, given))[0]["own"]:

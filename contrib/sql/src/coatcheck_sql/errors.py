@@ -123,6 +123,13 @@ def is_transient(error: BaseException) -> bool:
     return is_lost(error) or code in _CODES or (code is None and _is_passing(error))
 
 
+def is_garbled(error: BaseException) -> bool:
+    """
+    Whether a row of SQLite's holds text that is no UTF-8.
+    """
+    return str(_driver_error(error)).startswith("Could not decode to UTF-8")
+
+
 def is_lost(error: BaseException) -> bool:
     """
     Whether the connection leads nowhere.

@@ -20,6 +20,8 @@ _LOCK: Final = 0.35
 #: What part of it is kept for giving up in good order.
 GIVING_UP: Final = 0.05
 
+#: Has text sent as the database has it.
+SPEAK: Final = Statement("SELECT set_config('client_encoding', :letters, false)")
 #: Limits the session, if it is ours: a pooler has answered the login itself, and lends sessions that
 #: others use in between.
 LIMIT_SESSION: Final = Statement(

@@ -25,7 +25,7 @@ from coatcheck.interruptions import interruption_in, pass_on_interruption
 from coatcheck.pool import BusyError, Turns
 
 from .deadline import DEADLINE, left
-from .errors import Errors, is_lost, is_schema_gone, is_transient, mapped
+from .errors import Errors, is_garbled, is_lost, is_schema_gone, is_transient, mapped
 from .limits import Limits, limited
 from .schema import Layout, Schema
 from .settings import Settings
@@ -242,7 +242,7 @@ class Line:
             part = seconds * _PART
             return {
                 "connect_timeout": max(math.ceil(part), 1), "read_timeout": part,
-                "write_timeout": part,
+                "write_timeout": part, "charset": "utf8mb4",
                 "init_command": self.limits.mysql,
             }  # fmt: skip
         if driver == "psycopg":
@@ -275,6 +275,8 @@ class Link(Line):
         self._turns = Turns(settings.max_connections)
         #: Whether somebody was using SQLite while this process was forked.
         self._torn = False
+        #: Whether text in SQLite that is no UTF-8 is read, too. It takes longer.
+        self._tolerant = False
 
     # What SQLite believes of its locks must not be copied, and the locks are not
     # (sqlite.org/howtocorrupt.html, 2.6): nothing is open while the process forks.
@@ -327,6 +329,8 @@ class Link(Line):
         engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
         if self.settings.dialect == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
+            if self._tolerant:
+                sa.event.listen(engine, "connect", _take_any_text)
         else:
             sa.event.listen(engine, "do_connect", lambda *_: look_up(url))
         return engine
@@ -374,6 +378,10 @@ class Link(Line):
         """
         if interruption_in(error) is not None:
             self.close()
+        if is_garbled(error) and not self._tolerant:
+            self._tolerant = True
+            self.close()
+            return 0.0
         return self.failed(error, attempts, writing=writing)
 
     def _do(self, act: Act[T], *, writing: bool) -> T:
@@ -495,7 +503,7 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.
         positional, named = engine.dialect.create_connect_args(url)
         connection = PooledConnection.connect(*positional, **{**named, **connect_args})
         try:
-            connection.limit(limits)
+            connection.begin(limits)
         except BaseException:
             connection.close()
             raise
@@ -530,3 +538,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
+
+
+def _take_any_text(connection: Any, _: object) -> None:
+    # What is no character shows itself by surrogates.
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")

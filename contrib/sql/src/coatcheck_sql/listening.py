@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from coatcheck.clocks import monotonic
 
-from .records import Letters, key_of
+from .records import EXACT, Letters, key_of
+from .wire import Statement
 
 #: A connection that was silent for so long, in seconds, is asked for a sign of life.
 PING_AFTER: Final = 10.0
+PING: Final = Statement("SELECT 1")
 #: The pause after a connection that failed, in seconds, doubled up to the second number.
 RECONNECT: Final = (0.05, 1.0)
 #: The pause where the server refused us, in seconds.
@@ -25,6 +27,7 @@ class Listener:
     """
 
     def __init__(self) -> None:
+        self._letters = EXACT
         self._ids: dict[str, str] = {}
         self._rang: set[str] = set()
         self._pause = RECONNECT[0]
@@ -34,14 +37,14 @@ class Listener:
         """
         Wait for *ids*.
         """
-        self._ids.update((key_of(id_, Letters.EXACT), id_) for id_ in ids)
+        self._ids.update((key_of(id_, self._letters), id_) for id_ in ids)
 
     def discard(self, ids: Iterable[str]) -> None:
         """
         No longer wait for *ids*.
         """
         for id_ in ids:
-            self._ids.pop(key_of(id_, Letters.EXACT), None)
+            self._ids.pop(key_of(id_, self._letters), None)
 
     def heard(self, payload: str) -> bool:
         """
@@ -70,11 +73,14 @@ class Listener:
         rang, self._rang = self._rang, set()
         return rang
 
-    def opened(self) -> None:
+    def opened(self, letters: Letters) -> None:
         """
-        Take in that the connection is live.
+        Take in that the connection is live, and which *letters* the database knows.
         """
         self._pause = RECONNECT[0]
+        if letters != self._letters:
+            self._letters = letters
+            self._ids = {key_of(id_, letters): id_ for id_ in self._ids.values()}
 
     def failed(self, *, refused: bool) -> None:
         """

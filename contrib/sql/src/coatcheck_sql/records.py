@@ -11,8 +11,9 @@ and of the other columns there are only those that the database looks at.
 
 from __future__ import annotations
 
-import enum
+import codecs
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -37,6 +38,8 @@ _TEXTS: Final[Mapping[str, int | None]] = {
     "traceback": None, "name": 155, "worker": 155, "queue": 155, "parent_id": None,
     "group_id": None, "write_id": 64,
 }  # fmt: skip
+#: Those that Celery reads. What they cannot hold is escaped there; the value itself is in `more`.
+_READABLE: Final = frozenset({"traceback", "name", "worker", "queue"})
 _INTEGERS: Final = ("retries", "attempt", "v")
 _DATES: Final = ("date_started",)
 #: Encoded, `NULL` where there is nothing.
@@ -76,28 +79,66 @@ class Record(NamedTuple):
     values: dict[str, Any]
 
 
-class Letters(enum.Enum):
+#: The characters of MySQL's old "utf8"; Python has no name for them.
+BASIC: Final = "utf8mb3"
+_BEYOND_BASIC: Final = re.compile("[^\0-\ufffe\uffff]")
+
+
+class Letters(NamedTuple):
     """
-    Which ids a column takes for different ones.
+    Which characters the columns of text hold, and which ids the columns of ids keep apart.
     """
 
-    #: All that are.
-    EXACT = "exact"
-    #: Not those that differ by spaces at their end.
-    PADDED = "padded"
-    #: Not those that differ by case or accents either; or it cannot hold all characters.
-    FOLDED = "folded"
+    #: Python's name of the characters, or `BASIC`.
+    encoding: str = "utf-8"
+    #: Whether ids that differ by spaces at their end are the same.
+    padded: bool = False
+    #: Whether those are that differ by case or accents.
+    folded: bool = False
+
+    def holds(self, text: str) -> bool:
+        """
+        Whether *text* can be stored as it is.
+        """
+        return "\0" not in text and (text.isascii() or self.escaped(text) == text)
+
+    def escaped(self, text: str) -> str:
+        """
+        Return *text* with `\\x..`, `\\u....` or `\\U........` for what cannot be stored.
+        """
+        text = text.replace("\0", "\\x00")
+        if self.encoding != BASIC:
+            return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        text = text.encode("utf-8", "backslashreplace").decode()
+        return _BEYOND_BASIC.sub(lambda found: f"\\U{ord(found[0]):08x}", text)
 
 
-def key_of(id_: str, letters: Letters = Letters.EXACT) -> str:
+#: Everything is stored as it is.
+EXACT: Final = Letters()
+
+
+def letters_of(encoding: str | None) -> Letters:
+    """
+    Return the letters of a database of PostgreSQL's, by its name of the *encoding*.
+    """
+    if encoding in (None, "UTF8", "SQL_ASCII"):
+        return EXACT  # the last one takes any bytes, and everybody writes UTF-8 there
+    try:
+        python = codecs.lookup(encoding.lower().replace("win", "cp").replace("koi8", "koi8_"))
+    except LookupError:
+        return Letters("ascii")
+    return Letters(python.name)
+
+
+def key_of(id_: str, letters: Letters = EXACT) -> str:
     """
     Return what stands in the column for an id: itself, if the column can hold it and keep it apart.
     """
-    fits = len(id_) <= ID_LENGTH and "\0" not in id_ and not id_.startswith(HASHED)
-    if fits and letters is not Letters.EXACT:
-        fits = not id_.endswith(" ")
-    if fits and letters is Letters.FOLDED:
-        fits = id_.isascii() and id_.isprintable() and id_ == id_.lower()
+    fits = len(id_) <= ID_LENGTH and letters.holds(id_) and not id_.startswith(HASHED)
+    if letters.padded or letters.folded:
+        fits = fits and not id_.endswith(" ")
+    if letters.folded:
+        fits = fits and id_.isascii() and id_.isprintable() and id_ == id_.lower()
     return id_ if fits else HASHED + hashlib.sha256(id_.encode()).hexdigest()
 
 
@@ -109,12 +150,14 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
     values: dict[str, Any] = {}
     envelope = codec.sealed(document)
     if envelope is None:
-        _fill(values, document, codec)
+        _fill(values, document, codec, letters)
     else:
         looked_at = ("write_id", "v")
-        values |= {name: value for name in looked_at if _fits(name, value := document.get(name))}
+        values |= {
+            name: value for name in looked_at if _fits(name, value := document.get(name), letters)
+        }
         values["result"] = envelope
-    values["status"] = _status(meta)
+    values["status"] = _status(meta, letters)
     values["date_done"] = values["done_at"] = aware(document.get("date_done"))
     values["serializer"] = codec.serializer.name
     values["task_id"] = key_of(meta.task_id, letters)
@@ -124,7 +167,9 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters)
     return Record(values["task_id"], meta.write_id, values)
 
 
-def _fill(values: dict[str, Any], document: Mapping[str, Any], codec: Codec) -> None:
+def _fill(
+    values: dict[str, Any], document: Mapping[str, Any], codec: Codec, letters: Letters
+) -> None:
     more: dict[str, Any] = {}
     for name, value in document.items():
         if value is None or name in _INTERNAL:
@@ -133,10 +178,12 @@ def _fill(values: dict[str, Any], document: Mapping[str, Any], codec: Codec) -> 
             values[name] = _blob(codec, name, value)
         elif name in _DATES and aware(value) is not None:
             values[name] = aware(value)
-        elif _fits(name, value):
+        elif _fits(name, value, letters):
             values[name] = value
         else:
             more[name] = value
+            if name in _READABLE and type(value) is str:
+                values[name] = letters.escaped(value)[: _TEXTS[name]]
     values["result"] = _blob(codec, _RESULT, document.get(_RESULT))
     if more:
         values["more"] = _blob(codec, "more", more)
@@ -170,27 +217,23 @@ def _blob(codec: Codec, name: str, value: Any) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
-def _fits(name: str, value: Any) -> bool:
+def _fits(name: str, value: Any, letters: Letters) -> bool:
     """
     Whether the column *name*, if it is one of text or of numbers, holds *value*.
     """
     if name in _INTEGERS:
         return type(value) is int and -(2**31) <= value < 2**31
-    return name in _TEXTS and _is_text(value, _TEXTS[name])
+    return name in _TEXTS and _is_text(value, _TEXTS[name], letters)
 
 
-def _is_text(value: Any, limit: int | None) -> bool:
-    if type(value) is not str or "\0" in value or (limit is not None and len(value) > limit):
-        return False
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
+def _is_text(value: Any, limit: int | None, letters: Letters) -> bool:
+    return type(value) is str and (limit is None or len(value) <= limit) and letters.holds(value)
 
 
-def _status(meta: ResultMeta) -> str:
-    if not _is_text(meta.status, _STATUS_LENGTH):
-        raise EncodeError("sql", "status", f"the column holds {_STATUS_LENGTH} characters")
+def _status(meta: ResultMeta, letters: Letters) -> str:
+    if not _is_text(meta.status, _STATUS_LENGTH, letters):
+        holds = f"the column holds {_STATUS_LENGTH} characters of {letters.encoding}"
+        raise EncodeError("sql", "status", holds)
     return meta.status
 
 
@@ -212,15 +255,15 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     *zone* is that of Celery's dates, `None` where the database has told us theirs.
     """
     ours = bool(row.get("sealed"))
-    task_id = id_of(row, "task_id")
-    document = {name: _data(row.get(name)) for name in _ALWAYS}
+    task_id: str = row.get("asked") or id_of(row, "task_id") or ""
+    document: dict[str, Any] = {name: _read(name, row.get(name)) for name in _ALWAYS}
     document["date_done"] = _date(row.get("date_done"), zone)
     names = _OURS if ours else _CELERYS
     for name, value in row.items():
         if value is not None and name in names:
-            document[name] = _data(value)
+            document[name] = _read(name, value)
     coded = [name for name in document if name in _CODED and isinstance(document[name], bytes)]
-    serializer = row.get("serializer") if ours else None
+    serializer = _read("serializer", row.get("serializer")) if ours else None
     if serializer is None:
         coded = [name for name in coded if not _unpickle(document, name)]
         document |= {name: _as_celery_reads(document[name], codec) for name in coded}
@@ -278,15 +321,40 @@ def version_of(row: Row) -> dict[str, Any]:
     return {name: row.get(name) for name in ("write_id", "status", "date_done", "result")}
 
 
-def id_of(row: Row, column: str) -> str:
+def id_of(row: Row, column: str) -> str | None:
     """
-    Return the id of a row, of which *column* may hold a hash.
+    Return the id of a row, of which *column* may hold a hash; `None` for one that no id leads to.
     """
+    key = row[column]
+    if not isinstance(key, str) or _text(key) != key:
+        return None
     full = _data(row.get("full_id"))
-    key: str = row[column]
     if isinstance(full, bytes) and key.startswith(HASHED):
         return full.decode("utf-8", "replace")
     return key
+
+
+def _read(name: str, value: Any) -> Any:
+    """
+    Return the *value* of a column, in the type that it should be of: SQLite takes any.
+    """
+    value = _data(value)
+    if value is None or name in _INTEGERS:
+        return value if type(value) is int else None
+    if name in _CODED:
+        return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+    return _text(value if isinstance(value, (str, bytes)) else str(value))
+
+
+def _text(value: str | bytes) -> str:
+    """
+    Return *value* with U+FFFD for what is no character, such as bytes of another encoding.
+    """
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        value = value.encode("utf-8", "surrogateescape")
+    return value.decode("utf-8", "replace")
 
 
 def _data(value: Any) -> Any:
@@ -324,7 +392,7 @@ def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:
     """
     Return a group as nested pairs. Raises `SerializationError`.
     """
-    result = _data(row.get("result"))
+    result = _read(_RESULT, row.get(_RESULT))
     if codec.is_sealed(result):
         return codec.decode_group_tree(group_id, result)
     return groups.tree_from_document(group_id, _group(group_id, row, codec))
@@ -334,7 +402,7 @@ def decoded_group(group_id: str, row: Row, codec: Codec) -> list[str]:
     """
     Return the ids of a group's tasks. Raises `SerializationError`.
     """
-    result = _data(row.get("result"))
+    result = _read(_RESULT, row.get(_RESULT))
     if codec.is_sealed(result):
         return codec.decode_group(group_id, result)
     return groups.from_document(group_id, _group(group_id, row, codec))
@@ -342,8 +410,8 @@ def decoded_group(group_id: str, row: Row, codec: Codec) -> list[str]:
 
 def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
     codec.refuse_unsealed(group_id)
-    result = _data(row.get("result"))
-    serializer = row.get("serializer") if row.get("sealed") else None
+    result = _read(_RESULT, row.get(_RESULT))
+    serializer = _read("serializer", row.get("serializer")) if row.get("sealed") else None
     if isinstance(result, bytes) and serializer is None and pickled.recognised(result):
         try:
             return {"result": pickled.group(result)}

@@ -18,7 +18,7 @@ from .catalog import Columns, Place
 from .deadline import left
 from .errors import Unfit, code_of, state_of
 from .limits import beginning, limited
-from .records import Letters
+from .records import BASIC, EXACT, Letters, letters_of
 from .settings import Settings
 from .statements import MySQL, PostgreSQL, SQLite, Table
 
@@ -64,6 +64,8 @@ _TYPES: Final[Mapping[str, Mapping[str, str]]] = {
         "word": "VARCHAR(64)", "integer": "INTEGER", "date": "DATETIME", "local": "DATETIME",
     },
 }  # fmt: skip
+#: What MySQL calls characters, and we do; of all others only ASCII is used.
+_MYSQL_LETTERS: Final = {"utf8mb4": "utf-8", "utf8": BASIC, "utf8mb3": BASIC, "latin1": "cp1252"}
 _FAMILIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("text", "name", "word", "status", "key"), "text"),
     **dict.fromkeys(("id", "integer"), "integer"), **dict.fromkeys(("date", "local"), "date"),
@@ -82,7 +84,7 @@ class Layout(NamedTuple):
     #: Whether they have all columns of ours.
     complete: bool
     #: Which ids the columns of ids keep apart.
-    letters: Letters = Letters.EXACT
+    letters: Letters = EXACT
     #: The largest record, in bytes; `None` where none is known.
     limit: int | None = None
     #: What should be done by hand, if anything.
@@ -189,7 +191,7 @@ class Schema:
         both = (tasks, groups)
         for found in both:
             self._check(found)
-        letters, limit = self._limits(connection, tasks)
+        letters, limit = self._limits(connection, tasks, groups)
         mariadb = _is_mariadb(connection)
         return Layout(
             self._table(tasks, mariadb=mariadb) if tasks.columns else None,
@@ -229,21 +231,22 @@ class Schema:
                 f"({found.key})"
             )
 
-    def _limits(self, connection: sa.Connection, tasks: _Found) -> tuple[Letters, int | None]:
+    def _limits(
+        self, connection: sa.Connection, tasks: _Found, groups: _Found
+    ) -> tuple[Letters, int | None]:
         """
-        Return which ids the database keeps apart, and how large a record may be.
+        Return which letters the database knows and keeps apart, and how large a record may be.
         """
-        if self._dialect != "mysql":
-            return Letters.EXACT, None
+        if self._dialect == "postgresql":
+            info = connection.connection.driver_connection.info  # type: ignore[union-attr]
+            return letters_of(info.parameter_status("server_encoding")), None
+        if self._dialect == "sqlite":
+            return EXACT, None
         packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
         # What is written is sent as text, with marks before some of its bytes.
         limit = (int(packet) - 65_536) // 2
-        if not tasks.columns:
-            return Letters.PADDED, limit
-        collation = tasks.columns["task_id"].collation or ""
-        exact = collation.startswith("utf8mb4") and collation.endswith("_bin")
-        size = tasks.columns["result"].length or limit
-        return Letters.PADDED if exact else Letters.FOLDED, min(limit, size)
+        size = tasks.columns["result"].length if tasks.columns else None
+        return _collated(tasks, groups), min(limit, size or limit)
 
     def _table(self, found: _Found, *, mariadb: bool) -> Table:
         name, key, zone = self._quoted(found.place), found.key, self._settings.timezone
@@ -296,13 +299,16 @@ class Schema:
         if not found.columns:
             types = {**self._types, "id": self._types["sequenced" if sequenced else "id"]}
             columns = ", ".join(f"{name} {types[kind]}" for name, kind in found.kinds.items())
-            yield f"CREATE TABLE {table} ({columns}, UNIQUE ({found.key}))"
+            letters = " DEFAULT CHARACTER SET utf8mb4" if self._dialect == "mysql" else ""
+            yield f"CREATE TABLE {table} ({columns}, UNIQUE ({found.key})){letters}"
             return
         for name in found.missing:
             kind = self._types[found.kinds[name]]
             if name == "seal_date" and self._dialect == "mysql":
                 # Of the same digits, or it would never be the same.
                 kind = f"DATETIME({found.columns['date_done'].precision or 0})"
+            elif self._dialect == "mysql" and _FAMILIES[found.kinds[name]] == "text":
+                kind += " CHARACTER SET utf8mb4"
             yield f"ALTER TABLE {table} ADD COLUMN {name} {kind}"
 
     def _indexes(self, connection: sa.Connection, found: _Found) -> Iterator[str]:
@@ -345,6 +351,18 @@ class Schema:
         for found in self._find(connection)[:2]:
             script += [*self._changes(connection, found), *self._indexes(connection, found)]
         return "; ".join([*script, *self._noting()])
+
+
+def _collated(*tables: _Found) -> Letters:
+    """
+    Return the letters that all the columns of MySQL's tables know.
+    """
+    texts = [c.collation for t in tables for c in t.columns.values() if c.collation]
+    keys = [t.columns[t.key].collation or "" for t in tables if t.columns]
+    lesser = {_MYSQL_LETTERS.get(text.partition("_")[0], "ascii") for text in texts} - {"utf-8"}
+    encoding = "utf-8" if not lesser else lesser.pop() if len(lesser) == 1 else "ascii"
+    exact = all(key.startswith("utf8mb4") and key.endswith("_bin") for key in keys)
+    return Letters(encoding, padded=True, folded=not exact)
 
 
 class _Lock:

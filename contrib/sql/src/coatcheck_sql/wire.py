@@ -132,7 +132,8 @@ def _date(data: bytes, _: str) -> datetime | None:
 
 #: What is made of a value of a type; the others are bytes.
 _LOADS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
-    "text": str,
+    # What is no character shows itself by surrogates.
+    "text": lambda data, encoding: str(data, encoding, "surrogateescape"),
     "integer": lambda data, _: int.from_bytes(data, "big", signed=True),
     "timestamptz": _date,
     "boolean": lambda data, _: data != b"\0",
@@ -148,8 +149,8 @@ class Wire:
         self._pgconn = pgconn
         #: What is sent before each statement, in the same transaction, with its values.
         self.before: tuple[Statement, Mapping[str, Any]] | None = None
-        #: Python's name of it. A database that has none holds what Celery wrote: UTF-8.
-        self.encoding = "utf-8" if encoding == "ascii" else encoding
+        #: Python's name of what text is sent in.
+        self.encoding = encoding
         self._prepare = prepare
         #: By the statement's text.
         self._sent: dict[bytes, int] = {}

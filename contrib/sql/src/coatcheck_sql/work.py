@@ -299,7 +299,7 @@ def page(
     given = {"last": last, "size": size, **table.moment()}
     rows = [dict(row) for row in connection.execute(table.statement("page"), given).mappings()]
     chosen = (row for row in rows if row["alive"] and state in (None, row["status"] or PENDING))
-    found = [records.id_of(row, table.key) for row in chosen]
+    found = [id_ for row in chosen if (id_ := records.id_of(row, table.key)) is not None]
     return found, rows[-1]["number"] if rows else last, len(rows) == size
 
 

@@ -8,7 +8,7 @@ import pickle
 import sys
 import threading
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgpack
 import pytest
@@ -540,6 +540,33 @@ def test_json_subclasses_are_serializers():
     own = Codec(Compact(), accept=["compact"])
 
     assert [1, "x"] == own.decode("t", own.encode(DOCUMENT)).result
+
+
+@pytest.mark.parametrize("fill", ["", "x" * 300])
+def test_of_equal_keys_the_last_one_counts(fill):
+    """
+    As in every reader of JSON, also for the state, which is read first; one inside the value does not.
+    """
+    twice = f'{{"status": "STARTED", "result": "{fill}", "status": "SUCCESS"}}'.encode()
+    inside = f'{{"status": "SUCCESS", "result": [{{"status": "{fill}"}}], "v": 1}}'.encode()
+
+    assert "SUCCESS" == Codec().decode("t", twice).status
+    assert "SUCCESS" == Codec().decode("t", inside).status
+    assert [{"status": fill}] == Codec().decode("t", inside).result
+
+
+@pytest.mark.parametrize("value", ["2026-11-30T12:00:00", "2026-11-30T12:00:00+00:00"])
+def test_tagged_dates(value):
+    """
+    A date may be stored as a tag; one that is damaged is none.
+    """
+    for text, found in ((value, datetime(2026, 11, 30, 12, tzinfo=UTC)), ("nope", None)):
+        document = {
+            "status": "SUCCESS",
+            "result": None,
+            "date_done": {"__type__": "datetime", "__value__": text},
+        }
+        assert found == Codec().decode("t", json.dumps(document).encode()).date_done
 
 
 def test_damaged_tags_do_not_hide_a_failure():

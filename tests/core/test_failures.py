@@ -481,7 +481,22 @@ def test_revoked_and_lost_tasks_have_types_of_their_own():
     assert WorkerLostError is type(Failure.worker_lost("x").exception(NOTHING))
     for name, cls in (("TaskRevokedError", TaskRevokedError), ("WorkerLostError", WorkerLostError)):
         assert cls is type(Failure("coatcheck.errors", name).exception(NOTHING))
-    assert "TaskRevokedError: x" == str(Failure.revoked("x").exception(NOTHING))
+    for failure in (Failure.revoked("x"), Failure.worker_lost("x")):
+        error = failure.exception(NOTHING)
+        for found in (error, pickle.loads(pickle.dumps(error))):
+            assert ("x", ("x",)) == (str(found), found.args)
+            assert "x" == found.failure.message
+
+
+def test_text_of_an_unlisted_class():
+    """
+    A class that is not trusted has the text and the arguments of the original, as Celery's has.
+    """
+    for args, text in ((("no", 3), "('no', 3)"), (("no",), "no"), ((), "")):
+        stored = {"exc_type": "Refused", "exc_message": list(args), "exc_module": "app"}
+        error = Failure.from_celery(stored).exception(NOTHING)
+
+        assert ("Refused", text, args) == (type(error).__name__, str(error), error.args)
 
 
 def test_wrap_makes_a_plain_task_error():
@@ -1140,7 +1155,7 @@ def celery(result):
         ({"exc_type": "ValueError", "exc_message": "x", "exc_module": "builtins"}, "ValueError('x')"),
         ({"exc_type": "ValueError", "exc_message": {"a": 1}, "exc_module": "builtins"}, "ValueError({'a': 1})"),
         ({"exc_type": "ValueError", "exc_message": [], "exc_module": "builtins"}, "ValueError()"),
-        ({"exc_type": "ValueError", "exc_module": "builtins"}, "ValueError()"),
+        ({"exc_type": "ValueError", "exc_module": "builtins"}, "ValueError('')"),
         ({"exc_type": "KeyError", "exc_message": ["k"], "exc_module": "builtins"}, "KeyError('k')"),
         ("text", "Exception('text')"),
         (5, "Exception('5')"),
@@ -1181,7 +1196,7 @@ def test_celerys_failures_without_a_module(module):
 
     assert isinstance(error, TaskError)
     assert not isinstance(error, ValueError)
-    assert "ValueError: x" == str(error)
+    assert "x" == str(error)
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,8 @@ def _serializer(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, An
     except ConfigurationError as error:
         if not read_only:
             raise _unsupported("result_serializer", str(error)) from None
-        return {"serializer": kombus.Unregistered(name)}
+        # The first bytes of YAML show that it is no JSON; another one's would be taken for JSON.
+        return {} if name == "yaml" else {"serializer": kombus.Unregistered(name)}
     if own is None and settings.get("result_serializer") is None:
         return {}
     # A reader needs to know it as well: a store of fields may not say what wrote a value.

@@ -34,6 +34,9 @@ HEAD: Final = 128
 DEFAULT_ACCEPT: Final = ("json", "msgpack")
 
 _NAME_IT: Final = "; if another program wrote it, name its serializer in the option serializer="
+_STATUS: Final = b'"status"'
+#: How many first bytes are looked at for a second state.
+_BEGINNING: Final = 1024
 _MAX_PATH_DEPTH: Final = 64
 _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
 _PICKLE: Final = get_serializer("pickle")
@@ -258,7 +261,7 @@ class Codec:
         records have to be signed, the state is only what is signed.
         """
         state = None if self._guarded else self._peek(data)
-        if state is not None:
+        if state is not None and not _says_more(data):
             return ResultMeta(task_id, None, self, status=state, version=data)
         document, revive, fault = self.content(task_id, data)
         return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
@@ -609,6 +612,20 @@ class _UnreadFields:
         See `coatcheck.meta.Reader`.
         """
         return self._codec.exception(failure, wrap=wrap)
+
+
+def _says_more(data: bytes) -> bool:
+    """
+    Whether the beginning of a record has its state a second time: of equal keys the last one counts.
+    """
+    at = data.find(_STATUS, len(_STATUS), _BEGINNING)
+    while at > 0:
+        before = data[:at]
+        # One brace is open: that of the record.
+        if before.count(b"{") - before.count(b"}") == 1:
+            return True
+        at = data.find(_STATUS, at + 1, _BEGINNING)
+    return False
 
 
 def _envelope(data: bytes) -> bytes | None:

@@ -308,12 +308,12 @@ class TaskError(CoatcheckError):
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
-        super().__init__(failure.summary)
+        super().__init__(*([failure.summary] if type(self) is TaskError else failure.args))
 
     def __str__(self) -> str:
         # The made subclasses also derive from builtins whose own __str__ expects the
-        # arguments of their own constructor.
-        return self.failure.summary
+        # arguments of their own constructor. Their name says what this one has to spell out.
+        return self.failure.summary if type(self) is TaskError else self.failure.message
 
 
 class TaskRevokedError(TaskError):

@@ -269,7 +269,7 @@ class Failure:
         if not isinstance(result, dict) or "exc_type" not in result:
             text = _text(result)
             return cls("builtins", "Exception", message=text, args=(text,) if text else ())
-        message = result.get("exc_message", ())
+        message = result.get("exc_message", "")  # as Celery: its exception has one argument then
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
         name = _text(result["exc_type"]) or "Exception"

@@ -167,7 +167,7 @@ class Unregistered:
         return value
 
     def recognises(self, head: bytes) -> bool:
-        return self.name != "yaml" and not (head and head[0] in _NO_TEXT)
+        return not (head and head[0] in _NO_TEXT)
 
     def peek(self, head: bytes) -> str | None:
         return None

@@ -378,6 +378,12 @@ class ResultMeta:
         value = self.document.get(key)
         return value if isinstance(value, str) else None
 
+    def _date(self, key: str) -> datetime | None:
+        try:
+            return aware(self._revived(key))
+        except DecodeError:
+            return None
+
     def _number(self, key: str) -> int | None:
         value = self.document.get(key)
         return value if isinstance(value, int) else None
@@ -401,21 +407,21 @@ class ResultMeta:
         """
         When the task became ready, in UTC.
         """
-        return aware(self.document.get("date_done"))
+        return self._date("date_done")
 
     @property
     def date_started(self) -> datetime | None:
         """
         When the task started, in UTC.
         """
-        return aware(self.document.get("date_started"))
+        return self._date("date_started")
 
     @property
     def expires_at(self) -> datetime | None:
         """
         When the record expires, in UTC, as its writer saw it; `None`: kept, or not said.
         """
-        return aware(self.document.get("expires_at"))
+        return self._date("expires_at")
 
     @property
     def parent_id(self) -> str | None:

@@ -164,7 +164,7 @@ def test_failures_are_always_stored(kind, depth):
 
     assert results.mark_as_failure("t", error)
     with pytest.raises((ValueError, ExceptionGroup, TaskError)):
-        results.AsyncResult("t").get(timeout=0)
+        results.AsyncResult("t").get(timeout=10)
 
 
 def test_what_contains_itself():

@@ -14,7 +14,8 @@ ROOT = Path(coatcheck.__file__).parent
 
 #: Each module imports only from lines above its own.
 CORE = """
-errors interruptions misuse
+bare errors
+interruptions misuse
 keys
 states url
 meta

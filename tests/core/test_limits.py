@@ -165,7 +165,7 @@ def test_more_values_take_an_option(serializer):
     with pytest.raises(EncodeError, match=r"more than 1000 values.*max_values="):
         results.store_result("t", value)
     with pytest.raises(TaskError, match="max_values="):
-        results.AsyncResult("t").get(timeout=0)
+        results.AsyncResult("t").get(timeout=10)
 
     data = Codec(serializer).encode(new_document("t", "SUCCESS", value))
     with pytest.raises(DecodeError, match=r"more than 1000 values.*max_values="):

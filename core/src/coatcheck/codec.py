@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from . import compression, envelope, groups, jsontags, limits
+from .bare import is_a, items_of, module_of, name_of
 from .errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -17,8 +18,8 @@ from .errors import (
     SerializationError,
     SignatureError,
 )
-from .failures import MAX_DEPTH, Failure, Trusted, safe_repr
-from .interruptions import pass_on_interruption
+from .failures import MAX_DEPTH, Failure, Trusted, safe_repr, safe_str
+from .interruptions import is_of_its_own, pass_on_interruption
 from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive, status_of
 from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
@@ -140,7 +141,7 @@ class Codec:
             data = self._dumps(document)
         except PluginError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._refusal(document, error) from error
         if len(data) > self._max_values:
             self._check_values("the record", data)
@@ -158,7 +159,7 @@ class Codec:
             data = self._dumps(document)
         except PluginError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._refusal(document, error) from error
         self._check_values("the group", data)
         return self._sealer.seal(envelope.GROUP, group_id, self.serializer.name, data)
@@ -185,8 +186,8 @@ class Codec:
         """
         return _envelope(self.encode_group(group_id, tree)) if self._seals else None
 
-    def _refusal(self, document: Any, error: Exception) -> EncodeError:
-        pass_on_interruption(error)
+    def _refusal(self, document: Any, error: BaseException) -> EncodeError:
+        _pass_on(error)
         path, value, cause = self._locate(document, error)
         if cause is error and not _is_builtin(error) and self.encodes(document):
             raise error  # the value is not at fault: something else raised it in this thread
@@ -204,7 +205,7 @@ class Codec:
             data = self.serializer.dumps_value(value, strict=self.strict)
         except PluginError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._refusal({name: value}, error) from error
         if len(data) > self._max_values:  # each takes a byte at least
             self._check_values(name, data)
@@ -214,7 +215,7 @@ class Codec:
                 return packed
         return data.decode() if self.serializer.text else data
 
-    def _locate(self, value: Any, error: Exception) -> tuple[str, Any, Exception]:
+    def _locate(self, value: Any, error: BaseException) -> tuple[str, Any, BaseException]:
         """
         Follow the first child that cannot be encoded by itself, down to the culprit.
         """
@@ -225,21 +226,24 @@ class Codec:
             for step, child in _children(value):
                 try:
                     self._dumps({"value": child})
-                except Exception as cause:  # noqa: BLE001
-                    pass_on_interruption(cause)
+                except BaseException as cause:  # noqa: BLE001
+                    _pass_on(cause)
                     path = str(step) if path == "the record" else f"{path}[{safe_repr(step, 200)}]"
                     value, error = child, cause
                     break
         return path, value, error
 
-    def encodes(self, value: Any) -> bool:
+    def encodes(self, value: Any, *, within: int = 0) -> bool:
         """
-        Whether the serializer can keep *value*.
+        Whether the serializer can keep *value*, *within* so many levels of others.
         """
         try:
+            if not any(type(value) is kind for kind in jsontags.PLAIN):
+                for _ in range(within):
+                    value = [value]
             self._check_values("value", self._dumps({"value": value}))
-        except Exception as error:  # noqa: BLE001
-            pass_on_interruption(error)
+        except BaseException as error:  # noqa: BLE001
+            _pass_on(error)
             return False
         return True
 
@@ -249,7 +253,8 @@ class Codec:
         """
         # A class that the reader lacks would make the whole record unreadable.
         plain = self.serializer.name != "pickle" or _is_plain(value)
-        return value if plain and self.encodes(_as_in_a_failure(value)) else safe_repr(value)
+        # There may be causes of causes around it, and groups of groups.
+        return value if plain and self.encodes(value, within=2 * MAX_DEPTH) else safe_repr(value)
 
     # -- reading --------------------------------------------------------------------------
 
@@ -636,27 +641,26 @@ def _not_a_mapping(task_id: str, document: Any) -> DecodeError:
     return DecodeError(task_id, f"a record is a mapping, not {type(document).__name__}")
 
 
+def _pass_on(error: BaseException) -> None:
+    """
+    Raise *error* again unless it is of the value that was encoded.
+    """
+    if not is_of_its_own(error):
+        pass_on_interruption(error)
+        raise error
+
+
 def _is_plain(value: Any) -> bool:
     try:
         jsontags.to_plain(value, strict=True)
-    except Exception as error:  # noqa: BLE001
-        pass_on_interruption(error)
+    except BaseException as error:  # noqa: BLE001
+        _pass_on(error)
         return False
     return True
 
 
-def _is_builtin(error: Exception) -> bool:
-    return type(error).__module__ == "builtins"
-
-
-def _as_in_a_failure(value: Any) -> Any:
-    """
-    Return *value* as deep as it comes to stand in causes of causes and members of groups.
-    """
-    if type(value) not in jsontags.PLAIN:
-        for _ in range(2 * MAX_DEPTH):
-            value = [value]
-    return value
+def _is_builtin(error: BaseException) -> bool:
+    return module_of(type(error)) == "builtins"
 
 
 def _revived(value: Any, revive: Revive | None) -> Any:
@@ -670,20 +674,18 @@ def _revived(value: Any, revive: Revive | None) -> Any:
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, (list, tuple)):
-        return list(enumerate(value))
-    return ()
+    if is_a(value, dict):
+        return [*dict.items(value)]
+    return enumerate(items_of(value))
 
 
-def _reason(value: Any, cause: Exception) -> str:
+def _reason(value: Any, cause: BaseException) -> str:
     if isinstance(cause, RecursionError):
         return (
             "it is nested too deeply, or contains itself: there may be "
             f"{jsontags.MAX_DEPTH} levels, as far as the stack has room here"
         )
-    return f"{type(value).__qualname__}: {cause}"
+    return f"{name_of(type(value))}: {safe_str(cause)}"
 
 
 def _fault_of(task_id: str, document: Mapping[str, Any]) -> DecodeError | None:

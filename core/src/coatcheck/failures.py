@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final, cast
 
+from .bare import (
+    CLASS,
+    GROUP,
+    STATE,
+    cause_of,
+    context_of,
+    dict_of,
+    is_a,
+    items_of,
+    module_of,
+    mro_of,
+    name_of,
+    traceback_of,
+)
 from .errors import ConfigurationError, TaskError, TaskRevokedError, WorkerLostError
-from .interruptions import pass_on_interruption
+from .interruptions import is_of_its_own, pass_on_interruption
 
 #: How many exceptions one failure may hold, and how deep they may be nested.
 MAX_NODES: Final = 200
@@ -45,12 +59,13 @@ _SLOTS: Final[Mapping[type[Exception], tuple[str, ...]]] = {
     StopIteration: ("value",),
     SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
 }
-# What a class says of itself, and an exception of its state, without asking code of theirs: a
-# property, a metaclass or a `__setattr__` of the application is not for stored bytes to call.
-_CLASS: Final[Mapping[str, Any]] = type.__dict__
-_STATE: Final[Mapping[str, Any]] = BaseException.__dict__
-_GROUP: Final[Mapping[str, Any]] = BaseExceptionGroup.__dict__
 _MODULE: Final[Any] = vars(ModuleType)
+#: What Python's formatting of exceptions takes for granted: these are text, or numbers of columns.
+_TEXTS: Final = frozenset({"filename", "msg", "name", "path", "text"})
+_PLACES: Final = frozenset({"lineno", "offset", "end_lineno", "end_offset"})
+_FARTHEST: Final = 1_000_000
+#: What stored attributes must not stand in the way of: whoever raises an exception again calls them.
+_METHODS: Final = frozenset({"add_note", "with_traceback"})
 #: Python turns these into a RuntimeError where they leave a generator or a coroutine.
 _LOOP_ENDS: Final = (StopIteration, StopAsyncIteration)
 #: Raised only as a `TaskError`, so that they cannot be taken for our own or for the loop's.
@@ -214,6 +229,28 @@ class Failure:
             document["exceptions"] = [nested.to_document(keep) for nested in self.exceptions]
         return document
 
+    def shortened(self, limit: int, note: str, depth: int = 3) -> Failure:
+        """
+        Return what is left of the failure where texts may have *limit* characters, with *note*.
+        """
+        message = shortened(self.message, limit)
+        cause = None
+        if self.cause is not None and depth:
+            cause = self.cause.shortened(limit // 2, note, depth - 1)
+        return Failure(
+            shortened(self.module, limit),
+            shortened(self.qualname, limit),
+            message=message,
+            # Arguments that are short make the same exception.
+            args=self.args if len(safe_repr(self.args, 3 * limit)) <= limit else (message,),
+            bases=[shortened(base, limit) for base in self.bases[:MAX_DEPTH]],
+            notes=[note, *(shortened(text, limit) for text in self.notes[:depth])],
+            cause=cause,
+            exceptions=[
+                member.shortened(limit // 4, note, 0) for member in self.exceptions[: 2 * depth]
+            ],
+        )
+
     def to_celery(self, keep: Callable[[Any], Any]) -> dict[str, Any]:
         """
         Return the failure as the `result` that Celery stores.
@@ -225,10 +262,15 @@ class Failure:
         }
 
     @classmethod
-    def from_document(cls, document: object, depth: int = 0) -> Failure:
+    def from_document(
+        cls, document: object, depth: int = 0, left: Iterator[int] | None = None
+    ) -> Failure:
         """
         Read what `to_document` wrote, or whatever is there instead. Never raises.
+
+        Of more than `MAX_NODES` exceptions the rest is left out; *left* counts them down.
         """
+        left = iter(range(MAX_NODES)) if left is None else left
         if not isinstance(document, dict) or depth > MAX_DEPTH:
             return cls("builtins", "Exception", message=_text(document), args=(_text(document),))
         attributes = document.get("attributes")
@@ -236,21 +278,23 @@ class Failure:
 
         def nested(name: str) -> Failure | None:
             value = document.get(name)
-            return None if value is None else cls.from_document(value, depth + 1)
+            if value is None or next(left, None) is None:
+                return None
+            return cls.from_document(value, depth + 1, left)
 
         return cls(
             _text(document.get("module")),
             _text(document.get("type")) or "Exception",
             message=_text(document.get("message")),
-            args=_items(document.get("args")),
-            bases=map(_text, _items(document.get("bases"))),
+            args=items_of(document.get("args")),
+            bases=map(_text, items_of(document.get("bases"))),
             attributes={name: value for name, value in named if isinstance(name, str)},
-            notes=map(_text, _items(document.get("notes"))),
+            notes=map(_text, items_of(document.get("notes"))),
             cause=nested("cause"),
             context=nested("context"),
             exceptions=[
-                cls.from_document(item, depth + 1)
-                for item in _items(document.get("exceptions"))[:MAX_NODES]
+                cls.from_document(item, depth + 1, left)
+                for item, _ in zip(items_of(document.get("exceptions")), left, strict=False)
             ],
         )
 
@@ -284,7 +328,7 @@ class Failure:
     def _from_wrapper(cls, args: tuple[Any, ...]) -> Failure:
         # Module, class name, args, text.
         module, name, inner, text = (*args, None, None, None, None)[:4]
-        return cls(_text(module), _text(name), message=_text(text), args=_items(inner))
+        return cls(_text(module), _text(name), message=_text(text), args=items_of(inner))
 
     # -- to an exception ------------------------------------------------------------------
 
@@ -297,10 +341,10 @@ class Failure:
         """
         error = self._make(trusted, wrap=wrap)
         if self.traceback:
-            _STATE["__cause__"].__set__(error, RemoteTraceback(self.traceback))
+            STATE["__cause__"].__set__(error, RemoteTraceback(self.traceback))
         notes = [*self.notes, *([self.note] if self.note else [])]
         if notes:
-            _dict_of(error)["__notes__"] = notes
+            dict_of(error)["__notes__"] = notes
         return error
 
     def _make(self, trusted: Trusted, *, wrap: bool) -> Exception:
@@ -318,7 +362,7 @@ class Failure:
         made = _task_error_class(self.module, self.qualname, _derivable(base))
         error = self._allocate(made, trusted)
         assert error is not None  # noqa: S101 - nothing of it is in C but its builtin base
-        _dict_of(error)["failure"] = self
+        dict_of(error)["failure"] = self
         return error
 
     def _allocate(self, cls: type[Exception], trusted: Trusted) -> Exception | None:
@@ -337,14 +381,21 @@ class Failure:
             else:
                 error = layout.__new__(cls)
                 # What a builtin type makes of the same arguments, such as OSError its `errno`.
-                slots = _slots_of(self._construct(layout))
-        except TypeError:
+                with suppress(Exception):
+                    slots = _slots_of(self._construct(layout))
+        except Exception as failed:  # noqa: BLE001 - arguments of the wrong shape, or a type in C
+            pass_on_interruption(failed)
             return None
         if cls is not layout:
-            _STATE["args"].__set__(error, self.args)
+            STATE["args"].__set__(error, self.args)
         for name, value in (slots | self.attributes).items():
-            if not name.startswith("__") and not _set_slot(error, name, value):
-                _dict_of(error)[name] = value
+            if (
+                not name.startswith("__")
+                and name not in _METHODS
+                and not _set_slot(error, name, value)
+            ):
+                dict_of(error)[name] = value
+        _straighten(error)
         return error
 
     def _members(self, trusted: Trusted) -> list[Exception]:
@@ -352,16 +403,10 @@ class Failure:
         return members or [Exception("members unknown")]
 
     def _construct(self, cls: type[Exception]) -> Exception:
-        try:
-            # CPython reads outside of the object if a UnicodeError has a negative position.
-            negative = any(isinstance(arg, int) and arg < 0 for arg in self.args)
-            if not (negative and issubclass(cls, UnicodeError)):
-                return cls(*self.args)
-        except Exception as failed:  # noqa: BLE001 - arguments of the wrong shape: keep type and args
-            pass_on_interruption(failed)
-        error = cls.__new__(cls)
-        error.args = self.args
-        return error
+        # CPython reads outside of the object if a UnicodeError has a negative position.
+        if issubclass(cls, UnicodeError) and any(type(a) is int and a < 0 for a in self.args):
+            raise ValueError("a negative position")
+        return cls(*self.args)
 
 
 class Trusted:
@@ -395,10 +440,10 @@ class Trusted:
         for part in qualname.split("."):
             # `vars`, not `getattr`: a module's or class's own lookup would be a call.
             found = _namespace(found).get(part)
-        if not issubclass(type(found), type) or Exception not in _CLASS["__mro__"].__get__(found):
+        if not issubclass(type(found), type) or Exception not in CLASS["__mro__"].__get__(found):
             return None
         # An imported name is not the module's own: "myapp." must not reach subprocess's errors.
-        names = (_CLASS["__module__"].__get__(found), _CLASS["__qualname__"].__get__(found))
+        names = (CLASS["__module__"].__get__(found), CLASS["__qualname__"].__get__(found))
         return cast("type[Exception]", found) if names == (module, qualname) else None
 
 
@@ -414,19 +459,19 @@ class _Describer:
         self._seen.add(id(error))
         cls = type(error)
         group = issubclass(cls, BaseExceptionGroup)
-        message = _GROUP["message"].__get__(error) if group else _safe(str, error)
-        members = _GROUP["exceptions"].__get__(error) if group else ()
-        hidden = _STATE["__suppress_context__"].__get__(error)
-        context = None if hidden else _STATE["__context__"].__get__(error)
+        message = GROUP["message"].__get__(error) if group else _safe(str, error)
+        members = GROUP["exceptions"].__get__(error) if group else ()
+        hidden = STATE["__suppress_context__"].__get__(error)
+        context = None if hidden else context_of(error)
         return Failure(
-            _bounded(_text(cls.__module__)),
-            _bounded(cls.__qualname__),
-            message=_bounded(message),
-            args=_STATE["args"].__get__(error),
-            bases=[_bounded(f"{c.__module__}.{c.__qualname__}") for c in cls.__mro__[1:-1]],
+            _module(cls),
+            shortened(name_of(cls)),
+            message=shortened(message),
+            args=STATE["args"].__get__(error),
+            bases=[shortened(f"{_module(c)}.{name_of(c)}") for c in mro_of(cls)[1:-1]],
             attributes=_attributes(error),
-            notes=[_bounded(_text(n)) for n in _items(_dict_of(error).get("__notes__"))],
-            cause=self._nested(_STATE["__cause__"].__get__(error), depth),
+            notes=[shortened(_text(n)) for n in items_of(dict.get(dict_of(error), "__notes__"))],
+            cause=self._nested(cause_of(error), depth),
             context=self._nested(context, depth),
             exceptions=[nested for m in members if (nested := self._nested(m, depth)) is not None],
         )
@@ -446,10 +491,14 @@ def format_traceback(error: BaseException) -> str:
     import traceback  # noqa: PLC0415 - only failures need it
 
     try:
-        return _bounded("".join(traceback.format_exception(error)))
-    except Exception as failed:  # noqa: BLE001 - Python cannot print every SyntaxError
-        pass_on_interruption(failed)
-        return f"the traceback cannot be shown: {type(failed).__name__}"
+        return shortened("".join(traceback.format_exception(error)))
+    except BaseException as failed:
+        # Python cannot print every SyntaxError, and asks all that it prints for its attributes.
+        if not is_of_its_own(failed):
+            raise
+        lines = traceback.format_tb(traceback_of(error))
+        last = f"{name_of(type(error))}: {_safe(str, error)}\n"
+        return shortened("".join(["Traceback (most recent call last):\n", *lines, last]))
 
 
 class _RemoteError(TaskError):
@@ -490,8 +539,8 @@ def _layout_of(cls: type[BaseException]) -> type[BaseException]:
     """
     Return the builtin type whose `__new__` can make a *cls*.
     """
-    while _LAYOUTS.get(_CLASS["__name__"].__get__(cls)) is not cls:
-        cls = _CLASS["__base__"].__get__(cls)
+    while _LAYOUTS.get(CLASS["__name__"].__get__(cls)) is not cls:
+        cls = CLASS["__base__"].__get__(cls)
     return cls
 
 
@@ -515,6 +564,18 @@ def _slots_of(error: BaseException) -> dict[str, Any]:
     }
 
 
+def _straighten(error: Exception) -> None:
+    """
+    Take from *error* what Python could not print: a line of source that is no text, for one.
+    """
+    for name, value in _slots_of(error).items():
+        fits = (name not in _TEXTS or isinstance(value, str)) and (
+            name not in _PLACES or (isinstance(value, int) and abs(value) <= _FARTHEST)
+        )
+        if not fits and not issubclass(type(error), OSError):
+            _set_slot(error, name, None)
+
+
 def _set_slot(error: Exception, name: str, value: object) -> bool:
     """
     Set what the `__dict__` of *error* does not hold; `False` if it has no such slot.
@@ -527,24 +588,20 @@ def _set_slot(error: Exception, name: str, value: object) -> bool:
     return False
 
 
-def _dict_of(error: BaseException) -> dict[str, Any]:
-    return _STATE["__dict__"].__get__(error)  # type: ignore[no-any-return]
-
-
 def _attributes(error: BaseException) -> dict[str, Any]:
     own = {
-        _bounded(name): value
-        for name, value in _dict_of(error).items()
-        if isinstance(name, str) and not name.startswith("__")
+        shortened(name): value
+        for name, value in dict.items(dict_of(error))
+        if is_a(name, str) and not str.startswith(name, "__")
     }
-    if isinstance(error, TaskError):
+    if is_a(error, TaskError):
         own.pop("failure", None)
     return _slots_of(error) | own
 
 
 def _namespace(found: object) -> Mapping[str, Any]:
     if issubclass(type(found), type):
-        return _CLASS["__dict__"].__get__(found)  # type: ignore[no-any-return]
+        return CLASS["__dict__"].__get__(found)  # type: ignore[no-any-return]
     if issubclass(type(found), ModuleType):
         return _MODULE["__dict__"].__get__(found) or {}
     return {}
@@ -553,20 +610,35 @@ def _namespace(found: object) -> Mapping[str, Any]:
 def _safe(render: Callable[[Any], str], value: object) -> str:
     try:
         return render(value)
-    except Exception as failed:  # noqa: BLE001 - a broken __str__ must not hide the failure
-        pass_on_interruption(failed)
-        return f"<{type(value).__qualname__}: {render.__name__}() failed>"
+    except BaseException as failed:
+        # Whatever it raises, a broken __str__ must not hide the failure.
+        if not is_of_its_own(failed):
+            raise
+        return f"<{name_of(type(value))}: {render.__name__}() failed>"
 
 
 def safe_repr(value: object, limit: int = 2_000) -> str:
     """
     Return the bounded `repr` of *value*, whatever its `__repr__` does.
     """
-    return _bounded(_safe(repr, value), limit)
+    return shortened(_safe(repr, value), limit)
+
+
+def safe_str(value: object, limit: int = 2_000) -> str:
+    """
+    Return the bounded `str` of *value*, whatever its `__str__` does.
+    """
+    return shortened(_safe(str, value), limit)
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else safe_repr(value)
+    if is_a(value, str):
+        return str.__str__(value)
+    return "" if value is None else safe_repr(value)
+
+
+def _module(cls: type) -> str:
+    return shortened(_text(module_of(cls)))
 
 
 def _pairs(value: object) -> object:
@@ -580,17 +652,13 @@ def _pairs(value: object) -> object:
     return value
 
 
-def _items(value: object) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
-
-
 def _message(args: tuple[Any, ...]) -> str:
     if not args:
         return ""
     return _text(args[0]) if len(args) == 1 else safe_repr(args)
 
 
-def _bounded(text: str, limit: int = MAX_TEXT) -> str:
+def shortened(text: str, limit: int = MAX_TEXT) -> str:
     """
     Return *text* as every serializer can hold it: no subclass, no lone surrogates, not too long.
     """

@@ -16,8 +16,11 @@ such trace; of ours only those who catch `Exception` could take it for something
 
 from __future__ import annotations
 
+from opcode import opmap
 from types import FrameType, TracebackType
 from typing import Final
+
+from .bare import cause_of, context_of, is_a, traceback_of
 
 #: `inspect.CO_VARARGS`: that module is large.
 _VARARGS: Final = 0x04
@@ -32,6 +35,26 @@ def pass_on_interruption(error: BaseException) -> None:
     found = interruption_in(error)
     if found is not None:
         raise found
+
+
+def is_of_its_own(error: BaseException) -> bool:
+    """
+    Whether the code that was called raised *error* of its own accord, be it `SystemExit`.
+
+    A `KeyboardInterrupt` counts as such where a statement raised it: nothing else tells it from that
+    of Ctrl-C, which strikes between statements.
+    """
+    traceback = traceback_of(error)
+    if _is_of_handler(traceback):
+        return False
+    if not is_a(error, KeyboardInterrupt):
+        return interruption_in(error) is None
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    code = traceback.tb_frame.f_code.co_code
+    return code[traceback.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def interruption_in(error: BaseException) -> BaseException | None:
@@ -49,7 +72,7 @@ def interruption_in(error: BaseException) -> BaseException | None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    return isinstance(error, KeyboardInterrupt) or _is_of_handler(error.__traceback__)
+    return is_a(error, KeyboardInterrupt) or _is_of_handler(traceback_of(error))
 
 
 def _cause_of(error: BaseException) -> BaseException:
@@ -57,9 +80,9 @@ def _cause_of(error: BaseException) -> BaseException:
     Return what *error* was made of by code, such as SQLAlchemy's, that gives its own error the
     traceback of the other.
     """
-    cause = error.__cause__
+    cause = cause_of(error)
     while cause is not None and _is_interruption(cause):
-        error, cause = cause, cause.__cause__
+        error, cause = cause, cause_of(cause)
     return error
 
 
@@ -93,10 +116,13 @@ def _origin(error: BaseException) -> BaseException | None:
     Return what was being handled where *error* was raised. What had been caught by code further out,
     before the call, is not what became *error*.
     """
-    origin = error.__cause__ or error.__context__
-    if origin is None or origin.__traceback__ is None:
+    origin = cause_of(error)
+    if origin is None:
+        origin = context_of(error)
+    start = None if origin is None else traceback_of(origin)
+    if start is None:
         return None
-    caught_in, traceback = origin.__traceback__.tb_frame, error.__traceback__
+    caught_in, traceback = start.tb_frame, traceback_of(error)
     while traceback is not None:
         if traceback.tb_frame is caught_in:
             return origin

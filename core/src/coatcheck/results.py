@@ -211,7 +211,7 @@ class ResultsBase(HoldsConnections):
         """
         if not meta.ready:
             return None, True
-        shortened = meta.failure is not None and isinstance(error, ResultTooLargeError)
+        shortened = meta.failure is not None
         return self._writer.substitute(meta, error, expires), not shortened
 
 

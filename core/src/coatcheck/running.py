@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from . import forks, states
+from .bare import add_note, is_a, mro_of, name_of
 from .bells import Alarm
 from .errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
 from .interruptions import pass_on_interruption
@@ -124,14 +125,14 @@ class TaskProgress:
         """
         if error is None:
             return states.SUCCESS, self.result, self._fields
-        if isinstance(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
+        if is_a(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
             return states.FAILURE, error, self._fields
-        return states.REVOKED, type(error).__name__, self._fields
+        return states.REVOKED, name_of(type(error)).rpartition(".")[2], self._fields
 
 
 def _is_cancellation(error: BaseException) -> bool:
     # By name: the sync side does not import asyncio, and concurrent.futures has one as well.
-    return any(cls.__name__ == "CancelledError" for cls in type(error).__mro__)
+    return any(name_of(cls) == "CancelledError" for cls in mro_of(type(error)))
 
 
 def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def note_lost(error: BaseException, failed: BaseException) -> None:
     """
     Say on *error*, which a block raised, that its record could not be stored.
     """
-    error.add_note(f"coatcheck: the failure could not be stored: {failed}")
+    add_note(error, f"coatcheck: the failure could not be stored: {failed}")
 
 
 class RunningTask(TaskProgress, HoldsConnections):

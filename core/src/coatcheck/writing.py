@@ -5,24 +5,29 @@ What is written: records made of states, values and exceptions. No I/O.
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import states
 from .backend import Anything, Unless
+from .bare import cause_of, context_of, is_a, traceback_of
 from .codec import Codec
 from .errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
-from .failures import Failure, format_traceback, safe_repr
+from .failures import Failure, format_traceback, safe_repr, shortened
 from .meta import AllFields, ResultMeta, checked_id, new_document
+
+_logger = logging.getLogger("coatcheck")
 
 #: One day: how long a record lives where nobody says otherwise.
 DEFAULT_EXPIRES: Final = 86_400.0
 #: Seconds between signs of life at most: a worker is noticed as lost after three of them.
 LONGEST_HEARTBEAT: Final = 86_400.0
-#: How much of a message stays in a failure that is too large for the store.
-_SHORT: Final = 1_000
+#: How many characters of a text stay at most in a failure that is too large for the store.
+_SHORT: Final = 4_000
+_SHORTEST: Final = 100
 
 
 class Default(enum.Enum):
@@ -153,7 +158,7 @@ class Writer:
         document: Any = None
         if state in states.EXCEPTION_STATES and not (state == states.RETRY and result is None):
             failure = _failure(state, result)
-            if traceback is None and isinstance(result, BaseException):
+            if traceback is None and is_a(result, BaseException):
                 traceback = _traceback(result)
             result = failure.to_celery(self.codec.keep)
             document = failure.to_document(self.codec.keep)
@@ -176,15 +181,18 @@ class Writer:
         Return the small FAILURE to store where *meta* could not be: those who wait hear of it.
         """
         failure = meta.failure
-        if failure is not None and isinstance(error, ResultTooLargeError):
-            short = Failure(
-                failure.module,
-                failure.qualname,
-                message=failure.message[:_SHORT],
-                bases=failure.bases,
-                notes=[f"the failure was shortened: {error}"],
+        if failure is not None:
+            _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
+            # It is stored three times, and a character may take twelve bytes.
+            limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
+            limit = max(_SHORTEST, min(limit, _SHORT))
+            return self.record(
+                meta.task_id,
+                meta.status,
+                failure.shortened(limit, f"the failure was shortened: {error}"),
+                traceback=meta.traceback and _short_lines(meta.traceback, 4 * limit),
+                expires=expires,
             )
-            return self.record(meta.task_id, meta.status, short, expires=expires)
         return self.record(meta.task_id, states.FAILURE, error, expires=expires)
 
     def lost(self, observed: ResultMeta) -> ResultMeta:
@@ -207,17 +215,25 @@ class Writer:
 
 
 def _failure(state: str, reason: object) -> Failure:
+    if is_a(reason, BaseException):
+        return Failure.of(cast("BaseException", reason))
     if isinstance(reason, Failure):
         return reason
-    if isinstance(reason, BaseException):
-        return Failure.of(reason)
     if state == states.REVOKED and isinstance(reason, str | None):
         return Failure.revoked(reason or "revoked")
     raise ArgumentError(f"the result of {state}", reason, "give the exception")
 
 
+def _short_lines(traceback: str, limit: int) -> str:
+    """
+    Return *traceback* with its long lines shortened, which are messages, before the whole is.
+    """
+    lines = [shortened(line, limit // 16) for line in traceback.splitlines()]
+    return shortened("\n".join(lines), limit)
+
+
 def _traceback(error: BaseException) -> str | None:
     # An exception that was never raised has nothing to show.
-    origins = (error.__traceback__, error.__cause__, error.__context__)
+    origins = (traceback_of(error), cause_of(error), context_of(error))
     raised = any(origin is not None for origin in origins)
-    return format_traceback(error) if raised or isinstance(error, BaseExceptionGroup) else None
+    return format_traceback(error) if raised or is_a(error, BaseExceptionGroup) else None

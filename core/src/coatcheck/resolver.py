@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
 KNOWN_GROUP: Final = "coatcheck.known"
-#: What to write in place of a scheme that others have: scheme = "our scheme", likewise.
+#: Schemes of other programs, each with ours, also in core's own metadata.
 INSTEAD_GROUP: Final = "coatcheck.instead"
 #: How alike a name has to be to be suggested.
 _NEAR: Final = 0.7
@@ -373,7 +373,7 @@ def _checked(cls: Any, who: Callable[[], str], *, asyncio: bool) -> type[Any]:
             f"for: state PROTOCOL_VERSION = {PROTOCOL_VERSION} in the body of the class "
             f"{cls.__qualname__}"
         )
-    # Not the embedded ones: the check imports what takes long.
+    # Embedded backends are spared the check, because `inspect` takes long to import.
     if cls.__module__.partition(".")[0] != __package__:
         _check_whole(cls, who, asyncio=asyncio)
     return cls

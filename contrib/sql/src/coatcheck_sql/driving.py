@@ -1,5 +1,5 @@
 """
-What a URL asks of the driver: several hosts, and options that it has, or that others call otherwise.
+Translate the parts of a URL that SQLAlchemy does not take, and refuse options that no driver has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOSTS: Final = re.compile(
     r"(postgresql(?:\+\w+)?://(?:[^@/?]*@)?)([^/?,]*(?:,[^/?,]*)+)(.*)", re.DOTALL
 )
 _HOST: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::(\d*))?")
-#: How MySQL's own client, and with it those who host it, says what pymysql says otherwise.
+#: Options of MySQL's own client, which hosting providers put into their URLs.
 _SSL_MODE: Final = frozenset({"ssl", "ssl-mode", "ssl_mode", "sslmode"})
 _OF_SQLITE: Final = frozenset(
     {
@@ -37,7 +37,7 @@ _LIBPQ: Final = frozenset({"psycopg", "psycopg2"})
 def without_hosts(text: str) -> tuple[str, dict[str, str]]:
     """
     Return a URL of PostgreSQL without its hosts, if there are several, and those as SQLAlchemy takes
-    them in the query. Raises `ValueError` for one that is none.
+    them in the query. Raises `ValueError` for a host or a port that cannot be read.
     """
     found = _HOSTS.match(text)
     if found is None:

@@ -58,7 +58,7 @@ def colour_of(state: str) -> str:
 # -- get ------------------------------------------------------------------------------------
 
 
-#: What to add about the worker of a task that is not ready, by `Results.check_alive`.
+#: The end of the line about a task that is not ready, by the answer of `Results.check_alive`.
 _ALIVE: Final = {
     True: "; its worker is alive",
     False: "; its worker is lost",

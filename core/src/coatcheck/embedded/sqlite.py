@@ -119,7 +119,7 @@ class Connection(sqlite3.Connection):
     """
 
     opened: tuple[int, int] | None = None
-    #: What the file was like when it was opened as one that never changes, see `_connect_frozen`.
+    #: The state of a file that was opened as one that never changes, see `_connect_frozen`.
     frozen: tuple[int, ...] | None = None
     _patience = -1.0
 
@@ -490,7 +490,7 @@ class SQLiteBackend(KeyValueBackend):
                 if not text.startswith(prefix.encode()):
                     return
                 key = _decoded(text)
-                if key is not None:  # else there is no way to ask for what comes after it
+                if key is not None:  # else nothing can be asked for behind it
                     after, last, passed = ">", key, 0
                     yield key
 

@@ -51,7 +51,7 @@ class Noticing(AioCase):
     @promise(11, 7)
     async def test_a_check_by_a_reader(self, results: Results) -> None:
         """
-        Who may only read learns of a lost worker, and leaves its record as it is.
+        A reader without write access learns of a lost worker, and leaves its record as it is.
         """
         await results.store_result("t", None, "STARTED", heartbeat=GONE)
         stored = self.raw_document("t")

@@ -50,7 +50,7 @@ class Noticing(Case):
     @promise(11, 7)
     def test_a_check_by_a_reader(self, results: Results) -> None:
         """
-        Who may only read learns of a lost worker, and leaves its record as it is.
+        A reader without write access learns of a lost worker, and leaves its record as it is.
         """
         results.store_result("t", None, "STARTED", heartbeat=GONE)
         stored = self.raw_document("t")

@@ -75,8 +75,8 @@ def clock(monkeypatch):
     The backend's clock, which stands still.
     """
     now = SimpleNamespace(value=1e9)
-    still = SimpleNamespace(time=lambda: now.value, monotonic=lambda: 0.0)
-    monkeypatch.setattr(sqlite, "time", still)
+    monkeypatch.setattr(sqlite, "wall", lambda: now.value)
+    monkeypatch.setattr(sqlite, "monotonic", lambda: 0.0)
     return now
 
 

@@ -87,7 +87,7 @@ def _reached(moment: list[float]) -> Callable[[], bool]:
     It consists of C functions. A Python function would run signal handlers, and SQLite discards
     exceptions that come out of its callbacks.
     """
-    return map(float.__lt__, iter(partial(max, moment), None), iter(time.monotonic, None)).__next__
+    return map(float.__lt__, iter(partial(max, moment), None), iter(monotonic, None)).__next__
 
 
 def _decoded(text: bytes) -> str | None:

@@ -38,7 +38,11 @@ class Header:
         self.started = []
         monkeypatch.setattr(backend, "_publish", lambda _, values: self.started.append(values))
         if size:
-            backend.set_chord_size(GROUP, size)
+            self.send(size)
+
+    def send(self, size):
+        self.backend.apply_chord((GROUP, []), self.body)
+        self.backend.set_chord_size(GROUP, size)
 
     def request(self, n, index=..., **more):
         index = n if index is ... else index
@@ -92,7 +96,8 @@ def header(backend, monkeypatch):
 def left(backend):
     """Return what of the chord is left in the store."""
     prefix = f"celery-chord-{GROUP}."
-    return {id_.removeprefix(prefix) for id_ in backend.results.backend.scan(prefix)}
+    ids = backend.results.backend.scan(prefix)
+    return {id_.removeprefix(prefix).removeprefix(f"{BODY}.") for id_ in ids}
 
 
 @pytest.mark.parametrize("size", [1, 3, 50, 51, 130])
@@ -107,6 +112,66 @@ def test_all_orders(header, backend, size):
 
     assert [[n * 10 for n in range(size)]] == chord.started
     assert {"claim"} == left(backend)
+
+
+class Run(Header):
+    """
+    One run of a chord that was frozen: its tasks have the same ids each time.
+    """
+
+    def __init__(self, backend, size, monkeypatch, body):
+        super().__init__(backend, 0, monkeypatch)
+        self.size, self.body = size, backend.app.t.total.s().set(task_id=body)
+
+    def begin(self):
+        self.backend.apply_chord((GROUP, []), self.body)
+
+    def say_size(self):
+        self.backend.set_chord_size(GROUP, self.size)
+
+
+@pytest.mark.parametrize("bodies", [("b", "b"), ("b", "c")], ids=["same", "another"])
+@pytest.mark.parametrize("early", [0, 1, 2])
+def test_applied_again(backend, monkeypatch, bodies, early):
+    """Each run starts its body, however early members come and however late the first run clears up."""
+    first, second = (Run(backend, 3, monkeypatch, body) for body in bodies)
+    first.begin()
+    first.say_size()
+    first.done(0)
+    first.done(1)
+    finish = backend._arrive(first.request(2), states.SUCCESS, 20, stored=True)
+    backend.store_result("t2", 20, states.SUCCESS)
+    clear_up = []
+
+    def put_off(completion):
+        clear_up.append(completion)
+
+    with monkeypatch.context() as patch:  # the body is started, and its result had by the client
+        patch.setattr(chords.Completion, "close", put_off)
+        finish()
+    assert 1 == len(second.started) == len(clear_up)
+    second.begin()
+    for n in range(early):
+        second.done(n)
+    second.say_size()
+    clear_up[0].close()
+    for n in range(early, 3):
+        second.done(n)
+
+    assert [[0, 10, 20]] * 2 == second.started
+
+
+@pytest.mark.parametrize("body", ["b", "c"])
+def test_applied_again_when_it_is_over(backend, monkeypatch, body):
+    """Members that come before the size is said are not taken for late ones of the first run."""
+    for id_ in ("b", body):
+        run = Run(backend, 2, monkeypatch, id_)
+        run.begin()
+        run.done(0)
+        run.say_size()
+        run.done(1)
+
+        assert [[0, 10]] == run.started
 
 
 def test_many_at_once(header):
@@ -184,7 +249,7 @@ def test_sent_again(header, backend):
     """A chord that is sent again with the same id is another run."""
     chord = header(1)
     chord.done(0)
-    backend.set_chord_size(GROUP, 1)
+    chord.send(1)
     chord.done(0)
 
     assert [[0], [0]] == chord.started

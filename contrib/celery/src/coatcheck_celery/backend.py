@@ -21,6 +21,7 @@ from celery.exceptions import (
 from celery.result import ResultSet, result_from_tuple
 from celery.utils.functional import _regen
 from celery.utils.log import get_logger
+from kombu.utils.functional import LRUCache
 
 import coatcheck
 from coatcheck import Capability
@@ -29,7 +30,7 @@ from coatcheck.clocks import monotonic
 from coatcheck.url import URL
 
 from .bodies import Errback, errbacks_of, members_of, untold
-from .chords import Chord, Completion
+from .chords import Chord, Completion, body_id_of
 from .records import celery_errors, id_of, meta_of, record_of
 from .settings import patience_of, results_of
 from .waiting import Meta, Waiting
@@ -91,6 +92,8 @@ class CoatcheckBackend(Waiting, Backend):
         # A member may be about to store, and may do so for as long.
         self._join_timeout = None if join is None else max(join, self._patience or 0.0)
         self._protect = self.results.protect
+        #: The bodies of the chords that this process has begun: Celery says their sizes without.
+        self._begun: LRUCache = LRUCache(limit=1000)
 
     @property
     def supports_autoexpire(self) -> bool:
@@ -236,10 +239,11 @@ class CoatcheckBackend(Waiting, Backend):
 
     # -- chords ---------------------------------------------------------------------------
 
-    def _chord(self, group_id: Any) -> Chord:
+    def _chord(self, group_id: Any, body: str) -> Chord:
         return Chord(
             self.results,
             id_of(group_id),
+            body,
             expires=_longest(self._chord_expires, _CHORD_LIFE),
             timeout=self._join_timeout,
             patiently=self._patiently,
@@ -247,22 +251,27 @@ class CoatcheckBackend(Waiting, Backend):
 
     def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
         """
-        Keep the header's nesting, if it holds groups. What is generated is not looked at.
+        Begin a run, and keep the header's nesting, if it holds groups. What is generated is not
+        looked at.
         """
         self.ensure_chords_allowed()
         group_id, members = header_result_args
+        body_id = self._begun[str(group_id)] = body_id_of(body)
+        chord = self._chord(group_id, body_id)
+        with celery_errors(group_id, states.PENDING):
+            chord.begin()
         if isinstance(members, _regen) or not any(isinstance(m, ResultSet) for m in members):
             return
         with celery_errors(group_id, states.PENDING):
-            self._chord(group_id).save_header([member.as_tuple() for member in members])
+            chord.save_header([member.as_tuple() for member in members])
 
     def set_chord_size(self, group_id: Any, chord_size: int) -> None:
         with celery_errors(group_id, states.PENDING):
-            self._chord(group_id).set_size(chord_size)
+            self._chord(group_id, self._begun.get(str(group_id), "")).set_size(chord_size)
 
     def add_to_chord(self, chord_id: Any, result: Any) -> None:
         with celery_errors(chord_id, states.PENDING):
-            self._chord(chord_id).add(id_of(result.id))
+            self._chord(chord_id, "").add(id_of(result.id))
 
     def mark_as_done(
         self,
@@ -311,7 +320,7 @@ class CoatcheckBackend(Waiting, Backend):
         """
         if not request.group or not request.id:
             return None
-        chord = self._chord(request.group)
+        chord = self._chord(request.group, body_id_of(request.chord))
         value = [] if stored else [state, self.encode_result(result, state), [*told]]
         index = getattr(request, "group_index", None)
         with celery_errors(request.id, state):

@@ -6,13 +6,17 @@ then looks whether all parts are there. The last one does see them all, whoever 
 often it runs, and one atomic claim elects who starts the body. So a reply that is lost, a member
 that is delivered twice, and a worker that dies anywhere between are all the same case: look again.
 
-The parts are records under ids of their own, `celery-chord-<group>.<part>`, deleted in the end:
+The parts are records under ids of their own, `celery-chord-<group>.<body>.<part>`, deleted in the
+end. A chord that was frozen can be applied again: the header's tasks have the same ids, and the body
+in general another one. So each body has parts of its own, but for those that start with a "t":
+Celery does not always say whose they are.
 
 ========== ====================================================================================
 size       how many parts there are to be
 p<i>       that the member with this `group_index` is over; `.1`, `.2` where they share one
 overlap    that some do: then all parts have to be read
 upto       about the highest index, where some are left out
+tsize      the size, of a chord whose body is not known to those who say it
 t<i>       that a task was added to the chord
 header     the nesting of the header, where it holds groups
 claim      who starts the body: a task of the header. It lasts, so that a late one finds it
@@ -21,7 +25,7 @@ claim      who starts the body: a task of the header. It lasts, so that a late o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Any, Final
@@ -52,6 +56,7 @@ class Chord:
     One chord in the store.
 
     Args:
+        body: the id of the task that ends its body.
         expires: how long its records live, in seconds; `None` keeps them.
         timeout: seconds for which the records of members are waited for; `None`: for ever.
         patiently: calls a function again while the store is away.
@@ -61,6 +66,7 @@ class Chord:
         self,
         results: coatcheck.Results,
         group_id: str,
+        body: str = "",
         *,
         expires: float | None,
         timeout: float | None,
@@ -71,6 +77,8 @@ class Chord:
         self.results = results
         self.group_id = group_id
         self._prefix = f"celery-chord-{group_id}."
+        self._size = "size" if body else "tsize"
+        self._own_prefix = f"{self._prefix}{body}."
         self._expires = expires
         self.timeout = timeout
         self._lease = max(LEASE, 2 * (timeout or 0))
@@ -81,7 +89,7 @@ class Chord:
     def _put(
         self, part: str, value: Any, unless: Unless = ANY, expires: float | None = None
     ) -> bool:
-        task_id = self._prefix + part
+        task_id = self._id(part)
         lifetime = self._expires if expires is None else expires
         record = self._codec.written(new_document(task_id, STATE, value, expires=lifetime))
         won: bool = self.patiently(
@@ -90,18 +98,27 @@ class Chord:
         return won
 
     def _get(self, parts: Iterable[str]) -> dict[str, Any]:
-        skip = len(self._prefix)
+        names = {self._id(part): part for part in parts}
         found: dict[str, Any] = {}
-        for batch in batches(self._prefix + part for part in parts):
+        for batch in batches(names):
             records = self.patiently(partial(self._store.get_many, batch))
-            found.update({task_id[skip:]: record.result for task_id, record in records.items()})
+            found.update({names[id_]: record.result for id_, record in records.items()})
         return found
 
+    def _id(self, part: str) -> str:
+        return (self._prefix if part.startswith("t") else self._own_prefix) + part
+
     def _delete(self, parts: Iterable[str]) -> None:
-        for batch in batches(self._prefix + part for part in parts):
+        for batch in batches(map(self._id, parts)):
             self.patiently(partial(self._store.delete_many, batch))
 
     # -- before it starts -----------------------------------------------------------------
+
+    def begin(self) -> None:
+        """
+        Begin another run, before any of its members is sent.
+        """
+        self._delete(["claim"])
 
     def save_header(self, members: Any) -> None:
         """
@@ -114,10 +131,8 @@ class Chord:
         Say how many parts there are to be; the last of them is not sent before that.
         """
         # Before Celery 5.7 a group inside the header says its own size, under the id of the header.
-        known = self._get(["size"]).get("size", 0)
-        # One that is sent again has the same id, and is another run.
-        self._delete(["claim"])
-        self._put("size", max(size, known), unless=frozenset())
+        known = self._get([self._size]).get(self._size, 0)
+        self._put(self._size, max(size, known), unless=frozenset())
 
     def add(self, task_id: str) -> None:
         """
@@ -156,8 +171,10 @@ class Chord:
     def _parts_if_complete(self, part: str, place: int) -> dict[str, Any] | None:
         start = place - place % BLOCK
         own = [f"p{i}" for i in range(start, start + BLOCK)]
-        found = self._get(["claim", "size", "overlap", "upto", *own])
-        claim, size = found.pop("claim", ""), found.pop("size", None)
+        found = self._get(["claim", "size", "tsize", "overlap", "upto", *own])
+        claim = found.pop("claim", "")
+        size = found.pop("tsize", None)
+        size = found.pop("size", size)
         if claim is None:  # a late copy of a member: it was over
             self._delete([part, "overlap"])
         if size is None or claim is None:  # or not all are sent yet
@@ -213,13 +230,26 @@ class Chord:
             return True
         return bool(self._get(["claim"]).get("claim") == task_id)
 
-    def close(self, parts: Iterable[str]) -> None:
+    def close(self, task_id: str, parts: Iterable[str]) -> None:
         """
         Say that the body was started, or cannot be; delete the rest.
+
+        If the chord was applied again with the same body meanwhile, all of it is that run's.
         """
-        self._put("claim", None, unless=frozenset(), expires=DONE)
+        if not self._end_claim(task_id):
+            return
         added = (f"t{i}" for i in range(self._count_added()))
-        self._delete(["size", "header", "overlap", "upto", *added, *parts])
+        self._delete(["size", "tsize", "header", "overlap", "upto", *added, *parts])
+
+    def _end_claim(self, task_id: str) -> bool:
+        claim = self._id("claim")
+        found = self.patiently(partial(self._store.get_many, [claim])).get(claim)
+        if found is None or found.result != task_id:
+            return False
+        record = self._codec.written(new_document(claim, STATE, None, expires=DONE))
+        put = partial(self._store.put, claim, record, unless=frozenset(), expires=DONE)
+        ended: bool = self.patiently(partial(put, if_match=found))
+        return ended
 
     def header(self) -> Any:
         """
@@ -292,7 +322,18 @@ class Completion:
         """
         See `Chord.close`.
         """
-        self._chord.close(self._parts)
+        self._chord.close(self._task_id, self._parts)
+
+
+def body_id_of(body: Any) -> str:
+    """
+    Return the id of the task that ends *body*, a signature; nothing where it has none yet.
+    """
+    if not isinstance(body, Mapping):
+        return ""
+    own = (body.get("options") or {}).get("task_id")
+    tasks = (body.get("kwargs") or {}).get("tasks")
+    return str(own or (body_id_of(tasks[-1]) if isinstance(tasks, (list, tuple)) and tasks else ""))
 
 
 def _order(part: str) -> tuple[int, int]:

@@ -267,6 +267,8 @@ def test_round_trips(server):
         heard.hear(results.backend._link)
         results.store_result("warm", 1)  # what time it is on the server is not known before
         assert ["update"] == heard.take()
+        results.get_many(f"t{n}" for n in range(500))  # nor how large records are
+        heard.take()
         results.store_result("t", 1)
         results.get_task_meta("t")
         results.store_many({f"t{n}": n for n in range(500)})

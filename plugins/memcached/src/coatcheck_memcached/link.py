@@ -191,5 +191,7 @@ def _do(pool: Pool, step: Step, end: float) -> Exception | None:
         pool.lend(step.run, end)
     except ERRORS as error:
         pass_on_interruption(error)
+        # What befell one connection may have befallen those that were idle as long.
+        pool.close()
         return error
     return None

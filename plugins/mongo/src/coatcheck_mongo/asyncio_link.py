@@ -21,7 +21,7 @@ from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
 
 from . import answers, commands
-from .errors import is_transient, is_unknown, mapped
+from .errors import is_lost, is_transient, is_unknown, mapped
 from .link import MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
@@ -69,10 +69,13 @@ class Link(Line):
         """
         attempts = Attempts(self.settings.operation_timeout)
         while True:
+            client = self._client
             try:
                 with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
                     result = await self.apart(act)
             except (errors.PyMongoError, OSError) as error:
+                if is_lost(error):
+                    self._replace(client)
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self.settings.label, writing=writing)
                 if pause is None:
@@ -82,6 +85,21 @@ class Link(Line):
                 self.trouble = None
                 return result
             await asyncio.sleep(pause)
+
+    def _replace(self, client: AsyncMongoClient[dict[str, Any]] | None) -> None:
+        """
+        See `coatcheck_mongo.link.Link._replace`.
+        """
+        if client is not None and self._client is client:
+            self._client, self._collections = None, {}
+            self._close_apart(client)
+
+    def _close_apart(self, client: AsyncMongoClient[dict[str, Any]]) -> asyncio.Task[None]:
+        # The driver waits for its monitors, which may have swallowed that they were cancelled.
+        closing = asyncio.create_task(client.close())
+        self._left.add(closing)
+        closing.add_done_callback(self._end)
+        return closing
 
     async def apart(self, act: Callable[[], Coroutine[Any, Any, T]], *, stop: bool = False) -> T:
         """

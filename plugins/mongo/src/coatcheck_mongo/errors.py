@@ -64,7 +64,16 @@ def is_transient(error: Exception) -> bool:
         return False
     if isinstance(error, (errors.ConnectionFailure, errors.WTimeoutError, OSError)):
         return True
+    if isinstance(error, errors.InvalidOperation):  # another thread closed the client meanwhile
+        return True
     return code_of(error) in _TRANSIENT_CODES or is_duplicate(error) or _is_labelled(error)
+
+
+def is_lost(error: Exception) -> bool:
+    """
+    Whether a connection said nothing in time.
+    """
+    return isinstance(error, errors.NetworkTimeout)
 
 
 def _is_labelled(error: Exception) -> bool:

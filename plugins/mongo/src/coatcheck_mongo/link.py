@@ -25,10 +25,11 @@ from coatcheck.backend import BATCH
 from coatcheck.errors import ThreadStartError
 from coatcheck.interruptions import pass_on_interruption
 from coatcheck.meta import ResultMeta
+from coatcheck.starting import start
 
 from . import answers, commands
 from .clock import ServerClock
-from .errors import is_transient, is_unknown, mapped
+from .errors import is_lost, is_transient, is_unknown, mapped
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -176,10 +177,13 @@ class Link(Line):
         """
         attempts = Attempts(self.settings.operation_timeout)
         while True:
+            client = self._client
             try:
                 with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
                     result = self._within_threads(act)
             except (errors.PyMongoError, OSError) as error:
+                if is_lost(error):
+                    self._replace(client)
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self.settings.label, writing=writing)
                 if pause is None:
@@ -201,6 +205,18 @@ class Link(Line):
             pass_on_interruption(error)
             self.close()
             raise ThreadStartError("pymongo", error) from error
+
+    def _replace(self, client: MongoClient[dict[str, Any]] | None) -> None:
+        """
+        Have the next try connect anew. What befell one connection of *client* may have befallen
+        those that were idle as long, and the driver has no way to close these alone.
+        """
+        with self._lock:
+            if client is None or self._client is not client:
+                return  # another thread was first
+            self._client, self._collections = None, {}
+        # Apart: the driver waits for its monitors, whose connections may say nothing either.
+        start(threading.Thread(target=client.close, name="coatcheck-closing", daemon=True))
 
     def ready(self, name: str) -> Collections:
         """

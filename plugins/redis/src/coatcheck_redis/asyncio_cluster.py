@@ -79,9 +79,13 @@ class Cluster(Line):
                 refusal = error
         raise refusal
 
+    async def _drop_idle(self) -> None:
+        for pool in list(self._pools.values()):
+            await pool.drop_idle()
+
     async def _forget_nodes(self) -> None:
         for node in set(self._pools).difference(self._topology.nodes):
-            await self._pools.pop(node).close(idle=True)
+            await self._pools.pop(node).drop_idle()
 
     def _pool(self, node: Node) -> Pool:
         if node not in self._pools:

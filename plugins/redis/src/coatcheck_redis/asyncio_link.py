@@ -62,12 +62,20 @@ class Line:
             else:
                 self.trouble = None
                 return result
+            # What befell one connection may have befallen those that were idle as long.
+            await self._drop_idle()
             pause = attempts.next_pause() if is_transient(error) else None
             ours = mapped(error, self._settings.label, writing=writing)
             if pause is None:
                 raise ours from error
             self.trouble = ours
             await asyncio.sleep(pause)
+
+    async def _drop_idle(self) -> None:
+        """
+        Close the connections that are not in use.
+        """
+        raise NotImplementedError
 
     def _make_pool(self, **place: Any) -> Pool:
         settings = self._settings
@@ -113,6 +121,9 @@ class Link(Line):
         Return the replies; the server's errors among them as exceptions of the driver.
         """
         return await (self._writes if writing else self._reads).ask(commands)
+
+    async def _drop_idle(self) -> None:
+        await self._pool.drop_idle()
 
     async def places(self) -> list[Place]:
         """

@@ -51,9 +51,19 @@ class Pool:
             self._connections.remove(connection)
         self._free.release()
 
-    async def close(self, *, idle: bool = False) -> None:
+    async def drop_idle(self) -> None:
         """
-        Close all connections, or those that are *idle*; used again, they connect again.
+        Close the connections that are not in use, whether or not they lead anywhere.
         """
-        for connection in list(self._idle if idle else self._connections):
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self._connections.remove(connection)
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """
+        Close all connections; used again, they connect again.
+        """
+        for connection in list(self._connections):
             await connection.disconnect()

@@ -96,6 +96,10 @@ class Cluster(Line):
                 refusal = error
         raise refusal
 
+    def _drop_idle(self) -> None:
+        for pool in list(self._pools.values()):
+            pool.close()
+
     def _forget_nodes(self) -> None:
         # Not disconnected here: another thread may just have taken a connection.
         for node in set(self._pools).difference(self._topology.nodes):

@@ -59,6 +59,8 @@ class Line:
                 result = act(attempts)
             except (exceptions.RedisError, OSError) as error:
                 pass_on_interruption(error)
+                # What befell one connection may have befallen those that were idle as long.
+                self._drop_idle()
                 pause = attempts.next_pause() if is_transient(error) else None
                 ours = mapped(error, self._settings.label, writing=writing)
                 if pause is None:
@@ -68,6 +70,12 @@ class Line:
                 self.trouble = None
                 return result
             time.sleep(pause)
+
+    def _drop_idle(self) -> None:
+        """
+        Close the connections that are not in use.
+        """
+        raise NotImplementedError
 
     def _make_pool(self, **place: Any) -> Pool:
         """
@@ -110,6 +118,9 @@ class Link(Line):
             return replies
 
         return self._pool.lend(act)
+
+    def _drop_idle(self) -> None:
+        self._pool.close()
 
     def places(self) -> list[Place]:
         """

@@ -125,8 +125,8 @@ def test_what_came_to_nothing_is_asked_for_in_parts():
         asked.append(len(reading.next()))
         reading.failed(gone(answering=True))
 
-    assert [1000, 250, 62] == asked
-    assert portions.count() == len(reading.next()) == 15
+    assert [1000, 125, 15] == asked
+    assert portions.count() == len(reading.next()) == 1
 
 
 def test_a_store_that_says_nothing_is_not_asked_again():
@@ -134,6 +134,26 @@ def test_a_store_that_says_nothing_is_not_asked_again():
     Where nothing ever came, the first read that fails ends it: the store is away.
     """
     reading = Reading(Portions(), ["a", "b"])
+    reading.next()
+    with pytest.raises(BackendUnavailableError):
+        reading.failed(gone())
+
+
+def test_much_that_does_not_arrive_is_asked_for_in_parts_once():
+    """
+    Where records are known to be large, less is tried; where that comes to nothing, too, the store
+    is away.
+    """
+    portions = Portions()
+    read(portions, 20, MB)
+    reading = Reading(portions, map(str, range(20)))
+    assert 8 == len(reading.next())
+    reading.failed(gone())
+    assert 1 == len(reading.next())
+    reading.came(records(1, MB))
+    portions._count = 8
+    assert 1 < len(reading.next())
+    reading.failed(gone())
     reading.next()
     with pytest.raises(BackendUnavailableError):
         reading.failed(gone())

@@ -32,13 +32,13 @@ LEAST: Final = 256 * 1024
 SLICE: Final = 0.5
 _SHORTEST_SLICE: Final = 0.02
 #: How fast the time grows again.
-_RECOVERY: Final = 1.1
+_RECOVERY: Final = 1.02
 #: How many records are read first, when nothing is known of their size.
 _FIRST: Final = 4
 #: A read asks for so many times as many records as the one before.
 _GROWTH: Final = 16
 #: What came to nothing is tried with so small a part of it.
-_SHRINK: Final = 4
+_SHRINK: Final = 8
 #: After so many smaller records, what is known of the size of the large ones counts half.
 _FADE: Final = 100
 
@@ -94,6 +94,12 @@ class Portions:
             self._each = max(size / number, self._each * 0.5 ** (number / _FADE))
             self.went(size, seconds)
 
+    def is_much(self, asked: int) -> bool:
+        """
+        Whether *asked* records are known to be much for a slow line.
+        """
+        return asked * self._each > LEAST
+
     def failed(self, asked: int) -> None:
         """
         Learn from a read of *asked* records that came to nothing.
@@ -118,18 +124,41 @@ class Portions:
         self._slice = max(_SHORTEST_SLICE, self._slice / 2)
 
 
-class Reading:
+class _Way:
+    """
+    What the ways through many reads and many writes have in common: when to go on.
+    """
+
+    def __init__(self, portions: Portions) -> None:
+        self._portions = portions
+        self._began = 0.0
+        self._answered = False
+        self._failed = False
+
+    def _took(self) -> float:
+        self._answered, self._failed = True, False
+        return monotonic() - self._began
+
+    def _check(self, error: BackendUnavailableError, *, number: int, much: bool) -> None:
+        """
+        Raise *error*, unless less at once may come through: the store answers, or it was *much*.
+        """
+        hopeful = error.answering or (not self._failed and (self._answered or much))
+        if number == 1 or not hopeful:
+            raise error
+        self._failed = True
+
+
+class Reading(_Way):
     """
     The way through many ids, in portions. What was too much for one read is asked for again.
     """
 
     def __init__(self, portions: Portions, ids: Iterable[str]) -> None:
-        self._portions = portions
+        super().__init__(portions)
         self._ids = list(ids)
         self._at = 0
         self._asked = 0
-        self._began = 0.0
-        self._answered = False
 
     def next(self) -> list[str]:
         """
@@ -143,21 +172,19 @@ class Reading:
         """
         Take in that the portion was read.
         """
-        self._portions.came(self._asked, metas, monotonic() - self._began)
+        self._portions.came(self._asked, metas, self._took())
         self._at += self._asked
-        self._answered = True
 
     def failed(self, error: BackendUnavailableError) -> None:
         """
-        Take in that the portion was not read. Raises *error*, unless the store answers and less at
-        once may come through.
+        Take in that the portion was not read. Raises *error*, unless less at once may come through.
         """
+        much = self._portions.is_much(self._asked)
         self._portions.failed(self._asked)
-        if self._asked == 1 or not (self._answered or error.answering):
-            raise error
+        self._check(error, number=self._asked, much=much)
 
 
-class Writing(Generic[S]):
+class Writing(_Way, Generic[S]):
     """
     The way of many records into a store, in portions. What was too much for one write is written
     again.
@@ -177,15 +204,13 @@ class Writing(Generic[S]):
         *,
         most: int = BATCH,
     ) -> None:
-        self._portions = portions
+        super().__init__(portions)
         self._items = iter(items)
         self._size = size
         self._most = most
         self._returned: deque[S] = deque()
         self._portion: list[S] = []
         self._bytes = 0
-        self._began = 0.0
-        self._answered = False
 
     def next(self) -> list[S]:
         """
@@ -210,15 +235,13 @@ class Writing(Generic[S]):
         """
         Take in that the portion was written.
         """
-        self._portions.went(self._bytes, monotonic() - self._began)
-        self._answered = True
+        self._portions.went(self._bytes, self._took())
 
     def failed(self, error: BackendUnavailableError) -> None:
         """
-        Take in that the portion was not written. Raises *error*, unless the store answers and less
-        at once may come through.
+        Take in that the portion was not written. Raises *error*, unless less at once may come
+        through.
         """
         self._portions.stuck(self._bytes)
-        if len(self._portion) == 1 or not (self._answered or error.answering):
-            raise error
+        self._check(error, number=len(self._portion), much=self._bytes > LEAST)
         self._returned.extendleft(reversed(self._portion))

@@ -22,7 +22,7 @@ from coatcheck.backend import BATCH
 
 from . import answers, commands
 from .errors import is_lost, is_transient, is_unknown, mapped
-from .link import MAJORITY, Line
+from .link import CLOSING_PART, MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -92,11 +92,13 @@ class Link(Line):
         """
         if client is not None and self._client is client:
             self._client, self._collections = None, {}
-            self._close_apart(client)
+            self._close_apart(client, self.settings.operation_timeout * CLOSING_PART)
 
-    def _close_apart(self, client: AsyncMongoClient[dict[str, Any]]) -> asyncio.Task[None]:
+    def _close_apart(
+        self, client: AsyncMongoClient[dict[str, Any]], seconds: float | None = None
+    ) -> asyncio.Task[None]:
         # The driver waits for its monitors, which may have swallowed that they were cancelled.
-        closing = asyncio.create_task(client.close())
+        closing = asyncio.create_task(_close(client, seconds))
         self._left.add(closing)
         closing.add_done_callback(self._end)
         return closing
@@ -225,6 +227,14 @@ class Link(Line):
             await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
         if closing is not None and closing.done():
             closing.result()
+
+
+async def _close(client: AsyncMongoClient[dict[str, Any]], seconds: float | None) -> None:
+    """
+    Close *client*; the server hears of that within *seconds*, or not at all.
+    """
+    with pymongo.timeout(seconds):
+        await client.close()
 
 
 async def _told(act: Callable[[], Coroutine[Any, Any, Any]], outcome: asyncio.Future[Any]) -> Any:

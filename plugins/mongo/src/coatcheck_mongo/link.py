@@ -41,6 +41,8 @@ _logger = logging.getLogger("coatcheck")
 T = TypeVar("T")
 Collections = MongoCollection[dict[str, Any]]
 
+#: What part of an operation's time a client that was given up may take to say so to the server.
+CLOSING_PART: Final = 1 / 4
 #: How many ids are remembered at most.
 _REMEMBERED: Final = 10_000
 #: Clients of which a fork made a copy. They are not the child's to close, and are never collected:
@@ -215,8 +217,14 @@ class Link(Line):
             if client is None or self._client is not client:
                 return  # another thread was first
             self._client, self._collections = None, {}
+        seconds = self.settings.operation_timeout * CLOSING_PART
+
+        def close() -> None:
+            with pymongo.timeout(seconds):
+                client.close()
+
         # Apart: the driver waits for its monitors, whose connections may say nothing either.
-        start(threading.Thread(target=client.close, name="coatcheck-closing", daemon=True))
+        start(threading.Thread(target=close, name="coatcheck-closing", daemon=True))
 
     def ready(self, name: str) -> Collections:
         """

@@ -8,6 +8,7 @@ import pytest
 
 from .batches import Batches
 from .bells import Bells
+from .bounds import Bounds
 from .cancelled import Cancelled
 from .chaos import Chaos
 from .damage import Damage
@@ -59,6 +60,7 @@ class AioBackendContract(
     Groups,
     Modelled,
     Chaos,
+    Bounds,
     Reconnecting,
     Noticing,
     Shape,  # the last of the bases: pytest runs its test first

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .batches import Batches
 from .bells import Bells
+from .bounds import Bounds
 from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
@@ -54,6 +55,7 @@ class BackendContract(
     Groups,
     Modelled,
     Chaos,
+    Bounds,
     Reconnecting,
     Noticing,
     Shape,  # the last of the bases: pytest runs its test first

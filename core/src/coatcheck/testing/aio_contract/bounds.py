@@ -1,0 +1,81 @@
+"""
+More at once than arrives in an operation's time, and connections that somebody on the way forgot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ... import Results as SyncResults
+from ... import WaitTimeoutError
+from ...aio import Results, by_url
+from ..contract.bounds import LARGE, OPERATION, RATE
+from ..promises import needs, promise
+from ..proof import PATIENCE
+from ..proxy import Proxy
+from .case import AioCase
+
+
+class Bounds(AioCase):
+    """
+    Promises 2, 3 and 4, where there is much at once or the network is poor.
+    """
+
+    @pytest.fixture
+    def proxy(self) -> Iterator[Proxy]:
+        """
+        What stands between `results` and the store.
+        """
+        with Proxy(*self.address()) as proxy:
+            yield proxy
+
+    @promise(2)
+    async def test_one_look_at_many_ready_records(self, results: Results) -> None:
+        """
+        A wait that looks once gets everything that is ready, and the timeout names the rest.
+        """
+        ids = [f"t{number}" for number in range(1500)]
+        await results.store_many(dict.fromkeys(ids, 1))
+        found = set()
+        with pytest.raises(WaitTimeoutError) as info:
+            async for meta in results.as_completed([*ids, "never"], timeout=0):
+                found.add(meta.task_id)
+
+        assert {*ids} == found
+        assert ("never",) == tuple(info.value.task_ids)
+
+    @promise(2, 3)
+    @needs("address", "through")
+    async def test_large_records_over_a_slow_line(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        Records that do not arrive together within an operation's time are stored and read in parts.
+        """
+        proxy.slow_down(RATE)
+        async with by_url(self.through(proxy.port), operation_timeout=OPERATION) as results:
+            await results.exists("warm")
+            other.store_many(LARGE)
+            found = results.as_completed(LARGE, timeout=PATIENCE)
+            assert LARGE == {meta.task_id: meta.result async for meta in found}
+
+            metas = await results.get_many(LARGE)
+            assert LARGE == {id_: meta.result for id_, meta in metas.items()}
+
+    @promise(3)
+    @needs("address", "through")
+    async def test_forgotten_connections(self, proxy: Proxy, other: SyncResults) -> None:
+        """
+        An operation whose connection leads nowhere takes a new one, whatever else the pool holds.
+        """
+        other.store_result("ready", 1)
+        async with by_url(self.through(proxy.port), operation_timeout=2.0) as results:
+            proxy.delay(0.02)
+            await asyncio.gather(*(results.get_result("ready") for _ in range(8)))
+            proxy.delay(0.0)
+            proxy.forget()
+
+            assert await results.store_result("t", 1)
+            assert await results.store_result("u", 2)
+            assert 1 == (await results.wait_for("ready", 2.0)).result

@@ -2,6 +2,8 @@
 How much one read or write carries.
 """
 
+from functools import cache
+
 import pytest
 
 from coatcheck.codec import Codec
@@ -13,9 +15,13 @@ CODEC = Codec()
 MB = 1_000_000
 
 
+@cache
+def record(size):
+    return CODEC.decode("t", CODEC.encode(new_document("t", "SUCCESS", "x" * size)))
+
+
 def records(count, size):
-    data = CODEC.encode(new_document("t", "SUCCESS", "x" * size))
-    return [CODEC.decode("t", data)] * count
+    return [record(size)] * count
 
 
 def gone(*, answering=False):

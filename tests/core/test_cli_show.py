@@ -589,3 +589,14 @@ def test_get_can_check_the_worker(cli: CommandLine) -> None:
     assert "is not ready: STARTED\n" in unchecked.stderr
     assert "'lost' is FAILURE: WorkerLostError: worker unknown gave no sign of life" in lost.stderr
     assert "no signs of life that could be checked" in silent.stderr
+
+
+def test_get_from_a_store_of_one_process(cli: CommandLine) -> None:
+    """
+    Where no process sees what another stored, that is said.
+    """
+    unknown = cli("get", "t", "--backend", "memory://"), cli("get", "t", "--check")
+
+    assert [4, 4] == [done.returncode for done in unknown]
+    assert unknown[0].stderr.endswith("; memory:// is seen by one process only\n")
+    assert unknown[1].stderr.endswith("expired or was forgotten\n")

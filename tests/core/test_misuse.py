@@ -153,4 +153,6 @@ async def test_forgotten_awaits(use, make, names):
         for name in names:
             with pytest.raises(TypeError, match=rf"write await handle\.{name}\(\)"):
                 use(getattr(held, name))
+            with pytest.raises(TypeError, match=rf"write await handle\.{name}\(\)"):
+                await getattr(held, name)
             await asyncio.create_task(getattr(held, name)())

@@ -52,9 +52,10 @@ class Call(Generic[P, R]):
             how = f"await handle.{self._function.__name__}()"
         else:
             how = f"handle.{self._function.__name__}()"
-        raise TypeError(
-            f"{name} is a method, which is never equal to a value or false: write {how}"
-        )
+        return TypeError(f"{name} is a method, and no value yet: write {how}")
+
+    def __await__(self) -> NoReturn:
+        raise self._error()
 
     def __bool__(self) -> bool:
         raise self._error()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .. import states
+from ..backend import Capability
 from . import exits
 from .options import Common, common_options
 from .text import harmless, is_terminal, one_line, printable, say, span
@@ -88,8 +89,9 @@ def get(common: Common, task_id: str, *, check: bool) -> int:
     from .render import as_json
 
     with common.open() as results:
-        alive = _ALIVE[results.check_alive(task_id)] if check else ""
+        found = _ALIVE[results.check_alive(task_id)] if check else ""
         meta = results.get_task_meta(task_id)
+        shared = Capability.SHARED in results.backend.capabilities
     status = exits.of_record(meta)
     if meta.error is not None:
         status = exits.ERROR
@@ -98,7 +100,9 @@ def get(common: Common, task_id: str, *, check: bool) -> int:
     elif status == exits.SUCCESS:
         _print_value(meta.result)
     else:
-        _print_trouble(meta, alive)
+        if not meta.known:
+            found = "" if shared else f"; {common.store} is seen by one process only"
+        _print_trouble(meta, found)
     return status
 
 
@@ -111,7 +115,7 @@ def _print_value(value: Any) -> None:
     _print_output(pretty(value), err=False)
 
 
-def _print_trouble(meta: ResultMeta, alive: str) -> None:
+def _print_trouble(meta: ResultMeta, more: str) -> None:
     from .render import progress_of, progress_text, state_of
 
     start = f"task {meta.task_id!r}"
@@ -119,7 +123,7 @@ def _print_trouble(meta: ResultMeta, alive: str) -> None:
     if not meta.known:
         from ..errors import UnknownTaskError
 
-        line = str(UnknownTaskError(meta.task_id))
+        line = f"{UnknownTaskError(meta.task_id)}{more}"
     elif meta.error is not None:
         readable = "status" in meta.document
         line = f"{f'{state_of(meta)}, but ' if readable else ''}{meta.error}"
@@ -127,9 +131,9 @@ def _print_trouble(meta: ResultMeta, alive: str) -> None:
         _print_failure(meta.failure)
         line = f"{start} is {meta.status}: {meta.failure.summary}"
     elif progress is not None:
-        line = f"{start} is not ready: {meta.status} {progress_text(progress)}{alive}"
+        line = f"{start} is not ready: {meta.status} {progress_text(progress)}{more}"
     else:
-        line = f"{start} is not ready: {meta.status}{alive}"
+        line = f"{start} is not ready: {meta.status}{more}"
     say(line)
 
 

@@ -53,7 +53,7 @@ def _bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Gener
         wanted = generator.send(0) if again else next(generator)
         while True:
             ready = yield wanted
-            if not ready and left() < 0:
+            if left() < 0:  # also while something comes, too slowly
                 raise Late("the server said nothing in time")
             wanted = generator.send(ready)
     except StopIteration as end:
@@ -66,12 +66,23 @@ def _wire_of(connection: psycopg.BaseConnection[Any]) -> Wire:
     return Wire(connection.pgconn, _encoding_of(connection), prepare=prepare)
 
 
+def _seconds() -> float:
+    """
+    Return the time that there is. Raises `Late` where there is none, also while something comes: it
+    may come too slowly.
+    """
+    seconds = left()
+    if seconds <= 0:
+        raise Late("the server did not answer in time")
+    return seconds
+
+
 def _pause(socket: int, *, write: bool = False) -> None:
     """
     Wait until the server has sent something, or takes something; an hour at most, since systems do
     not take any number. Raises `Late`.
     """
-    seconds = min(max(left(), 0.0), _HOUR)
+    seconds = min(_seconds(), _HOUR)
     ready = sockets.ready([socket], seconds, writing=[socket] if write else ())
     if not ready and left() <= 0:
         raise Late("the server said nothing in time")
@@ -428,14 +439,14 @@ async def _until_ready(socket: int, *, write: bool = False) -> None:
     """
     As `_pause`.
     """
-    loop = asyncio.get_running_loop()
+    loop, seconds = asyncio.get_running_loop(), _seconds()
     ready: asyncio.Future[None] = loop.create_future()
 
     def end(error: Late | None = None) -> None:
         if not ready.done():
             ready.set_exception(error) if error else ready.set_result(None)
 
-    late = loop.call_later(max(left(), 0.0), end, Late("the server said nothing in time"))
+    late = loop.call_later(seconds, end, Late("the server said nothing in time"))
     loop.add_reader(socket, end)
     if write:
         loop.add_writer(socket, end)

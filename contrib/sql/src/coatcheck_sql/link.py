@@ -325,7 +325,9 @@ class Link(Line):
         options = self.engine_options()
         url = self.settings.url
         if url.get_driver_name() == "psycopg":
-            return _bounded_engine(url, options, self.limits)
+            return _psycopg_engine(url, options, self.limits)
+        if url.get_driver_name() == "pymysql":
+            return _pymysql_engine(url, options)
         engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
         if self.settings.dialect == "sqlite":
             sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -490,18 +492,26 @@ def _close(engine: sa.Engine, warm: deque[Warm]) -> None:
     engine.dispose()
 
 
-def _bounded_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.Engine:
+def _bounded_engine(url: sa.URL, options: dict[str, Any], connect: Callable[..., Any]) -> sa.Engine:
     """
-    Return an engine whose connections keep to the deadline, and the server to *limits*.
+    Return an engine of connections that keep to the deadline, as *connect* makes them.
     """
-    from .bounded import PooledConnection  # noqa: PLC0415 - not everybody has psycopg
-
     connect_args = options.pop("connect_args")
 
-    def connect() -> PooledConnection:
-        look_up(url)
+    def create() -> Any:
         positional, named = engine.dialect.create_connect_args(url)
-        connection = PooledConnection.connect(*positional, **{**named, **connect_args})
+        return connect(*positional, **{**named, **connect_args})
+
+    engine = sa.create_engine(url, creator=create, poolclass=pool.QueuePool, **options)
+    return engine
+
+
+def _psycopg_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.Engine:
+    from .bounded import PooledConnection  # noqa: PLC0415 - not everybody has psycopg
+
+    def connect(*args: Any, **named: Any) -> PooledConnection:
+        look_up(url)
+        connection = PooledConnection.connect(*args, **named)
         try:
             connection.begin(limits)
         except BaseException:
@@ -509,8 +519,13 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any], limits: Limits) -> sa.
             raise
         return connection
 
-    engine = sa.create_engine(url, creator=connect, **options)
-    return engine
+    return _bounded_engine(url, options, connect)
+
+
+def _pymysql_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
+    from .bounded_pymysql import BoundedConnection  # noqa: PLC0415 - as above
+
+    return _bounded_engine(url, options, BoundedConnection)
 
 
 def look_up(url: sa.URL | None) -> None:

@@ -399,7 +399,8 @@ class _Lock:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if self._dialect == "mysql":
-            self._do("SELECT RELEASE_LOCK('coatcheck_sql')")
+            if kind is None:  # after an error the connection is thrown away, and the lock with it
+                self._do("SELECT RELEASE_LOCK('coatcheck_sql')")
         else:
             self._do("COMMIT" if kind is None else "ROLLBACK")
 

@@ -1,0 +1,114 @@
+"""
+Connections of PyMySQL that keep to a deadline: its own timeouts are for each piece that arrives.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from pymysql import err
+from pymysql.connections import Connection
+
+from coatcheck import lookups
+
+from .deadline import left
+
+#: What the client says of a server that it does not reach, that is gone, and that was lost.
+_UNREACHABLE: Final = 2003
+_GONE: Final = 2006
+_LOST: Final = 2013
+#: How many bytes are asked for at once, at least and at most; small packets come several at once.
+_AHEAD: Final = 8192
+_MOST: Final = 262_144
+
+
+class BoundedConnection(Connection):
+    """
+    For SQLAlchemy's pool. Without a deadline its `read_timeout` is one for each piece.
+    """
+
+    #: What was received and not read yet.
+    _ahead = b""
+
+    def connect(self, sock: socket.socket | None = None) -> None:
+        """
+        See PyMySQL.
+        """
+        if sock is None and not self.unix_socket:
+            try:
+                sock = self._reach()
+            except OSError as error:
+                message = f"Can't connect to MySQL server on {self.host!r} ({error})"
+                raise err.OperationalError(_UNREACHABLE, message) from error
+            self.host_info = f"socket {self.host}:{self.port}"
+        self._ahead = b""
+        super().connect(sock)
+
+    def _reach(self) -> socket.socket:
+        """
+        Return a socket that is connected, by the first address that answers. Each has its share of
+        the time.
+        """
+        addresses = lookups.addresses(self.host, self.port, self._seconds())
+        source = (self.bind_address, 0) if self.bind_address is not None else None
+        for number, (*_, address) in enumerate(addresses, 1):
+            share = self._seconds() / (len(addresses) - number + 1)
+            try:
+                made = socket.create_connection(address[:2], share, source)
+            except OSError:
+                if number == len(addresses):
+                    raise
+            else:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                return made
+        raise OSError(f"{self.host!r} has no address")
+
+    def _seconds(self) -> float:
+        """
+        Return what the next piece may take. Raises `TimeoutError` where there is no time left.
+        """
+        seconds = min(left(), self._read_timeout or float("inf"))
+        if seconds <= 0:
+            raise TimeoutError("the server did not answer in time")
+        return float(seconds)
+
+    def _read_bytes(self, num_bytes: int) -> bytes:
+        data = self._ahead
+        if len(data) < num_bytes:
+            parts, missing = [data], num_bytes - len(data)
+            while missing > 0:
+                part = self._receive(min(max(missing, _AHEAD), _MOST))
+                parts.append(part)
+                missing -= len(part)
+            data = b"".join(parts)
+        self._ahead = data[num_bytes:]
+        return data[:num_bytes]
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            self._sock.settimeout(self._seconds())
+            part: bytes = self._sock.recv(size)
+        except OSError as error:
+            self._force_close()
+            message = f"Lost connection to MySQL server during query ({error})"
+            raise err.OperationalError(_LOST, message) from error
+        except BaseException:
+            self._force_close()  # what was received of a packet is lost
+            raise
+        if not part:
+            self._force_close()
+            raise err.OperationalError(_LOST, "Lost connection to MySQL server during query")
+        return part
+
+    def _write_bytes(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                self._sock.settimeout(self._seconds())
+                view = view[self._sock.send(view) :]
+        except OSError as error:
+            self._force_close()
+            message = f"MySQL server has gone away ({error!r})"
+            raise err.OperationalError(_GONE, message) from error

@@ -173,6 +173,18 @@ def chaos(session: nox.Session) -> None:
         session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging")
 
 
+@nox.session(python=PYTHONS)
+def environments(session: nox.Session) -> None:
+    """
+    Use every store where people do: under web servers that fork, in notebooks, with patched
+    threads, stopped clocks, other loops and too few descriptors.
+    """
+    ready_servers(session)
+    session.install(*group("tests"), *group("environments"), *members())
+    # One process: what is started for all stores is shared, and programs run side by side.
+    session.run("pytest", "-n", "0", "-m", "environments", "tests/environments", *session.posargs)
+
+
 #: How many inputs each decoder gets where nothing is said.
 RUNS = 20_000
 

@@ -1,0 +1,42 @@
+"""
+Environments that change how Python's threads, loops, clocks or limits work, each with each store in
+a process of its own. What the processes do is in programs.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.environments
+
+PROGRAMS = Path(__file__).parent / "programs.py"
+NAMES = [
+    "gevent", "eventlet", "uvloop", "eager", "dev", "freezegun", "time_machine", "nproc", "nofile",
+]  # fmt: skip
+AT_ONCE = 4
+
+
+def run(name: str, url: str) -> str:
+    """Return what a program says."""
+    strict = ["-X", "dev", "-W", "error"] if name == "dev" else []
+    ended = subprocess.run(
+        [sys.executable, *strict, str(PROGRAMS), name, url],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    return ended.stdout if ended.returncode == 0 else f"{ended.returncode}: {ended.stdout}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_stores(urls, name):
+    """All of it is done on each store, and nothing is warned of."""
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        said = dict(zip(urls, threads.map(lambda url: run(name, url), urls.values()), strict=True))
+
+    assert {} == {store: text for store, text in said.items() if text != "ok\n"}

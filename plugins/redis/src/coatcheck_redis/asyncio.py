@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+from coatcheck import BackendError, ResultTooLargeError
 from coatcheck.aio import Bell, KeyValueBackend
 from coatcheck.aio.loops import PerLoop
 from coatcheck.backend import BATCH, Unless, batches
@@ -17,7 +18,13 @@ from . import script
 from .asyncio_bell import RedisBell
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link, connection_class
-from .errors import is_noscript, is_wrong_type, mapped
+from .errors import (
+    is_noscript,
+    is_size_refused,
+    is_size_suspect,
+    is_wrong_type,
+    mapped,
+)
 from .link import Place
 from .script import Command
 from .settings import Settings
@@ -101,16 +108,47 @@ class RedisBackend(KeyValueBackend):
         ]
 
     async def _store(self, stores: Sequence[Command]) -> list[bool | bytes]:
-        replies = await self._ask(self._script.commands(stores), writing=True)
-        missing = [i for i, reply in enumerate(replies) if is_noscript(reply)]
-        if missing:
-            commands = self._script.commands([stores[i] for i in missing], bring=True)
-            for i, reply in zip(missing, await self._ask(commands, writing=True), strict=True):
+        try:
+            replies = await self._said(stores)
+            return [
+                script.answer(self._checked(reply, writing=True), store[1])
+                for reply, store in zip(replies, stores, strict=True)
+            ]
+        except BackendError as error:
+            value = max((store[2] for store in stores), key=len)
+            if is_size_suspect(error, len(value)):
+                await self._check_size(value, error)
+            raise
+
+    async def _said(self, stores: Sequence[Command]) -> list[Any]:
+        """
+        Return the replies to *stores*.
+        """
+        replies: list[Any] = [None] * len(stores)
+        left = list(range(len(stores)))
+        for bring in script.BRINGING:
+            commands = self._script.commands([stores[i] for i in left], bring=bring)
+            for i, reply in zip(left, await self._ask(commands, writing=True), strict=True):
                 replies[i] = reply
-        return [
-            script.answer(self._checked(reply, writing=True), store[1])
-            for reply, store in zip(replies, stores, strict=True)
-        ]
+            left = [i for i in left if is_noscript(replies[i])]
+            if not left:
+                break
+        return replies
+
+    async def _check_size(self, value: bytes, error: BackendError) -> None:
+        """
+        Raise `ResultTooLargeError` if *value* is more than the server takes, which is remembered.
+
+        A server that refuses a size closes the connection, often before its answer can be read.
+        """
+        place = (await self._links.get().places())[0]
+        limit = script.limit_in((await self._ask([script.LIMIT], writing=False, place=place))[0])
+        if limit is None and is_size_refused(error):
+            limit = len(value) - 1  # who may not ask knows this much
+        if limit is not None and len(value) > limit:
+            self.max_value_bytes = min(limit, self.max_value_bytes)
+            task_id = str(self.codec.id_of(value))
+            raise ResultTooLargeError(task_id, size=len(value), limit=limit) from error
 
     async def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0

@@ -25,6 +25,8 @@ _TRANSIENT: Final = (
     exceptions.ClusterDownError,  # MASTERDOWN among them
     exceptions.TryAgainError,
 )
+#: No server refuses smaller values, in bytes.
+_LARGE: Final = 65_536
 _REFUSED: Final = (
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
@@ -53,6 +55,24 @@ def is_wrong_type(reply: object) -> bool:
     Whether a key holds something that is no record.
     """
     return isinstance(reply, exceptions.ResponseError) and str(reply).startswith("WRONGTYPE")
+
+
+def is_size_refused(error: BackendError) -> bool:
+    """
+    Whether the server said that a value is too large.
+    """
+    return "invalid bulk length" in str(error.__cause__)
+
+
+def is_size_suspect(error: BackendError, size: int) -> bool:
+    """
+    Whether the server may have refused a value for its *size*: it said so, or closed the connection.
+    """
+    cause = error.__cause__
+    if size < _LARGE:
+        return False
+    lost = isinstance(cause, exceptions.ConnectionError) and "connecting to" not in str(cause)
+    return lost or is_size_refused(error)
 
 
 def is_refused(error: Exception) -> bool:

@@ -74,12 +74,12 @@ class Script:
         self.text = _PUT.replace("@publish", publish)
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324 - as Redis names it
 
-    def commands(self, stores: Sequence[Command], *, bring: bool = False) -> list[Command]:
+    def commands(self, stores: Sequence[Command], *, bring: int | None = 0) -> list[Command]:
         """
-        Return the commands for *stores*. With *bring* the first one brings the script along.
+        Return the commands for *stores*. The first *bring* of them bring the script along, or all.
         """
-        named = [("EVALSHA", self.sha, *store) for store in stores]
-        return [self.bringing(named[0]), *named[1:]] if bring else named
+        named: list[Command] = [("EVALSHA", self.sha, *store) for store in stores]
+        return [*map(self.bringing, named[:bring]), *(named[bring:] if bring is not None else ())]
 
     def bringing(self, command: Command) -> Command:
         """
@@ -93,6 +93,13 @@ SCRIPT: Final = Script("'PUBLISH', key, value")
 #: For clusters, which Celery does not know: within the slot's shard, and without the record,
 #: which nobody reads from there and which would go to every replica once more.
 SHARDED: Final = Script("'SPUBLISH', key, ''")
+
+#: Asks how large a value may be. Managed servers may refuse to say.
+LIMIT: Final[Command] = ("CONFIG", "GET", "proto-max-bulk-len")
+
+#: How many commands bring the script along, one try after the other: another client may flush the
+#: scripts in the middle of a batch.
+BRINGING: Final = (0, 1, None)
 
 _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
 
@@ -154,6 +161,14 @@ def deletions(keys: Sequence[str], *, sharded: bool) -> list[Command]:
     Return the commands that delete *keys*; the replies say how many there were.
     """
     return [("DEL", key) for key in keys] if sharded else [("DEL", *keys)]
+
+
+def limit_in(reply: Any) -> int | None:
+    """
+    Return the limit that a reply to `LIMIT` names; `None` where it names none.
+    """
+    found = reply[1] if isinstance(reply, list) and len(reply) > 1 else None
+    return int(found) if isinstance(found, bytes) and found.isdigit() else None
 
 
 def key_of(command: Command) -> str:

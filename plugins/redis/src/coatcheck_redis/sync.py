@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
-from coatcheck import Bell, Capability, KeyValueBackend
+from coatcheck import BackendError, Bell, Capability, KeyValueBackend, ResultTooLargeError
 from coatcheck.backend import BATCH, Unless, batches
 from coatcheck.url import URL
 
@@ -16,7 +16,13 @@ from . import script
 from .bell import RedisBell
 from .celerysettings import celery_options
 from .cluster import Cluster
-from .errors import is_noscript, is_wrong_type, mapped
+from .errors import (
+    is_noscript,
+    is_size_refused,
+    is_size_suspect,
+    is_wrong_type,
+    mapped,
+)
 from .link import Link, Place, connection_class
 from .script import Command
 from .settings import Settings
@@ -105,16 +111,47 @@ class RedisBackend(KeyValueBackend):
         ]
 
     def _store(self, stores: Sequence[Command]) -> list[bool | bytes]:
-        replies = self._ask(self._script.commands(stores), writing=True)
-        missing = [i for i, reply in enumerate(replies) if is_noscript(reply)]
-        if missing:
-            commands = self._script.commands([stores[i] for i in missing], bring=True)
-            for i, reply in zip(missing, self._ask(commands, writing=True), strict=True):
+        try:
+            replies = self._said(stores)
+            return [
+                script.answer(self._checked(reply, writing=True), store[1])
+                for reply, store in zip(replies, stores, strict=True)
+            ]
+        except BackendError as error:
+            value = max((store[2] for store in stores), key=len)
+            if is_size_suspect(error, len(value)):
+                self._check_size(value, error)
+            raise
+
+    def _said(self, stores: Sequence[Command]) -> list[Any]:
+        """
+        Return the replies to *stores*.
+        """
+        replies: list[Any] = [None] * len(stores)
+        left = list(range(len(stores)))
+        for bring in script.BRINGING:
+            commands = self._script.commands([stores[i] for i in left], bring=bring)
+            for i, reply in zip(left, self._ask(commands, writing=True), strict=True):
                 replies[i] = reply
-        return [
-            script.answer(self._checked(reply, writing=True), store[1])
-            for reply, store in zip(replies, stores, strict=True)
-        ]
+            left = [i for i in left if is_noscript(replies[i])]
+            if not left:
+                break
+        return replies
+
+    def _check_size(self, value: bytes, error: BackendError) -> None:
+        """
+        Raise `ResultTooLargeError` if *value* is more than the server takes, which is remembered.
+
+        A server that refuses a size closes the connection, often before its answer can be read.
+        """
+        place = (self._link.places())[0]
+        limit = script.limit_in((self._ask([script.LIMIT], writing=False, place=place))[0])
+        if limit is None and is_size_refused(error):
+            limit = len(value) - 1  # who may not ask knows this much
+        if limit is not None and len(value) > limit:
+            self.max_value_bytes = min(limit, self.max_value_bytes)
+            task_id = str(self.codec.id_of(value))
+            raise ResultTooLargeError(task_id, size=len(value), limit=limit) from error
 
     def delete_many(self, keys: Collection[str]) -> int:
         deleted = 0

@@ -4,6 +4,7 @@ Where the keys of a cluster are, and where commands for them have to go next. No
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -131,6 +132,8 @@ class Errand:
         self._open = set(range(len(commands)))
         self._asked: dict[int, Node] = {}
         self._unscripted: set[Node] = set()
+        # Which commands lacked the script, and how often: it may be flushed in between.
+        self._lacking: Counter[int] = Counter()
         self.replies: list[Any] = [None] * len(commands)
         #: Why something is open still, after a round.
         self.error: Exception | None = None
@@ -160,7 +163,8 @@ class Errand:
         batch = batches.setdefault(node, Batch(node))
         if asked is not None:
             batch.add(("ASKING",), None)
-        if node in self._unscripted and command[0] == "EVALSHA":
+        lacks = node in self._unscripted or self._lacking[place] > 1
+        if lacks and command[0] == "EVALSHA":
             self._unscripted.discard(node)
             command = SHARDED.bringing(command)
         batch.add(command, place)
@@ -188,6 +192,7 @@ class Errand:
             self._asked[place] = redirect(reply, node)
         elif is_noscript(reply):
             self._unscripted.add(node)
+            self._lacking[place] += 1
         elif is_transient(reply):
             self._topology.stale = True
         else:

@@ -323,6 +323,8 @@ ENVIRONMENT = {
     "encryption_keys": ("two:a secret".replace(" ", "-" * 30), ["two"]),
     "expires": ("60", 60.0),
     "key_prefix": ("mine-", "mine-"),
+    "max_inflated": ("7000", 7000),
+    "max_values": ("8000", 8000),
     "operation_timeout": ("1.5", 1.5),
     "protect": ("SUCCESS", frozenset({"SUCCESS"})),
     "read_only": ("1", True),
@@ -359,6 +361,7 @@ def test_every_option_of_the_core_has_its_variable(distribution, monkeypatch):
     )
     assert (expected["protect"], True) == (results._writer.protect, results._writer.read_only)
     sealer = results._codec._sealer
+    assert (7000, 8000) == (sealer._max_inflated, results._codec._max_values)
     assert (["one"], ["two"]) == (list(sealer._signing), list(sealer._encryption))
     assert ("zlib", 5000, False) == (sealer._compress, sealer._over, sealer.guarded)
 
@@ -514,3 +517,61 @@ def test_secrets_are_masked(by_name, project):
     )
 
     assert "memory://***@h?strict=***" == url_of(by_name())
+
+
+TRUST = {
+    "pickle": 'url = "memory://x"\naccept = ["json", "pickle"]',
+    "pickle in the query": 'url = "memory://x?accept=json,pickle"',
+    "yaml": 'url = "memory://x"\naccept = "yaml"',
+    "serializer": 'url = "memory://x"\nserializer = "pickle"',
+    "unsafe": 'url = "memory://x"\nunsafe_pickle = true',
+    "exceptions": 'url = "memory://x"\ntrusted_exceptions = ["os."]',
+    "signing": 'url = "memory://x"\nsigning_keys = "env:HOME"',
+    "encryption": 'url = "memory://x"\nencryption_keys = "file:/etc/passwd"',
+    "unsigned": 'url = "memory://x"\naccept_unsigned = "yes"',
+    "limit": 'url = "memory://x"\nmax_values = 1_000_000_000',
+    "other limit": 'url = "memory://x?max_inflated=1000000000"',
+    "file": 'url = "postgresql://h/db?passfile=/home/me/.pgpass"',
+    "option": 'url = "redis://h"\nssl_keyfile = "/home/me/.ssh/id"',
+    "infile": 'url = "mysql://h/db?local_infile=1"',
+    "driver": 'url = "db+postgresql+evil://h/db"',
+    "other driver": 'url = "mysql+evil://h/db"',
+}
+
+
+@pytest.mark.parametrize("name", ["coatcheck.toml", "pyproject.toml"])
+@pytest.mark.parametrize("text", TRUST.values(), ids=TRUST)
+def test_a_found_file_says_nothing_of_trust(by_name, project, monkeypatch, text, name):
+    """
+    The error names the file and the way out, and a file that was named may say it.
+    """
+    table = "backends.default" if name == "coatcheck.toml" else "tool.coatcheck.backends.default"
+    path = project / name
+    path.write_text(f"[{table}]\n{text}\n")
+    for other in {"coatcheck.toml", "pyproject.toml"} - {name}:
+        (project / other).unlink(missing_ok=True)
+
+    with pytest.raises(ConfigurationError, match="COATCHECK_CONFIG") as raised:
+        by_name()
+    assert str(path) in str(raised.value)
+
+    monkeypatch.setenv("COATCHECK_CONFIG", str(path))
+    said = ""
+    try:
+        by_name()
+    except ConfigurationError as error:  # of a driver that is not there, for one
+        said = str(error)
+    assert "only found" not in said
+
+
+def test_a_found_file_says_how_records_are_kept(by_name, project):
+    """
+    Everything else stays as it was.
+    """
+    (project / "coatcheck.toml").write_text(
+        "[backends.default]\n"
+        'url = "memory://x?compress_over=10"\naccept = ["json"]\nunsafe_pickle = false\n'
+        'strict = true\nmax_values = 100\nprotect = "SUCCESS"\nread_only = true\n'
+    )
+
+    assert by_name().protect == {"SUCCESS"}

@@ -3,12 +3,15 @@ JSON's tags: what comes back as it was, what changes, and what is refused.
 """
 
 import collections
+import dataclasses
 import enum
 import json
 import math
+import re
 from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,7 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck import jsontags
+from coatcheck.codec import Codec
+from coatcheck.errors import EncodeError
 from coatcheck.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
+from coatcheck.meta import new_document
 
 OFFSETS = (
     st.timedeltas(min_value=timedelta(hours=-23), max_value=timedelta(hours=23))
@@ -495,3 +501,33 @@ def test_what_contains_itself_ends(times):
 
     with pytest.raises(RecursionError):
         to_plain(value, strict=False)
+
+
+@dataclasses.dataclass
+class Report:
+    rows: int
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+@pytest.mark.parametrize("serializer", ["json", "msgpack"])
+@pytest.mark.parametrize(
+    ("value", "way_out"),
+    [
+        (Report(1), "dataclasses.asdict(value)"),
+        (Level.LOW, "value.value"),
+        (Path("x"), "str(value)"),
+        (object(), "convert it to plain data"),
+    ],
+    ids=repr,
+)
+def test_what_is_refused_names_a_way_out(serializer, value, way_out):
+    """
+    The error for a type that cannot be kept says what to store instead.
+    """
+    document = new_document("t", "SUCCESS", [value])
+
+    with pytest.raises(EncodeError, match=re.escape(way_out)):
+        Codec(serializer).encode(document)

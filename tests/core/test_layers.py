@@ -41,7 +41,7 @@ handles running
 writing
 resultsets
 results
-config configfile celeryconfig
+config trust configfile celeryconfig
 resolver
 _api
 __init__

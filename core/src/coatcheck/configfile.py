@@ -43,11 +43,13 @@ class Named(NamedTuple):
 
 class Configuration:
     """
-    The named backends of one file or mapping. `where` names it, or says that there is none.
+    The named backends of one file or mapping. `where` names it, or says that there is none; `found`:
+    nobody named the file.
     """
 
-    def __init__(self, tables: Mapping[str, Any], where: str) -> None:
+    def __init__(self, tables: Mapping[str, Any], where: str, *, found: bool = False) -> None:
         self.where = where
+        self.found = found
         self.backends = {
             name: self._named(name, table) for name, table in self._backends(tables).items()
         }
@@ -93,11 +95,9 @@ def _find() -> Configuration:
     Return what the nearest file says, from the working directory upwards.
     """
     for path in _candidates():
-        if path.name == FILE:
-            return _read(path)
         tables = _tables(path)
         if tables is not None:
-            return Configuration(tables, str(path))
+            return Configuration(tables, str(path), found=True)
     return Configuration({}, "")
 
 

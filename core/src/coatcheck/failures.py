@@ -75,6 +75,7 @@ _MISTAKABLE: Final = (*_LOOP_ENDS, TimeoutError, ConnectionError)
 _OWN_TYPES: Final[Mapping[tuple[str, str], type[TaskError]]] = {
     ("celery.exceptions", "TaskRevokedError"): TaskRevokedError,
     ("coatcheck.errors", "TaskRevokedError"): TaskRevokedError,
+    ("coatcheck.errors", "TaskError"): TaskError,
     ("coatcheck.errors", "WorkerLostError"): WorkerLostError,
     ("billiard.exceptions", "WorkerLostError"): WorkerLostError,
 }
@@ -272,7 +273,7 @@ class Failure:
         """
         left = iter(range(MAX_NODES)) if left is None else left
         if not isinstance(document, dict) or depth > MAX_DEPTH:
-            return cls("builtins", "Exception", message=_text(document), args=(_text(document),))
+            return cls._untyped(document)
         attributes = document.get("attributes")
         named = attributes.items() if isinstance(attributes, dict) else ()
 
@@ -284,7 +285,7 @@ class Failure:
 
         return cls(
             _text(document.get("module")),
-            _text(document.get("type")) or "Exception",
+            _text(document.get("type")) or "TaskError",
             message=_text(document.get("message")),
             args=items_of(document.get("args")),
             bases=map(_text, items_of(document.get("bases"))),
@@ -311,18 +312,25 @@ class Failure:
             return cls._from_wrapper(failure.args) if named == _WRAPPER else failure
         result = _pairs(result)
         if not isinstance(result, dict) or "exc_type" not in result:
-            text = _text(result)
-            return cls("builtins", "Exception", message=text, args=(text,) if text else ())
+            return cls._untyped(result)
         message = result.get("exc_message", "")  # as Celery: its exception has one argument then
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
-        name = _text(result["exc_type"]) or "Exception"
+        name = _text(result["exc_type"]) or "TaskError"
         named = (_text(module) if module else "", name)
         if named == _WRAPPER:
             return cls._from_wrapper(args)
         # `str()` of a group of exceptions is not made of its arguments.
         grouped = named == ("builtins", "ExceptionGroup")
         return cls(*named, message=_message(args[:1] if grouped else args), args=args)
+
+    @classmethod
+    def _untyped(cls, found: object) -> Failure:
+        """
+        Return the failure of which only *found* is known: a plain `TaskError`.
+        """
+        text = _text(found)
+        return cls("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
 
     @classmethod
     def _from_wrapper(cls, args: tuple[Any, ...]) -> Failure:
@@ -348,7 +356,9 @@ class Failure:
         return error
 
     def _make(self, trusted: Trusted, *, wrap: bool) -> Exception:
-        own = _OWN_TYPES.get((self.module, self.qualname))
+        # Without a module only the name of our own, for what has none.
+        module = self.module or ("coatcheck.errors" if self.qualname == "TaskError" else "")
+        own = _OWN_TYPES.get((module, self.qualname))
         if wrap or own is not None:
             return (own or TaskError)(self)
         cls = trusted.find(self.module, self.qualname)

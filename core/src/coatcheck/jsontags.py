@@ -197,7 +197,25 @@ def _advice(kind: type, tagged: Container[type]) -> str:
     for base in kind.__mro__[1:-1]:
         if base in PLAIN or base in tagged or base in (dict, list, tuple):
             return f"{name} would come back as {base.__name__}; convert it first"
-    return f"there is no tag for the type {name}"
+    return f"there is no tag for the type {name}; {way_out(kind)}"
+
+
+def way_out(kind: type) -> str:
+    """
+    Say what to store in place of a value of the type *kind*.
+    """
+    names = {f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__}
+    if hasattr(kind, "__dataclass_fields__"):
+        return "store dataclasses.asdict(value)"
+    if "enum.Enum" in names:
+        return "store value.value, or value.name"
+    if {"pathlib.PurePath", "pathlib._local.PurePath"} & names:
+        return "store str(value)"
+    if hasattr(kind, "model_dump"):
+        return "store value.model_dump(mode='json')"
+    if "numpy.ndarray" in names or "numpy.generic" in names:
+        return "store value.tolist()"
+    return "convert it to plain data first, or choose a serializer that keeps it"
 
 
 def dict_to_plain(

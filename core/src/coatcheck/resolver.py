@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from . import entrypoints, hooks
+from . import entrypoints, hooks, trust
 from .backend import PROTOCOL_VERSION, Backend, BaseBackend, KeyValueBackend, stated_version
 from .config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .errors import (
@@ -238,6 +238,13 @@ def choose(name: str, config: Config | None, *registries: Registry) -> Named:
     configuration = load(config)
     named = configuration.backends.get(name)
     url = os.environ.get(URL_VARIABLE) if name == DEFAULT_NAME else None
+    if named is not None and configuration.found:
+        trust.check(
+            None if url else named.url,  # that of the environment may say anything
+            named.options,
+            named.where,
+            knows=lambda scheme: any(scheme in registry.schemes() for registry in registries),
+        )
     if url and named is None:
         return Named(url, {}, URL_VARIABLE)
     if url and named is not None:

@@ -144,7 +144,7 @@ class MsgpackSerializer:
         elif kind is list or (isinstance(value, tuple) and not strict):
             items = value
         else:
-            raise TypeError(f"msgpack has no {kind.__qualname__}")
+            raise TypeError(f"msgpack has no {kind.__qualname__}; {jsontags.way_out(kind)}")
         if not room:
             raise jsontags.TooDeepError
         if not self._KEPT.issuperset(map(type, items)):

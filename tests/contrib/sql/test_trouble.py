@@ -5,8 +5,10 @@ Servers that go away, fall silent, or cannot do what is asked just now.
 from __future__ import annotations
 
 import gc
+import ssl
 import threading
 import time
+import traceback
 import weakref
 
 import pytest
@@ -214,3 +216,51 @@ def test_what_is_dropped_ends_at_once(request, kind):
             assert until(lambda: server.connections() == 0)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("side", ["sync", "aio"])
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+async def test_the_user_is_not_named(request, caplog, kind, side):
+    """
+    What a server says of a user whom it refuses is passed on without the name.
+    """
+    caplog.set_level("DEBUG")
+    server = request.getfixturevalue(kind)
+    url = server.url.replace("root@", "my-name:my-word@").replace("postgres@", "my-name:my-word@")
+    said = ""
+    if side == "sync":
+        with coatcheck.by_url(url) as results, pytest.raises(coatcheck.BackendError) as caught:
+            results.store_result("t", 1)
+        with coatcheck.by_url(url) as results, pytest.raises(coatcheck.WaitTimeoutError) as late:
+            results.wait_for("t", 0.2)
+    else:
+        url = f"db+{url}"
+        async with coatcheck.aio.by_url(url) as results:
+            with pytest.raises(coatcheck.BackendError) as caught:
+                await results.store_result("t", 1)
+            with pytest.raises(coatcheck.WaitTimeoutError) as late:
+                await results.wait_for("t", timeout=0.2)
+            said += str(getattr(results.backend, "polling", None))
+    for error in (caught.value, late.value):
+        said += "".join(traceback.format_exception(error))
+
+    assert "my-name" not in said + caplog.text
+    assert "my-word" not in said + caplog.text
+    assert "***" in str(caught.value)
+
+
+def test_a_server_that_is_away_costs_little(own_server, monkeypatch):
+    """
+    What is tried again and again while the server is away makes nothing that only a server needs.
+    """
+    made = []
+    create = ssl.create_default_context
+    monkeypatch.setattr(
+        ssl, "create_default_context", lambda *a, **o: made.append(1) or create(*a, **o)
+    )
+    with coatcheck.by_url(own_server.url, operation_timeout=0.5) as results:
+        own_server.kill()
+        with pytest.raises(coatcheck.BackendUnavailableError):
+            results.store_result("t", 1)
+
+    assert not made

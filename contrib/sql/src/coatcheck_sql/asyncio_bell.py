@@ -134,7 +134,7 @@ class PostgreSQLBell(Bell):
         self._woken.set()
 
     def _fail(self, error: Exception) -> None:
-        label = self._link.settings.label
-        _logger.info("%s: nobody listens, polling for now: %s", label, error)
-        self._link.polling = mapped(error, label, writing=False)
+        ours = mapped(error, self._link.settings.label, writing=False)
+        _logger.info("nobody listens, polling for now: %s", ours)
+        self._link.polling = ours
         self._listener.failed(refused=is_refused(error))

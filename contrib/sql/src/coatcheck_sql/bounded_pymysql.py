@@ -5,7 +5,8 @@ Connections of PyMySQL that keep to a deadline: its own timeouts are for each pi
 from __future__ import annotations
 
 import socket
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from pymysql import err
 from pymysql.connections import Connection
@@ -30,6 +31,8 @@ class BoundedConnection(Connection):
 
     #: What was received and not read yet.
     _ahead = b""
+    #: How TLS is spoken, or what makes that.
+    ctx: Any = None
 
     def connect(self, sock: socket.socket | None = None) -> None:
         """
@@ -42,8 +45,15 @@ class BoundedConnection(Connection):
                 message = f"Can't connect to MySQL server on {self.host!r} ({error})"
                 raise err.OperationalError(_UNREACHABLE, message) from error
             self.host_info = f"socket {self.host}:{self.port}"
+        if callable(self.ctx):
+            self.ctx = self.ctx()
         self._ahead = b""
         super().connect(sock)
+
+    def _create_ssl_ctx(self, sslp: Any) -> Any:
+        # Later, once there is a server: it takes tens of milliseconds of the processor's time, and
+        # where the server is away connections are tried again and again.
+        return partial(super()._create_ssl_ctx, sslp)
 
     def _reach(self) -> socket.socket:
         """

@@ -4,6 +4,7 @@ The drivers' errors, and which of ours each becomes.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sqlalchemy import exc
@@ -40,6 +41,10 @@ _AUTHENTICATION: Final = (
 )  # fmt: skip
 
 
+#: How servers name the user whom they refuse.
+_NAMED: Final = re.compile(
+    r"""\b(user|role) (["'])(?:(?!\2).)*\2(?:@(["'])(?:(?!\3).)*\3)?""", re.IGNORECASE
+)
 #: No such table or column, by PostgreSQL and by MySQL.
 _GONE_STATES: Final = frozenset({"42P01", "42703", "0A000"})
 _GONE_CODES: Final = frozenset({1146, 1054})
@@ -145,13 +150,35 @@ def _is_passing(error: BaseException) -> bool:
     return _is_operational(error)
 
 
+def _said(error: BaseException) -> str:
+    """
+    Return what the server or the driver says, without the user's name and the statement.
+    """
+    driver = _driver_error(error)
+    primary = getattr(getattr(driver, "diag", None), "message_primary", None)
+    return _NAMED.sub(r"\1 \2***\2", primary or str(driver))
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """
+    Return the driver's own error, which shows no statement; a copy if it names the user.
+    """
+    driver = _driver_error(error)
+    text = str(driver)
+    masked = _NAMED.sub(r"\1 \2***\2", text)
+    if masked == text:
+        return driver
+    code = code_of(driver)
+    return type(driver)(masked) if code is None else type(driver)(code, masked)
+
+
 def mapped(error: BaseException, label: str, *, writing: bool) -> BackendError:
     """
     Return ours for the driver's *error*, with the database's place in the message.
     """
     if isinstance(error, Unfit):
         return _refusal(f"{label}: {error}", writing=writing)
-    message = f"{label}: {_driver_error(error)}"
+    message = f"{label}: {_said(error)}"
     if state_of(error) == "42501" or code_of(error) in (1142, 1143):
         return _refusal(message, writing=writing)
     if is_refused(error):

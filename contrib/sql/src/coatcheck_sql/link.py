@@ -25,7 +25,7 @@ from coatcheck.interruptions import interruption_in, pass_on_interruption
 from coatcheck.pool import BusyError, Turns
 
 from .deadline import DEADLINE, left
-from .errors import Errors, is_garbled, is_lost, is_schema_gone, is_transient, mapped
+from .errors import Errors, cause_of, is_garbled, is_lost, is_schema_gone, is_transient, mapped
 from .limits import Limits, limited
 from .schema import Layout, Schema
 from .settings import Settings
@@ -206,9 +206,7 @@ class Line:
         pause = attempts.next_pause() if gone or is_transient(error) else None
         ours = mapped(error, self.settings.label, writing=writing)
         if pause is None:
-            # The driver's own: SQLAlchemy's shows the statement.
-            cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
-            raise ours from cause
+            raise ours from cause_of(error)
         self.trouble = ours
         return pause
 

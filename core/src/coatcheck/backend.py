@@ -139,6 +139,10 @@ class Backend(BaseBackend[V], ABC):
     operation timeout. An expired record is absent, to reads and to writes.
     """
 
+    #: Whether records that other programs stored, such as Celery before a switch, stay in the store
+    #: until `purge_others` deletes them: they do not say when they expire.
+    keeps_others: bool = False
+
     @abstractmethod
     def put(
         self,
@@ -246,6 +250,13 @@ class Backend(BaseBackend[V], ABC):
     def purge(self) -> int:
         """
         Delete expired records, and return how many; a store with `TTL` may have none to delete.
+        """
+        return 0
+
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        """
+        Delete the records and groups of other programs that are older than *age* seconds, and return
+        how many. In a key-value store they are those whose keys start with one of *prefixes*.
         """
         return 0
 
@@ -376,6 +387,16 @@ class Records(Backend[ResultMeta]):
 
     def purge(self) -> int:
         return self.backend.purge()
+
+    @property
+    def keeps_others(self) -> bool:  # type: ignore[override]
+        """
+        That of the key-value backend.
+        """
+        return self.backend.keeps_others
+
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return self.backend.purge_others(age, prefixes or (self._prefix, self._group_prefix))
 
     def close(self) -> None:
         self.backend.close()

@@ -115,6 +115,16 @@ class ObservedBackend(Backend[ResultMeta]):
     def purge(self) -> int:
         return self.backend.purge()
 
+    @property
+    def keeps_others(self) -> bool:  # type: ignore[override]
+        """
+        That of the backend.
+        """
+        return self.backend.keeps_others
+
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return self.backend.purge_others(age, prefixes)
+
     def close(self) -> None:
         self.backend.close()
 

@@ -99,8 +99,10 @@ class CoatcheckBackend(Waiting, Backend):
     def supports_autoexpire(self) -> bool:
         """
         Whether the store forgets by itself; if not, beat sends `celery.backend_cleanup`.
+
+        Celery's own backends leave records behind that only a clean-up deletes, after a switch too.
         """
-        return bool(self._store.capabilities & Capability.TTL)
+        return bool(self._store.capabilities & Capability.TTL) and not self._store.keeps_others
 
     def as_uri(self, include_password: bool = False) -> str:  # noqa: FBT001, FBT002
         """
@@ -212,9 +214,12 @@ class CoatcheckBackend(Waiting, Backend):
 
     def cleanup(self) -> None:
         """
-        Delete what is expired and still there.
+        Delete expired records that are still there, and those that Celery's own backend stored there
+        before the application switched.
         """
         self.results.purge()
+        if self.expires:
+            self._store.purge_others(self.expires)
 
     # -- groups ---------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ The SQL backend for asyncio.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ class SQLBackend(Backend[ResultMeta]):
     """
 
     PROTOCOL_VERSION = 1
+    keeps_others = True
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:
@@ -130,9 +131,15 @@ class SQLBackend(Backend[ResultMeta]):
         return deleted
 
     async def purge(self) -> int:
+        return await self._purge(work.purge)
+
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return await self._purge(partial(work.purge_others, age=age, settings=self._settings))
+
+    async def _purge(self, portion: Callable[..., int]) -> int:
         purged, link = 0, self._links.get()
         for grouped in (False, True):
-            act = partial(work.purge, grouped=grouped)
+            act = partial(portion, grouped=grouped)
             while removed := await link.run(act, writing=True):
                 purged += removed
         return purged

@@ -230,6 +230,15 @@ class Table(ABC):
         Return what deletes up to `CHUNK` rows that have expired, and passes over those in use.
         """
 
+    def purge_others(self) -> sa.TextClause:
+        """
+        Return what deletes up to `CHUNK` rows that other programs wrote before `:before`.
+        """
+        older = f"r.date_done < :before AND {self.sealed} IS NOT TRUE"
+        # MariaDB deletes from no table that it selects from, but by way of another one.
+        found = f"SELECT r.id FROM {self.name} AS r WHERE {older} LIMIT {CHUNK}"
+        return sa.text(f"DELETE FROM {self.name} WHERE id IN (SELECT d.id FROM ({found}) AS d)")
+
     # -- reading --------------------------------------------------------------------------
 
     def _among(self) -> str:

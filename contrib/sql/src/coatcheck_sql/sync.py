@@ -4,7 +4,7 @@ The SQL backend for synchronous code.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Self
@@ -39,6 +39,7 @@ class SQLBackend(Backend[ResultMeta]):
     """
 
     PROTOCOL_VERSION = 1
+    keeps_others = True
     capabilities = CAPABILITIES
 
     def __init__(self, settings: Settings) -> None:
@@ -128,9 +129,15 @@ class SQLBackend(Backend[ResultMeta]):
         )
 
     def purge(self) -> int:
+        return self._purge(work.purge)
+
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return self._purge(partial(work.purge_others, age=age, settings=self._settings))
+
+    def _purge(self, portion: Callable[..., int]) -> int:
         purged = 0
         for grouped in (False, True):
-            act = partial(work.purge, grouped=grouped)
+            act = partial(portion, grouped=grouped)
             while removed := self._link.run(act, writing=True):
                 purged += removed
         return purged

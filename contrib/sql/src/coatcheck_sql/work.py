@@ -6,12 +6,14 @@ asyncio are used by way of SQLAlchemy's synchronous connections.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from coatcheck.backend import Unless
+from coatcheck.clocks import wall
 from coatcheck.codec import Codec
 from coatcheck.meta import ResultMeta
 from coatcheck.states import PENDING
@@ -284,6 +286,23 @@ def purge(connection: sa.Connection, layout: Layout, *, grouped: bool) -> int:
     table = layout.groups if grouped else layout.tasks
     assert table is not None  # noqa: S101 - a write has made it
     return connection.execute(table.statement("purge"), table.moment()).rowcount
+
+
+def purge_others(
+    connection: sa.Connection, layout: Layout, *, grouped: bool, age: float, settings: Settings
+) -> int:
+    """
+    Delete a portion of what other programs wrote more than *age* seconds ago; return how many.
+    """
+    table = layout.groups if grouped else layout.tasks
+    assert table is not None  # noqa: S101 - a write has made it
+    before: Any = datetime.fromtimestamp(wall() - age, UTC)
+    if settings.dialect != "postgresql":
+        # Where dates have no zone Celery writes the application's, and those of groups in UTC.
+        before = before.astimezone(UTC if grouped else settings.timezone).replace(tzinfo=None)
+    if settings.dialect == "sqlite":
+        before = before.isoformat(" ", "microseconds")
+    return connection.execute(table.statement("purge_others"), {"before": before}).rowcount
 
 
 def page(

@@ -29,6 +29,9 @@ class Backend(BaseBackend[V], ABC):
     cancelled operation leaves nothing behind; whether a cancelled `put` took place is open.
     """
 
+    #: See `coatcheck.Backend.keeps_others`.
+    keeps_others: bool = False
+
     @abstractmethod
     async def put(
         self,
@@ -119,6 +122,12 @@ class Backend(BaseBackend[V], ABC):
     async def purge(self) -> int:
         """
         See `coatcheck.Backend.purge`.
+        """
+        return 0
+
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        """
+        See `coatcheck.Backend.purge_others`.
         """
         return 0
 
@@ -251,6 +260,17 @@ class Records(Backend[ResultMeta]):
 
     async def purge(self) -> int:
         return await self.backend.purge()
+
+    @property
+    def keeps_others(self) -> bool:  # type: ignore[override]
+        """
+        That of the key-value backend.
+        """
+        return self.backend.keeps_others
+
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        given = prefixes or (self._prefix, self._group_prefix)
+        return await self.backend.purge_others(age, given)
 
     async def close(self) -> None:
         await self.backend.close()

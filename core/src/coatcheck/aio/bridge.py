@@ -144,6 +144,16 @@ class ThreadedBackend(Backend[ResultMeta]):
     async def purge(self) -> int:
         return await self._run(self.backend.purge)
 
+    @property
+    def keeps_others(self) -> bool:  # type: ignore[override]
+        """
+        That of the backend in threads.
+        """
+        return self.backend.keeps_others
+
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return await self._run(self.backend.purge_others, age, prefixes)
+
     async def close(self) -> None:
         await self._run(self.backend.close)
         # Not shut down: another loop may be about to use it. Its threads end with it.

@@ -118,6 +118,16 @@ class ObservedBackend(Backend[ResultMeta]):
     async def purge(self) -> int:
         return await self.backend.purge()
 
+    @property
+    def keeps_others(self) -> bool:  # type: ignore[override]
+        """
+        That of the backend.
+        """
+        return self.backend.keeps_others
+
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        return await self.backend.purge_others(age, prefixes)
+
     async def close(self) -> None:
         await self.backend.close()
 

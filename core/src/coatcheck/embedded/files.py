@@ -129,6 +129,7 @@ class FilesBackend(KeyValueBackend):
     """
 
     PROTOCOL_VERSION = 1
+    keeps_others = True
     capabilities = Capability.SCAN | Capability.SHARED
     #: Readers refuse larger files, so that a file of somebody else cannot fill their memory.
     max_value_bytes = 512 * 1024 * 1024
@@ -433,6 +434,24 @@ class FilesBackend(KeyValueBackend):
                         purged += self._delete(path, expired=True)
         return purged
 
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        starts = tuple(os.fsencode(prefix) for prefix in prefixes)
+        purged = 0
+        with self._errors(BackendStoreError):
+            for name in filter(lambda name: name.startswith(starts), self._names()):
+                path = os.path.join(self._directory, name)
+                if _is_older(path, age):
+                    with suppress(_ForeignError, _UnreadableError):
+                        purged += self._delete_older(path, age)
+        return purged
+
+    def _delete_older(self, path: bytes, age: float) -> bool:
+        with self._locked(path, monotonic() + self._timeout) as file:
+            if file is None or not _is_older(path, age):
+                return False
+            os.unlink(path)
+            return True
+
     def _delete(self, path: bytes, *, expired: bool) -> bool:
         """
         Delete the record, and return whether it lived, or with *expired* whether it did not.
@@ -625,6 +644,16 @@ def _expiry(modified: int, size: int) -> float | None:
     if rest == _checksum(b"until", moment, size):
         return (moment + _DAY) / 1000
     return math.inf if rest == _checksum(b"kept", moment, size) else None
+
+
+def _is_older(path: bytes, age: float) -> bool:
+    """
+    Whether another program wrote the file, more than *age* seconds ago.
+    """
+    status = _status(path)
+    if status is None or status.st_mtime >= wall() - age:
+        return False
+    return _expiry(status.st_mtime_ns, status.st_size) is None
 
 
 def _checksum(kind: bytes, moment: int, size: int) -> int:

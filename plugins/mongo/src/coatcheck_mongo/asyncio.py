@@ -35,6 +35,7 @@ class MongoBackend(Backend[ResultMeta]):
     """
 
     PROTOCOL_VERSION = 1
+    keeps_others = True
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 
@@ -177,20 +178,24 @@ class MongoBackend(Backend[ResultMeta]):
         return deleted
 
     async def purge(self) -> int:
-        tasks = await self._purge(self._settings.tasks)
-        return tasks + await self._purge(self._settings.groups)
+        tasks = await self._purge(self._settings.tasks, commands.IS_EXPIRED)
+        return tasks + await self._purge(self._settings.groups, commands.IS_EXPIRED)
 
-    async def _purge(self, name: str) -> int:
+    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        tasks = await self._purge(self._settings.tasks, commands.is_older(age))
+        return tasks + await self._purge(self._settings.groups, commands.is_older(age))
+
+    async def _purge(self, name: str, which: dict[str, Any]) -> int:
         purged, link = 0, self._links.get()
         collection = link.collection(name)
         while True:
             found = await link.run(
-                lambda: collection.find(commands.IS_EXPIRED, {"_id": 1}, limit=BATCH).to_list(),
+                lambda: collection.find(which, {"_id": 1}, limit=BATCH).to_list(),
                 writing=True,
             )
             if not found:
                 return purged
-            query = {"_id": {"$in": [d["_id"] for d in found]}, **commands.IS_EXPIRED}
+            query = {"_id": {"$in": [d["_id"] for d in found]}, **which}
             result = await link.run(partial(collection.delete_many, query), writing=True)
             purged += result.deleted_count
 

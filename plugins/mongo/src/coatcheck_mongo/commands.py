@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 
 from coatcheck.backend import ANY, Unless
+from coatcheck.clocks import wall
 from coatcheck.states import PENDING, READY_STATES
 
 Document = Mapping[str, Any]
@@ -29,6 +31,16 @@ EXPIRED: Final = {
 IS_EXPIRED: Final = {"expires_at": {"$type": "date"}, "$expr": EXPIRED}
 IS_ALIVE: Final = {"$expr": {"$not": [EXPIRED]}}
 _IS_ABSENT: Final = {"$eq": [{"$type": "$status"}, "missing"]}
+
+
+def is_older(age: float) -> dict[str, Any]:
+    """
+    Return the filter for what other programs stored more than *age* seconds ago.
+    """
+    before = datetime.fromtimestamp(wall() - age, UTC)
+    ours = {"write_id": {"$exists": False}, "expires_at": {"$exists": False}}
+    return {"date_done": {"$lt": before}, **ours}
+
 
 #: By name, the indexes of both collections, and those of records alone.
 EXPIRY_INDEX: Final = ("expires_at_1", [("expires_at", 1)])

@@ -35,6 +35,7 @@ class MongoBackend(Backend[ResultMeta]):
     """
 
     PROTOCOL_VERSION = 1
+    keeps_others = True
     capabilities = CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 
@@ -179,19 +180,24 @@ class MongoBackend(Backend[ResultMeta]):
         return deleted
 
     def purge(self) -> int:
-        return sum(map(self._purge, (self._settings.tasks, self._settings.groups)))
+        names = (self._settings.tasks, self._settings.groups)
+        return sum(self._purge(name, commands.IS_EXPIRED) for name in names)
 
-    def _purge(self, name: str) -> int:
+    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
+        names = (self._settings.tasks, self._settings.groups)
+        return sum(self._purge(name, commands.is_older(age)) for name in names)
+
+    def _purge(self, name: str, which: dict[str, Any]) -> int:
         collection = self._link.collection(name)
         purged = 0
         while True:
             found = self._link.run(
-                lambda: list(collection.find(commands.IS_EXPIRED, {"_id": 1}, limit=BATCH)),
+                lambda: list(collection.find(which, {"_id": 1}, limit=BATCH)),
                 writing=True,
             )
             if not found:
                 return purged
-            query = {"_id": {"$in": [d["_id"] for d in found]}, **commands.IS_EXPIRED}
+            query = {"_id": {"$in": [d["_id"] for d in found]}, **which}
             result = self._link.run(partial(collection.delete_many, query), writing=True)
             purged += result.deleted_count
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson.datetime_ms import DatetimeMS
 from pymongo.monitoring import CommandListener
-from support.mongo import MongoServer
+from support.mongo import MongoServer, until
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.testing.threads import Started
+from coatcheck_mongo import asyncio_link
 from coatcheck_mongo import link as links
 from coatcheck_mongo.clock import EPOCH, LATE, TRUST
 from coatcheck_mongo.records import encoded
@@ -112,6 +114,44 @@ def test_indexes(results, server, oracle):
     groups = server.client.results.celery_groupmeta.index_information()
     assert {"_id_", "expires_at_1"} == set(groups)
     assert results.backend.unindexed is None
+
+
+def test_indexes_are_made_again(server, oracle, monkeypatch):
+    """After the database was dropped, the indexes are made again, or records would live for ever."""
+    monkeypatch.setattr(links, "REINDEX", 0.0)
+    with coatcheck.by_url(server.url) as results:
+        results.store_result("t", 1)
+        server.client.drop_database("results")
+        results.store_result("u", 1)
+        results.store_many({"v": 1})
+
+    assert {"_id_", "expires_at_1", "status_1_date_done_1"} == set(oracle.index_information())
+
+
+async def test_indexes_are_made_again_aio(server, oracle, monkeypatch):
+    """The same for asyncio."""
+    monkeypatch.setattr(asyncio_link, "REINDEX", 0.0)
+    async with coatcheck.aio.by_url(server.url) as results:
+        await results.store_result("t", 1)
+        oracle.drop()
+        await results.store_result("u", 1)
+
+    assert {"_id_", "expires_at_1", "status_1_date_done_1"} == set(oracle.index_information())
+
+
+def test_a_wait_notices_that_the_collection_was_dropped(results, server, oracle):
+    """Where there is a change stream, the next write makes the indexes, however soon it comes."""
+    results.store_result("t", 1)
+    with pytest.raises(coatcheck.WaitTimeoutError):
+        results.wait_for("never", 0.2)
+    wait = Started(results.wait_for, "u", 20)
+    until(lambda: results.backend._link.awaited)
+    oracle.drop()
+    until(lambda: not results.backend._link.indexed)
+    results.store_result("u", 1)
+
+    assert 1 == wait.answer().result
+    assert {"_id_", "expires_at_1", "status_1_date_done_1"} == set(oracle.index_information())
 
 
 def test_scan_by_state(results, oracle):

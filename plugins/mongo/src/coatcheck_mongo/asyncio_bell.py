@@ -112,7 +112,8 @@ class MongoBell(Bell):
             if event is not None and self._listener.heard(event):
                 self._woken.set()
             self._listener.check_rate()
-            if not self._stream.alive:  # the collection was dropped
+            if not self._stream.alive:  # the collection was dropped, and its indexes with it
+                self._link.indexed.clear()
                 raise errors.OperationFailure("the change stream was invalidated", 260)
         except (errors.PyMongoError, OSError, TooManyEvents) as error:
             await self._drop()

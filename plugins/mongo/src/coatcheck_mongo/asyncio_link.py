@@ -19,10 +19,11 @@ from pymongo.read_preferences import Primary
 from coatcheck.aio import tasks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
+from coatcheck.clocks import monotonic
 
 from . import answers, commands
 from .errors import is_lost, is_transient, is_unknown, mapped
-from .link import CLOSING_PART, MAJORITY, Line
+from .link import CLOSING_PART, MAJORITY, REINDEX, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -43,7 +44,6 @@ class Link(Line):
         super().__init__(settings)
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._collections: dict[str, Collections] = {}
-        self._indexed: set[str] = set()
         # What goes on although whoever asked for it was cancelled.
         self._left: set[asyncio.Task[Any]] = set()
 
@@ -140,19 +140,22 @@ class Link(Line):
 
     async def ready(self, name: str) -> Collections:
         """
-        Return the collection *name* for a write, the first of which makes its indexes.
+        Return the collection *name* for a write, the first of which makes its indexes; so does
+        one now and then, because somebody may have dropped the collection with them.
 
         Who may not make indexes writes all the same. Raises the driver's errors.
         """
         collection = self.collection(name)
-        if name not in self._indexed:
+        if self.indexed.get(name, 0.0) <= monotonic():
             try:
                 await collection.create_indexes(self.index_models(name))
             except errors.OperationFailure as error:
                 if is_transient(error) or is_unknown(error):
                     raise
                 self.note_unindexed(error)
-            self._indexed.add(name)
+            else:
+                self.unindexed = None
+            self.indexed[name] = monotonic() + REINDEX
         return collection
 
     async def find_one(self, name: str, id_: str, *, primary: bool) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from pymongo.read_preferences import Primary
 from coatcheck import forks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
+from coatcheck.clocks import monotonic
 from coatcheck.errors import ThreadStartError
 from coatcheck.interruptions import pass_on_interruption
 from coatcheck.meta import ResultMeta
@@ -43,6 +44,8 @@ Collections = MongoCollection[dict[str, Any]]
 
 #: What part of an operation's time a client that was given up may take to say so to the server.
 CLOSING_PART: Final = 1 / 4
+#: After so many seconds a write makes the indexes again, which does nothing where they are there.
+REINDEX: Final = 10.0
 #: How many ids are remembered at most.
 _REMEMBERED: Final = 10_000
 #: Clients of which a fork made a copy. They are not the child's to close, and are never collected:
@@ -64,6 +67,8 @@ class Line:
         self.polling: Exception | None = None
         #: The error for which there may be no indexes.
         self.unindexed: Exception | None = None
+        #: Until when the indexes of a collection are taken to be there.
+        self.indexed: dict[str, float] = {}
         #: The ids that are waited for, which are read where they were written.
         self.awaited: set[str] = set()
         #: The ids of which this process stored a record that another one is to replace.
@@ -114,7 +119,9 @@ class Line:
         """
         Take in that indexes could not be made, and say so once.
         """
-        self.unindexed = mapped(error, self.settings.label, writing=True)
+        known, self.unindexed = self.unindexed, mapped(error, self.settings.label, writing=True)
+        if known is not None:
+            return
         _logger.warning(
             "the indexes could not be made, so expired records stay until they are purged: %s",
             self.unindexed,
@@ -142,7 +149,6 @@ class Link(Line):
         self._lock = threading.Lock()
         self._client: MongoClient[dict[str, Any]] | None = None
         self._collections: dict[str, Collections] = {}
-        self._indexed: set[str] = set()
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -228,19 +234,22 @@ class Link(Line):
 
     def ready(self, name: str) -> Collections:
         """
-        Return the collection *name* for a write, the first of which makes its indexes.
+        Return the collection *name* for a write, the first of which makes its indexes; so does
+        one now and then, because somebody may have dropped the collection with them.
 
         Who may not make indexes writes all the same. Raises the driver's errors.
         """
         collection = self.collection(name)
-        if name not in self._indexed:
+        if self.indexed.get(name, 0.0) <= monotonic():
             try:
                 collection.create_indexes(self.index_models(name))
             except errors.OperationFailure as error:
                 if is_transient(error) or is_unknown(error):
                     raise
                 self.note_unindexed(error)
-            self._indexed.add(name)
+            else:
+                self.unindexed = None
+            self.indexed[name] = monotonic() + REINDEX
         return collection
 
     def find_one(self, name: str, id_: str, *, primary: bool) -> list[dict[str, Any]]:

@@ -11,15 +11,24 @@ import io
 import pickle
 import re
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Any, Final
+from itertools import chain
+from typing import Any, ClassVar, Final
 
 _HEAD: Final = re.compile(rb"\x80[\x02-\x05]")
 #: Celery's classes of results, which stand in its groups.
 _RESULTS: Final = ("GroupResult", "ResultSet", "AsyncResult")
 #: Above this nothing is read, in bytes.
 _LIMIT: Final = 64 * 1024 * 1024
+#: How many containers a pickle may make, and how many values show in what it makes.
+_MOST: Final = 2**20
+#: How many parts a key may have, and how many keys one hash.
+_PARTS: Final = 1000
+_FEW: Final = 32
+#: The types whose hashes nobody can choose.
+_UNCHOSEN: Final = frozenset({str, bytes, bool, type(None)})
 
 
 class Refused(ValueError):  # noqa: N818 - it is a decision
@@ -54,35 +63,100 @@ def _load(data: bytes, known: dict[tuple[str, str], Any]) -> Any:
     if len(data) > _LIMIT:
         raise Refused("it is too large")
     try:
-        _check_memo(data)
-        return _Unpickler(io.BytesIO(data), known).load()
+        found = _Unpickler(data, known).load()
+        _check_weight(found)
     except Refused:
         raise
     except Exception as error:
         raise Refused(f"{type(error).__name__}: {error}") from error
+    return found
 
 
-def _check_memo(data: bytes) -> None:
+#: The unpickler that is written in Python: the one in C cannot be held up.
+_PYTHONS: Any = vars(pickle)["_Unpickler"]
+
+
+class _Unpickler(_PYTHONS):
     """
-    Refuse a pickle that keeps something under a number which it cannot have counted up to: as much
-    memory would be taken, gigabytes for six bytes.
+    Reads as Python's own, but for what takes more memory or time than the pickle is long: many
+    containers of a byte each, keys whose hashes are the same or are made of one another, and lengths
+    that are not there.
     """
-    if b"r" not in data and b"p" not in data:
-        return
-    import pickletools  # noqa: PLC0415 - few read such rows
 
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _PUTS and (argument is None or argument > len(data)):
-            raise Refused("it counts what it has not")
+    dispatch: ClassVar[dict[int, Any]] = dict(_PYTHONS.dispatch)
 
-
-_PUTS: Final = frozenset({"PUT", "LONG_BINPUT"})
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, known: dict[tuple[str, str], Any]) -> None:
-        super().__init__(file)
+    def __init__(self, data: bytes, known: dict[tuple[str, str], Any]) -> None:
+        super().__init__(io.BytesIO(data))
         self._known = known
+        self._made = 0
+        self._alike: Counter[tuple[int, int]] = Counter()
+
+    def _count(self) -> None:
+        self._made += 1
+        if self._made > _MOST:
+            raise Refused("it holds too much")
+
+    def _check_keys(self, container: object, keys: Iterable[object]) -> None:
+        for key in keys:
+            if type(key) not in _UNCHOSEN:
+                _check_key(key)
+                mark = (id(container), hash(key))
+                self._alike[mark] += 1
+                if self._alike[mark] > _FEW:
+                    raise Refused("too many of its keys have the same hash")
+
+    def _load_mark(self) -> None:
+        self._count()
+        self.load_mark()
+
+    def _load_list(self) -> None:
+        self._count()
+        self.load_empty_list()
+
+    def _load_dictionary(self) -> None:
+        self._count()
+        self.load_empty_dictionary()
+
+    def _load_set(self) -> None:
+        self._count()
+        self.load_empty_set()
+
+    def _load_setitem(self) -> None:
+        self._check_keys(self.stack[-3], [self.stack[-2]])
+        self.load_setitem()
+
+    def _load_setitems(self) -> None:
+        self._check_keys(self.metastack[-1][-1], self.stack[::2])
+        self.load_setitems()
+
+    def _load_dict(self) -> None:
+        self._check_keys(self.stack, self.stack[::2])
+        self.load_dict()
+
+    def _load_additems(self) -> None:
+        self._check_keys(self.metastack[-1][-1], self.stack)
+        self.load_additems()
+
+    def _load_frozenset(self) -> None:
+        self._check_keys(self.stack, self.stack)
+        self.load_frozenset()
+
+    def _refuse(self) -> None:
+        raise Refused("it holds what a result of Celery's does not")
+
+    dispatch |= {
+        pickle.MARK[0]: _load_mark,
+        pickle.EMPTY_LIST[0]: _load_list,
+        pickle.EMPTY_DICT[0]: _load_dictionary,
+        pickle.EMPTY_SET[0]: _load_set,
+        pickle.SETITEM[0]: _load_setitem,
+        pickle.SETITEMS[0]: _load_setitems,
+        pickle.DICT[0]: _load_dict,
+        pickle.ADDITEMS[0]: _load_additems,
+        pickle.FROZENSET[0]: _load_frozenset,
+    }
+    for _code in (pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.BYTEARRAY8, pickle.NEXT_BUFFER):
+        dispatch[_code[0]] = _refuse
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -94,6 +168,45 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise Refused("it refers to something outside of it")
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return chain(value.keys(), value.values())
+    if isinstance(value, _Result):
+        return value.args
+    return value if isinstance(value, (list, tuple, set, frozenset)) else ()
+
+
+def _check_key(key: object) -> None:
+    """
+    Refuse a key of so many parts that its hash would take long; a tuple may hold another one twice,
+    and so on.
+    """
+    todo = [key]
+    for _ in range(_PARTS):
+        if not todo:
+            return
+        todo += _children(todo.pop())
+    raise Refused("a key of it has too many parts")
+
+
+def _check_weight(value: object) -> None:
+    """
+    Refuse what shows too many values to whoever walks through it, and visits one many times.
+    """
+    weights: dict[int, int] = {}
+    todo = [(value, False)]
+    while todo:
+        at, seen = todo.pop()
+        if seen:
+            weights[id(at)] = 1 + sum(weights[id(child)] for child in _children(at))
+        elif id(at) not in weights:
+            weights[id(at)] = _MOST + 1  # if it comes to be asked for by what it holds
+            todo.append((at, True))
+            todo += ((child, False) for child in _children(at))
+    if weights[id(value)] > _MOST:
+        raise Refused("it holds too much, or itself")
 
 
 class _Result:
@@ -148,6 +261,30 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
+def _members(members: Any = ()) -> list[Any]:
+    if not isinstance(members, (list, tuple)):
+        raise Refused("it makes a set of something else")
+    for member in members:
+        _check_key(member)
+    hashes = Counter(hash(member) for member in members if type(member) not in _UNCHOSEN)
+    if any(number > _FEW for number in hashes.values()):
+        raise Refused("too many of its members have the same hash")
+    return list(members)
+
+
+def _set(*members: Any) -> set[Any]:
+    return set(_members(*members))
+
+
+def _frozenset(*members: Any) -> frozenset[Any]:
+    return frozenset(_members(*members))
+
+
+def _ordered(pairs: Any = ()) -> OrderedDict[Any, Any]:
+    _members([key for key, _ in pairs])
+    return OrderedDict(pairs)
+
+
 _PLAIN: Final[dict[tuple[str, str], Any]] = {
     ("datetime", "datetime"): datetime,
     ("datetime", "date"): date,
@@ -156,13 +293,13 @@ _PLAIN: Final[dict[tuple[str, str], Any]] = {
     ("datetime", "timezone"): timezone,
     ("decimal", "Decimal"): decimal.Decimal,
     ("uuid", "UUID"): uuid.UUID,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
+    ("collections", "OrderedDict"): _ordered,
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _frozenset,
     ("builtins", "complex"): complex,
     ("builtins", "bytearray"): _bytearray,
-    ("__builtin__", "set"): set,
-    ("__builtin__", "frozenset"): frozenset,
+    ("__builtin__", "set"): _set,
+    ("__builtin__", "frozenset"): _frozenset,
     ("__builtin__", "complex"): complex,
     ("__builtin__", "bytearray"): _bytearray,
     ("_codecs", "encode"): _encode,

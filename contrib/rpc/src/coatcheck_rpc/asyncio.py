@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from coatcheck import BackendError, UnsupportedError
@@ -22,12 +22,14 @@ from coatcheck.aio.loops import PerLoop
 from coatcheck.backend import Unless
 from coatcheck.clocks import monotonic
 from coatcheck.groups import Tree, members_of, tree_of
+from coatcheck.interruptions import pass_on_interruption
 from coatcheck.meta import ResultMeta
 from coatcheck.url import URL
 
 from .client import CAPABILITIES, LIMIT, Client
 from .line import Hold, Post, left
 from .mailbox import Mailbox
+from .outcome import Outcome
 from .settings import Settings
 
 _logger = logging.getLogger("coatcheck")
@@ -103,18 +105,24 @@ class RPCBackend(Backend[ResultMeta]):
         except UnsupportedError:
             raise
         except Exception as error:
+            pass_on_interruption(error)
             raise self._client.error(error, writing=writing) from error
 
-    async def _wait(self, future: Future[T], deadline: float, *, writing: bool) -> T:
+    async def _wait(self, outcome: Outcome[T], deadline: float, *, writing: bool) -> T:
         """
-        Return what *future* comes to. Raises what it does, or why there is nothing.
+        Return what *outcome* is. Raises what it does, or why there is nothing.
         """
-        waiting = asyncio.wrap_future(future)
-        await asyncio.wait([waiting], timeout=left(deadline))
-        if waiting.done():
-            return waiting.result()
-        waiting.cancel()
-        raise self._client.why(writing=writing)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        outcome.when_done(partial(_tell, loop, done))
+        try:
+            await asyncio.wait([done], timeout=left(deadline))
+        except asyncio.CancelledError:
+            outcome.cancel()
+            raise
+        if not done.done() and outcome.cancel():
+            raise self._client.why(writing=writing)
+        return outcome.result()
 
     async def _send(self, posts: Sequence[Post]) -> list[bool]:
         client, deadline = self._client, self._deadline()
@@ -128,6 +136,7 @@ class RPCBackend(Backend[ResultMeta]):
             for post in posts:
                 won.append(await self._wait(post.done, deadline, writing=True))  # noqa: PERF401 - up to the first error
         except Exception as error:  # noqa: BLE001 - the driver's, and ours
+            pass_on_interruption(error)
             client.write_failed(error, posts[len(won)].task_id)
         finally:
             for post in posts[len(won) :]:
@@ -165,6 +174,7 @@ class RPCBackend(Backend[ResultMeta]):
             try:
                 mailbox = await self._live(self._deadline())
             except Exception as error:  # noqa: BLE001 - the driver's
+                pass_on_interruption(error)
                 client.read_failed(error, keys, self.codec)
             known = client.metas(mailbox.get(keys), self.codec)
         return known
@@ -220,6 +230,21 @@ class RPCBackend(Backend[ResultMeta]):
         hold = self._holds.pop()
         if hold is not None:
             hold.release()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+    """
+    Set *done*. For any thread.
+    """
+
+    def set_done() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(set_done)
+    except RuntimeError:  # the loop has ended, and nobody waits
+        return
 
 
 async def _released(hold: Hold) -> None:

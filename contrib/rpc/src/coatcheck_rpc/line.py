@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from coatcheck.starting import start
 from .errors import Blocked, Unroutable, is_refused, text_of, too_large
 from .mailbox import Mailbox
 from .messages import Mail, mail_of
+from .outcome import Outcome
 from .settings import Settings
 
 _logger = logging.getLogger("coatcheck")
@@ -77,21 +77,19 @@ class Post:
         #: Where it is to arrive, if that is here.
         self.mailbox = mailbox
         self.returned = False
-        self.done: Future[bool] = Future()
+        self.done: Outcome[bool] = Outcome()
 
     def finish(self, *, won: bool) -> None:
         """
         Say how it ended, unless nobody waits for it any more.
         """
-        if self.done.set_running_or_notify_cancel():
-            self.done.set_result(won)
+        self.done.succeed(won)
 
     def fail(self, error: BaseException) -> None:
         """
         Say why it was not sent.
         """
-        if self.done.set_running_or_notify_cancel():
-            self.done.set_exception(error)
+        self.done.fail(error)
 
 
 class Reader:
@@ -102,26 +100,25 @@ class Reader:
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
         self.channel: Any = None
-        self.waiting: list[Future[None]] = []
+        self.waiting: list[Outcome[None]] = []
 
     def opened(self) -> None:
         """
         Tell those who wait that what is sent arrives from now on.
         """
         self.mailbox.live = True
-        self._tell(lambda future: future.set_result(None))
+        self._tell(lambda live: live.succeed(None))
 
     def failed(self, error: BaseException) -> None:
         """
         Tell them that it will not.
         """
-        self._tell(lambda future: future.set_exception(error))
+        self._tell(lambda live: live.fail(error))
 
-    def _tell(self, say: Callable[[Future[None]], object]) -> None:
+    def _tell(self, say: Callable[[Outcome[None]], object]) -> None:
         waiting, self.waiting = self.waiting, []
-        for future in waiting:
-            if future.set_running_or_notify_cancel():
-                say(future)
+        for live in waiting:
+            say(live)
 
     def lost(self) -> None:
         """
@@ -186,7 +183,7 @@ class Session:
 
     def _tick(self) -> None:
         self._line.forget_lost()
-        for token in [token for token, post in self._posts.items() if post.done.cancelled()]:
+        for token in [token for token, post in self._posts.items() if post.done.is_cancelled]:
             del self._posts[token]
         self.settle()
         if not self._ending:
@@ -216,7 +213,7 @@ class Session:
                 self._publish(post)
         self._connect()
 
-    def read(self, mailbox: Mailbox, live: Future[None] | None = None) -> None:
+    def read(self, mailbox: Mailbox, live: Outcome[None] | None = None) -> None:
         """
         Consume the queue of *mailbox*; *live* is told when what is sent to it arrives.
         """
@@ -372,7 +369,7 @@ class Session:
     # -- sending --------------------------------------------------------------------------
 
     def _publish(self, post: Post) -> None:
-        if post.done.cancelled():
+        if post.done.is_cancelled:
             self._posts.pop(post.token, None)
             return
         post.returned = False
@@ -618,11 +615,11 @@ class Line:
         """
         self.call(lambda session: session.post(posts))
 
-    def listen(self, mailbox: Mailbox) -> Future[None]:
+    def listen(self, mailbox: Mailbox) -> Outcome[None]:
         """
-        Consume the queue of *mailbox*. The future is done when what is sent arrives.
+        Consume the queue of *mailbox*. The outcome comes when what is sent arrives.
         """
-        live: Future[None] = Future()
+        live: Outcome[None] = Outcome()
         self.call(lambda session: session.read(mailbox, live))
         return live
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from coatcheck import BackendError, Bell, UnsupportedError, forks
 from coatcheck.backend import Backend, Unless
-from coatcheck.bells import LocalBell
+from coatcheck.bells import Alarm, LocalBell
 from coatcheck.clocks import monotonic
 from coatcheck.groups import Tree, members_of, tree_of
+from coatcheck.interruptions import pass_on_interruption
 from coatcheck.meta import ResultMeta
 from coatcheck.url import URL
 
@@ -22,6 +22,7 @@ from . import celerysettings
 from .client import CAPABILITIES, LIMIT, Client
 from .line import Hold, Post, left
 from .mailbox import Mailbox
+from .outcome import Outcome
 from .settings import Settings
 
 _logger = logging.getLogger("coatcheck")
@@ -109,18 +110,18 @@ class RPCBackend(Backend[ResultMeta]):
         except UnsupportedError:
             raise
         except Exception as error:
+            pass_on_interruption(error)
             raise self._client.error(error, writing=writing) from error
 
-    def _wait(self, future: Future[T], deadline: float, *, writing: bool) -> T:
+    def _wait(self, outcome: Outcome[T], deadline: float, *, writing: bool) -> T:
         """
-        Return what *future* comes to. Raises what it does, or why there is nothing.
+        Return what *outcome* is. Raises what it does, or why there is nothing.
         """
-        try:
-            return future.result(left(deadline))
-        except TimeoutError:
-            if not future.cancel():
-                return future.result()
-            raise self._client.why(writing=writing) from None
+        done = Alarm()
+        outcome.when_done(done.ring)
+        if not done.sleep(left(deadline)) and outcome.cancel():
+            raise self._client.why(writing=writing)
+        return outcome.result()
 
     def _send(self, posts: Sequence[Post]) -> list[bool]:
         client, deadline = self._client, self._deadline()
@@ -134,6 +135,7 @@ class RPCBackend(Backend[ResultMeta]):
             for post in posts:
                 won.append(self._wait(post.done, deadline, writing=True))  # noqa: PERF401 - up to the first error
         except Exception as error:  # noqa: BLE001 - the driver's, and ours
+            pass_on_interruption(error)
             client.write_failed(error, posts[len(won)].task_id)
         finally:
             for post in posts[len(won) :]:
@@ -169,6 +171,7 @@ class RPCBackend(Backend[ResultMeta]):
             try:
                 mailbox = self._live(self._deadline())
             except Exception as error:  # noqa: BLE001 - the driver's
+                pass_on_interruption(error)
                 client.read_failed(error, keys, self.codec)
             known = client.metas(mailbox.get(keys), self.codec)
         return known

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -23,10 +24,10 @@ from coatcheck import forks
 from coatcheck.attempts import Attempts
 from coatcheck.backend import BATCH
 from coatcheck.clocks import monotonic
-from coatcheck.errors import ThreadStartError
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.errors import CoatcheckError, ThreadStartError
+from coatcheck.interruptions import interruption_in, pass_on_interruption
 from coatcheck.meta import ResultMeta
-from coatcheck.starting import start
+from coatcheck.starting import start, undisturbed
 
 from . import answers, commands
 from .clock import ServerClock
@@ -171,12 +172,17 @@ class Link(Line):
         if found is None:
             with self._lock:
                 if self._client is None:
-                    self._client = MongoClient(self.settings.uri, **self.client_options())
+                    self._client = undisturbed(self._make_client)
                 database = self._client[self.settings.database]
                 preference = Primary() if primary else None
                 found = database.get_collection(name, CODEC_OPTIONS, preference)
                 self._collections[key] = found
         return found
+
+    def _make_client(self) -> MongoClient[dict[str, Any]]:
+        # Connected at once, in the background: that starts threads.
+        options = {**self.client_options(), "connect": True}
+        return MongoClient(self.settings.uri, **options)
 
     def run(self, act: Callable[[], T], *, writing: bool) -> T:
         """
@@ -187,20 +193,52 @@ class Link(Line):
         while True:
             client = self._client
             try:
-                with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
-                    result = self._within_threads(act)
+                # In a context of its own: the driver keeps the deadline in a variable, and one that
+                # an interruption left there would hold for all that follows.
+                result = copy_context().run(_within, attempts.left, self._within_threads, act)
             except (errors.PyMongoError, OSError) as error:
-                if is_lost(error):
-                    self._replace(client)
-                pause = attempts.next_pause() if is_transient(error) else None
-                ours = mapped(error, self.settings.label, writing=writing)
-                if pause is None:
-                    raise ours from error
-                self.trouble = ours
+                pause = self._failed(error, client, attempts, writing=writing)
+            except CoatcheckError:
+                raise
+            except BaseException as error:
+                self._leave()
+                pass_on_interruption(error)
+                raise
             else:
                 self.trouble = None
                 return result
             time.sleep(pause)
+
+    def _failed(
+        self,
+        error: Exception,
+        client: MongoClient[dict[str, Any]] | None,
+        attempts: Attempts,
+        *,
+        writing: bool,
+    ) -> float:
+        """
+        Take in an error of a try, and return the pause before the next one. Raises ours if no other
+        try follows.
+        """
+        if interruption_in(error) is not None:
+            self._leave()
+        pass_on_interruption(error)
+        if is_lost(error):
+            self._replace(client)
+        pause = attempts.next_pause() if is_transient(error) else None
+        ours = mapped(error, self.settings.label, writing=writing)
+        if pause is None:
+            raise ours from error
+        self.trouble = ours
+        return pause
+
+    def _leave(self) -> None:
+        """
+        Leave a client that was interrupted: a connection of its pool may have a reply on its way, and
+        its locks may be locked. The next operation makes a new one.
+        """
+        self._replace(self._client)
 
     def _within_threads(self, act: Callable[[], T]) -> T:
         """
@@ -311,3 +349,8 @@ class Link(Line):
             client, self._client, self._collections = self._client, None, {}
         if client is not None:
             client.close()
+
+
+def _within(seconds: float, call: Callable[[Callable[[], T]], T], act: Callable[[], T]) -> T:
+    with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
+        return call(act)

@@ -480,13 +480,15 @@ def test_a_writer_that_stands_still(directory):
     put(held, "k", UNREADY)
     other = FilesBackend(directory, operation_timeout=0.1)
 
-    with held._locked(held._path("k"), math.inf):
+    def stand_still(_):
         with pytest.raises(BackendUnavailableError, match=r"another writer has held it for 0.1 s"):
             put(other, "k", READY)
         with pytest.raises(BackendUnavailableError, match="another writer"):
             other.delete_many(["k"])
         assert UNREADY == get(other, "k")
         assert put(other, "another", READY)
+
+    held._while_locked(held._path("k"), math.inf, stand_still)
     assert put(other, "k", READY)
 
 
@@ -496,10 +498,14 @@ def test_a_forked_child_holds_no_lock(backend):
     A child that is forked while a record is locked keeps nobody from storing.
     """
     put(backend, "k", UNREADY)
-    with backend._locked(backend._path("k"), math.inf):
+
+    def fork(_):
         pid = os.fork()
         if pid == 0:
             os._exit(len(backend._locks))
+        return pid
+
+    pid = backend._while_locked(backend._path("k"), math.inf, fork)
     assert 0 == os.waitpid(pid, 0)[1]
 
     assert put(backend, "k", READY)

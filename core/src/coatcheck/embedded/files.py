@@ -25,10 +25,11 @@ import stat
 import threading
 import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import starmap
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from .. import forks
 from ..backend import ANY, Capability, KeyValueBackend, Unless
@@ -42,6 +43,7 @@ from ..errors import (
     ConfigurationError,
     DecodeError,
 )
+from ..interruptions import pass_on_interruption
 from ..pacing import random
 from ..url import URL, boolean, read_options
 
@@ -97,6 +99,9 @@ class _UnreadableError(OSError):
     """
     A regular file with the name of a record cannot be read.
     """
+
+
+T = TypeVar("T")
 
 
 class _File(NamedTuple):
@@ -175,6 +180,7 @@ class FilesBackend(KeyValueBackend):
         try:
             yield
         except OSError as error:
+            pass_on_interruption(error)
             if isinstance(error, BackendError):
                 raise
             kind = refused if error.errno in _REFUSED else BackendUnavailableError
@@ -195,11 +201,7 @@ class FilesBackend(KeyValueBackend):
 
     def _read(self, path: bytes) -> _File | None:
         try:
-            descriptor = _opened(path)
-            try:
-                return self._content(descriptor, path)
-            finally:
-                os.close(descriptor)
+            return _with_file(path, self._content)
         except (FileNotFoundError, _ForeignError):
             return None
         except _UnreadableError as error:
@@ -277,23 +279,52 @@ class FilesBackend(KeyValueBackend):
     ) -> bool:
         path = self._path(key)
         deadline = monotonic() + self._timeout
-        with self._errors(BackendStoreError), self._written(path, key, value, expires) as written:
-            while True:
-                with self._locked(path, deadline) as current:
-                    if current is not None:
-                        living = current.living
-                        if not self._gives_way(living, unless, if_match):
-                            return living == value
-                        os.replace(written, path)
-                        return self._on_disk()
-                if if_match is not None:
-                    return False
-                if _linked(written, path):
-                    return self._on_disk()
-                if monotonic() > deadline:
-                    raise BackendUnavailableError(
-                        f"{os.fsdecode(path)}: it keeps coming and going for {self._timeout} s"
-                    )
+        written = self._temporary()
+        with self._errors(BackendStoreError):
+            try:
+                self._write(written, path, key, value, expires)
+                return self._place(written, path, value, unless, if_match, deadline)
+            finally:
+                # It has gone if it took the place of another.
+                try:
+                    os.unlink(written)
+                except OSError as error:
+                    pass_on_interruption(error)
+
+    def _place(
+        self,
+        written: bytes,
+        path: bytes,
+        value: bytes,
+        unless: Unless,
+        if_match: bytes | None,
+        deadline: float,
+    ) -> bool:
+        """
+        Put the file *written* in the place of the record, if that may be replaced.
+        """
+
+        def replace(current: _File | None) -> bool | None:
+            if current is None:
+                return None
+            living = current.living
+            if not self._gives_way(living, unless, if_match):
+                return living == value
+            os.replace(written, path)
+            return self._on_disk()
+
+        while True:
+            won = self._while_locked(path, deadline, replace)
+            if won is not None:
+                return won
+            if if_match is not None:
+                return False
+            if _linked(written, path):
+                return self._on_disk()
+            if monotonic() > deadline:
+                raise BackendUnavailableError(
+                    f"{os.fsdecode(path)}: it keeps coming and going for {self._timeout} s"
+                )
 
     def _gives_way(self, living: bytes | None, unless: Unless, if_match: bytes | None) -> bool:
         if if_match is not None:
@@ -311,78 +342,79 @@ class FilesBackend(KeyValueBackend):
                 os.close(directory)
         return True
 
-    @contextmanager
-    def _written(
-        self, path: bytes, key: str, value: bytes, expires: float | None
-    ) -> Iterator[bytes]:
-        """
-        Write the record to a temporary file, and remove that afterwards if it is still there.
-        """
+    def _temporary(self) -> bytes:
         word = f"{os.getpid()}-{threading.get_ident()}-{os.urandom(8).hex()}"
-        temporary = os.path.join(self._directory, _TEMPORARY + word.encode())
+        return os.path.join(self._directory, _TEMPORARY + word.encode())
+
+    def _write(
+        self, temporary: bytes, path: bytes, key: str, value: bytes, expires: float | None
+    ) -> None:
+        """
+        Write the record to a temporary file.
+        """
         data = _KEY + key.encode().hex().encode() + b"\n" + value if _HASHED.search(path) else value
+        held: list[int] = []
         try:
-            descriptor = self._created(temporary)
-            try:
-                _write_all(descriptor, data)
-                _stamp(descriptor, len(data), expires)
-                if self._fsync:
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            yield temporary
+            self._create(temporary, held)
+            _write_all(held[0], data)
+            _stamp(held[0], len(data), expires)
+            if self._fsync:
+                os.fsync(held[0])
         finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+            if held:
+                os.close(held[0])
 
-    def _created(self, temporary: bytes) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    def _create(self, temporary: bytes, held: list[int]) -> None:
+        create = (temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with suppress(FileNotFoundError):
-            return os.open(temporary, flags, 0o666)
-        os.makedirs(self._directory, exist_ok=True)
-        return os.open(temporary, flags, 0o666)
+            held.extend(starmap(os.open, (create,)))
+        if not held:
+            os.makedirs(self._directory, exist_ok=True)
+            held.extend(starmap(os.open, (create,)))
 
-    @contextmanager
-    def _locked(self, path: bytes, deadline: float) -> Iterator[_File | None]:
-        """
-        Keep other writers from replacing the record; `None` where there is none.
-        """
-        descriptor = self._lock(path, deadline)
-        if descriptor is None:
-            yield None
-            return
-        try:
-            file = self._content(descriptor, path)
-            while not file.settled and monotonic() < deadline:
-                time.sleep(PAUSE)
-                file = self._content(descriptor, path)
-            yield file
-        finally:
-            self._unlock(descriptor)
+    # Of a descriptor, the call that opens it and the one that notes it are one call into C, as are
+    # those that unlock and close it in a `finally`: no signal handler comes between.
 
-    def _lock(self, path: bytes, deadline: float) -> int | None:
+    def _while_locked(self, path: bytes, deadline: float, act: Callable[[_File | None], T]) -> T:
+        """
+        Return what *act* returns, which is called while no other writer can replace the record;
+        with `None` where there is none.
+        """
         forks.check()
         pause = 0.0005
         while True:
+            held: list[int] = []
             try:
-                descriptor = _opened(path)
-            except FileNotFoundError:
-                return None
-            self._locks.add(descriptor)
-            locked = False
-            try:
-                locked = self._try_lock(descriptor, path)
+                with suppress(FileNotFoundError):
+                    _open(path, held)
+                if not held:
+                    return act(None)
+                self._locks.add(held[0])
+                if self._try_lock(held[0], path):
+                    return act(self._settled(held[0], path, deadline))
             finally:
-                if not locked:
-                    self._unlock(descriptor)
-            if locked:
-                return descriptor
+                if held:
+                    try:
+                        # Not by closing alone: a child that was forked meanwhile has it open too.
+                        fcntl.flock(held[0], fcntl.LOCK_UN)
+                    finally:
+                        try:
+                            self._locks.discard(held[0])
+                        finally:
+                            os.close(held[0])
             if monotonic() > deadline:
                 raise BackendUnavailableError(
                     f"{os.fsdecode(path)}: another writer has held it for {self._timeout} s"
                 )
             time.sleep(pause * random())  # out of step with the others
             pause = min(pause * 2, 0.02)
+
+    def _settled(self, descriptor: int, path: bytes, deadline: float) -> _File:
+        file = self._content(descriptor, path)
+        while not file.settled and monotonic() < deadline:
+            time.sleep(PAUSE)
+            file = self._content(descriptor, path)
+        return file
 
     def _try_lock(self, descriptor: int, path: bytes) -> bool:
         try:
@@ -393,13 +425,6 @@ class FilesBackend(KeyValueBackend):
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.lstat(path))
         return False
-
-    def _unlock(self, descriptor: int) -> None:
-        # Not by closing alone: a child that was forked meanwhile has it open too.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        self._locks.discard(descriptor)
-        os.close(descriptor)
 
     # -- deleting -------------------------------------------------------------------------
 
@@ -456,7 +481,8 @@ class FilesBackend(KeyValueBackend):
         """
         Delete the record, and return whether it lived, or with *expired* whether it did not.
         """
-        with self._locked(path, monotonic() + self._timeout) as file:
+
+        def delete(file: _File | None) -> bool:
             if file is None:
                 return False
             living = file.living is not None
@@ -465,7 +491,9 @@ class FilesBackend(KeyValueBackend):
             with suppress(FileNotFoundError):
                 os.unlink(path)
                 return living or expired
-        return False
+            return False
+
+        return self._while_locked(path, monotonic() + self._timeout, delete)
 
     def _remove_stale(self, path: bytes, status: os.stat_result) -> None:
         if wall() - status.st_ctime > STALE:
@@ -503,18 +531,18 @@ def _hashed_key(path: bytes) -> str | None:
     Return the key of a file whose name is a hash: its first line.
     """
     try:
-        descriptor = _opened(path)
-        try:
-            _check_regular(os.fstat(descriptor), path)
-            with open(descriptor, "rb", closefd=False) as file:
-                line = file.readline(_LONGEST_KEY)
-        finally:
-            os.close(descriptor)
+        line = _with_file(path, _first_line)
     except (FileNotFoundError, _ForeignError, _UnreadableError):
         return None
     with suppress(ValueError):
         return _decoded(bytes.fromhex(line.removeprefix(_KEY).decode("ascii")))
     return None
+
+
+def _first_line(descriptor: int, path: bytes) -> bytes:
+    _check_regular(os.fstat(descriptor), path)
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.readline(_LONGEST_KEY)
 
 
 def _decoded(name: bytes) -> str | None:
@@ -555,12 +583,26 @@ def _status(path: bytes) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _opened(path: bytes) -> int:
+def _with_file(path: bytes, act: Callable[[int, bytes], T]) -> T:
     """
-    Open the file of a record. Raises `FileNotFoundError`, `_ForeignError` or `_UnreadableError`.
+    Return what *act* returns, which is called with a descriptor of the file. Raises as `_open`.
+    """
+    held: list[int] = []
+    try:
+        _open(path, held)
+        return act(held[0], path)
+    finally:
+        if held:
+            os.close(held[0])
+
+
+def _open(path: bytes, held: list[int]) -> None:
+    """
+    Open the file of a record, and put its descriptor into *held*. Raises `FileNotFoundError`,
+    `_ForeignError` or `_UnreadableError`.
     """
     try:
-        return os.open(path, _OPEN)
+        held.extend(starmap(os.open, ((path, _OPEN),)))
     except OSError as error:
         if error.errno not in _OF_ONE_FILE:
             raise
@@ -605,6 +647,7 @@ def _part(descriptor: int, path: bytes, size: int, offset: int) -> bytes:
     try:
         return os.pread(descriptor, size, offset)
     except OSError as error:
+        pass_on_interruption(error)
         _check_regular(os.fstat(descriptor), path)
         raise _unreadable(path, f"{error.strerror}") from error
 

@@ -113,18 +113,19 @@ def _was_given(called: FrameType, frames: list[FrameType]) -> bool:
 
 def _origin(error: BaseException) -> BaseException | None:
     """
-    Return what was being handled where *error* was raised. What had been caught by code further out,
-    before the call, is not what became *error*.
+    Return what *error* was made of: its cause, or what was being handled where it was raised. What had
+    been caught by code further out, before the call, is not what became *error*.
     """
-    origin = cause_of(error)
-    if origin is None:
-        origin = context_of(error)
-    start = None if origin is None else traceback_of(origin)
+    cause = cause_of(error)
+    if cause is not None:
+        return cause
+    context = context_of(error)
+    start = None if context is None else traceback_of(context)
     if start is None:
         return None
     caught_in, traceback = start.tb_frame, traceback_of(error)
     while traceback is not None:
         if traceback.tb_frame is caught_in:
-            return origin
+            return context
         traceback = traceback.tb_next
     return None

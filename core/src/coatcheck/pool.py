@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from . import forks
 from .clocks import monotonic
+from .interruptions import pass_on_interruption
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -136,9 +137,10 @@ class Pool(Generic[C]):
                 idle.append(lent)
             else:  # closed meanwhile
                 self._dispose(connection)
-        except BaseException:
+        except BaseException as error:
             if connection is not None:
                 self._dispose(connection)
+            pass_on_interruption(error)
             raise
         return result
 

@@ -16,7 +16,10 @@ from coatcheck.testing.promises import promise, suite_of
 
 SIDES = [BackendContract, AioBackendContract]
 #: What one side alone can have.
-SYNC_ONLY = {"test_fork", "test_fork_during_wait", "test_threads"}
+SYNC_ONLY = {
+    "test_fork", "test_fork_during_wait", "test_interrupted_everywhere", "test_interrupted_operations",
+    "test_interrupted_running", "test_interrupted_waits", "test_storm_of_signals", "test_threads",
+}  # fmt: skip
 AIO_ONLY = {
     "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_a_loop_ends", "test_cancelled_store",
     "test_cancelled_waits", "test_loops_side_by_side", "test_one_loop_after_the_other",

@@ -12,6 +12,7 @@ import psycopg
 
 from coatcheck import Bell, sockets
 from coatcheck.clocks import monotonic
+from coatcheck.interruptions import pass_on_interruption
 
 from .bounded import Connection
 from .deadline import DEADLINE
@@ -130,8 +131,8 @@ class PostgreSQLBell(Bell):
     def wake(self) -> None:
         try:
             self._waker.send(b"!")
-        except OSError:
-            return  # full: it is awake already; closed: nobody waits
+        except OSError as error:  # full: it is awake already; closed: nobody waits
+            pass_on_interruption(error)
 
     def _drop(self, error: Exception) -> None:
         connection, self._connection = self._connection, None

@@ -10,6 +10,7 @@ empty store and looks into it round the backend. Besides there are, to be used b
 - `proxy`: a TCP proxy that cuts, resets, delays, stalls, and drops or truncates replies
 - `doubles`: a clock to turn by hand, backends that fail, stall, or never ring
 - `cancelling`: cancels a coroutine at its n-th suspension
+- `interrupts`: raises at each place where a signal handler can come, in turn; `storm`: real alarms
 
 The names are imported when they are used: the contract's own child processes need no pytest.
 """

@@ -61,7 +61,9 @@ class _Profile:
 
     def __init__(self, number: int, error: BaseException, roots: tuple[str, ...] | None) -> None:
         self.place: str | None = None
-        self._left = number
+        #: How many places there were so far.
+        self.seen = 0
+        self._number = number
         self._error = error
         self._roots = roots
 
@@ -73,8 +75,8 @@ class _Profile:
             return
         if _is_finalizing(frame):
             return
-        self._left -= 1
-        if self._left < 0 and self.place is None:
+        self.seen += 1
+        if self.seen > self._number and self.place is None:
             what = (
                 frame.f_code.co_qualname if event == "call" else getattr(arg, "__qualname__", arg)
             )
@@ -131,6 +133,20 @@ def interrupt(
     finally:
         sys.setprofile(before)
     return Struck(profile.place, came)
+
+
+def places(act: Callable[[], object], *, roots: tuple[str, ...] | None = None) -> int:
+    """
+    Call *act*, and return at how many places it can be interrupted.
+    """
+    profile = _Profile(sys.maxsize, Limit(), roots)
+    before = sys.getprofile()
+    try:
+        sys.setprofile(profile)
+        act()
+    finally:
+        sys.setprofile(before)
+    return profile.seen
 
 
 def strikes(

@@ -14,6 +14,7 @@ from redis import exceptions
 
 from coatcheck import Bell, sockets
 from coatcheck.clocks import monotonic
+from coatcheck.interruptions import pass_on_interruption
 
 from .cluster import Cluster
 from .errors import is_refused, mapped
@@ -170,8 +171,8 @@ class RedisBell(Bell):
     def wake(self) -> None:
         try:
             self._waker.send(b"!")
-        except OSError:
-            return  # full: it is awake already; closed: nobody waits
+        except OSError as error:  # full: it is awake already; closed: nobody waits
+            pass_on_interruption(error)
 
     def close(self) -> None:
         """

@@ -14,6 +14,7 @@ from .expiry import Expiry
 from .forks import Forks
 from .groups import Groups
 from .ids import Ids
+from .interrupted import Interrupted
 from .modelled import Modelled
 from .noticing import Noticing
 from .races import Races
@@ -58,6 +59,7 @@ class BackendContract(
     Bounds,
     Reconnecting,
     Noticing,
+    Interrupted,
     Shape,  # the last of the bases: pytest runs its test first
     contract=True,
 ):

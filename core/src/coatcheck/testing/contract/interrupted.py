@@ -1,0 +1,217 @@
+"""
+Operations and waits that a signal handler ends, wherever it comes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+
+import pytest
+
+from ... import Capability, UnsupportedError
+from ...results import Results
+from ..interrupts import Abort, Limit, places, roots_of, strikes
+from ..promises import promise
+from ..proof import PATIENCE, has, innermost
+from ..threads import Started, in_threads
+from .case import Case
+
+#: At how many places an operation is interrupted, where not at all of them.
+SOME = 25
+#: As many threads as want a connection at the same time at the end.
+THREADS = 24
+KINDS: tuple[type[BaseException], ...] = (Limit, TimeoutError, Abort)
+
+
+class Interruptions:
+    """
+    A client whose calls are interrupted, and what has to be true after each.
+    """
+
+    def __init__(self, results: Results, *, each: bool) -> None:
+        self.results = results
+        self._each = each
+        self._numbers = count()
+        self._roots = roots_of(sys.modules[type(innermost(results.backend)).__module__])
+        results.store_many({"one": 1, "two": 2})
+
+    def fresh(self) -> str:
+        """
+        Return an id that was not used before.
+        """
+        return f"fresh-{next(self._numbers)}"
+
+    def interrupt(self, act: Callable[[], object]) -> None:
+        """
+        Interrupt *act*, and see after each time that the client works: for another thread, too.
+        """
+        act()
+        step = 1 if self._each else max(places(act, roots=self._roots) // SOME, 1)
+        for first, kind in enumerate(KINDS):
+            # Every third place by each kind, so that together they strike all, or some of all.
+            for place in strikes(
+                act, kind, roots=self._roots, first=first * step, step=step * len(KINDS)
+            ):
+                try:
+                    Started(self._works).answer()
+                except Exception as error:
+                    raise AssertionError(f"broken after {kind.__name__} at {place}") from error
+
+    def _works(self) -> None:
+        task_id = self.fresh()
+        assert self.results.store_result(task_id, task_id) is True
+        found = self.results.get_many(["one", task_id, "two"])
+        assert [1, task_id, 2] == [meta.result for meta in found.values()]
+
+    def lost_nothing(self) -> bool:
+        """
+        Whether as many threads as ever can work at the same time.
+        """
+        won = in_threads(
+            partial(self.results.store_result, self.fresh(), 1) for _ in range(THREADS)
+        )
+        return all(won) and self.results.wait_for("one", PATIENCE).result == 1
+
+
+def operations(calls: Interruptions) -> Iterator[Callable[[], object]]:
+    """
+    Iterate over the operations of a store.
+    """
+    results = calls.results
+
+    def closed() -> None:
+        results.close()
+        results.get_result("one")
+
+    yield lambda: results.store_result(calls.fresh(), [1, "two"])
+    yield lambda: results.get_result("one")
+    yield lambda: results.get_many(["one", "two", "none"])
+    yield lambda: results.store_many({calls.fresh(): n for n in range(3)})
+    yield lambda: results.expect(calls.fresh())
+    yield lambda: results.forget("none")
+    yield closed
+    if has(results, Capability.SCAN):
+        yield lambda: list(results.backend.scan("one"))
+
+
+def waits(calls: Interruptions) -> Iterator[Callable[[], object]]:
+    """
+    Iterate over waits, for what is there and for what comes.
+    """
+    results = calls.results
+
+    def woken() -> None:
+        task_id = calls.fresh()
+        storing = threading.Timer(0.01, results.store_result, (task_id, 1))
+        try:
+            storing.start()
+            results.wait_for(task_id, PATIENCE)
+        finally:
+            if storing.ident is not None:
+                storing.join()
+
+    yield lambda: results.wait_for("one", PATIENCE)
+    yield lambda: list(results.as_completed(["one", "two"], timeout=PATIENCE))
+    yield woken
+
+
+def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
+    """
+    Iterate over blocks that run as tasks.
+    """
+
+    def run(heartbeat: float | None) -> None:
+        with calls.results.running(calls.fresh(), heartbeat=heartbeat) as task:
+            task.progress(1, 2)
+
+    yield partial(run, None)
+    yield partial(run, 60)
+
+
+#: What is lost in an interruption is closed by the garbage collector, which warns.
+lossy = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+class Interrupted(Case):
+    """
+    Promise 9: what a signal handler raises comes out as it is, and harms nothing.
+    """
+
+    @promise(9)
+    @lossy
+    def test_interrupted_operations(self, results: Results) -> None:
+        """
+        An exception of a signal handler comes out of every operation as it is, of whatever class it
+        is, and the client goes on working, in all threads.
+        """
+        self._interrupt(results, operations)
+
+    @promise(9, 2)
+    @lossy
+    def test_interrupted_waits(self, results: Results) -> None:
+        """
+        The same of waits; those that come after it are served.
+        """
+        self._interrupt(results, waits)
+
+    @promise(9)
+    @lossy
+    def test_interrupted_running(self, results: Results) -> None:
+        """
+        The same of blocks that run as tasks.
+        """
+        self._interrupt(results, running)
+
+    @promise(9, 2)
+    @lossy
+    @pytest.mark.chaos
+    @pytest.mark.parametrize("what", [operations, waits, running])
+    def test_interrupted_everywhere(
+        self, results: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
+    ) -> None:
+        """
+        The same at each place where a signal handler can come.
+        """
+        self._interrupt(results, what, each=True)
+
+    @promise(9, 2)
+    @pytest.mark.chaos
+    def test_storm_of_signals(self) -> None:
+        """
+        A process in which hundreds of alarms strike in the middle of operations and waits goes on
+        working.
+        """
+        module = "coatcheck.testing.storm"
+        done = subprocess.run(
+            [sys.executable, "-m", module, self.store_url, "300"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COATCHECK_TESTING_PATIENCE": str(PATIENCE)},
+            timeout=20 * PATIENCE,
+        )
+
+        assert 0 == done.returncode, done.stderr
+
+    def _interrupt(
+        self,
+        results: Results,
+        what: Callable[[Interruptions], Iterator[Callable[[], object]]],
+        *,
+        each: bool = False,
+    ) -> None:
+        calls = Interruptions(results, each=each)
+        for act in what(calls):
+            try:
+                calls.interrupt(act)
+            except UnsupportedError:
+                continue
+        assert calls.lost_nothing()

@@ -32,6 +32,8 @@ def settings(url: str, **options) -> Settings:
         ("redis://[::1]:6380/1", {"host": "::1", "port": 6380, "db": 1}),
         ("redis+redis://h/1", {"host": "h", "db": 1}),
         ("redis+socket:///run/redis.sock?virtual_host=3", {"path": "/run/redis.sock", "db": 3}),
+        ("redis://h?virtual_host=4", {"host": "h", "db": 4}),
+        ("redis://h/1?virtual_host=4&db=5", {"host": "h", "db": 5}),
         ("redis+socket://:pw@/run/redis.sock", {"path": "/run/redis.sock", "password": "pw"}),
         ("rediss://h?ssl_cert_reqs=CERT_NONE", {"ssl_cert_reqs": "none"}),
         ("rediss://h?ssl_ca_certs=%2Fca.pem", {"ssl_ca_certs": "/ca.pem"}),

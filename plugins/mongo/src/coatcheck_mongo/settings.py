@@ -14,6 +14,7 @@ from pymongo.common import validate
 from coatcheck.errors import ConfigurationError
 from coatcheck.url import MASK, URL, boolean, read_options
 
+_NOT_IN_DATABASES: Final = '\0 "$./\\'
 DATABASE: Final = "celery"
 TASKS: Final = "celery_taskmeta"
 GROUPS: Final = "celery_groupmeta"
@@ -23,8 +24,15 @@ PUSH_LIMIT: Final = 2_000.0
 
 def _name(value: Any) -> str:
     text = str(value)
-    if not text or "\0" in text or "$" in text:
-        raise ValueError("use a name without $")
+    if not text or "\0" in text or "$" in text or text.startswith(".") or ".." in f"{text}.":
+        raise ValueError("use a name without $, and with dots only within it")
+    return text
+
+
+def _database(value: Any) -> str:
+    text = str(value)
+    if not text or any(letter in text for letter in _NOT_IN_DATABASES):
+        raise ValueError("use a name without blanks, quotes, slashes, dots and $")
     return text
 
 
@@ -37,7 +45,7 @@ def _rate(value: Any) -> float:
 
 #: Ours; the first three have the names of Celery's `mongodb_backend_settings`.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "database": _name,
+    "database": _database,
     "taskmeta_collection": _name,
     "groupmeta_collection": _name,
     "push": boolean,
@@ -67,7 +75,7 @@ class Settings:
         self.hosts = (hosts or "localhost").split(",")
         #: For the driver; without the database, which it would take for the one of the user.
         self.uri = f"{url.scheme}://{info}{at}{hosts or 'localhost'}/"
-        self.database: str = read.pop("database", None) or unquote(database) or DATABASE
+        self.database: str = read.pop("database", None) or self._named_in(url, database)
         self.tasks: str = read.pop("taskmeta_collection", TASKS)
         self.groups: str = read.pop("groupmeta_collection", GROUPS)
         #: Whether change streams are to be used where the servers have them.
@@ -90,6 +98,17 @@ class Settings:
         self.label = f"{hosts or 'localhost'}/{self.database}"
         if url.scheme == "mongodb":
             self._check_hosts()
+
+    def _named_in(self, url: URL, path: str) -> str:
+        """
+        Return the database that the path of the URL names. What follows a dot in it is a collection
+        to the driver, which Celery leaves alone.
+        """
+        name = unquote(path).partition(".")[0]
+        try:
+            return _database(name) if path else DATABASE
+        except ValueError as error:
+            raise ConfigurationError(f"{url}: the database's name: {error}") from None
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """

@@ -42,6 +42,7 @@ def _ignored(value: Any) -> None:
 #: Options of every connection, and how each is read. Names and meanings are redis-py's.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "db": _database,
+    "virtual_host": _database,  # kombu's word for it
     "username": str,
     "password": str,
     "credential_provider": provider,
@@ -69,7 +70,6 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ssl_check_hostname": boolean,
     "ssl_ciphers": str,
 }
-_SOCKET_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"virtual_host": _database}
 
 _SENTINEL_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "master_name": str,
@@ -117,7 +117,6 @@ class Settings:
         known = {
             **_OPTIONS,
             **(_TLS_OPTIONS if self.tls else {}),
-            **(_SOCKET_OPTIONS if self.socket else {}),
             **(_SENTINEL_OPTIONS if self.sentinel else {}),
         }
         read = read_options({**url.query, **options}, known, where=f"{url.scheme}://")
@@ -125,7 +124,7 @@ class Settings:
         self.max_connections: int = given.pop("max_connections", 50)
         database = given.pop("virtual_host", None)
         if database is not None:
-            given["db"] = database
+            given.setdefault("db", database)
         sentinels = {name: given.pop(name) for name in _SENTINEL_OPTIONS if name in given}
         self.nodes: list[Node] = []
         place = self._socket_place(url) if self.socket else self._place(url)

@@ -140,9 +140,6 @@ class BackendUnavailableError(BackendError, ConnectionError):
     The store cannot be reached, or refuses to serve.
     """
 
-    #: Whether the store was answering when the time was over: less at once may come through.
-    answering: bool = False
-
 
 class PartlyUnavailableError(BackendUnavailableError):
     """

@@ -96,9 +96,9 @@ class Portions:
 
     def is_much(self, asked: int) -> bool:
         """
-        Whether *asked* records are known to be much for a slow line.
+        Whether *asked* records are, or may be, much for a slow line.
         """
-        return asked * self._each > LEAST
+        return asked * self._each > LEAST or asked > _FIRST * _GROWTH
 
     def failed(self, asked: int) -> None:
         """
@@ -141,9 +141,10 @@ class _Way:
 
     def _check(self, error: BackendUnavailableError, *, number: int, much: bool) -> None:
         """
-        Raise *error*, unless less at once may come through: the store answers, or it was *much*.
+        Raise *error*, unless less at once may come through: the store answered before, or it was
+        *much*. What fails twice in a row is given up: the store is away.
         """
-        hopeful = error.answering or (not self._failed and (self._answered or much))
+        hopeful = (self._answered or much) and not self._failed
         if number == 1 or not hopeful:
             raise error
         self._failed = True

@@ -32,6 +32,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import coatcheck
@@ -280,11 +281,14 @@ def no_descriptors() -> Iterator[None]:
                 os.close(descriptor)
 
 
-def unprivileged() -> None:
+def unprivileged(url: str) -> None:
     """
     Be a user of whom there is no other process: root has no limit of threads.
     """
     if os.getuid() == 0:
+        if ":///" in url:  # files, which this process made so far
+            for path in Path(url.rpartition("://")[2]).parent.rglob("*"):
+                path.chmod(0o777)
         os.setgroups([])
         os.setgid(61_234)
         os.setuid(61_234)
@@ -364,7 +368,7 @@ def _starved(url: str, limit: Callable[[], Any]) -> None:
         load(results)
     asyncio.run(aio_main(url))
     if limit is no_threads:
-        unprivileged()
+        unprivileged(url)
     with coatcheck.by_url(url, operation_timeout=1) as results:
         starve(results, limit)
     asyncio.run(main())

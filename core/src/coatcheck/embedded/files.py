@@ -471,11 +471,13 @@ class FilesBackend(KeyValueBackend):
         return purged
 
     def _delete_older(self, path: bytes, age: float) -> bool:
-        with self._locked(path, monotonic() + self._timeout) as file:
+        def delete(file: _File | None) -> bool:
             if file is None or not _is_older(path, age):
                 return False
             os.unlink(path)
             return True
+
+        return self._while_locked(path, monotonic() + self._timeout, delete)
 
     def _delete(self, path: bytes, *, expired: bool) -> bool:
         """

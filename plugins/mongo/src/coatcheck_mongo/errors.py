@@ -66,6 +66,8 @@ def is_transient(error: Exception) -> bool:
         return True
     if isinstance(error, errors.InvalidOperation):  # another thread closed the client meanwhile
         return True
+    if isinstance(error, errors.ProtocolError):  # a reply to a question of which nobody knows
+        return True
     return code_of(error) in _TRANSIENT_CODES or is_duplicate(error) or _is_labelled(error)
 
 

@@ -5,6 +5,7 @@ Connections of PyMySQL that keep to a deadline: its own timeouts are for each pi
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _LOST: Final = 2013
 #: How many bytes are asked for at once, at least and at most; small packets come several at once.
 _AHEAD: Final = 8192
 _MOST: Final = 262_144
+#: How TLS is spoken where no option says so, once that is known.
+_PLAIN: Final[list[Any]] = []
 
 
 class BoundedConnection(Connection):
@@ -52,8 +55,10 @@ class BoundedConnection(Connection):
 
     def _create_ssl_ctx(self, sslp: Any) -> Any:
         # Later, once there is a server: it takes tens of milliseconds of the processor's time, and
-        # where the server is away connections are tried again and again.
-        return partial(super()._create_ssl_ctx, sslp)
+        # where the server is away connections are tried again and again. One without options does
+        # for all; others may name files, which change.
+        create = partial(super()._create_ssl_ctx, sslp)
+        return create if sslp else partial(_plain, create)
 
     def _reach(self) -> socket.socket:
         """
@@ -122,3 +127,12 @@ class BoundedConnection(Connection):
             self._force_close()
             message = f"MySQL server has gone away ({error!r})"
             raise err.OperationalError(_GONE, message) from error
+
+
+def _plain(create: Callable[[], Any]) -> Any:
+    """
+    Return what *create* made the first time.
+    """
+    if not _PLAIN:
+        _PLAIN.append(create())
+    return _PLAIN[0]

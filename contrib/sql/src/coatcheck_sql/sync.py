@@ -104,7 +104,8 @@ class SQLBackend(Backend[ResultMeta]):
         all_ = self._link.run(lambda _, layout: encode(layout), writing=True)
         first, later = records.first_and_later(all_)
         won: set[str | None] = set()
-        writing = Writing(self._portions, first, records.size_of, most=work.PORTION)
+        most = work.PORTIONS[self._settings.dialect]
+        writing = Writing(self._portions, first, records.size_of, most=most)
         while portion := writing.next():
             act = partial(work.store_many, records=portion, unless=unless, expires=expires)
             ask = partial(work.ask_to_store_many, records=portion, unless=unless, expires=expires)

@@ -26,8 +26,8 @@ from .statements import PostgreSQL, Table, until
 from .wire import Statement
 
 T = TypeVar("T")
-#: How many records one statement or transaction stores.
-PORTION: Final = 500
+#: How many records one statement or transaction stores. On MariaDB and MySQL each is a round trip.
+PORTIONS: Final[Mapping[str, int]] = {"postgresql": 500, "mysql": 250, "sqlite": 500}
 
 
 class Encoder:

@@ -114,11 +114,13 @@ def _msgpack_holds_more(data: bytes, limit: int) -> bool:
                 at += size
                 continue
             items, keyed, size = _parts(data, at, first)
-            found += items
+            at += size
+            if first in _LENGTHS:  # text or bytes
+                continue
+            found += items or 1  # an empty one takes its room, as in JSON
             if found > limit:
                 return True
             left += 2 * items if keyed else items
-            at += size
     except (IndexError, KeyError):  # cut off, or no msgpack: the decoder says so
         pass
     return False

@@ -42,8 +42,9 @@ SERVERS = {
     "gunicorn-gthread": [*GUNICORN, "--preload", "-k", "gthread", "--threads", "4", "web:application"],
     "gunicorn-gevent": [*GUNICORN, "-k", "gevent", "web:application"],
     "gunicorn-uvicorn": [
-        *GUNICORN, "--preload", "-k", "uvicorn_worker.UvicornWorker", "web:asgi",
+        *GUNICORN, "--preload", "-k", "uvicorn_worker.UvicornH11Worker", "web:asgi",
     ],
+    "gunicorn-uvloop": [*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "web:asgi"],
 }  # fmt: skip
 REQUESTS = 6
 AT_ONCE = 6
@@ -60,8 +61,6 @@ def address(request, urls, tmp_path):
         "COATCHECK_URLS": json.dumps(urls),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PYTHONFAULTHANDLER": "1",
-        # uvloop's libuv aborts where a driver closes a socket that it is about to watch.
-        "UV_USE_IO_URING": "0",
         "VIRTUAL_ENV": str(BIN.parent),
     }
     with log.open("wb") as output:

@@ -33,6 +33,8 @@ _OUTPUT: Final = "coatcheck_left_out"
 #: By proofs and reasons, the tests that are no part of them.
 _LEFT_OUT: Final = pytest.StashKey[dict[str, dict[str, str]]]()
 _STATUS: Final = pytest.StashKey[int]()
+#: Whether a test of a proof failed, and whether one hung.
+_FAILED: Final = pytest.StashKey[bool]()
 _HUNG: Final = pytest.StashKey[bool]()
 
 
@@ -91,6 +93,7 @@ def pytest_runtest_makereport(
     journal = journal_of(item)
     if journal is None or not report.failed or call.excinfo is None:
         return report
+    item.config.stash[_FAILED] = True
     if call.excinfo.errisinstance(Hang):
         item.config.stash[_HUNG] = True
     test: Any = getattr(item, "function", None)
@@ -173,13 +176,12 @@ def _broken(stats: Mapping[str, list[Any]]) -> dict[int, list[str]]:
     return broken
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """
-    End the process although threads hang, for which the interpreter would wait.
+    End the process in a while, should threads that hang keep it, for which the interpreter waits.
     """
-    waited_for = [thread for thread in threading.enumerate() if not thread.daemon]
-    if _HUNG in config.stash and _STATUS in config.stash and len(waited_for) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(config.stash[_STATUS])
+    if _FAILED in config.stash:
+        status = config.stash.get(_STATUS, 1)
+        end = threading.Timer(PATIENCE, os._exit, (status,))
+        end.daemon = True  # which runs as long as the others are waited for
+        end.start()

@@ -39,6 +39,7 @@ IDS: Final[list[str]] = [
     "plain", "with space", " ", "x" * 500, "☃" * 500, "emoji 🎉", "line\nbreak", "tab\tand\x01control",
     "celery-task-meta-nested", "taskiq:nested", "rq:job:nested", "a/b/../c", "..", ".", "/", "*?[x]",
     "'quoted\"", "%s%d", "%2F", "{tag}", "a:b", "a\\b", "CaSe", "case", "\u00e9", "e\u0301",
+    "trailing", "trailing ", "x" * 500 + "y",
 ]  # fmt: skip
 
 

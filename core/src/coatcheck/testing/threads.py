@@ -47,7 +47,8 @@ def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     """
     deadline = time.monotonic() + patience
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"after {patience:g} s: {told(answer)}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {patience:g} s: {told(answer)}")
         time.sleep(0.01)
     return answer
 
@@ -58,7 +59,8 @@ async def aio_until(condition: Callable[[], Awaitable[Any]], *, patience: float 
     """
     deadline = time.monotonic() + patience
     while not (answer := await condition()):
-        assert time.monotonic() < deadline, f"after {patience:g} s: {told(answer)}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {patience:g} s: {told(answer)}")
         await asyncio.sleep(0.01)
     return answer
 

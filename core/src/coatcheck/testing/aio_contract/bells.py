@@ -11,8 +11,9 @@ from ... import Capability
 from ... import Results as SyncResults
 from ...aio import Bell, Results
 from ..contract.bells import RINGS
-from ..promises import promise
+from ..promises import needs, promise
 from ..proof import PATIENCE, has
+from ..threads import Not, Started, aio_until
 from .case import AioCase, patiently
 
 
@@ -62,6 +63,59 @@ class Bells(AioCase):
             assert await heard(bell, "t")
             await results.store_many({"u": 1, "v": 2})
             assert await heard(bell, "u") or await heard(bell, "v")
+
+    @promise(2)
+    async def test_rings_when_it_can_be_read(self, results: Results, other: SyncResults) -> None:
+        """
+        A ring may be early, but then another one comes when the record can be read.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        async with results.backend.watch(["t"]) as bell:
+            storing = Started(other.store_result, "t", 1)
+            deadline, read = time.monotonic() + RINGS, False
+            while not read and (left := deadline - time.monotonic()) > 0:
+                read = "t" in await bell.wait(left) and await results.exists("t")
+            storing.answer()
+
+            assert read, "it rang before the record could be read, and never again"
+
+    @promise(2)
+    async def test_rings_for_each_of_a_batch(self, results: Results, other: SyncResults) -> None:
+        """
+        Every record of a batch rings.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        ids = {f"t{n}" for n in range(20)}
+        async with results.backend.watch(ids) as bell:
+            other.store_many(dict.fromkeys(sorted(ids), 1))
+            silent, deadline = set(ids), time.monotonic() + RINGS
+            while silent and time.monotonic() < deadline:
+                silent.difference_update(await bell.wait(0.5))
+
+            assert set() == silent, "these never rang"
+
+    @promise(2)
+    @needs("open_resources")
+    async def test_what_is_discarded_is_given_up(self, results: Results) -> None:
+        """
+        What `add` opens ends with `discard`, and not only with the bell.
+        """
+        async with results.backend.watch(["t"]) as bell:
+            await bell.add(["warm"])
+            await bell.discard(["warm"])
+            before = self.open_resources()
+            ids = [f"t{n}" for n in range(50)]
+            await bell.add(ids)
+            await bell.discard(ids)
+
+            async def given_up() -> bool | Not:
+                await bell.wait(0.01)
+                now = self.open_resources()
+                return now <= before or Not(f"the store sees {now} open, and had {before} before")
+
+            await aio_until(given_up)
 
     @promise(2)
     async def test_watch_is_a_barrier(self, results: Results, other: SyncResults) -> None:

@@ -5,8 +5,9 @@ What the tests of the contract for asyncio have in common.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest_asyncio
 
@@ -40,3 +41,10 @@ async def patiently(awaitable: Awaitable[T], *, patience: float = PATIENCE) -> T
     """
     async with asyncio.timeout(patience):
         return await awaitable
+
+
+async def answer_of(called: Any) -> Any:
+    """
+    Return the answer to a call of a backend, which may be one for synchronous code.
+    """
+    return await called if inspect.isawaitable(called) else called

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,9 +14,9 @@ import pytest
 
 from ... import WaitTimeoutError
 from ...aio import Results
-from ..contract.resources import objects
+from ..contract.resources import few_new_threads, objects
 from ..promises import needs, promise
-from ..threads import Not, aio_until
+from ..threads import Not, aio_until, until
 from .case import AioCase
 
 
@@ -56,9 +57,10 @@ class Resources(AioCase):
         """
         await results.store_result("t", 1)
         await results.get_result("t")
-        before, tasks_before = objects(), tasks()
+        before, tasks_before, threads = objects(), tasks(), threading.enumerate()
         await a_thousand_waits(results)
         await aio_until(no_more_tasks_than(tasks_before))
+        until(lambda: few_new_threads(threads))
 
         left = objects() - before
         # A few connections may have been added to a pool.

@@ -11,7 +11,9 @@ from ... import Results as SyncResults
 from ...aio import Results
 from ..promises import promise
 from ..proof import has, has_keys
+from ..threads import aio_until
 from .case import AioCase
+from .reading import absent
 
 
 class Scanning(AioCase):
@@ -57,6 +59,19 @@ class Scanning(AioCase):
             return
         async with self.aio_results(key_prefix="else:") as elsewhere:
             assert [] == [meta async for meta in elsewhere.scan()]
+
+    @promise(3)
+    async def test_scan_leaves_out_what_expired(self, results: Results) -> None:
+        """
+        A scan finds no record that has expired, although the store may not have cleared it away.
+        """
+        if not has(results, Capability.SCAN):
+            return
+        await results.store_many(dict.fromkeys("ab", 1), expires=0.3)
+        await results.store_result("kept", 1)
+        await aio_until(lambda: absent(results, "b"))
+
+        assert ["kept"] == [key async for key in results.backend.scan("")]
 
     @promise(7)
     async def test_scan_while_written(self, results: Results, other: SyncResults) -> None:

@@ -134,6 +134,9 @@ class States(AioCase):
 
         assert not await put("t", meta, unless=READY_STATES, if_match=stale, expires=60)
         assert not await put("gone", meta, unless=READY_STATES, if_match=stale, expires=60)
+        await results.update_state("t", "PROGRESS")
+        assert not await put("t", meta, unless=READY_STATES, if_match=current, expires=60)
+        current = await results.get_task_meta("t")
         for _ in range(2):  # the second one finds itself
             assert await put("t", meta, unless=READY_STATES, if_match=current, expires=60)
         assert ["SUCCESS", "PENDING"] == [await results.get_state(id_) for id_ in ("t", "gone")]

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 from ... import Bell, Capability
 from ...results import Results
-from ..promises import promise
+from ..promises import needs, promise
 from ..proof import PATIENCE, has
-from ..threads import Started
+from ..threads import Not, Started, until
 from .case import Case
 
 #: Seconds in which a ring has to come. Less than the safety look, which would hide a lost one.
@@ -66,6 +66,59 @@ class Bells(Case):
             assert heard(bell, "t")
             other.store_many({"u": 1, "v": 2})
             assert heard(bell, "u") or heard(bell, "v")
+
+    @promise(2)
+    def test_rings_when_it_can_be_read(self, results: Results, other: Results) -> None:
+        """
+        A ring may be early, but then another one comes when the record can be read.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        with results.backend.watch(["t"]) as bell:
+            storing = Started(other.store_result, "t", 1)
+            deadline, read = time.monotonic() + RINGS, False
+            while not read and (left := deadline - time.monotonic()) > 0:
+                read = "t" in bell.wait(left) and results.exists("t")
+            storing.answer()
+
+            assert read, "it rang before the record could be read, and never again"
+
+    @promise(2)
+    def test_rings_for_each_of_a_batch(self, results: Results, other: Results) -> None:
+        """
+        Every record of a batch rings.
+        """
+        if not has(results, Capability.PUSH):
+            return
+        ids = {f"t{n}" for n in range(20)}
+        with results.backend.watch(ids) as bell:
+            other.store_many(dict.fromkeys(sorted(ids), 1))
+            silent, deadline = set(ids), time.monotonic() + RINGS
+            while silent and time.monotonic() < deadline:
+                silent.difference_update(bell.wait(0.5))
+
+            assert set() == silent, "these never rang"
+
+    @promise(2)
+    @needs("open_resources")
+    def test_what_is_discarded_is_given_up(self, results: Results) -> None:
+        """
+        What `add` opens ends with `discard`, and not only with the bell.
+        """
+        with results.backend.watch(["t"]) as bell:
+            bell.add(["warm"])
+            bell.discard(["warm"])
+            before = self.open_resources()
+            ids = [f"t{n}" for n in range(50)]
+            bell.add(ids)
+            bell.discard(ids)
+
+            def given_up() -> bool | Not:
+                bell.wait(0.01)
+                now = self.open_resources()
+                return now <= before or Not(f"the store sees {now} open, and had {before} before")
+
+            until(given_up)
 
     @promise(2)
     def test_watch_is_a_barrier(self, results: Results, other: Results) -> None:

@@ -10,6 +10,7 @@ from ... import Capability, UnsupportedError
 from ...results import Results
 from ..promises import promise
 from ..proof import has, has_keys
+from ..threads import until
 from .case import Case
 
 
@@ -55,6 +56,19 @@ class Scanning(Case):
             return
         with self.sync_results(key_prefix="else:") as elsewhere:
             assert [] == list(elsewhere.scan())
+
+    @promise(3)
+    def test_scan_leaves_out_what_expired(self, results: Results) -> None:
+        """
+        A scan finds no record that has expired, although the store may not have cleared it away.
+        """
+        if not has(results, Capability.SCAN):
+            return
+        results.store_many(dict.fromkeys("ab", 1), expires=0.3)
+        results.store_result("kept", 1)
+        until(lambda: not results.exists("b"))
+
+        assert ["kept"] == list(results.backend.scan(""))
 
     @promise(7)
     def test_scan_while_written(self, results: Results, other: Results) -> None:

@@ -129,6 +129,9 @@ class States(Case):
 
         assert not put("t", meta, unless=READY_STATES, if_match=stale, expires=60)
         assert not put("gone", meta, unless=READY_STATES, if_match=stale, expires=60)
+        results.update_state("t", "PROGRESS")
+        assert not put("t", meta, unless=READY_STATES, if_match=current, expires=60)
+        current = results.get_task_meta("t")
         for _ in range(2):  # the second one finds itself
             assert put("t", meta, unless=READY_STATES, if_match=current, expires=60)
         assert ["SUCCESS", "PENDING"] == [results.get_state(id_) for id_ in ("t", "gone")]

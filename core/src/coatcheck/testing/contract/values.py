@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from ... import EncodeError, ResultTooLargeError
+from ...backend import DEFAULT_KEY_PREFIX
 from ...results import Results
+from ...states import READY_STATES
 from ..promises import promise
-from ..proof import ALL_SERIALIZERS, innermost
+from ..proof import ALL_SERIALIZERS, has_keys, innermost
 from ..samples import VALUES
 from ..threads import Started
 from .case import Case
@@ -69,6 +71,24 @@ class Values(Case):
         results.store_result("t", value)
 
         assert value == results.get_result("t")
+
+    @promise(4)
+    def test_every_byte(self, results: Results) -> None:
+        """
+        A store of bytes keeps every one of them, wherever it stands.
+        """
+        if not has_keys(results):
+            return
+        store = innermost(results.backend)
+        whole = bytes(range(256))
+        values = [whole, whole[::-1], b" a \r\n", b"\0", b'{"status": "STARTED", "b":1 ,"a":2}']
+        keys = [f"{DEFAULT_KEY_PREFIX}t{n}" for n in range(len(values))]
+        pairs = list(zip(keys, values, strict=True))
+        for key, value in pairs:
+            assert store.put(key, value, unless=READY_STATES, expires=60)
+
+        found = store.get_many(keys)
+        assert pairs == [(key, found.get(key)) for key in keys]
 
     @promise(4, 10)
     def test_none_is_a_value(self, results: Results) -> None:

@@ -92,6 +92,9 @@ class BaseBackend(Generic[V]):
     expires_resolution: ClassVar[float] = 0.001
     #: Decodes records where the backend has to know their state. Set by who uses the backend.
     codec: Codec = Codec()
+    #: Whether the records are on several servers, some of which may be away. Then the first read of
+    #: many asks all of them at once, so that `PartlyUnavailableError` tells of all records.
+    spread: bool = False
     #: The error for which operations are being repeated just now, if any.
     trouble: Exception | None = None
 

@@ -58,10 +58,13 @@ class Portions:
     """
     How much one read or write carries at one store. Shared by threads, which may overlook each
     other's news.
+
+    Args:
+        spread: whether the records are on several servers, see `BaseBackend.spread`.
     """
 
-    def __init__(self) -> None:
-        self._count = _FIRST
+    def __init__(self, *, spread: bool = False) -> None:
+        self._count = BATCH if spread else _FIRST
         self._each = 0.0
         self._slice = SLICE
         #: How many bytes one read or write carries.

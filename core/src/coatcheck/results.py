@@ -143,7 +143,6 @@ class ResultsBase(HoldsConnections):
         self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)
         self._key_prefix = key_prefix
         self._safety_look = safety_look
-        self._portions = Portions()
         self._hooks = hooks_of(plugins)
         self._name = name
         self._told_of_loss = False
@@ -226,6 +225,7 @@ class Results(ResultsBase):
 
     def __init__(self, backend: Backend[Any], **options: Any) -> None:
         super().__init__(**options)
+        self._portions = Portions(spread=backend.spread)
         lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         self.backend = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
         # No method of this object: in a cycle, what is dropped would stay connected until the

@@ -82,6 +82,7 @@ def sent(monkeypatch):
 def test_round_trips(results, sent):
     """A store is one round trip, over one's own unready record as well; a read is one."""
     results.store_result("warm", 1)
+    results.get_many([f"u{n}" for n in range(500)])  # how large records are is not known before
     sent.clear()
     results.mark_as_started("t")
     results.update_state("t", "PROGRESS", 1)

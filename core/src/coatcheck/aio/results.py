@@ -24,7 +24,7 @@ from ..errors import (
     UnknownTaskError,
 )
 from ..meta import AllFields, Fields, ResultMeta, checked_id
-from ..portions import Reading
+from ..portions import Portions, Reading
 from ..results import ResultsBase
 from ..waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
@@ -48,6 +48,7 @@ class Results(ResultsBase):
 
     def __init__(self, backend: Backend[Any] | sync.Backend[Any], **options: Any) -> None:
         super().__init__(**options)
+        self._portions = Portions(spread=backend.spread)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
         on_lost = partial(_end_lost, self.backend, self._writer)

@@ -38,6 +38,7 @@ class MemcachedBackend(KeyValueBackend):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._link = Link(settings)
+        self.spread = len(settings.places) > 1
         self._max_value_bytes: int | None = None
         self._written = Recent()
 

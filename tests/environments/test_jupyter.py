@@ -4,8 +4,6 @@ A notebook: its cells run inside a loop that goes on between them.
 
 from __future__ import annotations
 
-import nbclient
-import nbformat
 import pytest
 
 pytestmark = pytest.mark.environments
@@ -49,6 +47,9 @@ def test_cells_on_all_stores(urls):
     """
     Cells with `await` and cells with synchronous code use one store, one after the other.
     """
+    import nbclient  # of the session `environments` alone
+    import nbformat
+
     cells = [cell.replace("{url!r}", repr(url)) for url in urls.values() for cell in CELLS]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
 

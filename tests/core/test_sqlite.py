@@ -881,7 +881,7 @@ def test_nothing_is_open_while_the_process_forks(backend):
 
     backend.before_fork()
     assert [] == backend._idle
-    assert backend._reading._free.empty()
+    assert backend._reading.free.empty()
     backend.after_fork_in_parent()
     assert {"k": READY} == backend.get_many(["k"])
     backend.before_fork()
@@ -1060,7 +1060,7 @@ def test_blocked_stores_do_not_block_reads(path, opened, foreign):
     for thread in threads:
         thread.start()
     try:
-        while not backend._writing._free.empty():
+        while not backend._writing.free.empty():
             time.sleep(0.001)
         for _ in range(20):
             assert {"k": READY} == backend.get_many(["k"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import starmap
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from . import forks
 from .clocks import monotonic
@@ -20,6 +20,9 @@ from .interruptions import pass_on_interruption
 
 C = TypeVar("C")
 T = TypeVar("T")
+
+#: For `starmap`: call once, without arguments.
+_ONCE: Final = ((),)
 
 
 class BusyError(TimeoutError):
@@ -41,10 +44,11 @@ class Turns:
         """
         Begin anew: who is at work works in the parent.
         """
-        # No semaphore: that is written in Python, and takes a tenth of an SQLite store.
-        self._free: SimpleQueue[None] = SimpleQueue()
+        #: The turns that are free. No semaphore: that is written in Python, and takes a tenth of an
+        #: SQLite store.
+        self.free: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._number):
-            self._free.put(None)
+            self.free.put(None)
         self._resting: list[None] = []
 
     @property
@@ -52,24 +56,34 @@ class Turns:
         """
         Whether somebody is at work, or was when this process was forked.
         """
-        return self._free.qsize() + len(self._resting) < self._number
+        return self.free.qsize() + len(self._resting) < self._number
 
     def during(self, act: Callable[[], T], seconds: float) -> T:
         """
         Return what *act* returns, which is called in a turn. Raises `BusyError` after *seconds*.
         """
-        free = self._free
+        free = self.free
         held: list[None] = []
         try:
-            self._take(held, seconds)
+            self.take(held, seconds)
             return act()
         finally:
             if held:
                 free.put(None)
 
-    def _take(self, held: list[None], seconds: float) -> None:
+    def take(self, held: list[None], seconds: float) -> None:
+        """
+        Note in *held* that a turn is taken, to be put back into `free`. Raises `BusyError` after
+        *seconds*.
+        """
         try:
-            held.extend(starmap(self._free.get, ((True, max(seconds, 0.0)),)))
+            held.extend(starmap(self.free.get_nowait, _ONCE))  # which looks at no clock
+        except Empty:
+            self._wait(held, seconds)
+
+    def _wait(self, held: list[None], seconds: float) -> None:
+        try:
+            held.extend(starmap(self.free.get, ((True, max(seconds, 0.0)),)))
         except Empty:
             raise BusyError(f"all {self._number} connections are in use") from None
 
@@ -80,7 +94,7 @@ class Turns:
         deadline = monotonic() + seconds
         try:
             while len(self._resting) < self._number:
-                self._take(self._resting, deadline - monotonic())
+                self.take(self._resting, deadline - monotonic())
         except BusyError:
             return  # whoever takes longer than an operation may is left behind
 
@@ -89,7 +103,7 @@ class Turns:
         Give turns again.
         """
         while self._resting:
-            self._free.put(self._resting.pop())
+            self.free.put(self._resting.pop())
 
 
 class Pool(Generic[C]):
@@ -123,14 +137,17 @@ class Pool(Generic[C]):
         free. When *act* raises, the connection is disposed of: nobody knows what is still on its
         way. Raises `BusyError` after *seconds*.
         """
+        # As `Turns.during`, in one function: each call is a part of a round trip.
         forks.check()
-        return self._turns.during(lambda: self._use(act), seconds)
-
-    def _use(self, act: Callable[[C], T]) -> T:
-        idle = self._idle
+        free, idle = self._turns.free, self._idle
+        held: list[None] = []
         connection: C | None = None
         try:
-            connection = self._taken(idle) or self._make()
+            self._turns.take(held, seconds)
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = self._make()
             result = act(connection)
             if idle is self._idle:
                 lent, connection = connection, None
@@ -142,14 +159,10 @@ class Pool(Generic[C]):
                 self._dispose(connection)
             pass_on_interruption(error)
             raise
+        finally:
+            if held:
+                free.put(None)
         return result
-
-    @staticmethod
-    def _taken(idle: list[C]) -> C | None:
-        try:
-            return idle.pop()
-        except IndexError:
-            return None
 
     def close(self) -> None:
         """

@@ -49,6 +49,11 @@ _RESULT: Final = "result"
 _INTERNAL: Final = frozenset({"task_id", "status", "expires_at", "date_done", _RESULT})
 #: All that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
 _CODED: Final = frozenset({*_ENCODED, _RESULT, "stamps", "more"})
+#: The types of those that are taken as they are.
+_KINDS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(_CODED, bytes),
+    **dict.fromkeys(_INTEGERS, int),
+}
 #: What is read of a row that Celery wrote, and of one that we wrote.
 _CELERYS: Final = frozenset(
     {"name", "worker", "queue", "retries", "children", "args", "kwargs", "stamps"}
@@ -261,7 +266,7 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     names = _OURS if ours else _CELERYS
     for name, value in row.items():
         if value is not None and name in names:
-            document[name] = _read(name, value)
+            document[name] = value if type(value) is _KINDS.get(name) else _read(name, value)
     coded = [name for name in document if name in _CODED and isinstance(document[name], bytes)]
     serializer = _read("serializer", row.get("serializer")) if ours else None
     if serializer is None:

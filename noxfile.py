@@ -170,7 +170,8 @@ def chaos(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "tests/chaos/run.py", *session.posargs)
     else:
-        session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging")
+        asked = {"COATCHECK_TESTING_LONG": "1"}
+        session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging", env=asked)
 
 
 @nox.session(python=PYTHONS)

@@ -17,13 +17,16 @@ from coatcheck.testing.promises import promise, suite_of
 SIDES = [BackendContract, AioBackendContract]
 #: What one side alone can have.
 SYNC_ONLY = {
-    "test_fork", "test_fork_during_wait", "test_interrupted_everywhere", "test_interrupted_operations",
-    "test_interrupted_running", "test_interrupted_waits", "test_storm_of_signals", "test_threads",
+    "test_fork", "test_fork_during_wait", "test_fork_in_c_and_close", "test_fork_in_c_and_threads",
+    "test_fork_in_c_and_the_bare_backend", "test_fork_in_c_while_running", "test_fork_within_a_wait",
+    "test_interrupted_everywhere", "test_interrupted_operations", "test_interrupted_running",
+    "test_interrupted_waits", "test_no_thread_and_close", "test_no_thread_for_the_first_operation",
+    "test_storm_of_signals", "test_threads",
 }  # fmt: skip
 AIO_ONLY = {
     "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_a_loop_ends", "test_cancelled_store",
     "test_cancelled_waits", "test_loops_side_by_side", "test_one_loop_after_the_other",
-    "test_race_of_tasks", "test_sides_agree", "test_tasks",
+    "test_race_of_tasks", "test_sides_agree", "test_task_factory", "test_tasks",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ What a proof gives: a store, ways into it round the backend, and nothing in plac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -19,12 +20,14 @@ from ..meta import ResultMeta
 from ..results import Results
 from . import patience, report
 from .journal import Journal
-from .promises import suite_of
+from .promises import F, needs, suite_of
 from .samples import Planted
 
 #: A password that must show nowhere; for use in `unreachable_url`.
 SECRET: Final = "hunter2-is-secret"  # noqa: S105 - that is the point
 
+#: Asks for tests that take long.
+LONG: Final = "COATCHECK_TESTING_LONG"
 #: See `patience`.
 PATIENCE: Final = patience.PATIENCE
 
@@ -216,11 +219,18 @@ def _leave_out(proof: Any, contract: type) -> None:
             setattr(proof, name, None if lacking else test)
 
 
+def at_length(test: F) -> F:
+    """
+    Leave a long test out, unless the environment asks for it by `COATCHECK_TESTING_LONG`.
+    """
+    return pytest.mark.chaos(test) if os.environ.get(LONG) else needs(LONG)(test)
+
+
 def _lacking(proof: Any, hooks: Iterable[str]) -> list[str]:
     lacking = {hook for hook in Proof.HOOKS if getattr(proof, hook) is getattr(Proof, hook)}
     if not lacking & {"address", "through"}:
         lacking.discard("cut")
-    return [hook for hook in hooks if hook in lacking]
+    return [hook for hook in hooks if hook in lacking or hook == LONG]
 
 
 def innermost(backend: Any) -> Any:

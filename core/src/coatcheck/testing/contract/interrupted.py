@@ -18,7 +18,7 @@ from ... import Capability, UnsupportedError
 from ...results import Results
 from ..interrupts import Abort, Limit, places, roots_of, strikes
 from ..promises import promise
-from ..proof import PATIENCE, has, innermost
+from ..proof import PATIENCE, at_length, has, innermost
 from ..threads import Started, in_threads
 from .case import Case
 
@@ -172,7 +172,7 @@ class Interrupted(Case):
 
     @promise(9, 2)
     @lossy
-    @pytest.mark.chaos
+    @at_length
     @pytest.mark.parametrize("what", [operations, waits, running])
     def test_interrupted_everywhere(
         self, results: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
@@ -183,7 +183,7 @@ class Interrupted(Case):
         self._interrupt(results, what, each=True)
 
     @promise(9, 2)
-    @pytest.mark.chaos
+    @at_length
     def test_storm_of_signals(self) -> None:
         """
         A process in which hundreds of alarms strike in the middle of operations and waits goes on

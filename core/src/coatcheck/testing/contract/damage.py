@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ... import Capability, ContentDisallowed, SerializationError, WaitTimeoutError
+from ... import Capability, ContentDisallowed, SerializationError, TaskError, WaitTimeoutError
 from ...results import Results
 from ..promises import promise
 from ..proof import PATIENCE, has
@@ -90,7 +90,7 @@ class Damage(Case):
         """
         MARKS.clear()
         self.plant("t", NAMES_A_CALL)
-        with pytest.raises(Exception, match="leave_mark"):
+        with pytest.raises(TaskError, match="x"):
             results.AsyncResult("t").get(timeout=5)
 
         assert [] == MARKS

@@ -521,7 +521,7 @@ class Level(enum.Enum):
         (Path("x"), "str(value)"),
         (object(), "convert it to plain data"),
     ],
-    ids=repr,
+    ids=["dataclass", "Enum", "Path", "object"],
 )
 def test_what_is_refused_names_a_way_out(serializer, value, way_out):
     """

@@ -55,6 +55,31 @@ def make():
         results.close()
 
 
+class Subscribed(MemoryBackend):
+    """Counts the subscriptions."""
+
+    def __init__(self):
+        super().__init__()
+        self.subscriptions = 0
+
+    @contextmanager
+    def watch(self, keys=()):
+        self.subscriptions += 1
+        with super().watch(keys) as bell:
+            yield bell
+
+
+def test_one_wait_after_the_other(make):
+    """Waits that follow each other share one thread and one subscription."""
+    backend = Subscribed()
+    results = make(backend)
+    for number in range(100):
+        results.store_result(f"t{number}", number)
+
+    assert list(range(100)) == [results.AsyncResult(f"t{n}").get(timeout=9) for n in range(100)]
+    assert 1 == backend.subscriptions
+
+
 def test_without_push(make):
     """Without rings, waits look: often at first, then ever less."""
     backend = Quiet()
@@ -223,6 +248,37 @@ class AioBroken(AioStalling):
                 raise ZeroDivisionError
 
         yield BrokenBell()
+
+
+class AioSubscribed(coatcheck.aio.KeyValueBackend):
+    """The same."""
+
+    capabilities = coatcheck.Capability.PUSH
+    subscriptions = 0
+    data = b'{"status": "SUCCESS", "result": 1}'
+
+    async def put(self, key, value, *, unless, if_match=None, expires):
+        return True
+
+    async def get_many(self, keys):
+        return dict.fromkeys(keys, self.data)
+
+    async def delete_many(self, keys):
+        return 0
+
+    @asynccontextmanager
+    async def watch(self, keys=()):
+        self.subscriptions += 1
+        yield coatcheck.aio.Bell()
+
+
+async def test_aio_one_wait_after_the_other():
+    """Under asyncio they share one task and one subscription."""
+    backend = AioSubscribed()
+    async with coatcheck.aio.Results(backend) as results:
+        assert [1] * 100 == [await results.AsyncResult(f"t{n}").get(timeout=9) for n in range(100)]
+
+    assert 1 == backend.subscriptions
 
 
 @pytest.mark.parametrize("backend", [AioStalling, AioUnsubscribable])

@@ -255,11 +255,13 @@ class Watch:
             now = monotonic()
             at = self.waits.next_look(now)
             was_idle = self.waits.idle
-        # Never longer than the thread is to stay: it notices by itself when the last wait left.
+        # Never longer than the thread stays: nobody wakes it when the last wait has left.
         rang = self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
         with self.lock:
             self.waits.ring(rang)
-            if self.closed or (was_idle and self.idle):
+            # A wake may have come late, for a wait that is over: it does not end the thread early.
+            stayed = monotonic() - now >= LINGER / 2
+            if self.closed or (was_idle and stayed and self.idle):
                 self._hub.dismiss(self)
                 return False
         return True

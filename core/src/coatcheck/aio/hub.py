@@ -234,7 +234,9 @@ class Watch:
         was_idle = self.waits.idle
         rang = await self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
         self.waits.ring(rang)
-        if was_idle and self.waits.idle:
+        # A wake may have come late, for a wait that is over: it does not end the task early.
+        stayed = monotonic() - now >= LINGER / 2
+        if was_idle and stayed and self.waits.idle:
             self._hub.dismiss(self)
             return False
         return True

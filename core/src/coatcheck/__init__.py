@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._api import *  # noqa: F403
     from ._api import __all__ as __all__
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:

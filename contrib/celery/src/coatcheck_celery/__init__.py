@@ -4,6 +4,6 @@ coatcheck as Celery's result backend: `result_backend = "coatcheck+redis://local
 
 from .backend import CoatcheckBackend
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["CoatcheckBackend"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from coatcheck import Results
     from coatcheck.aio import Results as AioResults
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 @overload

@@ -17,4 +17,4 @@ SQLAlchemy's URLs of these and of SQLite. See `settings` for the options.
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

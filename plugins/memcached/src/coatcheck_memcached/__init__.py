@@ -20,4 +20,4 @@ behind a record that is refused, `ms` it does not know, and to read one value ta
 the way to the server and back.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,4 +14,4 @@ URLs: `mongodb://[user:password@]host[:port][,host...][/database][?options]`, `m
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

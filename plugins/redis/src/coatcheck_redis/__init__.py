@@ -15,4 +15,4 @@ URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `senti
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -210,7 +210,7 @@ class Codec:
         if len(data) > self._max_values:  # each takes a byte at least
             self._check_values(name, data)
         if self._sealer.celerys:
-            packed = self._sealer.pack(self.serializer.name, data)
+            packed = self._sealer.pack(data)
             if packed is not data:
                 return packed
         return data.decode() if self.serializer.text else data

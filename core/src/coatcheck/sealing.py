@@ -107,12 +107,11 @@ class Sealer:
         Return what to store for the record *body*: itself, where no option asks for more.
         """
         if self.celerys:
-            return self.pack(serializer, body)
+            return self.pack(body)
         packed, name = body, ""
         if self._compress is not None and len(body) > self._over:
             shorter = compression.compressed(self._compress, body)
-            if len(shorter) < len(body):
-                self._check_inflated(serializer, body, len(shorter))
+            if self._pays(body, len(shorter)):
                 packed, name = shorter, self._compress
         if not name and not self.keyed:
             return body
@@ -122,26 +121,21 @@ class Sealer:
             raise EncodeError(serializer, "the record", str(error)) from error
         return sealed if self.keyed or len(sealed) < len(body) else body
 
-    def _check_inflated(self, serializer: str, body: bytes, stored: int) -> None:
-        if len(body) > compression.allowed(stored, self._max_inflated):
-            raise EncodeError(
-                serializer,
-                "the record",
-                f"{stored} bytes would inflate to {len(body)}, which readers refuse: raise the "
-                "option max_inflated= here and where it is read, or store it without compression",
-            )
-
-    def pack(self, serializer: str, body: bytes) -> bytes:
+    def _pays(self, body: bytes, stored: int) -> bool:
         """
-        Return *body* as Celery compresses it, or as it is where that is not shorter.
+        Whether *body* gets shorter by compression, and readers would inflate it again.
+        """
+        return stored < len(body) <= compression.allowed(stored, self._max_inflated)
+
+    def pack(self, body: bytes) -> bytes:
+        """
+        Return *body* as Celery compresses it, or as it is where that is not shorter, or where
+        readers would refuse to inflate it.
         """
         if len(body) <= self._over:
             return body
         packed = compression.marked(body)
-        if len(packed) >= len(body):
-            return body
-        self._check_inflated(serializer, body, len(packed))
-        return packed
+        return packed if self._pays(body, len(packed)) else body
 
     def _sealed(self, body: bytes, state: str, task_id: str, **names: str) -> bytes:
         if self._encryption is not None:

@@ -16,13 +16,13 @@ from .patience import PATIENCE
 
 
 @contextmanager
-def forked(function: Callable[[], object]) -> Iterator[None]:
+def forked(function: Callable[[], object], fork: Callable[[], int] = os.fork) -> Iterator[None]:
     """
-    Run *function* in a forked child, beside the block. At the block's end the child has to come to
-    its own: what it raised is shown, and where it hangs.
+    Run *function* in a child, beside the block. Fails after the block with the child's traceback if
+    it raises, and with its stacks if it hangs.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         _run(function, writing)
     os.close(writing)

@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import coatcheck
+import coatcheck.aio
 from coatcheck import entrypoints
 from coatcheck.errors import ConfigurationError, PluginError
 from coatcheck.serializers import (
@@ -24,6 +26,7 @@ from coatcheck.serializers import (
     MsgpackSerializer,
     PickleSerializer,
     get_serializer,
+    peek_yaml,
 )
 
 JSON, MSGPACK, PICKLE = BUILTINS
@@ -328,3 +331,42 @@ def test_two_claims_to_a_serializer_are_an_error(distribution):
 
     with pytest.raises(ConfigurationError, match=r"coat-yaml 1\.0 and by other-yaml 1\.0"):
         get_serializer("yaml")
+
+
+YAML = b"""children: []
+date_done: '2026-01-01T00:00:00+00:00'
+result: "status: FAILURE
+
+  status: PENDING"
+status: SUCCESS
+task_id: t
+traceback: null
+"""
+
+
+async def test_yaml_shows_its_state(tmp_path):
+    """
+    A wait for a record that Celery wrote in YAML ends at once, with the reason; it stays the first
+    ready record.
+    """
+    url = tmp_path.as_uri()
+    (tmp_path / "celery-task-meta-t").write_bytes(YAML)
+    with coatcheck.by_url(url) as results:
+        meta = results.get_task_meta("t")
+        assert ("SUCCESS", True) == (meta.status, meta.ready)
+        with pytest.raises(coatcheck.DecodeError, match="serializer="):
+            results.AsyncResult("t").get(timeout=3600)
+        assert not results.store_result("t", 1)
+    async with coatcheck.aio.by_url(url) as results:
+        with pytest.raises(coatcheck.DecodeError, match="serializer="):
+            await results.AsyncResult("t").get(timeout=3600)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"status: ", b"x: 1\n  status: SUCCESS\n", b"astatus: SUCCESS"]
+)
+def test_no_state_in_other_text(data):
+    """
+    Only a key of the document itself is its state.
+    """
+    assert peek_yaml(data) is None

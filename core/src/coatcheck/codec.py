@@ -23,7 +23,7 @@ from .interruptions import is_of_its_own, pass_on_interruption
 from .keys import Keys
 from .meta import VERSION, Content, ResultMeta, Revive, status_of
 from .sealing import DEFAULT_COMPRESS_OVER, Opened, Sealer, unsigned
-from .serializers import BUILTINS, Serializer, check_installed, get_serializer
+from .serializers import BUILTINS, Serializer, check_installed, get_serializer, peek_yaml
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -283,7 +283,7 @@ class Codec:
             document, revive = self._loads(task_id, version)
         except SerializationError as error:
             # What is refused is not decoded, but shows its state.
-            state = self._peek(version)
+            state = self._peek(version) or peek_yaml(version)
             return {} if state is None else {"status": state}, None, error
         return document, revive, _fault_of(task_id, document)
 

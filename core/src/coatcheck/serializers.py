@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 #: The entry point group in which a distribution names its serializers.
 GROUP: Final = "coatcheck.serializers"
+#: The state in YAML as Celery writes it: keys in the order of the alphabet, each on a line of its
+#: own, and what belongs to a value indented. So the state follows the value.
+_YAML: Final = re.compile(rb"^status: ([A-Z][A-Z_]*)\r?$", re.MULTILINE)
+#: How many bytes from the end are searched for it.
+_YAML_TAIL: Final = 2**20
+
+
+def peek_yaml(data: bytes) -> str | None:
+    """
+    Return the state of the record *data* if it is YAML as Celery writes it; else `None`.
+
+    There is no reader of YAML here. Seeing the state ends waits for a value that never gets readable.
+    """
+    found = _YAML.search(data, max(len(data) - _YAML_TAIL, 0))
+    return found[1].decode() if found else None
 
 
 class Serializer(Protocol):

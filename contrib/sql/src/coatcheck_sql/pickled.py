@@ -17,6 +17,8 @@ from datetime import date, datetime, time, timedelta, timezone
 from itertools import chain
 from typing import Any, ClassVar, Final
 
+from coatcheck.interruptions import pass_on_interruption
+
 _HEAD: Final = re.compile(rb"\x80[\x02-\x05]")
 #: Celery's classes of results, which stand in its groups.
 _RESULTS: Final = ("GroupResult", "ResultSet", "AsyncResult")
@@ -68,6 +70,7 @@ def _load(data: bytes, known: dict[tuple[str, str], Any]) -> Any:
     except Refused:
         raise
     except Exception as error:
+        pass_on_interruption(error)
         raise Refused(f"{type(error).__name__}: {error}") from error
     return found
 

@@ -15,6 +15,11 @@ from .errors import ConfigurationError
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
 MASK: Final = "***"
+#: How servers name the user whom they refuse.
+_USERS: Final = re.compile(
+    r"""\b(user|role) (?:(["'])(?:(?!\2).)*\2(?:@(["'])(?:(?!\3).)*\3)?|\S+(?= has no ))""",
+    re.IGNORECASE,
+)
 #: What stands in a port's place and is none, such as the password of "redis://user:password". An
 #: IPv6 address has colons too, and is not looked at.
 _PORTS: Final = re.compile(r"(?<=:)(?!\d*(?:[,;]|\Z))(?![^,;]*\])[^,;]+")
@@ -100,6 +105,13 @@ def masked(url: str) -> str:
     # Several URLs may stand in one: "sentinel://:pw@h1;sentinel://:pw@h2".
     start = f"{scheme}://"
     return start + f";{start}".join(map(_masked_part, rest.split(f";{start}")))
+
+
+def without_users(text: str) -> str:
+    """
+    Return what a server says in *text*, without the names of its users.
+    """
+    return _USERS.sub(lambda found: f"{found[1]} {found[2] or ''}{MASK}{found[2] or ''}", text)
 
 
 def _masked_part(rest: str) -> str:

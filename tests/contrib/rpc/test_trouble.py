@@ -5,6 +5,8 @@ Brokers that go, come back, take nothing, or say no.
 from __future__ import annotations
 
 import logging
+import traceback
+import uuid
 
 import pytest
 from support.redis import free_port
@@ -187,6 +189,22 @@ def test_refused(rabbitmq, who):
             Started(results.store_result, "t", 1).answer()
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_users_are_not_named(rabbitmq):
+    """A broker names the user whom it refuses; neither the error nor its cause passes that on."""
+    name = f"stranger-{uuid.uuid4()}"
+    rabbitmq.control("add_user", name, "pw")
+    url = rabbitmq.url.replace("rpc://", f"rpc://{name}:pw@")
+
+    for refusal in ("vhost", "queue"):
+        with coatcheck.by_url(url) as results, pytest.raises(coatcheck.BackendError) as caught:
+            results.get_task_meta("t")
+        text = "".join(traceback.format_exception(caught.value, limit=0))
+        assert f"access to {refusal}" in text
+        assert "user '***'" in text
+        assert name not in text
+        rabbitmq.control("set_permissions", name, "^$", "^$", "^$")
 
 
 def test_no_virtual_host(rabbitmq):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import traceback
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -123,6 +124,25 @@ async def test_wrong_password_aio(guarded):
     async with coatcheck.aio.by_url(as_user(guarded, "worker", "wrong")) as results:
         with pytest.raises(coatcheck.BackendUnavailableError, match="user or password"):
             await results.store_result("t", 1)
+
+
+@pytest.mark.parametrize("side", ["sync", "asyncio"])
+async def test_users_are_not_named(tmp_path, side):
+    """A server that refuses a command names the user; neither the error nor its cause passes that on."""
+    with RedisServer(tmp_path, kind="redis8") as server:
+        server.ask("ACL", "SETUSER", "secretive", "on", ">pw", "~*", "+mget")
+        url = as_user(server, "secretive")
+        with pytest.raises(coatcheck.BackendStoreError, match="no permissions") as caught:
+            if side == "sync":
+                with coatcheck.by_url(url) as results:
+                    results.store_result("t", 1)
+            else:
+                async with coatcheck.aio.by_url(url) as results:
+                    await results.store_result("t", 1)
+
+    text = "".join(traceback.format_exception(caught.value, limit=0))
+    assert "User ***" in text
+    assert "secretive" not in text
 
 
 def test_wrong_database(guarded):

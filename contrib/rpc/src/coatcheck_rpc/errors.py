@@ -15,6 +15,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
+from coatcheck.url import without_users
 
 _PRECONDITION_FAILED: Final = 406
 _ACCESS_REFUSED: Final = 403
@@ -77,8 +78,10 @@ def is_refused(error: BaseException) -> bool:
 
 def text_of(error: BaseException) -> str:
     """
-    Return what *error* says, without what it holds.
+    Return what *error* says, without what it holds. From then on it names no user.
     """
+    # It becomes the cause of ours, which is shown as well.
+    error.args = tuple(without_users(arg) if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, (exceptions.ConnectionClosed, exceptions.ChannelClosed)):
         return f"{error.reply_code} {error.reply_text}"
     return _innermost(error)

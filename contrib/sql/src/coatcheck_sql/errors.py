@@ -4,7 +4,6 @@ The drivers' errors, and which of ours each becomes.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from sqlalchemy import exc
@@ -15,6 +14,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
+from coatcheck.url import without_users
 
 #: PostgreSQL's SQLSTATEs by which it says "not now": serialisation, deadlock, shutdown, too many
 #: connections, a lock that was not had in time, a server that only reads since a failover, two who
@@ -41,10 +41,6 @@ _AUTHENTICATION: Final = (
 )  # fmt: skip
 
 
-#: How servers name the user whom they refuse.
-_NAMED: Final = re.compile(
-    r"""\b(user|role) (["'])(?:(?!\2).)*\2(?:@(["'])(?:(?!\3).)*\3)?""", re.IGNORECASE
-)
 #: No such table or column, by PostgreSQL and by MySQL.
 _GONE_STATES: Final = frozenset({"42P01", "42703", "0A000"})
 _GONE_CODES: Final = frozenset({1146, 1054})
@@ -156,7 +152,7 @@ def _said(error: BaseException) -> str:
     """
     driver = _driver_error(error)
     primary = getattr(getattr(driver, "diag", None), "message_primary", None)
-    return _NAMED.sub(r"\1 \2***\2", primary or str(driver))
+    return without_users(primary or str(driver))
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -165,7 +161,7 @@ def cause_of(error: BaseException) -> BaseException:
     """
     driver = _driver_error(error)
     text = str(driver)
-    masked = _NAMED.sub(r"\1 \2***\2", text)
+    masked = without_users(text)
     if masked == text:
         return driver
     code = code_of(driver)

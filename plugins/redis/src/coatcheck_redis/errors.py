@@ -14,6 +14,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
+from coatcheck.url import without_users
 
 #: Replies that say "not now": a server that loads, fails over, or runs a long script.
 _TRANSIENT_WORDS: Final = ("BUSY ", "NOREPLICAS ")  # the others have types of the driver's
@@ -86,6 +87,8 @@ def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
     """
     Return ours for the driver's *error*, with the server's place in the message.
     """
+    if isinstance(error, exceptions.NoPermissionError):
+        error.args = (without_users(str(error)),)  # it becomes the cause, which is shown as well
     message = f"{label}: {error}"
     if isinstance(error, exceptions.NoPermissionError):
         message += _permission_hint(str(error))

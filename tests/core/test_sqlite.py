@@ -447,6 +447,18 @@ def test_a_closed_backend_opens_again(backend):
     assert {"k": READY} == backend.get_many(["k"])
 
 
+def test_closing_during_an_operation(backend, monkeypatch):
+    """
+    What an operation works with while the backend is closed is closed at its end.
+    """
+    closing = SimpleNamespace(state_of=lambda _: backend.close())
+    monkeypatch.setattr(backend, "codec", closing)
+
+    assert put(backend, "k", READY) is True
+    assert [] == backend._idle
+    assert {"k": READY} == backend.get_many(["k"])
+
+
 def test_other_tables_are_left_alone(backend, foreign):
     """
     A file of another program is shared with it.

@@ -249,14 +249,16 @@ class SQLiteBackend(KeyValueBackend):
     def _use(self, act: Callable[[Connection], T], deadline: float) -> T:
         connection: Connection | None = None
         try:
-            connection = self._take_idle() or self._connect()
+            self._leave_replaced()
+            idle = self._idle
+            connection = _taken(idle) or self._connect()
             # What is left of the operation's time after the wait for a turn.
             connection.be_patient(deadline)
             result = act(connection)
-            # Another thread may have noticed meanwhile that the file was replaced.
-            if connection.opened == self._opened:
+            # Another thread may have closed all meanwhile, or noticed that the file was replaced.
+            if idle is self._idle and connection.opened == self._opened:
                 lent, connection = connection, None
-                self._idle.append(lent)
+                idle.append(lent)
             else:
                 connection.close()
                 self._check_frozen(connection)
@@ -273,15 +275,11 @@ class SQLiteBackend(KeyValueBackend):
                 f"{self._path}: it changed while it was read without a lock: read it again"
             )
 
-    def _take_idle(self) -> Connection | None:
+    def _leave_replaced(self) -> None:
         # A file that was deleted or replaced lives on for those who have it open: what they
         # store there nobody else would ever see.
         if self._idle and self._identity() != self._opened:
             self.close()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -510,6 +508,13 @@ class SQLiteBackend(KeyValueBackend):
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _taken(idle: list[Connection]) -> Connection | None:
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
 
 
 def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:

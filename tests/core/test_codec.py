@@ -147,7 +147,7 @@ def test_pickled_failures_need_no_class_of_the_application():
         b"\x80\x06.",
         b"\x80\x01.",
         b"\xc0",
-        b"children: []\nstatus: SUCCESS\n",
+        b"children: []\n",
     ],
 )
 def test_what_is_not_recognised_names_the_option(data):

@@ -2,6 +2,7 @@
 State of a process is replaced once in a forked child, whoever forked, before anything uses it.
 """
 
+import gc
 import os
 import threading
 
@@ -118,3 +119,35 @@ def test_random_numbers_differ():
     os.close(reading)
     os.close(writing)
     assert 4 == len({word for line in lines for word in line})
+
+
+class Ended:
+    """Refers to itself, and to a thread that ended without a join."""
+
+    def __init__(self):
+        self.itself = self
+        self.thread = threading.Thread(target=int)
+        self.thread.start()
+
+
+@pytest.mark.parametrize("garbage", [True, False])
+def test_threads_that_the_parent_never_joined_do_not_crash_the_child(garbage):
+    """
+    Their stacks are gone there, above all once threads of its own have come and gone.
+    """
+    gc.disable()
+    try:
+        ended = [Ended() for _ in range(20)]
+        if garbage:
+            ended.clear()
+
+        def act(side):
+            if side == "child":
+                forks.check()
+                in_threads([int] * 30)
+                ended.clear()
+                gc.collect()
+
+        on_both_sides(act)
+    finally:
+        gc.enable()

@@ -20,6 +20,7 @@ state registers it here, and calls `check` each time before using it::
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import weakref
@@ -70,6 +71,8 @@ _owner = os.getpid()
 _replacing: int | None = None
 #: By process: a thread of the parent may have held the parent's lock during the fork.
 _locks: Final[dict[int, Any]] = {}
+#: The parent's, in a child where no hook of Python's ran.
+_threads: Final[list[threading.Thread]] = []
 
 
 def register(forkable: Forkable) -> None:
@@ -118,11 +121,24 @@ def _take_over() -> None:
             return
         _replacing = process
         try:
+            _keep_threads()
             for forkable in _living(_forkables):
                 forkable.after_fork()
             _owner = process
         finally:
             _replacing = None
+
+
+def _keep_threads() -> None:
+    """
+    Keep the parent's `Thread` objects for good.
+
+    Since 3.13, one that ended but was never joined is detached when it is freed. Where no hook of
+    Python's ran, that writes to a stack that is not there any more, and the process may crash.
+    """
+    _threads.extend(
+        found for found in gc.get_objects() if issubclass(type(found), threading.Thread)
+    )
 
 
 def _living(refs: set[weakref.ref[Any]]) -> list[Any]:

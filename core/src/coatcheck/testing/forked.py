@@ -19,7 +19,7 @@ from .patience import PATIENCE
 def forked(function: Callable[[], object], fork: Callable[[], int] = os.fork) -> Iterator[None]:
     """
     Run *function* in a child, beside the block. Fails after the block with the child's traceback if
-    it raises, and with its stacks if it hangs.
+    it raises, with its stacks if it hangs, and with its status if it crashes.
     """
     reading, writing = os.pipe()
     child = fork()
@@ -32,11 +32,14 @@ def forked(function: Callable[[], object], fork: Callable[[], int] = os.fork) ->
         if trouble is None:
             os.kill(child, signal.SIGUSR1)
             trouble = f"it hangs:\n{_heard(reading, 2.0) or 'and does not say where'}"
-        assert trouble == "", f"in the forked child: {trouble}"
+            os.kill(child, signal.SIGKILL)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
     finally:
         os.close(reading)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert (trouble, status) == ("", 0), f"the forked child ended with {status}: {trouble}"
 
 
 def _heard(descriptor: int, seconds: float) -> str | None:

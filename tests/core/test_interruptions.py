@@ -62,6 +62,9 @@ def by_partial(kind):
 @pytest.fixture(params=[by_function, by_star, by_method, by_partial])
 def handler(request):
     before = signal.getsignal(signal.SIGALRM)
+    # Python swallows what strikes destructors and the callbacks that others have at collections.
+    gc.collect()
+    gc.disable()
 
     def install(kind):
         signal.signal(signal.SIGALRM, request.param(kind))
@@ -69,6 +72,7 @@ def handler(request):
     yield install
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
+    gc.enable()
 
 
 def strike():
@@ -165,7 +169,6 @@ def test_a_limit_while_encoding(handler, serializer, kind):
         "memory://test_interruptions", serializer=serializer, unsafe_pickle=True
     )
     results.store_result("before", [dict(row)])  # imports what there is to import
-    gc.collect()  # what a destructor is interrupted by, Python itself swallows
     struck = 0
     for part in range(1, 12):
         id_ = f"{serializer}-{kind.__name__}-{part}"

@@ -52,6 +52,8 @@ class Server:
     """
 
     user: ClassVar[str]
+    #: What ends it at once.
+    ending: ClassVar[signal.Signals] = signal.SIGKILL
     port: int
 
     def __init__(self) -> None:
@@ -103,7 +105,7 @@ class Server:
         """
         process, self.process = self.process, None
         if process is not None:
-            process.send_signal(signal.SIGQUIT if self.user == "postgres" else signal.SIGKILL)
+            process.send_signal(self.ending)
             process.wait(DEADLINE)
 
     def __exit__(self, *_: object) -> None:
@@ -113,6 +115,7 @@ class Server:
 
 class PostgreSQLServer(Server):
     user = "postgres"
+    ending = signal.SIGQUIT  # its processes share memory, which they give back
 
     def __init__(self) -> None:
         super().__init__()

@@ -367,7 +367,7 @@ def test_record_without_a_readable_state(backend_of, unit_server):
     """What is no record of this application's is waited over, and the timeout says so."""
     backend = backend_of()
     with unit_server.client as client:
-        client.set("celery-task-meta-foreign", "status: SUCCESS")
+        client.set("celery-task-meta-foreign", "SUCCESS, in a way")
     with pytest.raises(
         celery.exceptions.TimeoutError, match=r"timed out\. .*'foreign' cannot be read"
     ):

@@ -298,8 +298,10 @@ def purge_others(
     assert table is not None  # noqa: S101 - a write has made it
     before: Any = datetime.fromtimestamp(wall() - age, UTC)
     if settings.dialect != "postgresql":
-        # Where dates have no zone Celery writes the application's, and those of groups in UTC.
-        before = before.astimezone(UTC if grouped else settings.timezone).replace(tzinfo=None)
+        # Where dates have no zone Celery writes the application's, up to 5.4 UTC, as of groups still.
+        # A row does not say which: none goes too early.
+        zones = {UTC} if grouped else {UTC, settings.timezone}
+        before = min(before.astimezone(zone).replace(tzinfo=None) for zone in zones)
     if settings.dialect == "sqlite":
         before = before.isoformat(" ", "microseconds")
     return connection.execute(table.statement("purge_others"), {"before": before}).rowcount

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import select
+import selectors
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -43,8 +43,11 @@ def forked(function: Callable[[], object], fork: Callable[[], int] = os.fork) ->
 
 
 def _heard(descriptor: int, seconds: float) -> str | None:
-    if not select.select([descriptor], [], [], seconds)[0]:
-        return None
+    # Not `select.select`: a long run may have more descriptors than that takes.
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        if not selector.select(seconds):
+            return None
     return os.read(descriptor, 100_000).decode(errors="replace")
 
 

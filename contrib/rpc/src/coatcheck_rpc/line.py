@@ -576,13 +576,14 @@ class Line:
 
     def ends(self, session: Session) -> bool:
         """
-        Whether nobody needs *session*; who comes later makes another one.
+        Whether nobody needs *session*; the next client makes another one.
         """
         with self._lock:
+            if self._session is not session:  # it was interrupted while it began
+                return True
             if self._holds:
                 return False
-            if self._session is session:
-                self._session = None
+            self._session = None
             return True
 
     def broke(self, session: Session, error: Exception) -> None:
@@ -645,16 +646,17 @@ class Hold:
         self.mailbox = mailbox
         self.number = next(_numbers)
         self._line = line
-        line.hold(self)
+        # First, so that a hold is lost to no signal handler that raises.
         self._finalizer = weakref.finalize(self, line.lost, self.number)
         self._finalizer.atexit = False
+        line.hold(self)
 
     def release(self) -> None:
         """
         End it.
         """
-        self._finalizer.detach()
         self._line.release(self.number)
+        self._finalizer.detach()  # last, for the same reason
 
 
 #: What a forked child must not close: it is the parent's.

@@ -170,8 +170,20 @@ def chaos(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "tests/chaos/run.py", *session.posargs)
     else:
-        asked = {"COATCHECK_TESTING_LONG": "1"}
-        session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging", env=asked)
+        session.run("pytest", "-n", "2", "-m", "chaos", "--ignore=tests/packaging")
+
+
+@nox.session
+def interruptions(session: nox.Session) -> None:
+    """
+    Interrupt every operation of every store at every place where CPython runs signal handlers, and by
+    storms of alarms; arguments go to pytest. Takes minutes for each store.
+    """
+    ready_servers(session)
+    session.install(*group("tests"), *members())
+    run = ["pytest", "-n", "2", "-m", "chaos", "-k", "interrupted_everywhere or storm_of_signals"]
+    asked = {"COATCHECK_TESTING_LONG": "1"}
+    session.run(*run, "--ignore=tests/packaging", *session.posargs, env=asked)
 
 
 @nox.session(python=PYTHONS)

@@ -333,7 +333,7 @@ def test_two_claims_to_a_serializer_are_an_error(distribution):
         get_serializer("yaml")
 
 
-YAML = b"""children: []
+CELERYS_YAML = b"""children: []
 date_done: '2026-01-01T00:00:00+00:00'
 result: "status: FAILURE
 
@@ -350,7 +350,7 @@ async def test_yaml_shows_its_state(tmp_path):
     ready record.
     """
     url = tmp_path.as_uri()
-    (tmp_path / "celery-task-meta-t").write_bytes(YAML)
+    (tmp_path / "celery-task-meta-t").write_bytes(CELERYS_YAML)
     with coatcheck.by_url(url) as results:
         meta = results.get_task_meta("t")
         assert ("SUCCESS", True) == (meta.status, meta.ready)

@@ -579,7 +579,7 @@ def test_what_cannot_be_read_is_the_reason(waits):
     A record whose state cannot be read is waited over; the timeout says why it was none.
     """
     waiter = joined(waits, Recorder("t", timeout=1.0))
-    foreign = records(CODEC.decode("t", b"status: SUCCESS"))
+    foreign = records(CODEC.decode("t", b"SUCCESS, in a way"))
     waits.absorb(["t"], foreign, 0.1, pushing=True)
     waits.absorb(["t"], records(record("t", "STARTED")), 0.2, pushing=True)
     assert waiter.last_error is None

@@ -1,14 +1,14 @@
 """
-Forks by C code, as uWSGI makes them: none of Python's hooks run, neither before nor after.
+Forks that run no hook of ours, as those of uWSGI, which forks in C.
 """
 
 from __future__ import annotations
 
-import ctypes
-import time
+import os
 from collections.abc import Callable
 from typing import Final
 
+from .. import forks
 from .forked import forked
 
 PARENT: Final = "parent"
@@ -17,17 +17,26 @@ CHILD: Final = "child"
 
 def fork() -> int:
     """
-    Fork in C; return as `os.fork` does.
+    Fork without our hooks; return as `os.fork` does.
+
+    Python's own hooks run. Without them a child may hang in a lock of the interpreter if another
+    thread waits for it, which no library can mend.
     """
-    # A child that is forked while another thread waits for the interpreter's lock may hang in that
-    # lock, which nothing but Python's hooks can mend. After a pause our threads are all at rest.
-    time.sleep(0.05)
-    return int(ctypes.PyDLL(None).fork())
+    parent, living = os.getpid(), forks._living
+    forks._living = lambda refs: []  # noqa: ARG005
+    try:
+        child = os.fork()
+    finally:
+        forks._living = living
+    if child == 0:
+        forks._owner = parent  # nobody has noticed yet
+    return child
 
 
 def on_both_sides(act: Callable[[str], object]) -> None:
     """
-    Fork in C, and call *act* with "parent" and "child" at the same time. Raise what either raises.
+    Fork without our hooks, and call *act* with "parent" and "child" at the same time. Raise what
+    either raises.
     """
     with forked(lambda: act(CHILD), fork):
         act(PARENT)

@@ -290,7 +290,8 @@ def shutdown_while_running(url: str) -> None:
     import coatcheck
 
     results = coatcheck.by_url(url)
-    results.running("t", heartbeat=0.01).__enter__()
+    task = results.running("t", heartbeat=0.01)
+    task.__enter__()
     until(lambda: results.get_task_meta("t").heartbeat["beat"] > 2)
 
 

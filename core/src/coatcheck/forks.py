@@ -20,7 +20,6 @@ state registers it here, and calls `check` each time before using it::
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import weakref
@@ -136,9 +135,8 @@ def _keep_threads() -> None:
     Since 3.13, one that ended but was never joined is detached when it is freed. Where no hook of
     Python's ran, that writes to a stack that is not there any more, and the process may crash.
     """
-    _threads.extend(
-        found for found in gc.get_objects() if issubclass(type(found), threading.Thread)
-    )
+    # Not by `gc.get_objects`: uWSGI's other threads must not find more references than their own.
+    _threads.extend(getattr(threading, "_dangling", ()))
 
 
 def _living(refs: set[weakref.ref[Any]]) -> list[Any]:

@@ -180,19 +180,26 @@ def eager(url: str) -> None:
         asyncio.run(run(factory))
 
 
+def under_other_clocks(url: str, choose: Callable[..., Any]) -> None:
+    """
+    Work by clocks that *choose* gives the process: one stands still, one goes on.
+    """
+    with coatcheck.by_url(url) as results:
+        use(results, "before", 1)
+        for day, tick in (("2030-01-01", False), ("2001-01-01", True)):
+            with choose(day, tick=tick), coatcheck.by_url(url) as other:
+                use(other, day, 1)
+                load(results)
+        load(results)
+
+
 def freezegun(url: str) -> None:
     """
     Clocks that stand still, or go on from another day: for what was there before, and is made then.
     """
     import freezegun
 
-    with coatcheck.by_url(url) as results:
-        use(results, "before", 1)
-        for day, tick in (("2030-01-01", False), ("2001-01-01", True)):
-            with freezegun.freeze_time(day, tick=tick), coatcheck.by_url(url) as other:
-                use(other, day, 1)
-                load(results)
-        load(results)
+    under_other_clocks(url, freezegun.freeze_time)
     with freezegun.freeze_time("2030-01-01", real_asyncio=True):
         asyncio.run(aio_main(url))
 
@@ -203,13 +210,7 @@ def time_machine(url: str) -> None:
     """
     import time_machine
 
-    with coatcheck.by_url(url) as results:
-        use(results, "before", 1)
-        for day, tick in (("2030-01-01", False), ("2001-01-01", True)):
-            with time_machine.travel(day, tick=tick), coatcheck.by_url(url) as other:
-                use(other, day, 1)
-                load(results)
-        load(results)
+    under_other_clocks(url, time_machine.travel)
     with time_machine.travel("2030-01-01", tick=False):
         asyncio.run(aio_main(url))
 

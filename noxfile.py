@@ -150,13 +150,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def cluster(session: nox.Session) -> None:
+def long(session: nox.Session) -> None:
     """
-    Run what sentinels and clusters have to survive, at length; arguments go to pytest.
+    Run what `tests` leaves out for its length: the whole contract on every form of a store, and what
+    sentinels and clusters survive; arguments go to pytest.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
-    session.run("pytest", *AT_ONCE, "-m", "cluster", "--ignore=tests/packaging", *session.posargs)
+    session.run("pytest", *AT_ONCE, "-m", "long", "--ignore=tests/packaging", *session.posargs)
 
 
 @nox.session

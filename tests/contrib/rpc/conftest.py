@@ -23,11 +23,11 @@ SHORT = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of the contract for asyncio to `nox -s cluster`."""
+    """Leave most of the contract for asyncio to `nox -s long`."""
     for item in items:
         of = item.cls.__name__ if item.cls is not None else ""
         if of == "TestRPCAio" and item.originalname not in SHORT:
-            item.add_marker("cluster")
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

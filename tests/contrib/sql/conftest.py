@@ -23,11 +23,11 @@ THREADED = {"TestMariaDBAio", "TestSQLiteAio"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of the contract in threads to `nox -s cluster`."""
+    """Leave most of the contract in threads to `nox -s long`."""
     for item in items:
         threaded = item.cls is not None and item.cls.__name__ in THREADED
         if threaded and item.originalname not in SHORT:
-            item.add_marker("cluster")
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)

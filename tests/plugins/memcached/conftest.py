@@ -28,7 +28,7 @@ LONG_AIO = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave what takes long, and most of the contract on three servers, to `nox -s cluster`."""
+    """Leave what takes long, and most of the contract on three servers, to `nox -s long`."""
     for item in items:
         name = item.path.name
         if "memcached" not in item.path.parts or not name.startswith("test_contract"):
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
         aio = item.cls.__name__.endswith("Aio")
         left = name == "test_contract_servers.py" and item.originalname not in SHORT
         if left or item.originalname in (LONG | LONG_AIO if aio else LONG):
-            item.add_marker("cluster")
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

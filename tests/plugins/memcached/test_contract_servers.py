@@ -1,6 +1,6 @@
 """
 Three servers keep the contract, seen by the client that Celery uses: a part of it by default, all
-of it in `nox -s cluster`; conftest.py says which.
+of it in `nox -s long`; conftest.py says which.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ SHORT = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of the contract on three servers to `nox -s cluster`."""
+    """Leave most of the contract on three servers to `nox -s long`."""
     for item in items:
         if item.path.name == "test_contract_three.py" and item.originalname not in SHORT:
-            item.add_marker("cluster")
+            item.add_marker("long")
         if item.path.parent == HERE:
             # The driver for asyncio loses the socket of a monitor that is cancelled as it connects.
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))

@@ -1,5 +1,5 @@
 """
-Three servers keep the contract: a part of it by default, all of it in `nox -s cluster`; conftest.py
+Three servers keep the contract: a part of it by default, all of it in `nox -s long`; conftest.py
 says which.
 """
 

@@ -22,13 +22,13 @@ SHORT = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of the contract on clusters and behind sentinels to `nox -s cluster`."""
+    """Leave most of the contract on clusters and behind sentinels to `nox -s long`."""
     for item in items:
         if item.path.name == "test_contract_deployments.py" and not (
             item.originalname in SHORT
             and "redis" in item.name.rpartition("[")[2].rstrip("]").split("-")
         ):
-            item.add_marker("cluster")
+            item.add_marker("long")
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ async def aio_results(cluster):
 
 everywhere = pytest.mark.parametrize(
     "own_cluster",
-    ["redis", *(pytest.param(kind, marks=pytest.mark.cluster) for kind in ("redis8", "valkey"))],
+    ["redis", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("redis8", "valkey"))],
     indirect=True,
 )
 
@@ -204,7 +204,7 @@ async def test_slot_moves(own_cluster):
     await move_in_the_middle(own_cluster, own_cluster.migrate)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.parametrize("own_cluster", ["valkey"], indirect=True)
 async def test_slot_moves_at_once(own_cluster):
     """The same by Valkey's own, atomic migration."""
@@ -291,7 +291,7 @@ async def test_slot_on_its_way(own_cluster):
             assert [1, 1, 1] == [meta.result for meta in found]
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_many_slots_move(own_cluster):
     """Slots move by the hundred while there are stores, reads and waits everywhere."""
     ids = [f"t{n}" for n in range(2000)]
@@ -322,7 +322,7 @@ async def test_many_slots_move(own_cluster):
 # -- nodes that die -------------------------------------------------------------------------
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_failover(own_cluster):
     """A primary dies in the middle of waits, and its replica takes over."""
     victim = own_cluster.nodes[0]
@@ -348,7 +348,7 @@ async def test_failover(own_cluster):
             assert sorted(IDS[150:]) == sorted(got)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_node_restarts(own_cluster):
     """Without a replica the cluster is down until the node is back: CLUSTERDOWN is waited for."""
     victim = own_cluster.nodes[2]
@@ -418,7 +418,7 @@ async def test_no_sharded_channels(tmp_path):
             assert "unknown command" in str(aio_results.backend.backend.polling)
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_tls(tmp_path, tls_options):
     """With rediss+cluster:// every node is spoken to by TLS."""
     port = free_port()

@@ -106,14 +106,14 @@ async def test_failover(sentinels):
     await fail_over(sentinels, lambda master: master.kill())
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.parametrize("sentinels", ["redis8", "valkey"], indirect=True)
 async def test_failover_elsewhere(sentinels):
     """The same with Redis 8 and with Valkey."""
     await fail_over(sentinels, lambda master: master.kill())
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_planned_failover(sentinels):
     """The master is told to be a replica: READONLY is not the last word."""
     await fail_over(
@@ -121,7 +121,7 @@ async def test_planned_failover(sentinels):
     )
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_stopped_master(sentinels):
     """The master stops answering, and wakes up as one that is no longer the master."""
     old = sentinels.master
@@ -132,7 +132,7 @@ async def test_stopped_master(sentinels):
         assert sentinels.master.ask("EXISTS", "celery-task-meta-after")
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_failover_without_a_sentinel(sentinels):
     """The first sentinel of the URL is gone, too."""
     sentinels.sentinels.append(sentinels.sentinels.pop(0))
@@ -140,7 +140,7 @@ async def test_failover_without_a_sentinel(sentinels):
     await fail_over(sentinels, lambda master: master.kill())
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_two_failovers(tmp_path):
     """A second failover is like the first."""
     with Sentinels(tmp_path, replicas=2) as servers:
@@ -230,7 +230,7 @@ def _replicas(sentinels: Sentinels) -> int:
     return len(sentinels.master.ask("ROLE")[2])
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 async def test_tls(tmp_path, tls_options):
     """With rediss+sentinel:// the sentinels are spoken to by TLS as well."""
     ports = free_port(), free_port()

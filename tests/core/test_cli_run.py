@@ -315,10 +315,10 @@ def test_a_signal_revokes(cli: CommandLine, number: signal.Signals) -> None:
     SIGINT, SIGTERM and SIGHUP are passed on, the record is REVOKED and names the signal.
     """
     code = """
-import signal, sys, time
+import os, signal, sys, time
 for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(n, lambda n, _: sys.exit(print("got", n)))
-print("ready", flush=True)
+os.write(1, b"ready\\n")  # a whole line: a signal may come in the middle of a print
 time.sleep(600)
 """
     process = cli.start("run", "--id", "t", *python(code))
@@ -369,10 +369,10 @@ def test_the_keyboard_interrupts_once(cli: CommandLine) -> None:
     In a terminal, Ctrl-C reaches the command from the keyboard, and is not passed on again.
     """
     code = """
-import signal, sys, time
+import os, signal, time
 caught = []
 signal.signal(signal.SIGINT, lambda *_: caught.append(1))
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 while not caught: time.sleep(0.01)
 time.sleep(1)
 print("interrupted", len(caught), "times", flush=True)
@@ -462,7 +462,9 @@ def interrupt(data):
     os.kill(os.getpid(), signal.SIGHUP)
 
 with process.Signals() as signals:
-    command = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(5)"]
+    # The whole line at once: the signal ends the command as soon as anything was read.
+    code = "import os, time; os.write(1, b'ready\\\\n'); time.sleep(60)"
+    command = [sys.executable, "-c", code]
     child = process.Child(command, signals, stdout=1, stderr=2, seen=[interrupt, interrupt])
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     print(child.wait(), child.stopped_by)

@@ -4,11 +4,13 @@ Forks that run no hook of ours, as those of uWSGI, which forks in C.
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Callable
-from typing import Final
+from functools import cache, partial
+from typing import Any, Final
 
-from .. import forks
 from .forked import forked
 
 PARENT: Final = "parent"
@@ -17,20 +19,43 @@ CHILD: Final = "child"
 
 def fork() -> int:
     """
-    Fork without our hooks; return as `os.fork` does.
+    Fork without any hook but those of Python itself; return as `os.fork` does.
 
-    Python's own hooks run. Without them a child may hang in a lock of the interpreter if another
-    thread waits for it, which no library can mend.
+    Without Python's own a child may hang in a lock of the interpreter or of the standard library, if
+    another thread holds it, which no library can mend.
     """
-    parent, living = os.getpid(), forks._living
-    forks._living = lambda refs: []  # noqa: ARG005
+    all_hooks = [(hooks, [*hooks]) for hooks in _registered()]
     try:
-        child = os.fork()
+        for hooks, before in all_hooks:
+            hooks[:] = filter(_is_of_python, before)
+        return os.fork()
     finally:
-        forks._living = living
-    if child == 0:
-        forks._owner = parent  # nobody has noticed yet
-    return child
+        for hooks, before in all_hooks:
+            hooks[:] = before
+
+
+@cache
+def _registered() -> list[list[Callable[[], object]]]:
+    """
+    Return the interpreter's own lists of the hooks that `os.register_at_fork` takes.
+    """
+    return [_list_of(when) for when in ("before", "after_in_parent", "after_in_child")]
+
+
+def _list_of(when: str) -> list[Callable[[], object]]:
+    marker = partial(int)
+    os.register_at_fork(**{when: marker})
+    [hooks] = (found for found in gc.get_referrers(marker) if type(found) is list)
+    return hooks
+
+
+def _is_of_python(hook: Any) -> bool:
+    """
+    Whether a module of the standard library registered *hook*, which may be a method of a lock.
+    """
+    called: Any = hook.func if isinstance(hook, partial) else hook
+    module = called.__module__ or type(called.__self__).__module__
+    return module.partition(".")[0] in sys.stdlib_module_names - {"builtins"}
 
 
 def on_both_sides(act: Callable[[str], object]) -> None:

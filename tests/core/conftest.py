@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from coatcheck import entrypoints, resolver
+from coatcheck._finding import resolver
+from coatcheck._runtime import entrypoints
 
 # No test fails for being slow.
 settings.register_profile("coatcheck", deadline=None)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from coatcheck.aio.alarms import GRID, Alarms
+from coatcheck._waiting.timers import GRID, Alarms
 
 
 class Sleeper:

@@ -6,7 +6,7 @@ import itertools
 import sys
 import threading
 
-from coatcheck.bells import Bell, LocalBell
+from coatcheck._backends.bells import Bell, LocalBell
 
 
 def test_a_bell_that_never_rings_only_sleeps():

@@ -11,8 +11,8 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import celeryconfig
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
+from coatcheck._settings import celeryconfig
 
 BOTH = pytest.mark.parametrize("door", [coatcheck, coatcheck.aio], ids=["sync", "aio"])
 

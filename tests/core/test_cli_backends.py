@@ -11,12 +11,12 @@ import pytest
 from support.cli import CommandLine
 
 import coatcheck
+from coatcheck._finding.resolver import AIO, SYNC
 from coatcheck.cli import main
-from coatcheck.resolver import AIO, SYNC
 
 TANK = """
 from coatcheck import Capability
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 class Tank(MemoryBackend):
     PROTOCOL_VERSION = 1
     {}

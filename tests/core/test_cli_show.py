@@ -16,9 +16,9 @@ import pytest
 from support.cli import ESCAPES, PATIENCE, CommandLine, Terminal
 
 import coatcheck
+from coatcheck._record.failures import Failure
 from coatcheck.cli import render
 from coatcheck.cli.text import harmless, span
-from coatcheck.failures import Failure
 
 
 @pytest.fixture

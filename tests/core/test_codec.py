@@ -16,8 +16,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck import compression
-from coatcheck.codec import DEFAULT_ACCEPT, ENVELOPE_MAGIC, Codec
+from coatcheck._coding import compression
+from coatcheck._coding.codec import DEFAULT_ACCEPT, ENVELOPE_MAGIC, Codec
+from coatcheck._coding.serializers import JSONSerializer
+from coatcheck._record.failures import Failure
+from coatcheck._record.meta import ResultMeta
 from coatcheck.errors import (
     ConfigurationError,
     ContentDisallowed,
@@ -26,9 +29,6 @@ from coatcheck.errors import (
     PluginError,
     SerializationError,
 )
-from coatcheck.failures import Failure
-from coatcheck.meta import ResultMeta
-from coatcheck.serializers import JSONSerializer
 
 ALL = ("json", "msgpack", "pickle")
 DOCUMENT = {"status": "SUCCESS", "result": [1, "x"], "task_id": "t"}
@@ -509,7 +509,7 @@ def test_accepted_plugins_are_loaded(distribution):
     """
     A serializer that is only read is found by its entry point.
     """
-    source = "from coatcheck.serializers import JSONSerializer\nclass Other(JSONSerializer):\n    name = 'other'\n"
+    source = "from coatcheck._coding.serializers import JSONSerializer\nclass Other(JSONSerializer):\n    name = 'other'\n"
     distribution("coat-other", "coatcheck.serializers", other="coat_other:Other", coat_other=source)
 
     reader = Codec(accept=["other"])

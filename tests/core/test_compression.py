@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.compression import MARKER, inflate
+from coatcheck._coding.compression import MARKER, inflate
 
 if sys.version_info >= (3, 14):
     from compression import zstd

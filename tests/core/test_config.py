@@ -4,9 +4,9 @@ Options: what belongs to the results, to the backend, and where the URL comes fr
 
 import pytest
 
-from coatcheck.config import URL_VARIABLE, resolve_url, split_options
+from coatcheck._settings.config import URL_VARIABLE, resolve_url, split_options
+from coatcheck._settings.url import URL
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL
 
 
 def test_a_given_url_is_taken(monkeypatch):

@@ -11,10 +11,10 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import configfile
-from coatcheck.config import CORE_OPTIONS
+from coatcheck._finding.resolver import SYNC
+from coatcheck._settings import configfile
+from coatcheck._settings.config import CORE_OPTIONS
 from coatcheck.errors import ConfigurationError, PluginError, UnknownSchemeError
-from coatcheck.resolver import SYNC
 
 pytestmark = pytest.mark.usefixtures("_fresh_scan", "_here")
 
@@ -30,7 +30,7 @@ strict = true
 expires = "none"
 """
 TANK = """
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 class Tank(MemoryBackend):
     PROTOCOL_VERSION = 1
     @classmethod
@@ -165,7 +165,7 @@ def test_nothing_is_read_at_import(project):
     A file that cannot be read breaks neither the import nor who has a URL.
     """
     (project / "package" / "coatcheck.toml").write_text("not toml")
-    code = "import sys, coatcheck; coatcheck.by_url('memory://'); print('coatcheck.configfile' in sys.modules)"
+    code = "import sys, coatcheck; coatcheck.by_url('memory://'); print('coatcheck._settings.configfile' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path.cwd()
     )

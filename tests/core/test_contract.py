@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from coatcheck.codec import Codec
-from coatcheck.embedded import files, memory
+from coatcheck._coding.codec import Codec
+from coatcheck._embedded import files, memory
 from coatcheck.testing import AioBackendContract, BackendContract
 
 

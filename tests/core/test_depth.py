@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._coding.jsontags import MAX_DEPTH
+from coatcheck._record.failures import MAX_DEPTH as MAX_CAUSES
+from coatcheck._record.meta import new_document
 from coatcheck.errors import EncodeError, TaskError
-from coatcheck.failures import MAX_DEPTH as MAX_CAUSES
-from coatcheck.jsontags import MAX_DEPTH
-from coatcheck.meta import new_document
 
 #: One level around a value.
 SHAPES = {

@@ -5,10 +5,10 @@
 import pytest
 
 import coatcheck
-from coatcheck.backend import ANY, Capability
-from coatcheck.embedded.disabled import DisabledBackend
+from coatcheck._backends.backend import ANY, Capability
+from coatcheck._embedded.disabled import DisabledBackend
+from coatcheck._settings.url import URL
 from coatcheck.errors import ConfigurationError, UnsupportedError
-from coatcheck.url import URL
 
 
 def test_writes_are_dropped():

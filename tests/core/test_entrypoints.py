@@ -5,7 +5,7 @@ What installed distributions offer: one scan, and an error for each way a plugin
 import importlib_metadata
 import pytest
 
-from coatcheck import entrypoints
+from coatcheck._runtime import entrypoints
 from coatcheck.errors import PluginError
 
 GROUP = "coatcheck.backends"

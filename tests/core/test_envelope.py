@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coatcheck import envelope
+from coatcheck._coding import envelope
 
 NAMES = st.text(max_size=60)
 PARTS = {"serializer": "json", "compression": "zstd", "seal": "crc32", "key": "k"}

@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from coatcheck import errors
-from coatcheck.codec import Codec
-from coatcheck.failures import Failure, Trusted
+from coatcheck._coding.codec import Codec
+from coatcheck._record.failures import Failure, Trusted
 
 FAILURE = Failure("myapp.errors", "Broken", message="no", args=("no",), bases=["builtins.OSError"])
 

@@ -20,11 +20,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck import failures
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._record import failures
+from coatcheck._record.failures import (
+    Failure,
+    RemoteTraceback,
+    Trusted,
+    format_traceback,
+    safe_repr,
+)
+from coatcheck._results.writing import Writer
 from coatcheck.errors import ConfigurationError, TaskError, TaskRevokedError, WorkerLostError
-from coatcheck.failures import Failure, RemoteTraceback, Trusted, format_traceback, safe_repr
-from coatcheck.writing import Writer
 
 SERIALIZERS = pytest.mark.parametrize("serializer", ["json", "msgpack", "pickle"])
 NOTHING = Trusted()
@@ -779,7 +785,7 @@ def test_decoding_errors_cannot_crash_the_reader():
     A stored UnicodeDecodeError with positions outside of its object does not read there.
     """
     code = (
-        "from coatcheck.failures import Failure, Trusted\n"
+        "from coatcheck._record.failures import Failure, Trusted\n"
         "for name in ('UnicodeDecodeError', 'UnicodeEncodeError'):\n"
         "    data = b'x' if name == 'UnicodeDecodeError' else 'x'\n"
         "    for start in (-(10**9), 10**9, -1):\n"

@@ -20,10 +20,12 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import entrypoints
-from coatcheck.backend import ANY, Capability
-from coatcheck.embedded import files
-from coatcheck.embedded.files import FilesBackend
+from coatcheck._backends.backend import ANY, Capability
+from coatcheck._embedded import files
+from coatcheck._embedded.files import FilesBackend
+from coatcheck._finding.resolver import by_url
+from coatcheck._runtime import entrypoints
+from coatcheck._settings.url import URL
 from coatcheck.errors import (
     BackendGetMetaError,
     BackendStoreError,
@@ -34,9 +36,7 @@ from coatcheck.errors import (
     UnknownTaskError,
     WaitTimeoutError,
 )
-from coatcheck.resolver import by_url
 from coatcheck.states import READY_STATES
-from coatcheck.url import URL
 
 UNREADY = b'{"status": "STARTED"}'
 READY = b'{"status": "SUCCESS", "result": 1}'

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from coatcheck import forks
-from coatcheck.pacing import random
+from coatcheck._runtime import forks
+from coatcheck._runtime.dice import random
 from coatcheck.testing.forking import on_both_sides
 from coatcheck.testing.threads import in_threads
 
@@ -124,7 +124,7 @@ def test_random_numbers_differ():
 
 ENDED = """
 import ctypes, gc, os, sys, threading, time
-from coatcheck import forks
+from coatcheck._runtime import forks
 from coatcheck.testing.threads import in_threads
 
 class Ended:

@@ -12,8 +12,9 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import hookimpl, hooks
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck import hookimpl
+from coatcheck._embedded.memory import MemoryBackend
+from coatcheck._results import hooks
 
 pytestmark = pytest.mark.usefixtures("_fresh_scan")
 
@@ -190,7 +191,7 @@ def test_embedded_schemes_have_the_plugins_that_are_named(monkeypatch):
 @pytest.mark.usefixtures("plugin")
 def test_plugins_of_plugin_schemes(distribution):
     """A backend that was found by a scan has the installed plugins."""
-    backend = "from coatcheck.embedded.memory import MemoryBackend as Own\npass\n"
+    backend = "from coatcheck._embedded.memory import MemoryBackend as Own\npass\n"
     distribution("coat-own", "coatcheck.backends", own="coat_own:Own", coat_own=backend)
     with coatcheck.by_url("own://") as results:
         results.store_result("c", 1)

@@ -13,9 +13,9 @@ from support import hostile
 
 import coatcheck
 from coatcheck import aio, states
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._record.failures import BUILTIN_TYPES, Failure, Trusted
 from coatcheck.errors import EncodeError, TaskError
-from coatcheck.failures import BUILTIN_TYPES, Failure, Trusted
 from coatcheck.testing.proof import innermost
 
 KINDS = ["json", "msgpack", "pickle"]

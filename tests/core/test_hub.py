@@ -14,7 +14,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 from coatcheck.testing.doubles import Failing, Quiet, Stalling
 
 DEADLINE = 30

@@ -11,8 +11,8 @@ import time
 import pytest
 
 import coatcheck
-from coatcheck.interruptions import interruption_in, pass_on_interruption
-from coatcheck.serializers import get_serializer
+from coatcheck._coding.serializers import get_serializer
+from coatcheck._runtime.interruptions import interruption_in, pass_on_interruption
 
 
 class Limit(Exception):

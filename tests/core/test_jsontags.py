@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck import jsontags
-from coatcheck.codec import Codec
+from coatcheck._coding import jsontags
+from coatcheck._coding.codec import Codec
+from coatcheck._coding.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
+from coatcheck._record.meta import new_document
 from coatcheck.errors import EncodeError
-from coatcheck.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
-from coatcheck.meta import new_document
 
 OFFSETS = (
     st.timedeltas(min_value=timedelta(hours=-23), max_value=timedelta(hours=23))

@@ -10,7 +10,7 @@ import pytest
 
 import coatcheck
 from coatcheck import ConfigurationError, aio
-from coatcheck.keys import MIN_BYTES, Keys, is_reference, read
+from coatcheck._coding.keys import MIN_BYTES, Keys, is_reference, read
 
 OLD = "old-secret-that-nobody-can-guess-at-all"
 NEW = "new-secret-that-nobody-can-guess-at-all"

@@ -12,67 +12,22 @@ import coatcheck
 
 ROOT = Path(coatcheck.__file__).parent
 
-#: Each module imports only from lines above its own.
-CORE = """
-bare errors
-interruptions misuse
-keys
-states url
-meta
-failures
-limits stacks entrypoints compression envelope groups
-jsontypes
-jsontags
-pickles
-serializers
-kombus sealing
-codec
-forks clocks
-pacing bells portions sockets
-starting
-attempts lookups pool
-backend
-embedded.memory embedded.sqlite embedded.disabled embedded.files embedded
-hooks
-observed
-waits
-hub
-handles running
-writing
-resultsets
-results
-config trust configfile celeryconfig
-resolver
-_api
-__init__
-cli
-__main__
-"""
-#: The same for asyncio, each with the module of core that it may import up to.
-AIO = """
-loops:forks bells:bells alarms:pacing lookups:lookups tasks:errors
-backend:backend
-observed:observed
-bridge:backend
-hub:hub
-handles:handles running:running
-resultsets:resultsets
-results:results
-resolver:resolver
-__init__:_api
-"""
-
-CORE_LINE = {name: number for number, line in enumerate(CORE.split("\n")) for name in line.split()}
-AIO_LINE = {
-    pair.partition(":")[0]: number
-    for number, line in enumerate(AIO.split("\n"))
-    for pair in line.split()
-}
-AIO_TWIN = dict(pair.split(":") for pair in AIO.split())
+#: The words, the packages and the doors: each imports only from those before it, and from itself.
+ORDER = """
+errors states
+_runtime _record _coding _settings _backends _embedded _waiting _results _finding
+_api plugin __init__ aio testing cli __main__
+""".split()
 
 STORES = ("redis", "valkey", "mongo", "memcache", "postgres", "mysql", "rabbit", "sqlite")
 #: The default of the command line, the built-in schemes, and the hints of two errors.
-MAY_SAY_SQLITE = ("cli", "config", "configfile", "resolver", "url")
+MAY_SAY_SQLITE = (
+    "cli",
+    "_settings.config",
+    "_settings.configfile",
+    "_settings.url",
+    "_finding.resolver",
+)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -130,62 +85,56 @@ def target(module: str, name: str) -> str:
     return full if full.partition(".")[2] in {*SOURCES, "testing"} else module
 
 
-def line_of(name: str) -> int:
-    return CORE_LINE[name if name in CORE_LINE else name.partition(".")[0]]
-
-
 def breaches(name: str, tree: ast.Module) -> list[str]:
     """
     Return what *name* imports and may not.
     """
-    top = name.partition(".")[0]
-    if top == "testing":
-        return []
-    found = sorted(imported(name, tree) - {name})
-    if top == "aio":
-        own = name.partition(".")[2] or "__init__"
-        limit = CORE_LINE[AIO_TWIN[own]]
-        return [other for other in found if not aio_may_import(own, limit, other)]
-    if top == "cli":  # the top: its own modules import one another
-        return [other for other in found if other.partition(".")[0] == "testing"]
-    return [
-        other
-        for other in found
-        if other.partition(".")[0] in {"aio", "testing"} or line_of(other) >= line_of(name)
-    ]
+    own = name.partition(".")[0]
+    last = ORDER.index(own)
+    tops = {other: other.partition(".")[0] for other in imported(name, tree) - {name}}
+    return sorted(other for other, top in tops.items() if ORDER.index(top) > last)
 
 
-def aio_may_import(own: str, limit: int, other: str) -> bool:
-    top, _, rest = other.partition(".")
-    if top == "aio":
-        return AIO_LINE[rest or "__init__"] < AIO_LINE[own]
-    return top != "testing" and line_of(other) <= limit
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """
+    Return modules that import one another in a circle; none if there is no circle.
+    """
+    left = {name: others & set(graph) - {name} for name, others in graph.items()}
+    while free := {name for name, others in left.items() if not others}:
+        left = {name: others - free for name, others in left.items() if name not in free}
+    return sorted(left)
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_module_imports_only_from_the_layers_below(name: str) -> None:
+def test_a_module_imports_only_from_the_packages_before(name: str) -> None:
     """
-    Each module of core imports only modules of earlier layers; what is for types alone is free.
+    Each module of core imports only from its own package and earlier ones; what is for types alone is free.
     """
     assert [] == breaches(name, SOURCES[name])
 
 
+def test_no_circles() -> None:
+    """
+    No modules import one another in a circle.
+    """
+    graph = {name: imported(name, tree) for name, tree in SOURCES.items()}
+
+    assert [] == circle(graph)
+
+
 def test_a_breach_is_noticed() -> None:
     """
-    The test above sees imports from above, from the same line, inside functions, and by package.
+    The tests above see imports from later packages, inside functions too, and circles.
     """
-    up = "from . import resolver\nfrom .states import X\nfrom coatcheck.hub import Hub"
-    inside = "def f():\n    from .running import X\n    import coatcheck.aio.hub"
-    types = "if TYPE_CHECKING:\n    from .resolver import by_url"
+    up = "from .. import _finding\nfrom ..states import X\nfrom coatcheck._waiting.hub import Hub"
+    inside = "def f():\n    from coatcheck._results.running import X\n    import coatcheck.aio"
+    types = "if TYPE_CHECKING:\n    from .._finding.resolver import by_url"
 
-    assert ["hub", "resolver"] == breaches("meta", ast.parse(up))
-    assert ["aio.hub", "running"] == breaches("handles", ast.parse(inside))
-    assert [] == breaches("meta", ast.parse(types))
-    assert ["resolver"] == breaches("embedded.memory", ast.parse("from .. import resolver"))
-    assert ["aio.results", "hub"] == breaches(
-        "aio.backend", ast.parse("from .results import Results\nfrom ..hub import Hub")
-    )
-    assert ["testing"] == breaches("cli", ast.parse("from coatcheck import testing"))
+    assert ["_finding", "_waiting.hub"] == breaches("_record.meta", ast.parse(up))
+    assert ["_results.running", "aio"] == breaches("_waiting.hub", ast.parse(inside))
+    assert [] == breaches("_record.meta", ast.parse(types))
+    assert ["testing"] == breaches("_api", ast.parse("from coatcheck import testing"))
+    assert ["a", "b", "c"] == circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"e"}, "e": set()})
 
 
 def docstrings(tree: ast.AST) -> set[int]:
@@ -210,11 +159,11 @@ def words(tree: ast.AST) -> Iterator[str]:
 
 
 def named_stores(name: str, tree: ast.AST) -> set[str]:
-    allowed = {"sqlite"} if name.partition(".")[0] in MAY_SAY_SQLITE else set()
+    allowed = {"sqlite"} if name.startswith(MAY_SAY_SQLITE) else set()
     return {store for word in words(tree) for store in STORES if store in word} - allowed
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith("embedded")])
+@pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith("_embedded")])
 def test_core_names_no_store(name: str) -> None:
     """
     No name and no string of core's code names a store that is not embedded; prose may.
@@ -228,5 +177,7 @@ def test_a_named_store_is_noticed() -> None:
     """
     code = '"""Redis."""\nclass MongoThing: "Like MySQL."\nx.sqlite = "memcached"\nimport valkey'
 
-    assert {"mongo", "sqlite", "memcache", "valkey"} == named_stores("hub", ast.parse(code))
-    assert {"mongo", "memcache", "valkey"} == named_stores("config", ast.parse(code))
+    assert {"mongo", "sqlite", "memcache", "valkey"} == named_stores(
+        "_waiting.hub", ast.parse(code)
+    )
+    assert {"mongo", "memcache", "valkey"} == named_stores("_settings.config", ast.parse(code))

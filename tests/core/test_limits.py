@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck.codec import Codec
-from coatcheck.compression import MARKER
+from coatcheck._coding.codec import Codec
+from coatcheck._coding.compression import MARKER
+from coatcheck._coding.limits import MAX_VALUES, hashable, holds_more
+from coatcheck._record.meta import new_document
 from coatcheck.errors import DecodeError, EncodeError, TaskError
-from coatcheck.limits import MAX_VALUES, hashable, holds_more
-from coatcheck.meta import new_document
 
 MARK = MARKER + b"application/x-gzip\x00"
 #: Python's hashes of whole numbers are taken modulo this one.

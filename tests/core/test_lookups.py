@@ -12,8 +12,8 @@ import threading
 
 import pytest
 
-from coatcheck import lookups
-from coatcheck.aio import lookups as aio_lookups
+from coatcheck._backends import asyncio_lookups as aio_lookups
+from coatcheck._backends import lookups
 from coatcheck.testing.proof import PATIENCE
 from coatcheck.testing.threads import Started, until
 

@@ -9,7 +9,7 @@ import gc
 
 import pytest
 
-from coatcheck.aio.loops import PerLoop
+from coatcheck._runtime.loops import PerLoop
 
 
 class Thing:

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from coatcheck.backend import ANY, Capability
-from coatcheck.embedded import memory
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._backends.backend import ANY, Capability
+from coatcheck._embedded import memory
+from coatcheck._embedded.memory import MemoryBackend
+from coatcheck._settings.url import URL
 from coatcheck.errors import ConfigurationError
 from coatcheck.states import READY_STATES
-from coatcheck.url import URL
 
 UNREADY = b'{"status": "STARTED"}'
 READY = b'{"status": "SUCCESS", "result": 1}'
@@ -271,7 +271,7 @@ def test_one_of_many_threads_wins(backend):
 
 FORK = """
 import os, threading
-from coatcheck.embedded.memory import MemoryBackend, _spaces
+from coatcheck._embedded.memory import MemoryBackend, _spaces
 backend = MemoryBackend("x")
 backend.put("k", b'{"status": "SUCCESS"}', unless=frozenset(), expires=None)
 with backend.watch(["k"]) as bell, backend._space.lock:

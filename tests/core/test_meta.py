@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._record.meta import (
+    VERSION,
+    ResultMeta,
+    aware,
+    checked_id,
+    new_document,
+    new_write_id,
+)
 from coatcheck.errors import ArgumentError, DecodeError
-from coatcheck.meta import VERSION, ResultMeta, aware, checked_id, new_document, new_write_id
 
 CODEC = Codec()
 

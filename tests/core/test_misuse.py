@@ -15,7 +15,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.misuse import Call
+from coatcheck._results.misuse import Call
 
 URL = "redis://:s3cret-word@127.0.0.1:1/0"
 

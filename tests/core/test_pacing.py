@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck import pacing
-from coatcheck.pacing import Agenda, adaptive, aligned, jittered
+from coatcheck._runtime.dice import JITTER, jittered
+from coatcheck._waiting.pacing import Agenda, adaptive, aligned
 
 #: By how much a look may come later, so that several can be read together.
 GRID = 1.25
@@ -21,7 +21,7 @@ def test_pauses_grow_with_the_time_waited(waited):
     pause = adaptive(waited)
 
     whole = min(max(waited / 10, 0.001), 0.5)
-    assert whole * (1 - pacing.JITTER) <= pause <= whole * 1.000001
+    assert whole * (1 - JITTER) <= pause <= whole * 1.000001
 
 
 def test_pauses_differ():

@@ -9,11 +9,11 @@ import inspect
 import pytest
 
 import coatcheck
+import coatcheck._results.asyncio_running
+import coatcheck._results.running
+import coatcheck._waiting.asyncio_hub
+import coatcheck._waiting.hub
 import coatcheck.aio
-import coatcheck.aio.hub
-import coatcheck.aio.running
-import coatcheck.hub
-import coatcheck.running
 
 PAIRS = [
     (coatcheck.Results, coatcheck.aio.Results),
@@ -22,7 +22,7 @@ PAIRS = [
     (coatcheck.Backend, coatcheck.aio.Backend),
     (coatcheck.KeyValueBackend, coatcheck.aio.KeyValueBackend),
     (coatcheck.Bell, coatcheck.aio.Bell),
-    (coatcheck.running.RunningTask, coatcheck.aio.running.RunningTask),
+    (coatcheck._results.running.RunningTask, coatcheck._results.asyncio_running.RunningTask),
 ]
 FUNCTIONS = ["by_name", "by_url", "from_celery_config", "register", "registered", "unregister"]
 NAMES = [pytest.param(*pair, id=pair[0].__name__) for pair in PAIRS]

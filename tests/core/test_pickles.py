@@ -11,9 +11,9 @@ from decimal import Decimal
 import pytest
 
 from coatcheck import TaskError, states
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._record.failures import Failure
 from coatcheck.errors import DecodeError
-from coatcheck.failures import Failure
 
 READER = Codec(accept=["pickle"])
 DONE = datetime(2026, 11, 22, tzinfo=UTC)

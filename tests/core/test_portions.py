@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
-from coatcheck.codec import Codec
+from coatcheck._backends.portions import BATCH, MOST, SLICE, Portions, Reading, Writing, weight
+from coatcheck._coding.codec import Codec
+from coatcheck._record.meta import new_document
 from coatcheck.errors import BackendUnavailableError
-from coatcheck.meta import new_document
-from coatcheck.portions import BATCH, MOST, SLICE, Portions, Reading, Writing, weight
 
 CODEC = Codec()
 MB = 1_000_000

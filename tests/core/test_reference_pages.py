@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coatcheck import codec, compression, failures, jsontags, limits, meta
-from coatcheck.codec import Codec
-from coatcheck.embedded.files import FilesBackend
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._coding import codec, compression, jsontags, limits
+from coatcheck._coding.codec import Codec
+from coatcheck._embedded.files import FilesBackend
+from coatcheck._embedded.sqlite import SQLiteBackend
+from coatcheck._record import failures, meta
 from coatcheck.errors import DecodeError, EncodeError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"

@@ -9,22 +9,23 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import entrypoints, resolver
-from coatcheck.embedded.disabled import DisabledBackend
-from coatcheck.embedded.memory import MemoryBackend
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._embedded.disabled import DisabledBackend
+from coatcheck._embedded.memory import MemoryBackend
+from coatcheck._embedded.sqlite import SQLiteBackend
+from coatcheck._finding import resolver
+from coatcheck._finding.resolver import AIO, SYNC, by_url, register, registered, unregister
+from coatcheck._runtime import entrypoints
 from coatcheck.errors import (
     ConfigurationError,
     PluginError,
     SchemeConflictError,
     UnknownSchemeError,
 )
-from coatcheck.resolver import AIO, SYNC, by_url, register, registered, unregister
 
 pytestmark = pytest.mark.usefixtures("_fresh_scan")
 GROUP = SYNC.group
 BACKEND = """
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 class {}(MemoryBackend):
     PROTOCOL_VERSION = 1
 """

@@ -17,7 +17,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 
 DEADLINE = 30
 

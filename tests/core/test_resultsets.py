@@ -12,8 +12,8 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import groups
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
+from coatcheck._record import groups
 
 
 @pytest.fixture

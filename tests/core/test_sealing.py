@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck import by_url, envelope, keys, sealing
-from coatcheck.codec import Codec
-from coatcheck.compression import MARKER
+from coatcheck import by_url
+from coatcheck._coding import envelope, keys, sealing
+from coatcheck._coding.codec import Codec
+from coatcheck._coding.compression import MARKER
 from coatcheck.errors import (
     ConfigurationError,
     ContentDisallowed,

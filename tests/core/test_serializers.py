@@ -18,9 +18,7 @@ from hypothesis import strategies as st
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import entrypoints
-from coatcheck.errors import ConfigurationError, PluginError
-from coatcheck.serializers import (
+from coatcheck._coding.serializers import (
     BUILTINS,
     JSONSerializer,
     MsgpackSerializer,
@@ -28,6 +26,8 @@ from coatcheck.serializers import (
     get_serializer,
     peek_yaml,
 )
+from coatcheck._runtime import entrypoints
+from coatcheck.errors import ConfigurationError, PluginError
 
 JSON, MSGPACK, PICKLE = BUILTINS
 HEAD = 128

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 import pytest
 
 import coatcheck
-from coatcheck.backend import ANY, Capability
-from coatcheck.embedded import sqlite
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._backends.backend import ANY, Capability
+from coatcheck._embedded import sqlite
+from coatcheck._embedded.sqlite import SQLiteBackend
+from coatcheck._settings.url import URL
 from coatcheck.errors import (
     BackendError,
     BackendStoreError,
@@ -31,7 +32,6 @@ from coatcheck.errors import (
 )
 from coatcheck.states import READY_STATES
 from coatcheck.testing.forking import on_both_sides
-from coatcheck.url import URL
 
 UNREADY = b'{"status": "STARTED"}'
 READY = b'{"status": "SUCCESS", "result": 1}'
@@ -595,7 +595,7 @@ def test_a_full_database_keeps_what_it_has(backend):
 
 FULL_DISK = """
 import resource, sys
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._embedded.sqlite import SQLiteBackend
 from coatcheck.errors import BackendError
 backend = SQLiteBackend(sys.argv[1])
 put = lambda key, size: backend.put(key, b"x" * size, unless=frozenset(), expires=None)
@@ -773,7 +773,7 @@ def run_threads(target, number):
 
 RACE = """
 import sys
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._embedded.sqlite import SQLiteBackend
 from coatcheck.states import READY_STATES
 from coatcheck.testing.forking import on_both_sides
 value = b'{"status": "SUCCESS", "result": %s}' % sys.argv[2].encode()
@@ -817,7 +817,7 @@ def test_one_of_many_processes_wins(path, opened):
 
 KILLED = """
 import os, signal, sys
-from coatcheck.embedded.sqlite import SQLiteBackend
+from coatcheck._embedded.sqlite import SQLiteBackend
 backend = SQLiteBackend(sys.argv[1])
 backend.put("before", b"x", unless=frozenset(), expires=None)
 def work(connection):

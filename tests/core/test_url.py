@@ -9,8 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck.errors import ConfigurationError
-from coatcheck.url import (
+from coatcheck._settings.url import (
     URL,
     boolean,
     masked,
@@ -19,6 +18,7 @@ from coatcheck.url import (
     seconds,
     words,
 )
+from coatcheck.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._waiting.waits import LOST_AFTER, Waiter, Waits
 from coatcheck.errors import BackendError, BackendUnavailableError, WaitTimeoutError
-from coatcheck.waits import LOST_AFTER, Waiter, Waits
 
 CODEC = Codec()
 

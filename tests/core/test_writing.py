@@ -12,10 +12,9 @@ from datetime import timedelta
 import pytest
 
 from coatcheck import states
-from coatcheck.codec import Codec
-from coatcheck.errors import ArgumentError, EncodeError, ResultTooLargeError, WorkerLostError
-from coatcheck.failures import Failure
-from coatcheck.writing import (
+from coatcheck._coding.codec import Codec
+from coatcheck._record.failures import Failure
+from coatcheck._results.writing import (
     DEFAULT,
     DEFAULT_EXPIRES,
     Writer,
@@ -23,6 +22,7 @@ from coatcheck.writing import (
     checked_states,
     checked_timeout,
 )
+from coatcheck.errors import ArgumentError, EncodeError, ResultTooLargeError, WorkerLostError
 
 
 def writer(serializer="json", **options):

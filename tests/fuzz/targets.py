@@ -21,15 +21,16 @@ from typing import Any, TypeVar
 import bson
 from bson.errors import BSONError
 
-from coatcheck import celeryconfig, compression, envelope, jsontags, jsontypes, sealing
-from coatcheck.codec import Codec
-from coatcheck.config import CORE_OPTIONS, split_options
-from coatcheck.configfile import Configuration
+from coatcheck._coding import compression, envelope, jsontags, jsontypes, sealing
+from coatcheck._coding.codec import Codec
+from coatcheck._coding.keys import is_reference, read
+from coatcheck._record.failures import Failure, Trusted
+from coatcheck._record.meta import ResultMeta
+from coatcheck._settings import celeryconfig
+from coatcheck._settings.config import CORE_OPTIONS, split_options
+from coatcheck._settings.configfile import Configuration
+from coatcheck._settings.url import KEY_OPTIONS, URL, masked
 from coatcheck.errors import CoatcheckError, ConfigurationError, SerializationError
-from coatcheck.failures import Failure, Trusted
-from coatcheck.keys import is_reference, read
-from coatcheck.meta import ResultMeta
-from coatcheck.url import KEY_OPTIONS, URL, masked
 from coatcheck_mongo import records as documents
 from coatcheck_sql import pickled
 from coatcheck_sql import records as rows

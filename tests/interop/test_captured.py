@@ -22,7 +22,7 @@ from support.celery import kept_rows, rows
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
 from coatcheck_mongo import records
 
 STORES = ["redis", "memcached", "mongodb", "filesystem", "rpc"]

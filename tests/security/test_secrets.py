@@ -14,9 +14,9 @@ from support.redis import free_port
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import configfile
+from coatcheck._settings import configfile
+from coatcheck._settings.url import URL
 from coatcheck.errors import CoatcheckError
-from coatcheck.url import URL
 
 #: For each scheme where secrets can stand: {s} is one, {p} the port of nobody.
 URLS = {

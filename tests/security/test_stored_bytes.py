@@ -13,7 +13,7 @@ from fuzz import targets
 from fuzz.watched import watched
 
 from coatcheck import ContentDisallowed, SerializationError, SignatureError, TaskError
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
 from coatcheck.testing.samples import BOMB, MARKS, _Calls
 from coatcheck_mongo import records as documents
 from coatcheck_sql import records as rows

@@ -18,8 +18,8 @@ from bson.raw_bson import RawBSONDocument
 
 import coatcheck
 import coatcheck_rpc
+from coatcheck._settings.url import URL
 from coatcheck.testing.threads import until
-from coatcheck.url import URL
 from coatcheck_rpc.mailbox import mailbox_of
 from coatcheck_rpc.settings import Settings
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import uuid
 
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
+from coatcheck._settings.url import URL
 from coatcheck.testing.proof import SECRET
 from coatcheck.testing.threads import until
-from coatcheck.url import URL
 from coatcheck_rpc.mailbox import Mailbox, mailbox_of
 from coatcheck_rpc.settings import Settings
 

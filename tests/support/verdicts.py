@@ -17,7 +17,7 @@ import bson
 from bson.codec_options import CodecOptions
 
 from coatcheck import DecodeError, ResultMeta, TaskError, TaskRevokedError, WorkerLostError, states
-from coatcheck.codec import Codec
+from coatcheck._coding.codec import Codec
 from support.celery import ROOT, UNTAG, same
 
 ALL = ("json", "msgpack", "pickle")

@@ -6,8 +6,15 @@ from __future__ import annotations
 
 import logging
 
-from .backend import ANY, Backend, Capability, KeyValueBackend, Unless
-from .bells import Bell
+from ._backends.backend import ANY, Backend, Capability, KeyValueBackend, Unless
+from ._backends.bells import Bell
+from ._finding.resolver import by_name, by_url, from_celery_config, register, registered, unregister
+from ._record.failures import Failure
+from ._record.meta import ResultMeta
+from ._results.handles import AsyncResult
+from ._results.hooks import hookimpl
+from ._results.results import Results
+from ._results.resultsets import ResultSet
 from .errors import (
     ArgumentError,
     BackendError,
@@ -34,13 +41,6 @@ from .errors import (
     WaitTimeoutError,
     WorkerLostError,
 )
-from .failures import Failure
-from .handles import AsyncResult
-from .hooks import hookimpl
-from .meta import ResultMeta
-from .resolver import by_name, by_url, from_celery_config, register, registered, unregister
-from .results import Results
-from .resultsets import ResultSet
 
 # Silent by default: logging's last resort would print warnings otherwise.
 logging.getLogger("coatcheck").addHandler(logging.NullHandler())

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from .failures import Failure
+    from ._record.failures import Failure
 
 
 def _restore(

@@ -282,7 +282,7 @@ def test_urls(url, nodes, virtual_host, user):
     """
     Hosts, virtual host and user are read as Celery reads them.
     """
-    settings = Settings(coatcheck.url.URL(url), {}, operation_timeout=5)
+    settings = Settings(coatcheck._settings.url.URL(url), {}, operation_timeout=5)
 
     assert (nodes, virtual_host, user) == (settings.nodes, settings.virtual_host, settings.user)
 
@@ -312,7 +312,7 @@ def test_celery_settings(settings, url, options):
     """
     from coatcheck_rpc.sync import RPCBackend
 
-    made = RPCBackend.celery_options(coatcheck.url.URL("rpc://"), settings)
+    made = RPCBackend.celery_options(coatcheck._settings.url.URL("rpc://"), settings)
 
     assert (url, options) == made
 

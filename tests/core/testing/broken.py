@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import pytest
 
 import coatcheck
-from coatcheck.backend import ANY
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._backends.backend import ANY
+from coatcheck._embedded.memory import MemoryBackend
 from coatcheck.testing import AioBackendContract, BackendContract
 from coatcheck.testing.promises import suite_of
 

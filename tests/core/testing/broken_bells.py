@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from broken import BrokenProof, Whole, proofs_of
 
-from coatcheck.bells import LocalBell
+from coatcheck._backends.bells import LocalBell
 
 #: The backend's name, and the test of each side that has to notice.
 NOTICED = {

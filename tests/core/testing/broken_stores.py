@@ -10,7 +10,7 @@ import unicodedata
 
 from broken import BrokenProof, Whole, proofs_of
 
-from coatcheck.backend import ANY
+from coatcheck._backends.backend import ANY
 from coatcheck.states import READY_STATES
 
 #: The backend's name, and the test of each side that has to notice.

@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 
 import coatcheck
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 from coatcheck.testing.chaos import Plan, Subject, run
 from coatcheck.testing.faults import Fault, Timetable, stopped
 from coatcheck.testing.lateness import Lateness

@@ -12,8 +12,8 @@ import time
 import pytest
 
 import coatcheck
-from coatcheck.embedded import memory
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded import memory
+from coatcheck._embedded.memory import MemoryBackend
 from coatcheck.testing import machine
 from coatcheck.testing.cancelling import CancelAt, everywhere
 from coatcheck.testing.doubles import Failing, FakeClock, Quiet, Stalling, Wrapping

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 import pytest
 
 import coatcheck
-from coatcheck.backend import PROTOCOL_VERSION as CURRENT
-from coatcheck.embedded.memory import MemoryBackend, _spaces
+from coatcheck._backends.backend import PROTOCOL_VERSION as CURRENT
+from coatcheck._embedded.memory import MemoryBackend, _spaces
 from coatcheck.testing import AioBackendContract, BackendContract
 
 HERE = os.getpid()

@@ -10,7 +10,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.embedded.memory import MemoryBackend
+from coatcheck._embedded.memory import MemoryBackend
 
 
 def made(url: str, **settings):

@@ -11,7 +11,7 @@ from support.celery import by_id, rows
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.url import URL
+from coatcheck._settings.url import URL
 from coatcheck_memcached.settings import Settings, name_of
 
 

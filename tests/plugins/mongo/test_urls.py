@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 import coatcheck
-from coatcheck.url import URL
+from coatcheck._settings.url import URL
 from coatcheck_mongo.settings import Settings
 
 

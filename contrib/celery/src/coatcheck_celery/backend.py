@@ -25,9 +25,7 @@ from kombu.utils.functional import LRUCache
 
 import coatcheck
 from coatcheck import Capability
-from coatcheck.celeryconfig import NAMED, PREFIX, transport_options
-from coatcheck.clocks import monotonic
-from coatcheck.url import URL
+from coatcheck.plugin import URL, celeryconfig, monotonic, transport_options
 
 from .bodies import Errback, errbacks_of, members_of, untold
 from .chords import Chord, Completion, body_id_of
@@ -108,9 +106,9 @@ class CoatcheckBackend(Waiting, Backend):
         """
         Return the URL as in the configuration, its secrets masked unless asked for.
         """
-        url = self.url or f"{NAMED}://"
+        url = self.url or f"{celeryconfig.NAMED}://"
         shown = url if include_password else str(URL(url))
-        return shown if url.startswith(NAMED) else f"{PREFIX}{shown}"
+        return shown if url.startswith(celeryconfig.NAMED) else f"{celeryconfig.PREFIX}{shown}"
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         return _unpickle, (type(self), self.url)

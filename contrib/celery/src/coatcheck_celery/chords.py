@@ -35,8 +35,7 @@ from celery.exceptions import ChordError
 
 import coatcheck
 from coatcheck import ANY
-from coatcheck.backend import Unless, batches
-from coatcheck.meta import ResultMeta, new_document
+from coatcheck.plugin import ResultMeta, Unless, batches, new_document
 
 from .bodies import Errback
 from .records import meta_of

@@ -13,9 +13,7 @@ from celery.exceptions import BackendGetMetaError, BackendStoreError
 from kombu import exceptions as kombu
 
 import coatcheck
-from coatcheck.codec import Codec
-from coatcheck.failures import Failure
-from coatcheck.meta import ResultMeta, checked_id, new_document
+from coatcheck.plugin import Codec, Failure, ResultMeta, checked_id, new_document
 
 #: What only coatcheck's readers need.
 _OURS: Final = ("v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt")

@@ -10,18 +10,20 @@ from typing import Any, Final
 from celery import states
 
 import coatcheck
-from coatcheck.backend import KeyValueBackend
-from coatcheck.celeryconfig import (
-    NAMED,
-    common_options,
-    own_options,
+from coatcheck.plugin import (
+    BUILTIN_SERIALIZERS,
+    DEFAULT_NAME,
+    REGISTRY,
+    URL,
+    KeyValueBackend,
+    KombuSerializer,
+    Serializer,
+    accepted_content,
+    backend_class,
+    celeryconfig,
+    choose_backend,
     transport_options,
 )
-from coatcheck.config import DEFAULT_NAME
-from coatcheck.kombus import KombuSerializer, accepted
-from coatcheck.resolver import SYNC, backend_class, choose
-from coatcheck.serializers import BUILTINS, Serializer
-from coatcheck.url import URL
 
 #: Celery's rule: a task that is delivered twice may become anything but a success another thing.
 PROTECT: Final = frozenset({states.SUCCESS})
@@ -43,36 +45,38 @@ def results_of(
     """
     transport = transport_options(conf)
     kombus: Serializer = KombuSerializer(serializer)
-    known = {serializer, *(builtin.name for builtin in BUILTINS)}
-    parsed = URL(url or f"{NAMED}://{DEFAULT_NAME}")
+    known = {serializer, *(builtin.name for builtin in BUILTIN_SERIALIZERS)}
+    parsed = URL(url or f"{celeryconfig.NAMED}://{DEFAULT_NAME}")
     cls = _class_of(parsed)
-    common = common_options({"result_backend_transport_options": transport}, read_only=True)
+    common = celeryconfig.common_options(
+        {"result_backend_transport_options": transport}, read_only=True
+    )
     if not issubclass(cls, KeyValueBackend):
         common.pop("key_prefix", None)  # Celery's backends for these leave it alone, too
     options: dict[str, Any] = {
         **common,
         "serializer": kombus,
-        "accept": [name for name in accepted(accept) if name in known],
+        "accept": [name for name in accepted_content(accept) if name in known],
         "expires": expires,
         "protect": PROTECT,
-        **own_options(conf),
+        **celeryconfig.own_options(conf),
     }
     # Celery writes pickle where it is told to; who may read it is said by accept_content.
     options["unsafe_pickle"] = serializer == "pickle"
-    if parsed.scheme == NAMED:
+    if parsed.scheme == celeryconfig.NAMED:
         return _named(parsed.netloc or DEFAULT_NAME, options)
     raw, theirs = cls.celery_options(parsed, conf)
     return coatcheck.by_url(raw, **theirs, **_without(options, parsed.query))
 
 
 def _class_of(url: URL) -> Any:
-    if url.scheme == NAMED:
-        url = URL(choose(url.netloc or DEFAULT_NAME, None, SYNC).url)
-    return backend_class(url.scheme, SYNC)
+    if url.scheme == celeryconfig.NAMED:
+        url = URL(choose_backend(url.netloc or DEFAULT_NAME, None, REGISTRY).url)
+    return backend_class(url.scheme, REGISTRY)
 
 
 def _named(name: str, options: Mapping[str, Any]) -> coatcheck.Results:
-    chosen = choose(name, None, SYNC)
+    chosen = choose_backend(name, None, REGISTRY)
     said = {**chosen.options, **URL(chosen.url).query}
     return coatcheck.by_name(name, **_without(options, said))
 

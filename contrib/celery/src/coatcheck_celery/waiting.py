@@ -13,7 +13,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult, ResultSet
 
 import coatcheck
-from coatcheck.meta import ResultMeta
+from coatcheck.plugin import ResultMeta
 
 from .records import celery_errors, id_of, meta_of
 

@@ -17,14 +17,17 @@ from typing import Any, Self, TypeVar
 
 from coatcheck import BackendError, UnsupportedError
 from coatcheck.aio import Bell
-from coatcheck.aio.backend import Backend
-from coatcheck.aio.loops import PerLoop
-from coatcheck.backend import Unless
-from coatcheck.clocks import monotonic
-from coatcheck.groups import Tree, members_of, tree_of
-from coatcheck.interruptions import pass_on_interruption
-from coatcheck.meta import ResultMeta
-from coatcheck.url import URL
+from coatcheck.aio.plugin import Backend, PerLoop
+from coatcheck.plugin import (
+    URL,
+    ResultMeta,
+    Tree,
+    Unless,
+    members_of,
+    monotonic,
+    pass_on_interruption,
+    tree_of,
+)
 
 from .client import CAPABILITIES, LIMIT, Client
 from .line import Hold, Post, left

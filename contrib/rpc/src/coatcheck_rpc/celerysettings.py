@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from coatcheck.celeryconfig import shared_options
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, masked
+from coatcheck.plugin import URL, masked, shared_options
 
 #: Celery's names of RabbitMQ among brokers, and ours.
 _SCHEMES: Final = {"amqp": "rpc", "pyamqp": "rpc", "librabbitmq": "rpc", "amqps": "rpc+amqps"}

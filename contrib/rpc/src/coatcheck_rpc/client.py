@@ -7,13 +7,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from coatcheck import Capability, ResultTooLargeError, UnsupportedError, forks
-from coatcheck.backend import BaseBackend, Unless, encoded
-from coatcheck.codec import Codec
+from coatcheck import Capability, ResultTooLargeError, UnsupportedError
 from coatcheck.errors import BackendError, PartlyUnavailableError
-from coatcheck.groups import Tree
-from coatcheck.meta import ResultMeta
-from coatcheck.states import READY_STATES
+from coatcheck.plugin import (
+    READY_STATES,
+    BaseBackend,
+    Codec,
+    ResultMeta,
+    Tree,
+    Unless,
+    encoded,
+    forks,
+)
 
 from .errors import TooLarge, mapped
 from .line import Post, line_to

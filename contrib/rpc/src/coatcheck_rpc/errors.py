@@ -15,7 +15,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
-from coatcheck.url import without_users
+from coatcheck.plugin import without_users
 
 _PRECONDITION_FAILED: Final = 406
 _ACCESS_REFUSED: Final = 403

@@ -19,9 +19,7 @@ from typing import Any, Final
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
-from coatcheck import forks
-from coatcheck.clocks import monotonic
-from coatcheck.starting import start
+from coatcheck.plugin import forks, monotonic, start
 
 from .errors import Blocked, Unroutable, is_refused, text_of, too_large
 from .mailbox import Mailbox

@@ -10,10 +10,8 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
-from coatcheck import ANY, forks
-from coatcheck.clocks import monotonic
-from coatcheck.codec import Codec
-from coatcheck.groups import Tree
+from coatcheck import ANY
+from coatcheck.plugin import Codec, Tree, forks, monotonic
 
 from .messages import Mail, hash_of
 

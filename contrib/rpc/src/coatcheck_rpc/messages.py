@@ -16,9 +16,7 @@ from typing import Any, Final
 from pika import BasicProperties
 
 from coatcheck import ANY
-from coatcheck.backend import Unless
-from coatcheck.codec import Codec
-from coatcheck.states import READY_STATES
+from coatcheck.plugin import READY_STATES, Codec, Unless
 
 #: How long the reader keeps the record, in milliseconds; 0: as long as it lives.
 LIFE: Final = "coatcheck-expires"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
+from coatcheck.plugin import URL, boolean, host_and_port, read_options, seconds
 
 _PLAIN: Final = frozenset({"rpc", "rpc+amqp", "rpc+pyamqp"})
 _TLS: Final = frozenset({"rpc+amqps"})

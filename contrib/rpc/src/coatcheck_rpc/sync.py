@@ -9,14 +9,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
-from coatcheck import BackendError, Bell, UnsupportedError, forks
-from coatcheck.backend import Backend, Unless
-from coatcheck.bells import Alarm, LocalBell
-from coatcheck.clocks import monotonic
-from coatcheck.groups import Tree, members_of, tree_of
-from coatcheck.interruptions import pass_on_interruption
-from coatcheck.meta import ResultMeta
-from coatcheck.url import URL
+from coatcheck import BackendError, Bell, UnsupportedError
+from coatcheck.plugin import (
+    URL,
+    Alarm,
+    Backend,
+    LocalBell,
+    ResultMeta,
+    Tree,
+    Unless,
+    forks,
+    members_of,
+    monotonic,
+    pass_on_interruption,
+    tree_of,
+)
 
 from . import celerysettings
 from .client import CAPABILITIES, LIMIT, Client

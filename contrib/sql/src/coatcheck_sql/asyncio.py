@@ -13,14 +13,19 @@ import sqlalchemy as sa
 
 from coatcheck import Capability
 from coatcheck.aio import Bell
-from coatcheck.aio.backend import Backend
-from coatcheck.aio.loops import PerLoop
-from coatcheck.backend import BATCH, Unless, batches
+from coatcheck.aio.plugin import Backend, PerLoop
 from coatcheck.errors import BackendUnavailableError
-from coatcheck.groups import Tree, tree_of
-from coatcheck.meta import ResultMeta
-from coatcheck.portions import Portions, Writing
-from coatcheck.url import URL
+from coatcheck.plugin import (
+    BATCH,
+    URL,
+    Portions,
+    ResultMeta,
+    Tree,
+    Unless,
+    Writing,
+    batches,
+    tree_of,
+)
 
 from . import records, sync, work
 from .schema import Layout

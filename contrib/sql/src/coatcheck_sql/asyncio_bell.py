@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable
 
 import psycopg
 
-from coatcheck.aio import Bell, tasks
-from coatcheck.clocks import monotonic
+from coatcheck.aio import Bell
+from coatcheck.aio.plugin import tasks
+from coatcheck.plugin import monotonic
 
 from .asyncio_link import Link, look_up
 from .bounded import AsyncConnection

@@ -14,9 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from coatcheck.aio import lookups, tasks
-from coatcheck.attempts import Attempts
-from coatcheck.clocks import monotonic
+from coatcheck.aio.plugin import lookups, tasks
+from coatcheck.plugin import Attempts, monotonic
 
 from .bounded import AsyncConnection
 from .deadline import DEADLINE, left

@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterable
 
 import psycopg
 
-from coatcheck import Bell, sockets
-from coatcheck.clocks import monotonic
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck import Bell
+from coatcheck.plugin import monotonic, pass_on_interruption, sockets
 
 from .bounded import Connection
 from .deadline import DEADLINE

@@ -19,8 +19,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
 
-from coatcheck import sockets
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import monotonic, sockets
 
 from .deadline import DEADLINE, left
 from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, SPEAK, Limits

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pymysql import err
 from pymysql.connections import Connection
 
-from coatcheck import lookups
+from coatcheck.plugin import lookups
 
 from .deadline import left
 

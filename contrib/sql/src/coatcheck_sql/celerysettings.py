@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from coatcheck.celeryconfig import shared_options
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL
+from coatcheck.plugin import URL, shared_options
 
 from .settings import LOCAL, RESERVED
 

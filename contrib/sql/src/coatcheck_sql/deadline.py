@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Final
 
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import monotonic
 
 #: By the monotonic clock; of the thread, or the task.
 DEADLINE: Final[ContextVar[float]] = ContextVar("coatcheck_sql_deadline", default=float("inf"))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import boolean
+from coatcheck.plugin import boolean
 
 #: Several hosts, as libpq has them in URLs and SQLAlchemy does not.
 _HOSTS: Final = re.compile(

@@ -14,7 +14,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
-from coatcheck.url import without_users
+from coatcheck.plugin import without_users
 
 #: PostgreSQL's SQLSTATEs by which it says "not now": serialisation, deadlock, shutdown, too many
 #: connections, a lock that was not had in time, a server that only reads since a failover, two who

@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
 
-from coatcheck import forks, lookups
-from coatcheck.attempts import Attempts
-from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError, CoatcheckError
-from coatcheck.interruptions import interruption_in, pass_on_interruption
-from coatcheck.pool import BusyError, Turns
+from coatcheck.plugin import (
+    Attempts,
+    BusyError,
+    Turns,
+    forks,
+    interruption_in,
+    lookups,
+    monotonic,
+    pass_on_interruption,
+)
 
 from .deadline import DEADLINE, left
 from .errors import Errors, cause_of, is_garbled, is_lost, is_schema_gone, is_transient, mapped
@@ -300,7 +305,7 @@ class Link(Line):
             self._end.detach()
         self._engine, self._warm, self._end = None, deque(), None
         if self.settings.dialect == "sqlite" and engine is not None and not self._torn:
-            _close(engine, warm)  # see `coatcheck.embedded.sqlite`
+            _close(engine, warm)  # see `coatcheck._embedded.sqlite`
         else:
             _LEFT.append((engine, warm))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import monotonic
 
 from .records import EXACT, Letters, key_of
 from .wire import Statement

@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from itertools import chain
 from typing import Any, ClassVar, Final
 
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import pass_on_interruption
 
 _HEAD: Final = re.compile(rb"\x80[\x02-\x05]")
 #: Celery's classes of results, which stand in its groups.
@@ -55,7 +55,7 @@ def loads(data: bytes) -> Any:
 
 def group(data: bytes) -> list[Any]:
     """
-    Return the pairs, see `coatcheck.groups`, of the group that Celery pickled. Raises `Refused`.
+    Return the pairs, see `coatcheck._record.groups`, of the group that Celery pickled. Raises `Refused`.
     """
     found = _load(data, _IN_GROUPS)
     return found.pairs() if isinstance(found, _Result) else found

@@ -19,12 +19,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from coatcheck import groups
-from coatcheck.codec import Codec
-from coatcheck.compression import MARKER
 from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError, SerializationError
-from coatcheck.groups import Tree
-from coatcheck.meta import ResultMeta, aware
+from coatcheck.plugin import COMPRESSION_MARKER, Codec, ResultMeta, Tree, aware, groups
 
 from . import pickled
 
@@ -288,7 +284,7 @@ def _as_celery_reads(data: bytes, codec: Codec) -> str | bytes:
     Return a value that nobody has named the serializer of, such that the reader's own one is taken:
     text for one that writes text. Pickles show themselves.
     """
-    if not codec.serializer.text or pickled.recognised(data) or data.startswith(MARKER):
+    if not codec.serializer.text or pickled.recognised(data) or data.startswith(COMPRESSION_MARKER):
         return data
     try:
         return data.decode()

@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from coatcheck.config import CORE_OPTIONS
 from coatcheck.errors import ConfigurationError, PluginError
-from coatcheck.url import URL, boolean, read_options
+from coatcheck.plugin import CORE_OPTIONS, URL, boolean, read_options
 
 from . import driving
 

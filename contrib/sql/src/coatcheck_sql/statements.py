@@ -17,8 +17,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from coatcheck.backend import ANY, Unless
-from coatcheck.clocks import wall
+from coatcheck.plugin import ANY, Unless, wall
 
 from .records import COLUMNS
 from .wire import Statement

@@ -12,12 +12,19 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from coatcheck import Bell, Capability
-from coatcheck.backend import BATCH, Backend, Unless, batches
 from coatcheck.errors import BackendUnavailableError
-from coatcheck.groups import Tree, tree_of
-from coatcheck.meta import ResultMeta
-from coatcheck.portions import Portions, Writing
-from coatcheck.url import URL
+from coatcheck.plugin import (
+    BATCH,
+    URL,
+    Backend,
+    Portions,
+    ResultMeta,
+    Tree,
+    Unless,
+    Writing,
+    batches,
+    tree_of,
+)
 
 from . import celerysettings, records, work
 from .link import Link

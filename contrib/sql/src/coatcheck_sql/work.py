@@ -12,11 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from coatcheck.backend import Unless
-from coatcheck.clocks import wall
-from coatcheck.codec import Codec
-from coatcheck.meta import ResultMeta
-from coatcheck.states import PENDING
+from coatcheck.plugin import PENDING, Codec, ResultMeta, Unless, wall
 
 from . import records
 from .records import COLUMNS, Record

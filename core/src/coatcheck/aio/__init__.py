@@ -7,12 +7,19 @@ does I/O is a coroutine method here. Everything else (errors, metas, states) is 
 
 from __future__ import annotations
 
-from .backend import Backend, KeyValueBackend
-from .bells import Bell
-from .handles import AsyncResult
-from .resolver import by_name, by_url, from_celery_config, register, registered, unregister
-from .results import Results
-from .resultsets import ResultSet
+from .._backends.asyncio_backend import Backend, KeyValueBackend
+from .._backends.asyncio_bells import Bell
+from .._finding.asyncio_resolver import (
+    by_name,
+    by_url,
+    from_celery_config,
+    register,
+    registered,
+    unregister,
+)
+from .._results.asyncio_handles import AsyncResult
+from .._results.asyncio_results import Results
+from .._results.asyncio_resultsets import ResultSet
 
 __all__ = [
     "AsyncResult",

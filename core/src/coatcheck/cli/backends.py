@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__, entrypoints
-from ..backend import Capability
+from .. import __version__
+from .._backends.backend import Capability
+from .._finding.resolver import AIO, BUILTIN, SYNC, Registry
+from .._runtime import entrypoints
+from .._runtime.interruptions import pass_on_interruption
+from .._settings.url import URL, masked
 from ..errors import CoatcheckError, PluginError, SchemeConflictError
-from ..interruptions import pass_on_interruption
-from ..resolver import AIO, BUILTIN, SYNC, Registry
-from ..url import URL, masked
 from . import exits
 from .options import Common, common_options
 from .text import is_terminal, one_line, printable, say
@@ -153,7 +154,7 @@ def _passed_over() -> list[dict[str, Any]]:
 
 
 def _configured() -> list[dict[str, str]]:
-    from ..configfile import load
+    from .._settings.configfile import load
 
     configuration = load()
     return [

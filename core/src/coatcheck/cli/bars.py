@@ -14,15 +14,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tim
 from rich.table import Column
 from rich.text import Text
 
+from .lines import Lines
 from .render import progress_of, progress_text, state_of, summary
 from .show import colour_of
 from .text import one_line, printable
-from .wait import Lines
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ..meta import ResultMeta
+    from .._record.meta import ResultMeta
 
 #: How many tasks have a bar at a time.
 MAX_ROWS: Final = 12

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ..meta import ResultMeta
+    from .._record.meta import ResultMeta
 
 SUCCESS: Final = 0
 FAILURE: Final = 1

@@ -8,8 +8,8 @@ import json
 
 import click
 
+from .._record.meta import checked_id
 from ..errors import UnknownTaskError
-from ..meta import checked_id
 from . import exits
 from .options import Common, common_options
 from .text import say

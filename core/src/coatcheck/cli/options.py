@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import click
 
-from ..config import DEFAULT_NAME, URL_VARIABLE
+from .._settings.config import DEFAULT_NAME, URL_VARIABLE
+from .._settings.url import masked
 from ..errors import ConfigurationError
-from ..url import masked
 
 if TYPE_CHECKING:
-    from ..results import Results
+    from .._results.results import Results
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ class Common:
         if self.backend is not None:
             is_url = not self.backend or ":" in self.backend or "/" in self.backend
             return None if is_url else self.backend
-        from ..configfile import load
+        from .._settings.configfile import load
 
         is_configured = os.environ.get(URL_VARIABLE) or DEFAULT_NAME in load().backends
         return DEFAULT_NAME if is_configured else None
@@ -52,7 +52,7 @@ class Common:
         included.
         """
         if self.name is not None:
-            from ..resolver import SYNC, choose
+            from .._finding.resolver import SYNC, choose
 
             return choose(self.name, None, SYNC).url
         return default_url() if self.backend is None else self.backend
@@ -68,7 +68,7 @@ class Common:
         """
         Return the `Results` of the store. No connection.
         """
-        from ..resolver import by_name, by_url
+        from .._finding.resolver import by_name, by_url
 
         return by_url(self.url) if self.name is None else by_name(self.name)
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
+from .._runtime.starting import start
 from ..errors import ThreadStartError
-from ..starting import start
 
 #: How much of each stream is kept, in bytes.
 TAIL: Final = 64 * 1024

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
-from ..failures import safe_repr
+from .._record.failures import safe_repr
 from .text import harmless_json, one_line
 
 if TYPE_CHECKING:
-    from ..failures import Failure
-    from ..meta import ResultMeta
+    from .._record.failures import Failure
+    from .._record.meta import ResultMeta
 
 #: Values nested deeper are shown as their `repr`: JSON's own limit is the interpreter's stack.
 _MAX_DEPTH: Final = 100

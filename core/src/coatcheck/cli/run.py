@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .. import states
-from ..backend import Capability
+from .._backends.backend import Capability
+from .._record.failures import Failure
+from .._results.running import RunningTask
+from .._results.writing import DEFAULT, Default
+from .._runtime.starting import start
+from .._settings.url import optional_seconds
 from ..errors import BackendError, CoatcheckError, ConfigurationError
-from ..failures import Failure
-from ..running import RunningTask
-from ..starting import start
-from ..url import optional_seconds
-from ..writing import DEFAULT, Default
 from . import exits
 from .options import Common, common_options
 from .process import Child, Signals, Tail
@@ -30,8 +30,8 @@ from .progress import Progress, ProgressReader
 from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
-    from ..meta import Fields
-    from ..results import Results
+    from .._record.meta import Fields
+    from .._results.results import Results
 
 #: Seconds between two stores of progress, at least.
 PROGRESS_EVERY: Final = 1.0

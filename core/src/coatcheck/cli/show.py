@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .. import states
-from ..backend import Capability
+from .._backends.backend import Capability
 from . import exits
 from .options import Common, common_options
 from .text import harmless, is_terminal, one_line, printable, say, span
@@ -22,8 +22,8 @@ from .text import harmless, is_terminal, one_line, printable, say, span
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..failures import Failure
-    from ..meta import ResultMeta
+    from .._record.failures import Failure
+    from .._record.meta import ResultMeta
 
 #: The colours of states; those that only some application knows are blue.
 COLOURS: Final = {

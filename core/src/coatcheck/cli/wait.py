@@ -6,23 +6,21 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from .._runtime.starting import start
 from ..errors import BackendError, WaitTimeoutError
-from ..starting import start
 from . import exits
+from .lines import Lines
 from .options import Common, common_options
-from .text import is_terminal, printable, say
+from .text import is_terminal
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
 
-    from ..meta import ResultMeta
-    from ..results import Results
+    from .._results.results import Results
 
 #: Seconds between two reads of what is shown.
 REFRESH: Final = 0.5
@@ -72,64 +70,6 @@ def _view(common: Common, ids: list[str]) -> Lines:
     from .bars import Bars
 
     return Bars(ids, json=common.json, lines=not both)
-
-
-class Lines:
-    """
-    A line on stdout for each task that is over; all else on stderr.
-    """
-
-    def __init__(self, ids: Sequence[str], *, json: bool, lines: bool = True) -> None:
-        self._json = json
-        self._lines = lines
-        self._waiting = dict.fromkeys(ids)
-        self._unreadable: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return
-
-    def wanted(self) -> Sequence[str]:
-        """
-        Return one task: enough to see whether the store answers.
-        """
-        return list(self._waiting)[:1]
-
-    def update(self, meta: ResultMeta) -> None:
-        """
-        Say, once, of a record that cannot be read that it keeps the wait from ending.
-        """
-        if "status" not in meta.document and meta.task_id not in self._unreadable:
-            self._unreadable.add(meta.task_id)
-            self.say(f"{meta.error}; still waiting")
-
-    def ready(self, meta: ResultMeta) -> None:
-        """
-        Print the line.
-        """
-        from .render import as_json, state_of, summary
-
-        self._waiting.pop(meta.task_id, None)
-        if not self._lines:
-            return
-        if self._json:
-            line = as_json(meta)
-        else:
-            line = "\t".join((printable(meta.task_id), state_of(meta), summary(meta)))
-        click.echo(line)
-
-    def say(self, message: str) -> None:
-        """
-        Print a line on stderr.
-        """
-        say(message)
 
 
 class _Watch:

@@ -30,12 +30,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
 
+from .._finding.resolver import by_url
+from .._record.meta import ResultMeta
+from .._results.results import Results
 from ..aio import Results as AioResults
 from ..aio import by_url as aio_by_url
 from ..errors import BackendError, CoatcheckError, WaitTimeoutError
-from ..meta import ResultMeta
-from ..resolver import by_url
-from ..results import Results
 from .faults import Fault, Timetable
 from .history import Event, History
 from .lateness import Lateness, Metronome, holdings

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
+from .._results.results import Results
 from ..aio import Results as AioResults
 from ..errors import CoatcheckError
-from ..results import Results
 from . import shape
 from .proof import Proof
 

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..backend import Capability, KeyValueBackend, Unless
-from ..bells import Bell
-from ..codec import Codec
-from ..embedded.memory import MemoryBackend
+from .._backends.backend import Capability, KeyValueBackend, Unless
+from .._backends.bells import Bell
+from .._coding.codec import Codec
+from .._embedded.memory import MemoryBackend
 from ..errors import BackendUnavailableError
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .._results.results import Results
 from ..errors import BackendError
-from ..results import Results
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Final
 
-from ..backend import Anything
-from ..meta import ResultMeta
+from .._backends.backend import Anything
+from .._record.meta import ResultMeta
 from ..states import READY_STATES
 
 #: The operations that are recorded.

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from ..backend import ANY, Backend, Capability, Unless
-from ..codec import Codec
-from ..meta import ResultMeta
+from .._backends.backend import ANY, Backend, Capability, Unless
+from .._coding.codec import Codec
+from .._record.meta import ResultMeta
+from .._results.writing import Writer
 from ..states import READY_STATES
-from ..writing import Writer
 from .proof import innermost
 
 KEYS = ("a", "ab", "b", "a*", "☃ x")

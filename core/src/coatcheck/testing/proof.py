@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Final, TypeVar
 import pytest
 
 from .. import Capability, by_url
+from .._backends.asyncio_backend import KeyValueBackend as AioKeyValueBackend
+from .._backends.backend import DEFAULT_KEY_PREFIX, KeyValueBackend
+from .._coding.codec import Codec
+from .._record.meta import ResultMeta
+from .._results.results import Results
 from ..aio import Results as AioResults
 from ..aio import by_url as aio_by_url
-from ..aio.backend import KeyValueBackend as AioKeyValueBackend
-from ..backend import DEFAULT_KEY_PREFIX, KeyValueBackend
-from ..codec import Codec
-from ..meta import ResultMeta
-from ..results import Results
 from . import patience, report
 from .journal import Journal
 from .promises import F, needs, suite_of

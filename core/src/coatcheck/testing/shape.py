@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from .. import aio
-from ..backend import (
+from .._backends.backend import (
     DEFAULT_KEY_PREFIX,
     PROTOCOL_VERSION,
     Backend,
@@ -28,9 +28,9 @@ from ..backend import (
     encoded,
     stated_version,
 )
-from ..bells import Bell
-from ..meta import ResultMeta
-from ..results import Results
+from .._backends.bells import Bell
+from .._record.meta import ResultMeta
+from .._results.results import Results
 from ..states import READY_STATES
 from .proof import innermost, record_of
 from .threads import HangError, Started

@@ -18,7 +18,7 @@ from itertools import count
 from types import FrameType
 
 from .. import by_url
-from ..results import Results
+from .._results.results import Results
 from .interrupts import Abort, Limit
 from .proof import PATIENCE
 from .threads import Started, in_threads

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..hooks import hookimpl
-from ..meta import ResultMeta
+from .._record.meta import ResultMeta
+from .._results.hooks import hookimpl
 
 
 class Watcher:

@@ -11,9 +11,7 @@ from typing import Any, Final
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheClientError, MemcacheUnknownError
 
-from coatcheck import lookups
-from coatcheck.clocks import monotonic, wall
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import lookups, monotonic, pass_on_interruption, wall
 
 from .errors import error_in, is_transient, is_unauthenticated
 from .replies import Replies

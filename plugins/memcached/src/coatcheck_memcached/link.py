@@ -12,10 +12,9 @@ from typing import Final
 
 from pymemcache.client.rendezvous import RendezvousHash
 
-from coatcheck.attempts import Attempts as Repeats
-from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import Attempts as Repeats
+from coatcheck.plugin import monotonic, pass_on_interruption
 
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool

@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
-from coatcheck import forks, pool
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import Pool as Lender
+from coatcheck.plugin import forks, monotonic
 
 from .connection import Connection
 from .settings import Place, Settings, label_of
@@ -37,7 +37,7 @@ class Pool:
         self.max_value_bytes: int | None = None
         self._settings = settings
         self._made: set[weakref.ref[Connection]] = set()
-        self._pool = pool.Pool(self._make, Connection.close, limit=settings.max_connections)
+        self._pool = Lender(self._make, Connection.close, limit=settings.max_connections)
         forks.register(self)
 
     def after_fork(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from pymemcache.client.base import normalize_server_spec
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, boolean, read_options, seconds
+from coatcheck.plugin import URL, boolean, read_options, seconds
 
 #: Where a server is: host and port, or the path of a unix socket.
 Place = tuple[str, int] | str

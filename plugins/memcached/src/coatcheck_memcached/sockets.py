@@ -12,8 +12,7 @@ import socket
 import ssl
 from typing import Any, Final
 
-from coatcheck.clocks import monotonic
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import monotonic, pass_on_interruption
 
 from .settings import Settings
 

@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 
 from pymemcache.exceptions import MemcacheError
 
-from coatcheck.backend import ANY, Unless
-from coatcheck.codec import Codec
 from coatcheck.errors import BackendStoreError, ResultTooLargeError
+from coatcheck.plugin import ANY, Codec, Unless
 
 from .connection import Connection, Stored
 from .errors import error_in, is_too_large, mapped

@@ -8,9 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Self
 
 from coatcheck import Capability, KeyValueBackend
-from coatcheck.backend import Unless, batches
 from coatcheck.errors import BackendUnavailableError, PartlyUnavailableError
-from coatcheck.url import URL
+from coatcheck.plugin import URL, Unless, batches
 
 from .celerysettings import celery_options
 from .link import Link

@@ -11,8 +11,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 from pymongo.results import BulkWriteResult
 
-from coatcheck.backend import Unless
-from coatcheck.meta import ResultMeta
+from coatcheck.plugin import ResultMeta, Unless
 
 from . import commands
 from .clock import ServerClock

@@ -13,12 +13,9 @@ from pymongo.errors import BulkWriteError
 
 from coatcheck import Capability
 from coatcheck.aio import Backend, Bell
-from coatcheck.aio.loops import PerLoop
-from coatcheck.backend import BATCH, Unless, batches
+from coatcheck.aio.plugin import PerLoop
 from coatcheck.errors import BackendUnavailableError
-from coatcheck.meta import ResultMeta
-from coatcheck.portions import Portions, Writing
-from coatcheck.url import URL
+from coatcheck.plugin import BATCH, URL, Portions, ResultMeta, Unless, Writing, batches
 
 from . import answers, commands, records
 from .answers import MAX_VALUE_BYTES

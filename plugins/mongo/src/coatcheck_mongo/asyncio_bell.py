@@ -12,7 +12,8 @@ from typing import Any
 import pymongo
 from pymongo import errors
 
-from coatcheck.aio import Bell, tasks
+from coatcheck.aio import Bell
+from coatcheck.aio.plugin import tasks
 
 from .asyncio_link import Link
 from .stream import LAG, Listener, TooManyEvents

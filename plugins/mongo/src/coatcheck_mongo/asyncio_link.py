@@ -16,10 +16,8 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncCollectio
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_preferences import Primary
 
-from coatcheck.aio import tasks
-from coatcheck.attempts import Attempts
-from coatcheck.backend import BATCH
-from coatcheck.clocks import monotonic
+from coatcheck.aio.plugin import tasks
+from coatcheck.plugin import BATCH, Attempts, monotonic
 
 from . import answers, commands
 from .errors import is_lost, is_transient, is_unknown, mapped

@@ -13,7 +13,7 @@ import pymongo
 from pymongo import errors
 
 from coatcheck import Bell
-from coatcheck.starting import start
+from coatcheck.plugin import start
 
 from .link import Link
 from .stream import LAG, Listener, TooManyEvents

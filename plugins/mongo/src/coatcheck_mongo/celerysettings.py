@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL
+from coatcheck.plugin import URL
 
 #: Where records are: the same names here.
 _PLACES: Final = ("database", "taskmeta_collection", "groupmeta_collection")

@@ -14,7 +14,7 @@ from pymongo.monitoring import (
     ServerHeartbeatSucceededEvent,
 )
 
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import monotonic
 
 EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the driver returns dates: naive, in UTC
 #: Whatever expires within so many seconds may have expired already.

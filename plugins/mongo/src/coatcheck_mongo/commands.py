@@ -11,9 +11,7 @@ from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 
-from coatcheck.backend import ANY, Unless
-from coatcheck.clocks import wall
-from coatcheck.states import PENDING, READY_STATES
+from coatcheck.plugin import ANY, PENDING, READY_STATES, Unless, wall
 
 Document = Mapping[str, Any]
 Pipeline = list[dict[str, Any]]

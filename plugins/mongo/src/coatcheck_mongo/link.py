@@ -20,14 +20,18 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import Primary
 
-from coatcheck import forks
-from coatcheck.attempts import Attempts
-from coatcheck.backend import BATCH
-from coatcheck.clocks import monotonic
 from coatcheck.errors import CoatcheckError, ThreadStartError
-from coatcheck.interruptions import interruption_in, pass_on_interruption
-from coatcheck.meta import ResultMeta
-from coatcheck.starting import start, undisturbed
+from coatcheck.plugin import (
+    BATCH,
+    Attempts,
+    ResultMeta,
+    forks,
+    interruption_in,
+    monotonic,
+    pass_on_interruption,
+    start,
+    undisturbed,
+)
 
 from . import answers, commands
 from .clock import ServerClock

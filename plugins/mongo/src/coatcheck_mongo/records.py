@@ -21,11 +21,8 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
-from coatcheck import groups
-from coatcheck.codec import Codec
 from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError
-from coatcheck.jsontags import TYPE
-from coatcheck.meta import ResultMeta, aware
+from coatcheck.plugin import TYPE_TAG, Codec, ResultMeta, aware, groups
 
 #: Nothing that a document holds may keep it, or the rest of its batch, from being read.
 CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
@@ -168,7 +165,7 @@ def _fits(value: Any) -> bool:
 
 def _is_key(key: str) -> bool:
     # With a tag's key it would be taken for one where something else in the record has tags.
-    return "\0" not in key and key != TYPE and _is_unicode(key)
+    return "\0" not in key and key != TYPE_TAG and _is_unicode(key)
 
 
 def _is_unicode(text: str) -> bool:

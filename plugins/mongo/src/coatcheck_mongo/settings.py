@@ -12,7 +12,7 @@ from pymongo import errors, uri_parser
 from pymongo.common import validate
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import MASK, URL, boolean, read_options
+from coatcheck.plugin import MASK, URL, boolean, read_options
 
 _NOT_IN_DATABASES: Final = '\0 "$./\\'
 DATABASE: Final = "celery"

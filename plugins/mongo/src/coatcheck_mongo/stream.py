@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from coatcheck.clocks import monotonic
 from coatcheck.errors import BackendError
+from coatcheck.plugin import monotonic
 
 from .errors import has_no_streams, is_stale, mapped
 

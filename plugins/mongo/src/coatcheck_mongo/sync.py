@@ -12,11 +12,8 @@ from typing import Any, Final, Self
 from pymongo.errors import BulkWriteError
 
 from coatcheck import Bell, Capability
-from coatcheck.backend import BATCH, Backend, Unless, batches
 from coatcheck.errors import BackendUnavailableError
-from coatcheck.meta import ResultMeta
-from coatcheck.portions import Portions, Writing
-from coatcheck.url import URL
+from coatcheck.plugin import BATCH, URL, Backend, Portions, ResultMeta, Unless, Writing, batches
 
 from . import answers, commands, records
 from .answers import MAX_VALUE_BYTES

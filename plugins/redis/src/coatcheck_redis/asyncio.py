@@ -10,9 +10,8 @@ from typing import Any, Self
 
 from coatcheck import BackendError, ResultTooLargeError
 from coatcheck.aio import Bell, KeyValueBackend
-from coatcheck.aio.loops import PerLoop
-from coatcheck.backend import BATCH, Unless, batches
-from coatcheck.url import URL
+from coatcheck.aio.plugin import PerLoop
+from coatcheck.plugin import BATCH, URL, Unless, batches
 
 from . import script
 from .asyncio_bell import RedisBell

@@ -11,8 +11,9 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck.aio import Bell, tasks
-from coatcheck.clocks import monotonic
+from coatcheck.aio import Bell
+from coatcheck.aio.plugin import tasks
+from coatcheck.plugin import monotonic
 
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck.attempts import Attempts
+from coatcheck.plugin import Attempts
 
 from .asyncio_link import Line, exchange
 from .asyncio_pool import Pool

@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis import exceptions
 from redis.asyncio import connection
 
-from coatcheck.aio import lookups
+from coatcheck.aio.plugin import lookups
 
 from .connections import texts
 from .parser import ERRORS

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from redis import exceptions
 
 from coatcheck import BackendError
-from coatcheck.attempts import Attempts
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import Attempts, pass_on_interruption
 
 from .asyncio_connections import Connection, SSLConnection, UnixConnection
 from .asyncio_pipeline import AutoPipeline

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from coatcheck import BackendError
-from coatcheck.aio import tasks
-from coatcheck.clocks import monotonic
+from coatcheck.aio.plugin import tasks
+from coatcheck.plugin import monotonic
 
 from .script import Command
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck import Bell, sockets
-from coatcheck.clocks import monotonic
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck import Bell
+from coatcheck.plugin import monotonic, pass_on_interruption, sockets
 
 from .cluster import Cluster
 from .errors import is_refused, mapped

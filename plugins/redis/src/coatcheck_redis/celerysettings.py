@@ -9,9 +9,8 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import quote
 
-from coatcheck.celeryconfig import shared_options, transport_options
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL
+from coatcheck.plugin import URL, shared_options, transport_options
 
 #: Celery's settings, and the options of the same meaning.
 _OPTIONS: Final = {

@@ -10,8 +10,7 @@ from typing import Any
 
 from redis import exceptions
 
-from coatcheck.attempts import Attempts
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import Attempts, pass_on_interruption
 
 from .link import Line, Place, receive, send
 from .pool import Pool

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis import connection
 
-from coatcheck import lookups
+from coatcheck.plugin import lookups
 
 
 def texts(arguments: Iterable[Any]) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from redis import exceptions
 from redis.credentials import CredentialProvider
 
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import pass_on_interruption
 
 #: One of: the password; the user and the password.
 Pair = tuple[str] | tuple[str, str]

@@ -14,7 +14,7 @@ from coatcheck.errors import (
     BackendStoreError,
     BackendUnavailableError,
 )
-from coatcheck.url import without_users
+from coatcheck.plugin import without_users
 
 #: Replies that say "not now": a server that loads, fails over, or runs a long script.
 _TRANSIENT_WORDS: Final = ("BUSY ", "NOREPLICAS ")  # the others have types of the driver's

@@ -10,9 +10,7 @@ from typing import Any, TypeVar
 
 from redis import exceptions
 
-from coatcheck.attempts import Attempts
-from coatcheck.clocks import monotonic
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import Attempts, monotonic, pass_on_interruption
 
 from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis import exceptions
 from redis.connection import DefaultParser
 
-from coatcheck.clocks import monotonic
+from coatcheck.plugin import monotonic
 
 #: What a server says of slots and masters, as the driver's errors. Before redis-py 6 only the driver's
 #: own clients of clusters know these.

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from coatcheck import forks, pool
+from coatcheck.plugin import Pool as Lender
+from coatcheck.plugin import forks
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Pool:
         self._kind = kind
         self._options = options
         self._timeout = timeout
-        self._pool: pool.Pool[Any] = pool.Pool(self.make, _disconnect, limit=limit)
+        self._pool: Lender[Any] = Lender(self.make, _disconnect, limit=limit)
         forks.register(self)
 
     def after_fork(self) -> None:

@@ -8,9 +8,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from coatcheck.backend import ANY, Unless
-from coatcheck.codec import Codec
 from coatcheck.errors import BackendStoreError
+from coatcheck.plugin import ANY, Codec, Unless
 
 Command = tuple[Any, ...]
 

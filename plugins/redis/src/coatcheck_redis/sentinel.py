@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from coatcheck.interruptions import pass_on_interruption
+from coatcheck.plugin import pass_on_interruption
 
 from .connections import Connection, SSLConnection
 from .errors import is_refused

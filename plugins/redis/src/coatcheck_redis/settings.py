@@ -14,7 +14,7 @@ import redis
 from redis.connection import AbstractConnection
 
 from coatcheck.errors import ConfigurationError
-from coatcheck.url import URL, boolean, host_and_port, read_options, seconds
+from coatcheck.plugin import URL, boolean, host_and_port, read_options, seconds
 
 from .credentials import provider
 

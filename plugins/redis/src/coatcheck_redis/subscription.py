@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from coatcheck.backend import batches
+from coatcheck.plugin import batches
 
 from .script import Command
 from .topology import slot_of

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from coatcheck import BackendError, Bell, Capability, KeyValueBackend, ResultTooLargeError
-from coatcheck.backend import BATCH, Unless, batches
-from coatcheck.url import URL
+from coatcheck.plugin import BATCH, URL, Unless, batches
 
 from . import script
 from .bell import RedisBell

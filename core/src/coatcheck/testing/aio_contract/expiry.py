@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
-from ...backend import DEFAULT_KEY_PREFIX
 from ...states import READY_STATES
 from ..contract.expiry import MONTH, SKEW
 from ..promises import needs, promise

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
 from typing import TypeVar
 
+from ..._backends.backend import Backend as SyncBackend
+from ..._backends.backend import Capability, Unless
+from ..._record.meta import ResultMeta
 from ...aio import Backend
-from ...backend import Backend as SyncBackend
-from ...backend import Capability, Unless
-from ...meta import ResultMeta
 from ..machine import check
 from ..promises import promise
 from .case import AioCase

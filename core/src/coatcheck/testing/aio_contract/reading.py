@@ -10,8 +10,8 @@ import pytest
 
 from ... import Capability, TaskError
 from ... import Results as SyncResults
+from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
-from ...backend import DEFAULT_KEY_PREFIX
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from ..threads import aio_answered, aio_until

@@ -11,8 +11,8 @@ import pytest
 
 from ... import EncodeError, ResultTooLargeError
 from ... import Results as SyncResults
+from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
-from ...backend import DEFAULT_KEY_PREFIX
 from ...states import READY_STATES
 from ..promises import promise
 from ..proof import ALL_SERIALIZERS, has_keys, innermost

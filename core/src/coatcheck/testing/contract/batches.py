@@ -4,7 +4,7 @@ Many at once.
 
 from __future__ import annotations
 
-from ...results import Results
+from ..._results.results import Results
 from ...states import READY_STATES
 from ..promises import promise
 from ..proof import record_of

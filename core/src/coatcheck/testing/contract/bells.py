@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 
 from ... import Bell, Capability
-from ...results import Results
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from ..threads import Not, Started, until

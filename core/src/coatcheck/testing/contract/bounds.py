@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from ... import WaitTimeoutError, by_url
-from ...meta import ResultMeta
-from ...results import Results
+from ..._record.meta import ResultMeta
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE
 from ..proxy import Proxy

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ...results import Results
+from ..._results.results import Results
 from ..checked import Checked
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from ... import BackendError, BackendUnavailableError, WaitTimeoutError, by_url
-from ...results import Results
+from ..._results.results import Results
 from ..history import History
 from ..promises import needs, promise
 from ..proof import PATIENCE

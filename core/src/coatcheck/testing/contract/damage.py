@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, ContentDisallowed, SerializationError, TaskError, WaitTimeoutError
-from ...results import Results
+from ..._results.results import Results
 from ..promises import promise
 from ..proof import PATIENCE, has
 from ..samples import BOMB, DAMAGED, MARKS, NAMES_A_CALL, READABLE

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ... import BackendUnavailableError, ConfigurationError, WaitTimeoutError, by_url
-from ...results import Results
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..proof import SECRET, innermost
 from ..threads import Started

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ...backend import DEFAULT_KEY_PREFIX
-from ...results import Results
+from ..._backends.backend import DEFAULT_KEY_PREFIX
+from ..._results.results import Results
 from ...states import READY_STATES
 from ..promises import needs, promise
 from ..proof import innermost, record_of

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from ...results import Results
+from ..._results.results import Results
 from ..forking import on_both_sides
 from ..promises import promise
 from ..proof import PATIENCE, innermost

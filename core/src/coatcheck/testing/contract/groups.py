@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, WaitTimeoutError
-from ...results import Results
+from ..._results.results import Results
 from ..promises import promise
 from ..proof import PATIENCE, has
 from ..threads import Started, until

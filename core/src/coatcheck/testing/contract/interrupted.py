@@ -16,7 +16,7 @@ from itertools import count
 import pytest
 
 from ... import Capability, UnsupportedError
-from ...results import Results
+from ..._results.results import Results
 from ..interrupts import Abort, Limit, places, roots_of, strikes
 from ..promises import promise
 from ..proof import PATIENCE, at_length, has, innermost

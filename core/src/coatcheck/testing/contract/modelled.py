@@ -4,7 +4,7 @@ The backend against a model, in sequences that hypothesis makes up.
 
 from __future__ import annotations
 
-from ...results import Results
+from ..._results.results import Results
 from ..machine import check
 from ..promises import promise
 from .case import Case

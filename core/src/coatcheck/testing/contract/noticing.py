@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from ... import Capability, UnknownTaskError, WaitTimeoutError, WorkerLostError
-from ...results import Results
+from ..._results.results import Results
 from ..promises import promise
 from ..proof import has
 from .case import Case

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 
 from ... import Capability
-from ...results import Results
+from ..._results.results import Results
 from ...states import READY_STATES
 from ..child import children
 from ..history import History

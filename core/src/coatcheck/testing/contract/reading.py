@@ -10,8 +10,8 @@ import time
 import pytest
 
 from ... import Capability, TaskError
-from ...backend import DEFAULT_KEY_PREFIX
-from ...results import Results
+from ..._backends.backend import DEFAULT_KEY_PREFIX
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from ..threads import Started, answered, until

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 import pytest
 
 from ... import Bell, Capability, by_url
-from ...results import Results
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
 from ..proxy import Proxy

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from ... import WaitTimeoutError, testing
-from ...results import Results
+from ..._results.results import Results
 from ..promises import needs, promise
 from ..threads import Not, in_threads, until
 from .case import Case

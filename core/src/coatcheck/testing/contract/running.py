@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ... import Capability, TaskRevokedError, WaitTimeoutError, WorkerLostError
-from ...results import Results
+from ..._results.results import Results
 from ..child import children
 from ..promises import promise
 from ..proof import PATIENCE, has

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, UnsupportedError
-from ...results import Results
+from ..._results.results import Results
 from ..promises import promise
 from ..proof import has, has_keys
 from ..threads import until

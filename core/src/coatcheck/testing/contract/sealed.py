@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ... import SignatureError, WaitTimeoutError
-from ...results import Results
+from ..._results.results import Results
 from ..history import History
 from ..promises import promise
 from ..proof import PATIENCE

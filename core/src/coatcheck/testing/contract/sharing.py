@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from ... import Capability
-from ...results import Results
+from ..._results.results import Results
 from ..child import children
 from ..forked import forked
 from ..promises import promise

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ... import ANY, UnknownTaskError
-from ...results import Results
+from ..._results.results import Results
 from ...states import READY_STATES
 from ..promises import promise
 from ..proof import record_of

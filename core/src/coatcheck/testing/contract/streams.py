@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ... import WaitTimeoutError
-from ...results import Results
+from ..._results.results import Results
 from ..promises import promise
 from ..proof import PATIENCE
 from ..threads import Started, answered

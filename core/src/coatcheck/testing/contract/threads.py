@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from ..._results.results import Results
 from ...errors import BackendError, WaitTimeoutError
-from ...results import Results
 from ..promises import promise
 from ..proof import PATIENCE
 from ..starved import without_threads

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ... import EncodeError, ResultTooLargeError
-from ...backend import DEFAULT_KEY_PREFIX
-from ...results import Results
+from ..._backends.backend import DEFAULT_KEY_PREFIX
+from ..._results.results import Results
 from ...states import READY_STATES
 from ..promises import promise
 from ..proof import ALL_SERIALIZERS, has_keys, innermost

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from ... import BackendError, Capability, ResultMeta, WaitTimeoutError
-from ...results import Results
+from ..._results.results import Results
 from ..child import children
 from ..promises import promise
 from ..proof import PATIENCE, has

@@ -1,0 +1,3 @@
+"""
+The backend protocol, and the workshop of those who write a backend.
+"""

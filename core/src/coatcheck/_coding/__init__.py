@@ -1,0 +1,3 @@
+"""
+Documents to bytes and back: serializers, tags, compression, signatures, encryption.
+"""

@@ -1,0 +1,300 @@
+"""
+How a record's document becomes bytes: JSON, msgpack, pickle, and whatever a plugin adds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .. import states
+from .._runtime import entrypoints
+from .._runtime.stacks import in_thread, with_room
+from ..errors import ConfigurationError, PluginError
+from . import jsontags, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: The entry point group in which a distribution names its serializers.
+GROUP: Final = "coatcheck.serializers"
+#: The state in YAML as Celery writes it: keys in the order of the alphabet, each on a line of its
+#: own, and what belongs to a value indented. So the state follows the value.
+_YAML: Final = re.compile(rb"^status: ([A-Z][A-Z_]*)\r?$", re.MULTILINE)
+#: How many bytes from the end are searched for it.
+_YAML_TAIL: Final = 2**20
+
+
+def peek_yaml(data: bytes) -> str | None:
+    """
+    Return the state of the record *data* if it is YAML as Celery writes it; else `None`.
+
+    There is no reader of YAML here. Seeing the state ends waits for a value that never gets readable.
+    """
+    found = _YAML.search(data, max(len(data) - _YAML_TAIL, 0))
+    return found[1].decode() if found else None
+
+
+class Serializer(Protocol):
+    """
+    Turns plain documents into bytes and back.
+
+    Any exception that `dumps` or `loads` raises means that the value or the bytes are at fault.
+    """
+
+    name: str
+    #: Whether its bytes are UTF-8 text, which stores of fields keep as text.
+    text: bool
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        """
+        Return the bytes of *document*, `status` first. Under *strict* no type may change.
+        """
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        """
+        Return the bytes of a value by itself, as stores that keep a record's fields apart have it.
+        """
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        """
+        Return the document or value, and whether its values have to go through `revive`.
+        """
+
+    def revive(self, value: Any) -> Any:
+        """
+        Return *value* with tags read. Raises what it likes.
+        """
+
+    def recognises(self, head: bytes) -> bool:
+        """
+        Whether bytes that start with *head* may be this serializer's. `False`: never guessed.
+        """
+
+    def peek(self, head: bytes) -> str | None:
+        """
+        Return the state if *head*, the first bytes, shows it as the first key; else `None`.
+        """
+
+
+class JSONSerializer:
+    """
+    JSON, with kombu's tags and ours for what it lacks; the default.
+    """
+
+    name = "json"
+    text = True
+    _HEADS: Final = {f'{{"status": "{state}'.encode(): state for state in states.NAMED_STATES}
+    _SKIP = len('{"status": "')
+    # What refers to itself was found before, as too deep.
+    _encode = staticmethod(json.JSONEncoder(check_circular=False).encode)
+    _decode = staticmethod(json.JSONDecoder().raw_decode)
+    _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        # Each value by itself: an unknown key of a foreign record must not make a tag of it all.
+        plain = {
+            key: value if type(value) in jsontags.PLAIN else jsontags.to_plain(value, strict=strict)
+            for key, value in document.items()
+        }
+        return self._encode(plain).encode("ascii")
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        return self._encode(jsontags.to_plain(value, strict=strict)).encode("ascii")
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        text = data.decode()
+        # Without a look for white space on both sides, which records do not have.
+        try:
+            document, end = self._decode(text)
+        except ValueError:
+            end = -1
+        except RecursionError as error:
+            document, end = in_thread(self._decode, text, error)
+        if end != len(text):
+            document = with_room(json.loads, text)  # which has, or raises what is wrong
+        return document, b'"__type__"' in data
+
+    def revive(self, value: Any) -> Any:
+        return with_room(jsontags.revive, value)
+
+    def recognises(self, head: bytes) -> bool:
+        return head.startswith(b"{") or head.lstrip(b" \t\r\n").startswith(b"{")
+
+    def peek(self, head: bytes) -> str | None:
+        # Nearly all start like this, and to look it up costs less than to match.
+        end = head.find(b'"', self._SKIP)
+        common = self._HEADS.get(head[:end]) if end > 0 else None
+        return common or _text(self._PEEK.match(head))
+
+
+class MsgpackSerializer:
+    """
+    msgpack as Celery writes it: no tags, so only what msgpack itself has.
+    """
+
+    name = "msgpack"
+    text = False
+    _KEPT = frozenset({type(None), bool, int, float, str, bytes})
+    _TEXT = frozenset({str})
+    _PEEK = re.compile(
+        rb"(?:[\x81-\x8f]|\xde..|\xdf....)\xa6status(?:([\xa0-\xbf])|\xd9(.))(.*)", re.DOTALL
+    )
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        return self.dumps_value(document, strict=strict)
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        self._check(value, strict=strict, room=jsontags.MAX_DEPTH)
+        packed: bytes = _msgpack().packb(value, use_bin_type=True)
+        return packed
+
+    def _check(self, value: Any, *, strict: bool, room: int) -> None:
+        kind = type(value)
+        if kind in self._KEPT:
+            return
+        if kind is dict:
+            if not self._TEXT.issuperset(map(type, value)):
+                raise TypeError("msgpack documents have text keys only")
+            items = value.values()
+        elif kind is list or (isinstance(value, tuple) and not strict):
+            items = value
+        else:
+            raise TypeError(f"msgpack has no {kind.__qualname__}; {jsontags.way_out(kind)}")
+        if not room:
+            raise jsontags.TooDeepError
+        if not self._KEPT.issuperset(map(type, items)):
+            for item in items:
+                if type(item) not in self._KEPT:
+                    self._check(item, strict=strict, room=room - 1)
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        unpackb = _msgpack().unpackb
+        try:
+            return unpackb(data, raw=False, strict_map_key=True), False
+        except ValueError:
+            # The hashes of other keys than text can be chosen: see what they come to.
+            return unpackb(
+                data, raw=False, strict_map_key=False, object_pairs_hook=_with_any_keys
+            ), False
+
+    def revive(self, value: Any) -> Any:
+        return value
+
+    def recognises(self, head: bytes) -> bool:
+        return bool(head) and (0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF))
+
+    def peek(self, head: bytes) -> str | None:
+        match = self._PEEK.match(head)
+        if match is None:
+            return None
+        fixed, size, rest = match.groups()
+        length = fixed[0] - 0xA0 if fixed else size[0]
+        return rest[:length].decode("utf-8", "replace") if len(rest) >= length else None
+
+
+class PickleSerializer:
+    """
+    Pickle: keeps every type, and runs what the bytes say. Read only where a reader accepts it.
+    """
+
+    name = "pickle"
+    text = False
+    PROTOCOL = 4  # kombu's
+    _MEMO = rb"(?:\x94|q.)?"
+    _PEEK = re.compile(
+        rb"\x80[\x02-\x05](?:\x95.{8})?\}"
+        + _MEMO
+        + rb"\((?:\x8c\x06|X\x06\x00\x00\x00)status"
+        + _MEMO
+        + rb"(?:\x8c(.)|X(.)\x00\x00\x00)(.*)",
+        re.DOTALL,
+    )
+
+    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        import pickle  # noqa: PLC0415 - only where somebody chose it
+
+        return pickle.dumps(document, self.PROTOCOL)
+
+    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+        return self.dumps(value, strict=strict)
+
+    def loads(self, data: bytes) -> tuple[Any, bool]:
+        from . import pickles  # noqa: PLC0415 - and only once the codec asked the accept list
+
+        return pickles.loads(data)
+
+    def revive(self, value: Any) -> Any:
+        from . import pickles  # noqa: PLC0415
+
+        return pickles.checked(value)
+
+    def recognises(self, head: bytes) -> bool:
+        return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+    def peek(self, head: bytes) -> str | None:
+        match = self._PEEK.match(head)
+        if match is None:
+            return None
+        short, long, rest = match.groups()
+        length = (short or long)[0]
+        return rest[:length].decode("utf-8", "replace") if len(rest) >= length else None
+
+
+def _with_any_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    limits.hashable([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _text(match: re.Match[bytes] | None) -> str | None:
+    return None if match is None else match[1].decode("utf-8", "replace")
+
+
+def _msgpack() -> Any:
+    try:
+        import msgpack  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+    except ImportError as error:
+        raise PluginError(
+            "the serializer 'msgpack' needs the package msgpack: pip install 'coatcheck[msgpack]'"
+        ) from error
+    return msgpack
+
+
+#: In the order in which bytes are recognised.
+_BUILTIN: Final[dict[str, Callable[[], Serializer]]] = {
+    "json": JSONSerializer,
+    "msgpack": MsgpackSerializer,
+    "pickle": PickleSerializer,
+}
+BUILTINS: Final[tuple[Serializer, ...]] = tuple(make() for make in _BUILTIN.values())
+
+
+def check_installed(serializer: Serializer) -> None:
+    """
+    Raise `PluginError` if the package that a built-in *serializer* needs is missing.
+    """
+    if isinstance(serializer, MsgpackSerializer):
+        _msgpack()
+
+
+def get_serializer(name: str | Serializer) -> Serializer:
+    """
+    Return the serializer called *name*: a built-in one, or a plugin's by its entry point.
+    """
+    if not isinstance(name, str):
+        return name
+    for serializer in BUILTINS:
+        if serializer.name == name:
+            return serializer
+    found = entrypoints.named(GROUP, name)
+    if not found:
+        known = sorted({*_BUILTIN, *(entry.name for entry in entrypoints.all_of(GROUP))})
+        raise ConfigurationError(f"unknown serializer {name!r}: use one of {', '.join(known)}")
+    if len(found) > 1:
+        claims = " and by ".join(sorted(map(entrypoints.owner, found)))
+        raise ConfigurationError(
+            f"the serializer {name!r} is claimed by {claims}: uninstall all but one"
+        )
+    made: Serializer = entrypoints.load(found[0])()
+    return made

@@ -1,0 +1,3 @@
+"""
+From a URL or a name to a backend.
+"""

@@ -1,0 +1,502 @@
+"""
+The record of a task: its document, and the immutable snapshot that readers get.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict
+
+from .. import states
+from .._runtime.interruptions import pass_on_interruption
+from ..errors import ArgumentError, DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .failures import Failure
+
+#: The version of our own keys; a document with a higher one has a value we cannot know.
+VERSION: Final = 1
+
+_UNREAD: Final = object()
+
+#: Turns the tags of a serializer into the types they stand for; raises what it likes.
+Revive = Callable[[Any], Any]
+
+
+class Fields(TypedDict, total=False):
+    """
+    What a writer may say of a task besides its state and result.
+
+    The names are Celery's. `args` and `kwargs` are stored only when given here.
+    """
+
+    parent_id: str | None
+    group_id: str | None
+    name: str | None
+    args: Any
+    kwargs: Any
+    worker: str | None
+    retries: int | None
+    queue: str | None
+    children: list[Any] | None
+    date_started: datetime | None
+    attempt: int | None
+
+
+class AllFields(Fields, total=False):
+    """
+    Also what only a running task says of itself.
+    """
+
+    heartbeat: dict[str, Any] | None
+
+
+#: Written between `date_done` and `task_id`, as Celery orders them.
+_FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", "retries", "queue")
+
+
+def checked_id(task_id: str) -> str:
+    """
+    Return *task_id* if it can be one, as a plain `str`: any non-empty text UTF-8 can carry.
+    """
+    if not isinstance(task_id, str) or not task_id:
+        raise ArgumentError("a task id", task_id, "use a non-empty str, such as str(uuid.uuid4())")
+    if not task_id.isascii():
+        try:
+            task_id.encode()
+        except UnicodeEncodeError:
+            raise ArgumentError("a task id", task_id, "it holds a lone surrogate") from None
+    return str.__str__(task_id)
+
+
+def new_write_id() -> str:
+    """
+    Return the random word by which a write recognises itself in the store.
+    """
+    return os.urandom(12).hex()
+
+
+def new_document(
+    task_id: str,
+    status: str,
+    result: Any,
+    *,
+    traceback: str | None = None,
+    failure: Mapping[str, Any] | None = None,
+    expires: float | None = None,
+    fields: AllFields | None = None,
+) -> dict[str, Any]:
+    """
+    Return the document to store, its keys in the field's order, `status` first.
+    """
+    given: Mapping[str, Any] = fields or {}
+    now = datetime.now(UTC)
+    document: dict[str, Any] = {
+        "status": status,
+        "result": result,
+        "traceback": traceback,
+        "children": given.get("children"),
+        "date_done": now.isoformat() if status in states.READY_STATES else None,
+    }
+    for key in _FOREIGN_FIELDS if given else ():
+        if given.get(key) is not None:
+            document[key] = given[key]
+    document["task_id"] = task_id
+    document["v"] = VERSION
+    document["write_id"] = new_write_id()
+    if failure is not None:
+        document["failure"] = failure
+    if given:
+        started = given.get("date_started")
+        if started is not None:
+            document["date_started"] = started.isoformat()
+        for key in ("heartbeat", "attempt"):
+            if given.get(key) is not None:
+                document[key] = given[key]
+    if expires is not None:
+        document["expires_at"] = _later(now, expires)
+    return document
+
+
+def _later(now: datetime, seconds: float) -> str | None:
+    try:
+        return (now + timedelta(0, seconds)).isoformat()
+    except OverflowError:  # after the year 9999: the store keeps it, no date can say so
+        return None
+
+
+def aware(value: object) -> datetime | None:
+    """
+    Return *value*, ISO 8601 text or a datetime, as an aware datetime in UTC, else `None`.
+
+    Naive times mean UTC: that is what Celery stored up to 5.3.
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+#: What a record holds: its document; what reads the tags of the serializer, `None` where there are
+#: none; and why the value cannot be read.
+Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
+
+
+def status_of(document: Mapping[str, Any]) -> str:
+    """
+    Return the state that *document* shows; PENDING where it is none.
+    """
+    status = document.get("status")
+    if type(status) is str:
+        return status
+    # A store's own kind of text may lack what text has.
+    return str.__str__(status) if isinstance(status, str) else states.PENDING
+
+
+class Reader(Protocol):
+    """
+    What a snapshot asks of whoever made it: what it left undecoded, and the policy on failures.
+    """
+
+    def content(self, task_id: str, version: Any) -> Content:
+        """
+        Return what the record *version* holds. Never raises for what the bytes are.
+        """
+
+    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+        """
+        Return what the document of a failed task says of the failure. Never raises.
+        """
+
+    def exception(self, failure: Failure, *, wrap: bool) -> Exception:
+        """
+        Return the exception that stands for *failure* under the reader's policy.
+        """
+
+
+class ResultMeta:
+    """
+    One immutable snapshot of a task's record.
+
+    Reading an attribute does no I/O. `status` and the dates can be read whatever the value is
+    like; `result` raises what `error` holds, where the value is damaged, refused or newer.
+    """
+
+    __slots__ = (
+        "_decoded",
+        "_reader",
+        "_status",
+        "_value",
+        "known",
+        "task_id",
+        "version",
+    )
+
+    #: `False` where nothing is stored for the task: then `status` is `PENDING`.
+    known: bool
+    task_id: str
+    #: The backend's token for exactly this record, for `if_match`.
+    version: Any
+
+    def __init__(
+        self,
+        task_id: str,
+        document: Mapping[str, Any] | None,
+        reader: Reader,
+        *,
+        status: str = states.PENDING,
+        revive: Revive | None = None,
+        fault: Exception | None = None,
+        version: Any = None,
+        known: bool = True,
+    ) -> None:
+        self.task_id = task_id
+        # Without a document it is decoded when it is asked for; many are only asked for their state.
+        self._decoded = None if document is None else (document, revive, fault)
+        self._status = status if document is None else status_of(document)
+        self._reader = reader
+        self._value: Any = _UNREAD
+        self.version = version
+        self.known = known
+
+    def __repr__(self) -> str:
+        kind = "" if self.known else " unknown"
+        return f"<ResultMeta {self.task_id!r} {self.status}{kind}>"
+
+    @property
+    def _content(self) -> Content:
+        if self._decoded is None:
+            self._decoded = self._reader.content(self.task_id, self.version)
+        return self._decoded
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """
+        The record as stored: plain data, tags unread. Not to be changed.
+        """
+        return self._content[0]
+
+    @property
+    def status(self) -> str:
+        """
+        The state; `PENDING` where the record's state cannot be read (then `error` says why).
+        """
+        return self._status
+
+    @property
+    def state(self) -> str:
+        """
+        The same as `status`.
+        """
+        return self.status
+
+    @property
+    def ready(self) -> bool:
+        """
+        Whether the task is over.
+        """
+        return self.status in states.READY_STATES
+
+    @property
+    def successful(self) -> bool:
+        """
+        Whether the task ended in SUCCESS.
+        """
+        return self.status == states.SUCCESS
+
+    @property
+    def failed(self) -> bool:
+        """
+        Whether the task ended in FAILURE.
+        """
+        return self.status == states.FAILURE
+
+    @property
+    def result(self) -> Any:
+        """
+        The value, the progress information of an unready task, or the exception of a failed one.
+        """
+        if self._value is _UNREAD:
+            self._value = self._read()
+        return self._value
+
+    @property
+    def info(self) -> Any:
+        """
+        The same as `result`; reads better where the task is not ready.
+        """
+        return self.result
+
+    def _read(self) -> Any:
+        document, revive, fault = self._content
+        if fault is not None:
+            raise fault.with_traceback(None)
+        if self._status in states.EXCEPTION_STATES:
+            failure = self.failure
+            return None if failure is None else self._reader.exception(failure, wrap=False)
+        return document.get("result") if revive is None else self._revived("result")
+
+    @property
+    def error(self) -> Exception | None:
+        """
+        Why the value cannot be read, or `None` where it can.
+        """
+        try:
+            _ = self.result
+        except Exception as error:  # noqa: BLE001 - whatever reading raises is the answer
+            pass_on_interruption(error)
+            return error
+        return None
+
+    @property
+    def failure(self) -> Failure | None:
+        """
+        The failure as data; `None` unless the state is FAILURE, REVOKED or RETRY with a reason.
+        """
+        if self._status not in states.EXCEPTION_STATES:
+            return None
+        document, revive, fault = self._content
+        if fault is not None or (self._status == states.RETRY and document.get("result") is None):
+            return None
+        return self._reader.failure(document, revive)
+
+    def get(self, *, wrap: bool = False) -> Any:
+        """
+        Return the value, or raise what the task raised.
+
+        An unready task gives its `info`. With *wrap* the exception is a `TaskError` whatever
+        it was, with the original as data.
+        """
+        if self._status in states.PROPAGATE_STATES and self._content[2] is None:
+            failure = self.failure
+            assert failure is not None  # noqa: S101 - both states have one
+            # A new exception each time: one that is raised twice grows its traceback.
+            raise self._reader.exception(failure, wrap=wrap)
+        return self.result
+
+    def _revived(self, key: str) -> Any:
+        document, revive, _ = self._content
+        value = document.get(key)
+        if revive is None:
+            return value
+        try:
+            return revive(value)
+        except Exception as error:
+            pass_on_interruption(error)
+            raise DecodeError(
+                self.task_id, f"damaged {key}: {type(error).__name__}: {error}"
+            ) from error
+
+    def values(self) -> dict[str, Any]:
+        """
+        Return the record's keys, unknown ones included, with their values; damaged ones raw.
+        """
+        document, revive, _ = self._content
+        if revive is None:
+            return dict(document)
+        values = {}
+        for key, raw in document.items():
+            try:
+                values[key] = revive(raw)
+            except Exception as error:  # noqa: BLE001 - kept as it is
+                pass_on_interruption(error)
+                values[key] = raw
+        return values
+
+    def _text(self, key: str) -> str | None:
+        value = self.document.get(key)
+        return value if isinstance(value, str) else None
+
+    def _date(self, key: str) -> datetime | None:
+        try:
+            return aware(self._revived(key))
+        except DecodeError:
+            return None
+
+    def _number(self, key: str) -> int | None:
+        value = self.document.get(key)
+        return value if isinstance(value, int) else None
+
+    @property
+    def traceback(self) -> str | None:
+        """
+        The formatted traceback of the task's exception.
+        """
+        return self._text("traceback")
+
+    @property
+    def children(self) -> Any:
+        """
+        The task's children as stored: Celery's nested result tuples, or `None`.
+        """
+        return self.document.get("children")
+
+    @property
+    def date_done(self) -> datetime | None:
+        """
+        When the task became ready, in UTC.
+        """
+        return self._date("date_done")
+
+    @property
+    def date_started(self) -> datetime | None:
+        """
+        When the task started, in UTC.
+        """
+        return self._date("date_started")
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """
+        When the record expires, in UTC, as its writer saw it; `None`: kept, or not said.
+        """
+        return self._date("expires_at")
+
+    @property
+    def parent_id(self) -> str | None:
+        """
+        The id of the task that started this one.
+        """
+        return self._text("parent_id")
+
+    @property
+    def group_id(self) -> str | None:
+        """
+        The id of the group the task belongs to.
+        """
+        return self._text("group_id")
+
+    @property
+    def name(self) -> str | None:
+        """
+        The task's name.
+        """
+        return self._text("name")
+
+    @property
+    def args(self) -> Any:
+        """
+        The task's positional arguments, where its writer stored them.
+        """
+        return self._revived("args")
+
+    @property
+    def kwargs(self) -> Any:
+        """
+        The task's keyword arguments, where its writer stored them.
+        """
+        return self._revived("kwargs")
+
+    @property
+    def worker(self) -> str | None:
+        """
+        The worker's name.
+        """
+        return self._text("worker")
+
+    @property
+    def retries(self) -> int | None:
+        """
+        How many times the task was retried.
+        """
+        return self._number("retries")
+
+    @property
+    def queue(self) -> str | None:
+        """
+        The queue the task came by.
+        """
+        return self._text("queue")
+
+    @property
+    def attempt(self) -> int | None:
+        """
+        Which attempt wrote the record.
+        """
+        return self._number("attempt")
+
+    @property
+    def heartbeat(self) -> Mapping[str, Any] | None:
+        """
+        The worker's sign of life: `every`, in seconds, and `beat`, a number that must change.
+        """
+        value = self.document.get("heartbeat")
+        return value if isinstance(value, dict) else None
+
+    @property
+    def write_id(self) -> str | None:
+        """
+        The random word of the write that made the record; `None` in Celery's records.
+        """
+        return self._text("write_id")

@@ -1,0 +1,3 @@
+"""
+What users hold: results, handles, sets and running tasks.
+"""

@@ -1,0 +1,188 @@
+"""
+Handles for asyncio, see `coatcheck._results.handles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+from .._record.meta import ResultMeta, checked_id
+from .misuse import HoldsConnections, called
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .asyncio_results import Results
+
+T = TypeVar("T")
+
+
+class AsyncResult(HoldsConnections, Generic[T]):
+    """
+    As `coatcheck.AsyncResult`, with coroutine methods for what does I/O; `await handle` is
+    `await handle.get()`.
+    """
+
+    __slots__ = ("_meta", "_results", "task_id")
+
+    _elsewhere = "pass its task id and the URL, and call coatcheck.aio.by_url(url).AsyncResult(task_id) there"
+
+    def __init__(self, results: Results, task_id: str) -> None:
+        self._results = results
+        self.task_id = checked_id(task_id)
+        self._meta: ResultMeta | None = None
+
+    def __repr__(self) -> str:
+        return f"<aio.AsyncResult {self.task_id!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncResult) and other.task_id == self.task_id
+
+    def __hash__(self) -> int:
+        return hash(self.task_id)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self.get().__await__()
+
+    @property
+    def id(self) -> str:
+        """
+        The task id.
+        """
+        return self.task_id
+
+    @property
+    def known_meta(self) -> ResultMeta | None:
+        """
+        The ready record, once it was read; `None` before. No I/O.
+        """
+        return self._meta
+
+    async def meta(self) -> ResultMeta:
+        """
+        See `coatcheck.AsyncResult.meta`.
+        """
+        if self._meta is not None:
+            return self._meta
+        return self.remember(await self._results.get_task_meta(self.task_id))
+
+    def remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        Take in a snapshot that was read elsewhere; a ready one saves further reads.
+        """
+        if meta.ready:
+            self._meta = meta
+        return meta
+
+    @called
+    async def ready(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.ready`.
+        """
+        return (await self.meta()).ready
+
+    @called
+    async def successful(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.successful`.
+        """
+        return (await self.meta()).successful
+
+    @called
+    async def failed(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.failed`.
+        """
+        return (await self.meta()).failed
+
+    @called
+    async def exists(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.exists`.
+        """
+        return (await self.meta()).known
+
+    @called
+    async def state(self) -> str:
+        """
+        See `coatcheck.AsyncResult.state`.
+        """
+        return (await self.meta()).status
+
+    @called
+    async def status(self) -> str:
+        """
+        See `coatcheck.AsyncResult.status`.
+        """
+        return await self.state()
+
+    @called
+    async def result(self) -> Any:
+        """
+        See `coatcheck.AsyncResult.result`.
+        """
+        return (await self.meta()).result
+
+    @called
+    async def info(self) -> Any:
+        """
+        See `coatcheck.AsyncResult.info`.
+        """
+        return await self.result()
+
+    @called
+    async def traceback(self) -> str | None:
+        """
+        See `coatcheck.AsyncResult.traceback`.
+        """
+        return (await self.meta()).traceback
+
+    @called
+    async def date_done(self) -> datetime | None:
+        """
+        See `coatcheck.AsyncResult.date_done`.
+        """
+        return (await self.meta()).date_done
+
+    async def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: bool = True,
+        wrap: bool = False,
+    ) -> T:
+        """
+        See `coatcheck.AsyncResult.get`.
+        """
+        meta = self._meta or self.remember(
+            await self._results._wait(  # noqa: SLF001 - its handle
+                self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
+            )
+        )
+        return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+
+    async def check_alive(self) -> bool | None:
+        """
+        See `coatcheck.AsyncResult.check_alive`.
+        """
+        return await self._results.check_alive(self.task_id)
+
+    async def updates(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
+        """
+        See `coatcheck.AsyncResult.updates`.
+        """
+        async with aclosing(self._results._updates(self.task_id, timeout)) as metas:  # noqa: SLF001
+            async for meta in metas:
+                yield self.remember(meta)
+
+    async def forget(self) -> bool:
+        """
+        See `coatcheck.AsyncResult.forget`.
+        """
+        self._meta = None
+        return await self._results.forget(self.task_id)

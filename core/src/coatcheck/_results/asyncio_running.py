@@ -1,0 +1,147 @@
+"""
+`running()` for asyncio, see `coatcheck._results.running`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .. import states
+from .._record.meta import Fields
+from .._runtime import tasks
+from .._runtime.interruptions import pass_on_interruption
+from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .misuse import HoldsConnections
+from .running import TaskProgress, note_lost, progress_info
+
+if TYPE_CHECKING:
+    from .asyncio_results import Results
+    from .writing import Default, Expires
+
+_logger = logging.getLogger("coatcheck")
+
+
+class RunningTask(TaskProgress, HoldsConnections):
+    """
+    As `coatcheck._results.running.RunningTask`, for `async with`.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        task_id: str,
+        *,
+        expires: Expires | Default,
+        heartbeat: float | None,
+        fields: Fields,
+    ) -> None:
+        super().__init__(task_id, heartbeat=heartbeat, fields=fields)
+        self._results = results
+        self._expires = expires
+        self._writing = asyncio.Lock()
+        self._ended = asyncio.Event()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def progress(self, current: float, total: float | None = None, **info: Any) -> None:
+        """
+        See `coatcheck._results.running.RunningTask.progress`.
+        """
+        await self.update_state(states.PROGRESS, progress_info(current, total, info))
+
+    async def update_state(self, state: str, meta: Any = None) -> None:
+        """
+        See `coatcheck._results.running.RunningTask.update_state`.
+        """
+        async with self._writing:
+            before = self.set(state, meta)
+            try:
+                await self._try(self._store_unready)
+            except (EncodeError, ResultTooLargeError):
+                self.set(*before)  # or the next sign of life would fail as well
+                raise
+
+    async def _store_unready(self) -> bool:
+        state, info, fields = self.unready()
+        won = await self._results.store_result(
+            self.task_id, info, state, expires=self._expires, **fields
+        )
+        self._known = True
+        return won
+
+    async def _store_beat(self) -> bool:
+        try:
+            observed = (await self._results.backend.get_many([self.task_id])).get(self.task_id)
+        except UnsupportedError:
+            return await self._store_unready()
+        if observed is not None and observed.ready:
+            return False
+        if self.may_beat_over(observed):
+            state, info, fields = self.unready()
+            self._known |= await self._results._replace(
+                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            )
+        return True
+
+    async def __aenter__(self) -> Self:
+        self.begun(stored=await self._try(self._store_unready))
+        if self._heartbeat is not None:
+            self._beating = tasks.start(
+                self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
+            )
+        return self
+
+    async def _keep_beating(self, every: float) -> None:
+        while not await self._has_ended(every):
+            async with self._writing:
+                if self._ended.is_set() or not await self._try(self._store_beat):
+                    return
+
+    async def _has_ended(self, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _try(self, store: Callable[[], Awaitable[bool]]) -> bool:
+        try:
+            return await store()
+        except ResultTooLargeError:
+            raise
+        except BackendError as error:
+            _logger.warning(
+                "task %r runs on, its state could not be stored: %s", self.task_id, error
+            )
+            return True
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._beating is not None:
+            # Not cancelled: a sign of life that is under way must not come after the result.
+            await asyncio.wait([self._beating])
+        state, result, fields = self.ready(error)
+        try:
+            won = await self._results.store_result(
+                self.task_id,
+                result,
+                state,
+                expires=self._expires,
+                protect=self._results.protect,
+                **fields,
+            )
+            self.stored(won=won)
+        except Exception as failed:
+            pass_on_interruption(failed)
+            if error is None:
+                raise
+            note_lost(error, failed)

@@ -1,0 +1,150 @@
+"""
+Hooks: what a plugin may watch. They never find anything and never change data.
+
+A plugin is an object with functions marked by `hookimpl`, named as those of `Spec`; a
+distribution offers one by an entry point of the group `coatcheck.plugins`. Where nobody listens,
+nothing is called, and pluggy is not even imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from .._runtime import entrypoints
+from .._runtime.interruptions import pass_on_interruption
+from ..errors import ConfigurationError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._record.meta import ResultMeta
+
+GROUP: Final = "coatcheck.plugins"
+#: Names the plugins to load, with commas; set and empty it loads none.
+VARIABLE: Final = "COATCHECK_PLUGINS"
+_PROJECT: Final = "coatcheck"
+
+_logger = logging.getLogger("coatcheck")
+
+
+def hookimpl(function: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Mark *function* as a hook of a plugin. It takes those arguments of its namesake it names.
+    """
+    import pluggy  # noqa: PLC0415 - only where there are plugins
+
+    marked: Callable[..., Any] = pluggy.HookimplMarker(_PROJECT)(function)
+    return marked
+
+
+class Spec:
+    """
+    The hooks. Times are in seconds. An exception in one is logged, and changes nothing.
+
+    Under asyncio they are called in the loop's thread, so they must not block.
+    """
+
+    def stored(self, meta: ResultMeta, won: bool, seconds: float) -> None:  # noqa: FBT001
+        """
+        A record was sent to the store; *won* is `False` if a ready one was there and stayed.
+        """
+
+    def read(self, metas: Mapping[str, ResultMeta], asked: int, seconds: float) -> None:
+        """
+        Records were read, *asked* of them; those that were there are in *metas*.
+        """
+
+    def waited(self, meta: ResultMeta, seconds: float) -> None:
+        """
+        A wait, which began *seconds* ago, got *meta*.
+        """
+
+    def failed(self, operation: str, error: Exception, seconds: float) -> None:
+        """
+        An operation ("store", "read", "wait" or "forget") raised *error*.
+        """
+
+    def forgotten(self, task_ids: list[str], count: int, seconds: float) -> None:
+        """
+        Records were deleted; *count* of them had been there.
+        """
+
+
+class Hooks:
+    """
+    The plugins of one `Results`.
+    """
+
+    def __init__(self, plugins: Iterable[object]) -> None:
+        import pluggy  # noqa: PLC0415
+
+        self._manager = pluggy.PluginManager(_PROJECT)
+        spec = pluggy.HookspecMarker(_PROJECT)
+        for name, function in vars(Spec).items():
+            if not name.startswith("_"):
+                spec(function)
+        self._manager.add_hookspecs(Spec)
+        for plugin in plugins:
+            self._manager.register(plugin)
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"a plugin has a hook that does not exist: {error}") from error
+
+    def call(self, name: str, **arguments: Any) -> None:
+        """
+        Call the hook *name* of every plugin.
+        """
+        try:
+            getattr(self._manager.hook, name)(**arguments)
+        except Exception as error:
+            pass_on_interruption(error)
+            # Watchers cannot break the watched.
+            _logger.exception("a plugin failed in its hook %r", name)
+
+
+def installed(*, scan: bool) -> list[object]:
+    """
+    Return the installed plugins: those that `COATCHECK_PLUGINS` names, or all.
+
+    Without *scan* only those that are named: what is installed is not looked for. One that
+    cannot be imported is logged and left out, unless it is named: then it is an error.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        names = [name.strip() for name in named.split(",") if name.strip()]
+        return [_load_named(name) for name in names]
+    found = [_load_or_log(entry) for entry in entrypoints.all_of(GROUP)] if scan else []
+    return [plugin for plugin in found if plugin is not None]
+
+
+def _load_named(name: str) -> object:
+    entries = entrypoints.named(GROUP, name)
+    if not entries:
+        known = sorted(entry.name for entry in entrypoints.all_of(GROUP))
+        raise ConfigurationError(
+            f"{VARIABLE} names the plugin {name!r}, which is not installed "
+            f"(installed: {', '.join(known) or 'none'})"
+        )
+    plugin: object = entrypoints.load(entries[0])
+    return plugin
+
+
+def _load_or_log(entry: Any) -> object | None:
+    try:
+        plugin: object = entrypoints.load(entry)
+    except PluginError as error:
+        _logger.warning("%s", error)
+        return None
+    return plugin
+
+
+def hooks_of(plugins: Iterable[object]) -> Hooks | None:
+    """
+    Return the hooks of *plugins*; `None` for none, so that nothing is called.
+    """
+    listed = list(plugins)
+    return Hooks(listed) if listed else None

@@ -1,0 +1,306 @@
+"""
+`running()`: a block of code as a task, from STARTED to the ready record.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from .. import states
+from .._record.meta import AllFields, Fields, ResultMeta
+from .._runtime import forks
+from .._runtime.alarm import Alarm
+from .._runtime.bare import add_note, is_a, mro_of, name_of
+from .._runtime.interruptions import pass_on_interruption
+from .._runtime.starting import start
+from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .misuse import HoldsConnections
+
+if TYPE_CHECKING:
+    from .results import Results
+    from .writing import Default, Expires
+
+_logger = logging.getLogger("coatcheck")
+
+
+def worker_name() -> str:
+    """
+    Return the name of this process as a worker: pid and host.
+    """
+    return f"{os.getpid()}@{os.uname().nodename if hasattr(os, 'uname') else 'localhost'}"
+
+
+class TaskProgress:
+    """
+    The state of a running block, and the records it comes to. No I/O.
+    """
+
+    def __init__(self, task_id: str, *, heartbeat: float | None, fields: Fields) -> None:
+        self.task_id = task_id
+        #: The value to store when the block ends; `None` where the block sets nothing.
+        self.result: Any = None
+        #: Whether ours was the first ready record; `None` while the block runs, but `False` from
+        #: the start where the task was over already, so that the result will not be stored.
+        self.won: bool | None = None
+        self._heartbeat = heartbeat
+        self._beat = 0
+        # Tells the signs of life of one run from those of another run of the same task.
+        self._run = os.urandom(4).hex()
+        #: Whether an unready record was stored yet.
+        self._known = False
+        self._fields: Fields = {
+            "worker": worker_name(),
+            "date_started": datetime.now(UTC),
+            **fields,
+        }
+        self._state = states.STARTED
+        self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
+
+    def unready(self) -> tuple[str, Any, AllFields]:
+        """
+        Return state, info and fields of the record to store while the block runs.
+        """
+        fields = cast("AllFields", dict(self._fields))
+        if self._heartbeat is not None:
+            self._beat += 1
+            beat = {"every": self._heartbeat, "beat": self._beat, "run": self._run}
+            fields["heartbeat"] = beat
+        return self._state, self._info, fields
+
+    def begun(self, *, stored: bool) -> None:
+        """
+        Take in whether STARTED was stored: if not, the task is over.
+        """
+        if not stored:
+            self.won = False
+            _logger.warning(
+                "task %r is over already: its block runs, and the result will not be stored; use "
+                "another id, or forget() the task before",
+                self.task_id,
+            )
+
+    def stored(self, *, won: bool) -> None:
+        """
+        Take in whether the ready record of this run was the first.
+        """
+        if not won and self.won is None:
+            _logger.warning(
+                "the result of task %r was not stored: the task was over before its block ended",
+                self.task_id,
+            )
+        self.won = won
+
+    def may_beat_over(self, observed: ResultMeta | None) -> bool:
+        """
+        Whether a sign of life may replace what is there: nothing, or a record of this run.
+
+        Another one, such as RETRY, or STARTED by another worker, says that this run is no longer
+        the one that counts. Only what it has to tell by itself, as long as nothing of it came
+        through, is not a mere sign of life.
+        """
+        if observed is None or not self._known:
+            return True
+        return (observed.heartbeat or {}).get("run") == self._run
+
+    def set(self, state: str, info: Any) -> tuple[str, Any]:
+        """
+        Set the state and info that the next unready record shows; return those before.
+        """
+        before = self._state, self._info
+        self._state, self._info = states.checked(state), info
+        return before
+
+    def ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
+        """
+        Return state, result and fields of the record to store at the end.
+
+        KeyboardInterrupt, SystemExit, a cancellation, and whatever else is no `Exception`, say
+        that the task was broken off.
+        """
+        if error is None:
+            return states.SUCCESS, self.result, self._fields
+        if is_a(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
+            return states.FAILURE, error, self._fields
+        return states.REVOKED, name_of(type(error)).rpartition(".")[2], self._fields
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    # By name: the sync side does not import asyncio, and concurrent.futures has one as well.
+    return any(name_of(cls) == "CancelledError" for cls in mro_of(type(error)))
+
+
+def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what a PROGRESS record holds.
+    """
+    return {"current": current, "total": total, **info}
+
+
+def note_lost(error: BaseException, failed: BaseException) -> None:
+    """
+    Say on *error*, which a block raised, that its record could not be stored.
+    """
+    add_note(error, f"coatcheck: the failure could not be stored: {failed}")
+
+
+class RunningTask(TaskProgress, HoldsConnections):
+    """
+    What `running()` gives to its block.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        task_id: str,
+        *,
+        expires: Expires | Default,
+        heartbeat: float | None,
+        fields: Fields,
+    ) -> None:
+        super().__init__(task_id, heartbeat=heartbeat, fields=fields)
+        self._results = results
+        self._expires = expires
+        #: Whether the block ended: no sign of life may follow.
+        self._over = False
+        self._ended = Alarm()
+        self._beating: threading.Thread | None = None
+        self._writing = threading.Lock()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        # The parent's thread goes on giving signs of life; here it is not there.
+        self._beating = None
+        # Unready records are written by the block and by the heartbeat, one at a time.
+        self._writing = threading.Lock()
+
+    def progress(self, current: float, total: float | None = None, **info: Any) -> None:
+        """
+        Store a PROGRESS record: *current* of *total*, and whatever else is given.
+        """
+        self.update_state(states.PROGRESS, progress_info(current, total, info))
+
+    def update_state(self, state: str, meta: Any = None) -> None:
+        """
+        Store an unready record. Raises `EncodeError` or `ResultTooLargeError` if *meta* is at fault.
+
+        A store that is away does not break the work off: it is logged, and the next write shows
+        the state.
+        """
+        forks.check()
+        with self._writing:
+            before = self.set(state, meta)
+            try:
+                self._try(self._store_unready)
+            except (EncodeError, ResultTooLargeError):
+                self.set(*before)  # or the next sign of life would fail as well
+                raise
+
+    def _store_unready(self) -> bool:
+        state, info, fields = self.unready()
+        won = self._results.store_result(self.task_id, info, state, expires=self._expires, **fields)
+        self._known = True
+        return won
+
+    def _store_beat(self) -> bool:
+        """
+        Give a sign of life over exactly the record that is there; `False` if the task is over.
+        """
+        try:
+            observed = self._results.backend.get_many([self.task_id]).get(self.task_id)
+        except UnsupportedError:
+            # Of a store that only takes: whoever reads it decides what is replaced.
+            return self._store_unready()
+        if observed is not None and observed.ready:
+            return False
+        if self.may_beat_over(observed):
+            state, info, fields = self.unready()
+            self._known |= self._results._replace(
+                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            )
+        return True
+
+    def __enter__(self) -> Self:
+        forks.check()
+        with self._writing:
+            self.begun(stored=self._try(self._store_unready))
+        if self._heartbeat is not None:
+            beating = threading.Thread(
+                target=_keep_beating,
+                args=(weakref.WeakMethod(self._beat_once), self._ended, self._heartbeat),
+                name="coatcheck-heartbeat",
+                daemon=True,
+            )
+            try:
+                start(beating)
+            except BaseException:
+                self._ended.ring()  # it may run all the same
+                raise
+            self._beating = beating
+        return self
+
+    def _beat_once(self) -> bool:
+        """
+        Give a sign of life; `False` if the task is over.
+        """
+        with self._writing:
+            return not self._over and self._try(self._store_beat)
+
+    def _try(self, store: Callable[[], bool]) -> bool:
+        """
+        Store an unready record; `False` if the task is over already.
+
+        A store that is away must not keep the work from being done: the next write may succeed.
+        """
+        try:
+            return store()
+        except ResultTooLargeError:
+            raise
+        except BackendError as error:
+            _logger.warning(
+                "task %r runs on, its state could not be stored: %s", self.task_id, error
+            )
+            return True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        forks.check()
+        self._over = True
+        self._ended.ring()
+        if self._beating is not None:
+            self._beating.join()
+        state, result, fields = self.ready(error)
+        try:
+            won = self._results.store_result(
+                self.task_id,
+                result,
+                state,
+                expires=self._expires,
+                protect=self._results.protect,
+                **fields,
+            )
+            self.stored(won=won)
+        except Exception as failed:
+            pass_on_interruption(failed)
+            if error is None:
+                raise
+            note_lost(error, failed)
+
+
+def _keep_beating(beat: weakref.WeakMethod[Callable[[], bool]], ended: Alarm, every: float) -> None:
+    # By a weak reference: a signal handler that raises as a block ends keeps `__exit__` from running.
+    while not ended.sleep(every):
+        beat_once = beat()
+        if beat_once is None or not beat_once():
+            return
+        del beat_once

@@ -1,0 +1,239 @@
+"""
+What is written: records made of states, values and exceptions. No I/O.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from .. import states
+from .._backends.backend import Anything, Unless
+from .._coding.codec import Codec
+from .._record.failures import Failure, format_traceback, safe_repr, shortened
+from .._record.meta import AllFields, ResultMeta, checked_id, new_document
+from .._runtime.bare import cause_of, context_of, is_a, traceback_of
+from ..errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
+
+_logger = logging.getLogger("coatcheck")
+
+#: One day: how long a record lives where nobody says otherwise.
+DEFAULT_EXPIRES: Final = 86_400.0
+#: Seconds between signs of life at most: a worker is noticed as lost after three of them.
+LONGEST_HEARTBEAT: Final = 86_400.0
+#: How many characters of a text stay at most in a failure that is too large for the store.
+_SHORT: Final = 4_000
+_SHORTEST: Final = 100
+
+
+class Default(enum.Enum):
+    """
+    The type of `DEFAULT`.
+    """
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+#: As `expires`: what the `Results` was made with.
+DEFAULT: Final = Default.DEFAULT
+
+#: How long a record lives: seconds or a timedelta; `None` keeps it.
+Expires = float | timedelta | None
+
+
+def checked_expires(expires: Expires) -> float | None:
+    """
+    Return *expires* in seconds. Zero, less, and what is no finite number is refused.
+    """
+    if expires is None:
+        return None
+    value = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    seconds = _seconds(value)
+    if not 0 < seconds < math.inf:
+        raise ArgumentError("expires", expires, "use seconds above 0, a timedelta, or None to keep")
+    return seconds
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """
+    Return *timeout* if it can be one: `None`, or seconds from 0 on.
+    """
+    if timeout is None:
+        return None
+    seconds = _seconds(timeout)
+    if not seconds >= 0:
+        raise ArgumentError("a timeout", timeout, "use seconds from 0 on, or None to wait for ever")
+    return None if seconds == math.inf else seconds
+
+
+def _seconds(value: object) -> float:
+    """
+    Return *value* as seconds, NaN where it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def checked_heartbeat(heartbeat: float | None) -> float | None:
+    """
+    Return *heartbeat* if it can be one: `None`, or seconds above 0.
+    """
+    if heartbeat is None:
+        return None
+    number = isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool)
+    if not number or not 0 < heartbeat <= LONGEST_HEARTBEAT:
+        raise ArgumentError("a heartbeat", heartbeat, "use seconds above 0, at most a day, or None")
+    return float(heartbeat)
+
+
+def checked_states(words: Iterable[str]) -> frozenset[str]:
+    """
+    Return the states *words*, each of them one that can be.
+    """
+    given = [words] if isinstance(words, str) else list(words)
+    return frozenset(w if w in states.FOREIGN_READY_STATES else states.checked(w) for w in given)
+
+
+class Writer:
+    """
+    Makes the records that one application writes.
+    """
+
+    def __init__(
+        self, codec: Codec, *, expires: Expires, protect: Iterable[str], read_only: bool
+    ) -> None:
+        self.codec = codec
+        self.expires = checked_expires(expires)
+        self.protect = checked_states(protect)
+        self.read_only = read_only
+
+    def unless(self, protect: Iterable[str] | Anything | None) -> Unless:
+        """
+        Return the states that may not be replaced: *protect*, or the default.
+        """
+        if protect is None or isinstance(protect, Anything):
+            return self.protect if protect is None else protect
+        return checked_states(protect)
+
+    def check_writable(self) -> None:
+        """
+        Raise `UnsupportedError` if nothing may be written or deleted.
+        """
+        if self.read_only:
+            raise UnsupportedError("these results are read-only: nothing was changed")
+
+    def lifetime(self, expires: Expires | Default) -> float | None:
+        """
+        Return *expires* in seconds, or the default.
+        """
+        return self.expires if isinstance(expires, Default) else checked_expires(expires)
+
+    def record(
+        self,
+        task_id: str,
+        state: str,
+        result: Any = None,
+        *,
+        traceback: str | None = None,
+        expires: float | None = None,
+        fields: AllFields | None = None,
+    ) -> ResultMeta:
+        """
+        Return the record of a task in *state*.
+
+        In FAILURE, REVOKED and RETRY *result* is the exception; only RETRY can do without.
+        """
+        task_id, state = checked_id(task_id), states.checked(state)
+        document: Any = None
+        if state in states.EXCEPTION_STATES and not (state == states.RETRY and result is None):
+            failure = _failure(state, result)
+            if traceback is None and is_a(result, BaseException):
+                traceback = _traceback(result)
+            result = failure.to_celery(self.codec.keep)
+            document = failure.to_document(self.codec.keep)
+        return self.codec.written(
+            new_document(
+                task_id,
+                state,
+                result,
+                traceback=traceback,
+                failure=document,
+                expires=expires,
+                fields=fields,
+            )
+        )
+
+    def substitute(
+        self, meta: ResultMeta, error: CoatcheckError, expires: float | None
+    ) -> ResultMeta:
+        """
+        Return the small FAILURE to store where *meta* could not be: those who wait hear of it.
+        """
+        failure = meta.failure
+        if failure is not None:
+            _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
+            # It is stored three times, and a character may take twelve bytes.
+            limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
+            limit = max(_SHORTEST, min(limit, _SHORT))
+            return self.record(
+                meta.task_id,
+                meta.status,
+                failure.shortened(limit, f"the failure was shortened: {error}"),
+                traceback=meta.traceback and _short_lines(meta.traceback, 4 * limit),
+                expires=expires,
+            )
+        return self.record(meta.task_id, states.FAILURE, error, expires=expires)
+
+    def lost(self, observed: ResultMeta) -> ResultMeta:
+        """
+        Return the FAILURE to put over the record *observed*, whose worker is lost.
+        """
+        beat = observed.heartbeat or {}
+        worker = observed.worker or "unknown"
+        failure = Failure.worker_lost(
+            f"worker {worker} gave no sign of life for 3 intervals of {beat.get('every')} s"
+        )
+        fresh = self.record(observed.task_id, states.FAILURE, failure, expires=self.expires)
+        document = dict(fresh.document)
+        for key, value in observed.values().items():
+            known = document.get(key) is not None or key in ("heartbeat", "expires_at")
+            if isinstance(key, str) and not known:
+                # What another serializer kept ours may not be able to.
+                document[key] = value if self.codec.encodes(value) else safe_repr(value)
+        return self.codec.written(document)
+
+
+def _failure(state: str, reason: object) -> Failure:
+    if is_a(reason, BaseException):
+        return Failure.of(cast("BaseException", reason))
+    if isinstance(reason, Failure):
+        return reason
+    if state == states.REVOKED and isinstance(reason, str | None):
+        return Failure.revoked(reason or "revoked")
+    raise ArgumentError(f"the result of {state}", reason, "give the exception")
+
+
+def _short_lines(traceback: str, limit: int) -> str:
+    """
+    Return *traceback* with its long lines shortened, which are messages, before the whole is.
+    """
+    lines = [shortened(line, limit // 16) for line in traceback.splitlines()]
+    return shortened("\n".join(lines), limit)
+
+
+def _traceback(error: BaseException) -> str | None:
+    # An exception that was never raised has nothing to show.
+    origins = (traceback_of(error), cause_of(error), context_of(error))
+    raised = any(origin is not None for origin in origins)
+    return format_traceback(error) if raised or is_a(error, BaseExceptionGroup) else None

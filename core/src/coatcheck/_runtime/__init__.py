@@ -1,0 +1,3 @@
+"""
+What the interpreter and the system may do to us: forks, signals, clocks, threads and event loops.
+"""

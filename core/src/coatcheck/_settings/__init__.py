@@ -1,0 +1,3 @@
+"""
+Settings: URLs and their options, configuration files, Celery's settings.
+"""

@@ -1,0 +1,94 @@
+"""
+Where options come from: keyword arguments, the URL's query, the environment, a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from .._coding.keys import is_reference
+from ..errors import ConfigurationError
+from .url import BACKEND_OPTIONS, KEY_OPTIONS, RESULTS_OPTIONS, URL, read_options
+
+#: Names the URL of the default backend.
+URL_VARIABLE: Final = "COATCHECK_URL"
+#: The name of the backend that is taken where none is named.
+DEFAULT_NAME: Final = "default"
+#: The options that all results have; COATCHECK_EXPIRES and so on are their variables.
+CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
+
+
+def resolve_url(url: str | None) -> URL:
+    """
+    Return *url*, or the one that the environment names.
+    """
+    if url is None:
+        url = os.environ.get(URL_VARIABLE)
+        if not url:
+            raise ConfigurationError(
+                f"no backend is named: give by_url() a URL, or set {URL_VARIABLE}, for instance "
+                "to sqlite:///results.db"
+            )
+    if not isinstance(url, str):
+        raise ConfigurationError(f"a URL is a str, not {type(url).__name__}")
+    return URL(url)
+
+
+def split_options(
+    url: URL,
+    options: Mapping[str, Any],
+    configured: Mapping[str, Any] | None = None,
+    *,
+    where: str = "",
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """
+    Return the options of `Results`, the operation timeout if given, and those of the backend.
+
+    Keyword arguments go over the URL's query, that over the environment, and that over what is
+    *configured* in the file that *where* names. The URL keeps what belongs to the backend.
+    """
+    configured = configured or {}
+    _refuse_secrets(url.query, f"the URL of {url.scheme}://")
+    _refuse_secrets(configured, where)
+    mine = read_options(
+        core_options({**url.query, **options}), CORE_OPTIONS, where=f"{url.scheme}://"
+    )
+    mine |= _from_environment(mine)
+    mine |= read_options(core_options(configured, without=mine), CORE_OPTIONS, where=where)
+    rest = {k: v for k, v in configured.items() if k not in url.query} | dict(options)
+    for name in CORE_OPTIONS:
+        url.query.pop(name, None)
+        rest.pop(name, None)
+    timeout = {k: mine.pop(k) for k in BACKEND_OPTIONS if k in mine}
+    return mine, timeout, rest
+
+
+def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
+    """
+    Refuse keys where they would be copied and logged; where they are to be found may be said.
+    """
+    for name in KEY_OPTIONS:
+        if name in options and not is_reference(options[name]):
+            raise ConfigurationError(
+                f"the option {name!r} of {where}: keys do not belong there; write env:NAME for an "
+                "environment variable that holds them, or file:/path"
+            )
+
+
+def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """
+    Return those of *options* that do not belong to one kind of backend.
+    """
+    return {k: v for k, v in options.items() if k in CORE_OPTIONS and k not in without}
+
+
+def _from_environment(without: Collection[str]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for name in CORE_OPTIONS:
+        variable = f"COATCHECK_{name.upper()}"
+        text = os.environ.get(variable)
+        if text and name not in without:
+            read |= read_options({name: text}, CORE_OPTIONS, where=variable)
+    return read

@@ -1,0 +1,84 @@
+"""
+What a configuration file may say that nobody named: one that was found from the working directory
+upwards, which may be somebody else's.
+
+It may name a store and how records are kept. It may not say whom to trust, because a command that is
+run in the directory would follow it: what is read as code, which keys and files are used, what is
+imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .._coding.codec import DEFAULT_ACCEPT
+from .._coding.compression import MAX_INFLATED
+from .._coding.limits import MAX_VALUES
+from ..errors import ConfigurationError
+from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, boolean, size, words
+
+#: The options that say whom to trust, each with what is no matter of trust.
+_HARMLESS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "accept": lambda value: set(words(value)) <= set(DEFAULT_ACCEPT),
+    "serializer": lambda value: value in DEFAULT_ACCEPT,
+    "unsafe_pickle": lambda value: not boolean(value),
+    "accept_unsigned": lambda value: not boolean(value),
+    "trusted_exceptions": lambda value: not words(value),
+    "signing_keys": lambda _: False,
+    "encryption_keys": lambda _: False,
+    "max_inflated": lambda value: size(value) <= MAX_INFLATED,
+    "max_values": lambda value: size(value) <= MAX_VALUES,
+}
+#: Options of backends and drivers that name files to read, code to import, or weaken the connection.
+_SUSPECT: Final = re.compile(
+    r"file|path|dir|cert|key|crl|(ssl|tls).*ca|infile|plugin|driver|dialect|module|class|provider|"
+    r"service|import|init|command|allow|invalid|insecure|verify|check_hostname|credential|auth|codec"
+)
+#: What may precede the name of a dialect, which may be followed by that of a driver.
+_PREFIXES: Final = ("db+", "database+", "coatcheck+")
+_REFERENCE: Final = re.compile(r"(env|file):")
+
+
+def check(
+    url: str | None, options: Mapping[str, Any], where: str, *, knows: Callable[[str], bool]
+) -> None:
+    """
+    Raise `ConfigurationError` for what a found file may not say in *url* and *options*.
+
+    *where* names file and table; *knows* tells whether a scheme is that of a backend.
+    """
+    try:
+        parsed = URL("none:" if url is None else url)
+    except ConfigurationError:
+        return  # nobody can open it, and whoever tries is told why
+    for name, value in (*options.items(), *parsed.query.items()):
+        if not _is_harmless(name, value):
+            raise _refusal(where, f"the option {name!r}")
+    scheme = parsed.scheme
+    for prefix in _PREFIXES:
+        scheme = scheme.removeprefix(prefix)
+    if "+" in scheme and not knows(scheme):
+        raise _refusal(where, f"a driver, as in {scheme!r}")
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    harmless = _HARMLESS.get(name)
+    if harmless is not None:
+        try:
+            return harmless(value)
+        except (TypeError, ValueError):
+            return False
+    if name in RESULTS_OPTIONS or name in BACKEND_OPTIONS:
+        return True
+    reference = isinstance(value, str) and _REFERENCE.match(value) is not None
+    return not reference and _SUSPECT.search(name.lower()) is None
+
+
+def _refusal(where: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where}: {what} says whom to trust, and the file was only found, from the working "
+        "directory upwards: name the file in COATCHECK_CONFIG, or give the option in the environment "
+        "or in code"
+    )

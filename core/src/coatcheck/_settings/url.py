@@ -1,0 +1,272 @@
+"""
+URLs of result backends: their parts, their options, and a form without secrets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .._coding import keys
+from ..errors import ConfigurationError
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
+MASK: Final = "***"
+#: How servers name the user whom they refuse.
+_USERS: Final = re.compile(
+    r"""\b(user|role) (?:(["'])(?:(?!\2).)*\2(?:@(["'])(?:(?!\3).)*\3)?|\S+(?= has no ))""",
+    re.IGNORECASE,
+)
+#: What stands in a port's place and is none, such as the password of "redis://user:password". An
+#: IPv6 address has colons too, and is not looked at.
+_PORTS: Final = re.compile(r"(?<=:)(?!\d*(?:[,;]|\Z))(?![^,;]*\])[^,;]+")
+
+
+#: What may follow an @ that is part of an option's value: nothing, or another option.
+_NO_HOST: Final = re.compile(r"(?:[^@/?]*&[A-Za-z][\w.\-]*=[^@]*)?\Z")
+
+
+class URL:
+    """
+    A backend's URL. `str()` and `repr()` mask the user info and the values of the query.
+
+    `scheme`, `rest` (all behind `scheme://`, without the query) and `query` hold the parts as
+    they are, secrets included; a query option that is given twice keeps its last value.
+    """
+
+    __slots__ = ("query", "raw", "rest", "scheme")
+
+    def __init__(self, url: str) -> None:
+        scheme, separator, rest = url.partition("://")
+        if not separator:
+            scheme, _, rest = url.partition(":")
+        if not _SCHEME.match(scheme):
+            raise ConfigurationError(
+                f"{masked(url)!r} is not a URL: write scheme://..., such as sqlite:///results.db"
+            )
+        if not all(map(_is_clear, rest.split(f";{scheme}://"))):
+            raise ConfigurationError(
+                f"{masked(url)!r} can be read in more than one way: write @ / ? as %40 %2F %3F in "
+                "the user name and the password, and @ as %40 behind the host"
+            )
+        self.raw = url
+        self.scheme = scheme.lower()
+        self.rest, _, query = rest.partition("?")
+        self.query = dict(parse_qsl(query, keep_blank_values=True))
+
+    def __str__(self) -> str:
+        return masked(self.raw)
+
+    def __repr__(self) -> str:
+        return f"URL({masked(self.raw)!r})"
+
+    @property
+    def path(self) -> str:
+        """
+        What follows the host, with its leading slash, percent-decoded.
+        """
+        return unquote(self.rest[self.rest.find("/") :]) if "/" in self.rest else ""
+
+    @property
+    def netloc(self) -> str:
+        """
+        User info and hosts, as written.
+        """
+        return self.rest.partition("/")[0]
+
+
+def _is_clear(rest: str) -> bool:
+    """
+    Whether it is clear where the user info ends: else part of a password could be taken for a
+    path or for an option, and be shown.
+    """
+    host = re.split("[/?]", rest, maxsplit=1)[0]
+    if not host or "@" not in rest[len(host) :]:
+        return True
+    # Azure has "?...&appName=@account@": that is an option's value if nothing behind its last @
+    # could be a host.
+    head, _, query = rest.partition("?")
+    tail = query.rpartition("@")[2]
+    return "@" in host and "@" not in head[len(host) :] and bool(_NO_HOST.match(tail))
+
+
+def masked(url: str) -> str:
+    """
+    Return *url* with the user info of every host, and every query value, as `***`.
+
+    Errs on the side of hiding: all that precedes the last `@` may be user info.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not _SCHEME.match(scheme):
+        return _masked_part(url)
+    # Several URLs may stand in one: "sentinel://:pw@h1;sentinel://:pw@h2".
+    start = f"{scheme}://"
+    return start + f";{start}".join(map(_masked_part, rest.split(f";{start}")))
+
+
+def without_users(text: str) -> str:
+    """
+    Return what a server says in *text*, without the names of its users.
+    """
+    return _USERS.sub(lambda found: f"{found[1]} {found[2] or ''}{MASK}{found[2] or ''}", text)
+
+
+def _masked_part(rest: str) -> str:
+    head, mark, query = rest.partition("?")
+    if "@" in query and not _is_clear(rest):  # of a password with a question mark in it, perhaps
+        return MASK
+    _, at, shown = head.rpartition("@")
+    host, slash, path = shown.partition("/")
+    shown = _PORTS.sub(MASK, host) + slash + path
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    values = "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in pairs)
+    return f"{MASK + at if at else ''}{shown}{mark}{values if mark else ''}"
+
+
+# -- options --------------------------------------------------------------------------------
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+def host_and_port(url: URL, item: str, *, port: int, path: str) -> tuple[str, int]:
+    """
+    Return host and port of *item*, one of the places in *url*; localhost and *port* where it names
+    none. *path* is what follows the place in a URL of that kind, for the advice.
+
+    Raises `ConfigurationError`, which does not show them: they may be part of a password.
+    """
+    try:
+        parts = urlsplit(f"//{item}")
+        host, given = parts.hostname, parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "#" in url.rest:
+        raise ConfigurationError(
+            f"{url}: host or port cannot be read; write {url.scheme}://user:password@host:"
+            f"port/{path}, with special characters in the password as %XX"
+        )
+    return unquote(host or "localhost"), given or port
+
+
+def boolean(value: Any) -> bool:
+    """
+    Read a yes or no.
+    """
+    text = str(value).lower()
+    if text in _TRUE | _FALSE:
+        return text in _TRUE
+    raise ValueError("use 1 or 0, true or false, yes or no")
+
+
+def seconds(value: Any) -> float:
+    """
+    Read a positive number of seconds.
+    """
+    try:
+        number = float(value.total_seconds() if hasattr(value, "total_seconds") else value)
+    except (ValueError, TypeError, OverflowError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError("use a positive number of seconds")
+    return number
+
+
+def optional_seconds(value: Any) -> float | None:
+    """
+    Read a positive number of seconds, or `None` or "none".
+    """
+    return None if value is None or str(value).lower() == "none" else seconds(value)
+
+
+def words(value: Any) -> tuple[Any, ...]:
+    """
+    Read a list: a comma-separated text, or an iterable.
+    """
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return (value,) if isinstance(value, type) else tuple(value)
+
+
+def size(value: Any) -> int:
+    """
+    Read a number of bytes.
+    """
+    text = "" if isinstance(value, bool) else str(value)
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("use a whole number of bytes")
+    return int(text)
+
+
+def _count(value: Any) -> int:
+    try:
+        return size(value)
+    except ValueError:
+        raise ValueError("use a whole number") from None
+
+
+def _optional_text(value: Any) -> Any:
+    return None if value is None or str(value).lower() == "none" else _text(value)
+
+
+def _text(value: Any) -> Any:
+    if not value:
+        raise ValueError("it must not be empty")
+    return value
+
+
+#: The options that `Results` has, and how each is read; those left go to the backend.
+RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "expires": optional_seconds,
+    "serializer": _text,
+    "accept": words,
+    "strict": boolean,
+    "unsafe_pickle": boolean,
+    "trusted_exceptions": words,
+    "compression": _optional_text,
+    "compress_over": size,
+    "max_inflated": size,
+    "max_values": _count,
+    "signing_keys": keys.read,
+    "encryption_keys": keys.read,
+    "accept_unsigned": boolean,
+    "protect": words,
+    "key_prefix": str,
+    "safety_look": seconds,
+    "read_only": boolean,
+}
+#: Those whose values are secrets.
+KEY_OPTIONS: Final = ("signing_keys", "encryption_keys")
+#: The options that every backend has.
+BACKEND_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"operation_timeout": seconds}
+
+
+def read_options(
+    given: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], *, where: str
+) -> dict[str, Any]:
+    """
+    Return *given* with each value read as *known* says.
+
+    Raises `ConfigurationError` for an option that does not exist, naming the nearest one, and
+    for a value that cannot be read. Values are not shown: they may be secrets.
+    """
+    options = {}
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigurationError(_unknown_option(name, known, where))
+        try:
+            options[name] = known[name](value)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = str(error).replace(repr(value), MASK)
+            raise ConfigurationError(f"the option {name!r} of {where}: {reason}") from None
+    return options
+
+
+def _unknown_option(name: str, known: Iterable[str], where: str) -> str:
+    known = sorted({*known, *RESULTS_OPTIONS, *BACKEND_OPTIONS})
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{where} has no option {name!r}: {hint}It has: {', '.join(known)}"

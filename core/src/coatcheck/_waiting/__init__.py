@@ -1,0 +1,3 @@
+"""
+Waits: when to look, and the hub that looks for everybody.
+"""

@@ -1,0 +1,211 @@
+"""
+When to look: the pure schedule of looks at tasks that are waited for.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from .._runtime.dice import jittered, random
+
+#: Without push, the pause is this fraction of the time already waited, within the bounds.
+FRACTION: Final = 0.1
+SHORTEST: Final = 0.001
+LONGEST: Final = 0.5
+#: How many tasks one read looks at, which takes a few milliseconds: then others have their turn.
+PORTION: Final = 250
+#: When what was called is due, and what is being looked at.
+_NOW: Final = -math.inf
+_NEVER: Final = math.inf
+
+
+def adaptive(waited: float) -> float:
+    """
+    Return the pause before the next look, in seconds, after *waited* seconds without push.
+    """
+    return jittered(min(max(waited * FRACTION, SHORTEST), LONGEST))
+
+
+def aligned(now: float, pause: float) -> float:
+    """
+    Return the time of a look about *pause* seconds after *now*: the next one on a grid.
+
+    The grid is a quarter of the pause, rounded down to a power of two, so that tasks which are
+    waited for about equally long are read together, however many they are.
+    """
+    grid = 2.0 ** (math.frexp(pause)[1] - 3)
+    return math.ceil((now + pause) / grid) * grid
+
+
+class Agenda:
+    """
+    Which ids are due for a look, and when. Times are those of one monotonic clock.
+
+    What is to be looked at at once was called; all else is polled when its time comes. Those of
+    large waits are polled apart, so that others need not wait until their turn comes.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        # Entries that no longer agree with `_due` are stale and skipped.
+        self._called: deque[str] = deque()
+        self._ending: deque[str] = deque()
+        self._polls: list[tuple[float, str]] = []
+        self._bulk: list[tuple[float, str]] = []
+        # Other processes, whose clock may be the same, look at other moments.
+        self._phase = random()
+        self._taken: set[str] = set()
+        self._turn = 0
+
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._due
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, id_: str, now: float) -> None:
+        """
+        Have *id_* looked at from *now* on, the first time at once.
+        """
+        self._since.setdefault(id_, now)
+        self._due.setdefault(id_, _NEVER)
+        self.call(id_)
+
+    def is_taken(self, id_: str) -> bool:
+        """
+        Whether a look at *id_* is under way.
+        """
+        return id_ in self._taken
+
+    def call(self, id_: str, *, ending: bool = False) -> None:
+        """
+        Have *id_*, if it is waited for, looked at at once, for the last time if a wait is *ending*.
+        """
+        if id_ in self._due:
+            self._due[id_] = _NOW
+            (self._ending if ending else self._called).append(id_)
+
+    def hasten(self, id_: str, at: float, *, bulk: bool = False) -> None:
+        """
+        Have *id_*, if it is waited for, looked at no later than *at*; in *bulk* for a large wait.
+        """
+        if self._due.get(id_, at) > at:
+            self._due[id_] = at
+            heapq.heappush(self._bulk if bulk else self._polls, (at, id_))
+
+    def discard(self, id_: str) -> None:
+        """
+        Forget *id_*, if it is there.
+        """
+        self._due.pop(id_, None)
+        self._since.pop(id_, None)
+        if not self._due:
+            for source in (self._called, self._ending, self._polls, self._bulk):
+                source.clear()
+
+    def take_due(self, now: float, limit: int = PORTION) -> list[str]:
+        """
+        Return at most *limit* of the ids that are due, each to be given back by `looked`.
+
+        A part comes from each source: what was called last, what was called first, last looks,
+        polls, and those of large waits. So none of them keeps the others waiting.
+        """
+        taken: list[str] = []
+        polled = any(heap and heap[0][0] <= now for heap in (self._polls, self._bulk))
+        if polled or self._ending or len(self._called) > limit:
+            self._take_fairly(taken, now, limit)
+        else:
+            self._take_called(taken, self._called, self._called.popleft, limit)
+        self._taken.update(taken)
+        return taken
+
+    def _take_fairly(self, taken: list[str], now: float, limit: int) -> None:
+        called, polls = partial(self._take_called, taken), partial(self._take_polls, taken, now)
+        sources = [
+            partial(called, self._called, self._called.pop),
+            partial(called, self._called, self._called.popleft),
+            partial(called, self._ending, self._ending.popleft),
+            partial(polls, self._polls),
+            partial(polls, self._bulk),
+        ]
+        # Where a portion is one id, the next one is from another source.
+        self._turn = (self._turn + 1) % len(sources)
+        sources = sources[self._turn :] + sources[: self._turn]
+        for share in (-(-limit // len(sources)), limit):  # what one lacks the others fill
+            for take in sources:
+                take(min(limit, len(taken) + share))
+
+    def _take_called(
+        self, taken: list[str], queue: deque[str], pop: Callable[[], str], most: int
+    ) -> None:
+        while queue and len(taken) < most:
+            id_ = pop()
+            if self._due.get(id_) == _NOW:
+                self._due[id_] = _NEVER
+                taken.append(id_)
+
+    def _take_polls(
+        self, taken: list[str], now: float, heap: list[tuple[float, str]], most: int
+    ) -> None:
+        while heap and heap[0][0] <= now and len(taken) < most:
+            at, id_ = heapq.heappop(heap)
+            if self._due.get(id_) == at:
+                self._due[id_] = _NEVER
+                taken.append(id_)
+
+    def looked(
+        self,
+        id_: str,
+        now: float,
+        safety_look: float | None,
+        lag: float = 0.0,
+        *,
+        bulk: bool = False,
+    ) -> None:
+        """
+        Set the next look at *id_*: the safety look where there is push, else adaptive.
+
+        Where rings come *lag* seconds late, the pace is adaptive as long as it is the faster one.
+        """
+        self._taken.discard(id_)
+        if id_ in self._due:
+            pause = adaptive(now - self._since[id_])
+            if safety_look is not None and pause >= lag:
+                pause = jittered(safety_look)
+            self.hasten(id_, aligned(now - self._phase, pause) + self._phase, bulk=bulk)
+
+    def abandoned(self, ids: Iterable[str]) -> None:
+        """
+        Take in that the looks at *ids* came to nothing, and that none is to follow.
+        """
+        self._taken.difference_update(ids)
+
+    def changed(self, id_: str, now: float) -> None:
+        """
+        Start the pace of *id_* anew: something happened.
+        """
+        if id_ in self._since:
+            self._since[id_] = now
+
+    def next_look(self) -> float | None:
+        """
+        Return the time of the earliest look, or `None` where nothing is waited for.
+        """
+        for queue in (self._called, self._ending):
+            while queue and self._due.get(queue[0]) != _NOW:
+                queue.popleft()
+            if queue:
+                return _NOW
+        firsts = []
+        for heap in (self._polls, self._bulk):
+            while heap and self._due.get(heap[0][1]) != heap[0][0]:
+                heapq.heappop(heap)
+            if heap:
+                firsts.append(heap[0][0])
+        return min(firsts, default=None)

@@ -1,0 +1,63 @@
+"""
+Timers for many: one of the loop for all that are to be woken at about the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final, Protocol
+
+from .._runtime.clocks import monotonic
+
+#: The distance of two times at which somebody is woken, in seconds; nobody is woken too early.
+GRID: Final = 1 / 256
+
+
+class Sleeper(Protocol):
+    """
+    Who is to be woken.
+    """
+
+    def notify(self) -> None:
+        """
+        Wake up. Called from the loop.
+        """
+
+
+class Alarms:
+    """
+    Wakes at times of the monotonic clock. A timer of the loop for each of ten thousand waits, most
+    of which are never reached, is memory: these share.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, tuple[asyncio.TimerHandle, set[Sleeper]]] = {}
+
+    def set(self, at: float, sleeper: Sleeper) -> int:
+        """
+        Have *sleeper* woken at *at* or a moment later. Return what `unset` takes.
+        """
+        place = math.ceil(at / GRID)
+        slot = self._slots.get(place)
+        if slot is None:
+            delay = place * GRID - monotonic()
+            timer = asyncio.get_running_loop().call_later(delay, self._ring, place)
+            slot = self._slots[place] = (timer, set())
+        slot[1].add(sleeper)
+        return place
+
+    def unset(self, place: int, sleeper: Sleeper) -> None:
+        """
+        Take back a `set`; one that has come or was taken back is no error.
+        """
+        if (slot := self._slots.get(place)) is not None:
+            timer, sleepers = slot
+            sleepers.discard(sleeper)
+            if not sleepers:
+                timer.cancel()
+                del self._slots[place]
+
+    def _ring(self, place: int) -> None:
+        for sleeper in self._slots.pop(place)[1]:
+            sleeper.notify()

@@ -1,0 +1,18 @@
+"""
+The door for authors of native asyncio backends. What both sides need is in `coatcheck.plugin`.
+
+`Backend`, `KeyValueBackend` and `Bell` are the protocol for asyncio. `PerLoop` keeps one value for each
+event loop. `lookups` waits for the address of a name no longer than it may. `tasks` starts tasks
+whatever task factory the application has. `ThreadedBackend` serves asyncio by a synchronous backend.
+"""
+
+from __future__ import annotations
+
+from .._backends import asyncio_lookups as lookups
+from .._backends.asyncio_backend import Backend, KeyValueBackend
+from .._backends.asyncio_bells import Bell
+from .._backends.bridge import ThreadedBackend
+from .._runtime import tasks
+from .._runtime.loops import PerLoop
+
+__all__ = ["Backend", "Bell", "KeyValueBackend", "PerLoop", "ThreadedBackend", "lookups", "tasks"]

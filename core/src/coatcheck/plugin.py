@@ -1,0 +1,135 @@
+"""
+The door for authors of backends: all that a backend needs of core, next to `coatcheck.errors`.
+
+Everything else in core is private. `coatcheck.aio.plugin` has what is particular to asyncio.
+
+The protocol:
+    `Backend` works with records, `KeyValueBackend` with keys and bytes. `Bell` is a subscription,
+    `Capability` says what the store can do, `Unless` and `ANY` what a write must not replace.
+
+The workshop:
+    `Attempts` repeats an operation within its time. `Pool` and `Turns` lend connections. `forks` keeps
+    state apart in forked children. `lookups` and `sockets` wait for names and sockets no longer than they
+    may. `Alarm` wakes a thread. `Portions` and `batches` divide groups. `start` starts a thread whole or
+    not at all. `pass_on_interruption` lets exceptions of signal handlers through.
+
+Settings:
+    `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
+    applications that are configured for Celery.
+"""
+
+from __future__ import annotations
+
+from ._backends import lookups
+from ._backends.attempts import Attempts
+from ._backends.backend import (
+    ANY,
+    BATCH,
+    Backend,
+    BaseBackend,
+    Capability,
+    KeyValueBackend,
+    Unless,
+    batches,
+    encoded,
+)
+from ._backends.bells import Bell, LocalBell
+from ._backends.pool import BusyError, Pool, Turns
+from ._backends.portions import Portions, Writing
+from ._coding.codec import Codec
+from ._coding.compression import MARKER as COMPRESSION_MARKER
+from ._coding.jsontags import TYPE as TYPE_TAG
+from ._coding.kombus import KombuSerializer
+from ._coding.kombus import accepted as accepted_content
+from ._coding.serializers import BUILTINS as BUILTIN_SERIALIZERS
+from ._coding.serializers import Serializer
+from ._finding.resolver import SYNC as REGISTRY
+from ._finding.resolver import backend_class
+from ._finding.resolver import choose as choose_backend
+from ._record import groups
+from ._record.failures import Failure
+from ._record.groups import Tree, members_of, tree_of
+from ._record.meta import ResultMeta, aware, checked_id, new_document
+from ._runtime import forks, sockets
+from ._runtime.alarm import Alarm
+from ._runtime.clocks import monotonic, wall
+from ._runtime.interruptions import interruption_in, pass_on_interruption
+from ._runtime.starting import start, undisturbed
+from ._settings import celeryconfig
+from ._settings.celeryconfig import shared_options, transport_options
+from ._settings.config import CORE_OPTIONS, DEFAULT_NAME
+from ._settings.url import (
+    MASK,
+    URL,
+    boolean,
+    host_and_port,
+    masked,
+    read_options,
+    seconds,
+    without_users,
+)
+from .states import PENDING, READY_STATES
+
+__all__ = [
+    "ANY",
+    "BATCH",
+    "BUILTIN_SERIALIZERS",
+    "COMPRESSION_MARKER",
+    "CORE_OPTIONS",
+    "DEFAULT_NAME",
+    "MASK",
+    "PENDING",
+    "READY_STATES",
+    "REGISTRY",
+    "TYPE_TAG",
+    "URL",
+    "Alarm",
+    "Attempts",
+    "Backend",
+    "BaseBackend",
+    "Bell",
+    "BusyError",
+    "Capability",
+    "Codec",
+    "Failure",
+    "KeyValueBackend",
+    "KombuSerializer",
+    "LocalBell",
+    "Pool",
+    "Portions",
+    "ResultMeta",
+    "Serializer",
+    "Tree",
+    "Turns",
+    "Unless",
+    "Writing",
+    "accepted_content",
+    "aware",
+    "backend_class",
+    "batches",
+    "boolean",
+    "celeryconfig",
+    "checked_id",
+    "choose_backend",
+    "encoded",
+    "forks",
+    "groups",
+    "host_and_port",
+    "interruption_in",
+    "lookups",
+    "masked",
+    "members_of",
+    "monotonic",
+    "new_document",
+    "pass_on_interruption",
+    "read_options",
+    "seconds",
+    "shared_options",
+    "sockets",
+    "start",
+    "transport_options",
+    "tree_of",
+    "undisturbed",
+    "wall",
+    "without_users",
+]

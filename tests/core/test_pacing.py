@@ -259,7 +259,7 @@ def test_many_ids_cost_one_entry_each(push):
     assert 10_000 == len(agenda) == len(agenda._polls)
     for id_ in ids:
         agenda.discard(id_)
-    assert (0, []) == (len(agenda), agenda._polls)
+    assert (0, 0) == (len(agenda), len(agenda._polls))
 
 
 OPERATIONS = st.lists(
@@ -322,7 +322,7 @@ def test_portions_lose_nothing():
 def test_many_looks_do_not_hold_up_another(limit):
     """
     An id that is added, or called, behind ten thousand others has its turn within five portions,
-    and so has one whose time came long ago. Those of large waits are behind single ones.
+    and so has one whose time came long ago. Other crowds are behind it.
     """
     agenda = Agenda()
     for number in range(10_000):
@@ -330,14 +330,14 @@ def test_many_looks_do_not_hold_up_another(limit):
     agenda.add("poll", 0.0)
     everything = agenda.take_due(0.0, 20_000)
     for id_ in everything:
-        agenda.looked(id_, 0.0, None, bulk=id_ != "poll")
+        agenda.looked(id_, 0.0, None, crowd=2.0 if id_ == "poll" else 1.0)
     for number in range(10_000):
         agenda.add(f"new-{number}", 1.0)
 
-    def first(*, at):
-        return {id_ for _ in range(5) for id_ in agenda.take_due(at, limit)}
+    def first(*, at, portions=5):
+        return {id_ for _ in range(portions) for id_ in agenda.take_due(at, limit)}
 
-    assert "poll" in first(at=1.0)
+    assert "poll" in first(at=1.0, portions=8)
     agenda.add("late", 2.0)
     assert "late" in first(at=2.0)
     agenda.looked("late", 2.0, 5.0)
@@ -345,6 +345,61 @@ def test_many_looks_do_not_hold_up_another(limit):
     taken = first(at=2.0)
     assert "late" in taken
     assert any(not id_.startswith("new-") for id_ in taken - {"late"})
+
+
+@pytest.mark.parametrize("limit", [1, 7, 250])
+@pytest.mark.parametrize("crowds", [1, 3, 100])
+def test_crowds_take_turns(limit, crowds):
+    """
+    However many ids of other crowds are overdue, one that is due has its turn after each of them at
+    most once, again and again.
+    """
+    agenda = Agenda()
+    ids = {f"{crowd}-{number}": float(crowd) for crowd in range(crowds) for number in range(100)}
+    ids["other"] = 1000.0
+    for id_ in ids:
+        agenda.add(id_, 0.0)
+    for id_ in agenda.take_due(0.0, len(ids)):
+        agenda.looked(id_, 0.0, None, crowd=ids[id_])
+
+    for now in (10.0, 20.0, 30.0):
+        portions = [agenda.take_due(now, limit) for _ in range(-(-(crowds + 1) // limit))]
+        taken = [id_ for portion in portions for id_ in portion]
+        assert "other" in taken
+        for id_ in taken:
+            agenda.looked(id_, now, None, crowd=ids[id_])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.integers(0, 3), st.booleans()), max_size=60),
+    st.integers(1, 9),
+)
+def test_no_poll_is_lost_among_crowds(polls, limit):
+    """
+    Whatever leaves meanwhile, each id that is due is taken once, and the next look is the earliest.
+    """
+    agenda = Agenda()
+    ids = {str(number): poll for number, poll in enumerate(polls)}
+    for id_ in ids:
+        agenda.add(id_, 0.0)
+    agenda.take_due(0.0, 100)
+    for id_, (at, crowd, _) in ids.items():
+        agenda.hasten(id_, at, crowd=float(crowd))
+    taken = agenda.take_due(2.0, limit)
+    for id_ in [id_ for id_, (_, _, leaves) in ids.items() if leaves]:
+        agenda.discard(id_)
+    left = {id_: at for id_, (at, _, leaves) in ids.items() if not leaves and id_ not in taken}
+
+    at = agenda.next_look()
+
+    assert (at is None) == (not left)
+    if at is not None:
+        assert at == min(left.values()) or (at < 0 and min(left.values()) <= 2.0)
+    due = {id_ for id_, at in left.items() if at <= 3.0}
+    portions = []
+    while portion := agenda.take_due(3.0, limit):
+        portions += portion
+    assert sorted(due) == sorted(portions)
 
 
 def test_a_call_overtakes_a_poll_that_is_late():

@@ -952,3 +952,42 @@ def test_what_a_last_look_finds_is_delivered_as_it_comes(waits):
     waits.end_last_look(waiter, None)
     with pytest.raises(WaitTimeoutError, match=r": 'b'$"):
         waiter.check()
+
+
+# -- a crowd --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crowd", ["many waits", "one wait", "one wait for the same"])
+@pytest.mark.parametrize("waited", [0.0, 1.0, 20.0])
+def test_a_crowd_does_not_slow_others(waits, crowd, waited):
+    """
+    Where more is polled than can be read, another wait is looked at after one portion, no later,
+    however long it has gone on: what 5000 others wait for has its turn in between.
+    """
+    ids = [str(number) for number in range(5000)]
+    if crowd == "many waits":
+        for number, id_ in enumerate(ids):
+            waits.join(Recorder(id_), 100.0 + number / 2500)
+    else:
+        waits.join(Recorder(*ids, *(["other"] if crowd == "one wait for the same" else [])), 100.0)
+    while waits.to_watch(1000, 102.0):
+        pass
+    now = 102.0
+    for _ in range(20):
+        now += 0.1
+        waits.absorb(waits.take_due(now), {}, now, pushing=False)
+    joined(waits, other := Recorder("other"), now := now + 10.0)
+
+    seen = []
+    while not seen or now < seen[0] + waited:
+        due = waits.take_due(now)
+        now += 0.1
+        waits.absorb(due, {}, now, pushing=False)
+        seen += [now] if "other" in due else []
+    now = seen[-1] + 1.0  # its next look is due
+    due = [waits.take_due(now), waits.take_due(now)]
+
+    assert sum("other" in portion for portion in due) == 1
+    assert {*map(len, due)} == {250}
+    waits.absorb(due[0] + due[1], records(record("other")), now, pushing=False)
+    assert other.woken == 1

@@ -42,12 +42,116 @@ def aligned(now: float, pause: float) -> float:
     return math.ceil((now + pause) / grid) * grid
 
 
+class _Polls:
+    """
+    Which ids are polled, and when. Crowds take turns, so no crowd keeps another waiting.
+
+    If more is due than can be read, the ids of one crowd wait for each other. In one queue for all
+    of them, an id that was added a moment ago would wait for a hundred thousand old ones.
+
+    Args:
+        due: when each id is due. Entries that no longer agree with it are stale and skipped.
+    """
+
+    def __init__(self, due: dict[str, float]) -> None:
+        self._due = due
+        self._crowds: dict[float, list[tuple[float, str]]] = {}
+        # When each crowd is due, and in which order. Stale entries are skipped here, too.
+        self._first: dict[float, float] = {}
+        self._firsts: list[tuple[float, float]] = []
+        # The crowds that are due; their `_first` is `_NOW`.
+        self._turns: deque[float] = deque()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._crowds.values()))
+
+    def clear(self) -> None:
+        """
+        Forget everything.
+        """
+        for part in (self._crowds, self._first, self._firsts, self._turns):
+            part.clear()
+
+    def add(self, at: float, id_: str, crowd: float) -> None:
+        """
+        Have *id_* polled at *at*.
+        """
+        heap = self._crowds.setdefault(crowd, [])
+        heapq.heappush(heap, (at, id_))
+        if at < self._first.get(crowd, _NEVER):
+            self._plan(crowd, at)
+
+    def _plan(self, crowd: float, at: float) -> None:
+        self._first[crowd] = at
+        heapq.heappush(self._firsts, (at, crowd))
+
+    def are_due(self, now: float) -> bool:
+        """
+        Whether a poll is due.
+        """
+        while self._firsts and self._firsts[0][0] <= now:
+            at, crowd = heapq.heappop(self._firsts)
+            if self._first.get(crowd) == at:
+                self._first[crowd] = _NOW
+                self._turns.append(crowd)
+        return bool(self._turns)
+
+    def take(self, taken: list[str], now: float, most: int) -> None:
+        """
+        Add what is due to *taken*, until that has *most* ids; as many of each crowd, if possible.
+        """
+        while self.are_due(now) and len(taken) < most:
+            share = -(-(most - len(taken)) // len(self._turns))
+            crowd = self._turns.popleft()
+            heap = self._crowds[crowd]
+            end = len(taken) + share
+            while heap and heap[0][0] <= now and len(taken) < end:
+                at, id_ = heapq.heappop(heap)
+                if self._due.get(id_) == at:
+                    self._due[id_] = _NEVER
+                    taken.append(id_)
+            self._settle(crowd)
+
+    def next_look(self) -> float | None:
+        """
+        Return the time of the earliest poll, or `None` if there is none.
+        """
+        while self._turns:
+            if self._is_current(self._turns[0]):
+                return _NOW
+            self._settle(self._turns.popleft())
+        while self._firsts:
+            at, crowd = self._firsts[0]
+            current = self._first.get(crowd) == at
+            if current and self._is_current(crowd):
+                return at
+            heapq.heappop(self._firsts)
+            if current:
+                self._settle(crowd)
+        return None
+
+    def _is_current(self, crowd: float) -> bool:
+        at, id_ = self._crowds[crowd][0]
+        return self._due.get(id_) == at
+
+    def _settle(self, crowd: float) -> None:
+        """
+        Plan the next turn of *crowd*, or forget it if nothing in it is polled.
+        """
+        heap = self._crowds[crowd]
+        while heap and not self._is_current(crowd):
+            heapq.heappop(heap)
+        if heap:
+            self._plan(crowd, heap[0][0])
+        else:
+            del self._crowds[crowd], self._first[crowd]
+
+
 class Agenda:
     """
     Which ids are due for a look, and when. Times are those of one monotonic clock.
 
-    What is to be looked at at once was called; all else is polled when its time comes. Those of
-    large waits are polled apart, so that others need not wait until their turn comes.
+    What is to be looked at at once was called; all else is polled when its time comes.
     """
 
     def __init__(self) -> None:
@@ -56,8 +160,7 @@ class Agenda:
         # Entries that no longer agree with `_due` are stale and skipped.
         self._called: deque[str] = deque()
         self._ending: deque[str] = deque()
-        self._polls: list[tuple[float, str]] = []
-        self._bulk: list[tuple[float, str]] = []
+        self._polls = _Polls(self._due)
         # Other processes, whose clock may be the same, look at other moments.
         self._phase = random()
         self._taken: set[str] = set()
@@ -91,13 +194,13 @@ class Agenda:
             self._due[id_] = _NOW
             (self._ending if ending else self._called).append(id_)
 
-    def hasten(self, id_: str, at: float, *, bulk: bool = False) -> None:
+    def hasten(self, id_: str, at: float, *, crowd: float = 0.0) -> None:
         """
-        Have *id_*, if it is waited for, looked at no later than *at*; in *bulk* for a large wait.
+        Have *id_*, if it is waited for, looked at no later than *at*. Crowds take turns.
         """
         if self._due.get(id_, at) > at:
             self._due[id_] = at
-            heapq.heappush(self._bulk if bulk else self._polls, (at, id_))
+            self._polls.add(at, id_, crowd)
 
     def discard(self, id_: str) -> None:
         """
@@ -106,7 +209,7 @@ class Agenda:
         self._due.pop(id_, None)
         self._since.pop(id_, None)
         if not self._due:
-            for source in (self._called, self._ending, self._polls, self._bulk):
+            for source in (self._called, self._ending, self._polls):
                 source.clear()
 
     def take_due(self, now: float, limit: int = PORTION) -> list[str]:
@@ -114,11 +217,10 @@ class Agenda:
         Return at most *limit* of the ids that are due, each to be given back by `looked`.
 
         A part comes from each source: what was called last, what was called first, last looks,
-        polls, and those of large waits. So none of them keeps the others waiting.
+        and polls. So none of them keeps the others waiting.
         """
         taken: list[str] = []
-        polled = any(heap and heap[0][0] <= now for heap in (self._polls, self._bulk))
-        if polled or self._ending or len(self._called) > limit:
+        if self._polls.are_due(now) or self._ending or len(self._called) > limit:
             self._take_fairly(taken, now, limit)
         else:
             self._take_called(taken, self._called, self._called.popleft, limit)
@@ -126,13 +228,12 @@ class Agenda:
         return taken
 
     def _take_fairly(self, taken: list[str], now: float, limit: int) -> None:
-        called, polls = partial(self._take_called, taken), partial(self._take_polls, taken, now)
+        called = partial(self._take_called, taken)
         sources = [
             partial(called, self._called, self._called.pop),
             partial(called, self._called, self._called.popleft),
             partial(called, self._ending, self._ending.popleft),
-            partial(polls, self._polls),
-            partial(polls, self._bulk),
+            partial(self._polls.take, taken, now),
         ]
         # Where a portion is one id, the next one is from another source.
         self._turn = (self._turn + 1) % len(sources)
@@ -150,15 +251,6 @@ class Agenda:
                 self._due[id_] = _NEVER
                 taken.append(id_)
 
-    def _take_polls(
-        self, taken: list[str], now: float, heap: list[tuple[float, str]], most: int
-    ) -> None:
-        while heap and heap[0][0] <= now and len(taken) < most:
-            at, id_ = heapq.heappop(heap)
-            if self._due.get(id_) == at:
-                self._due[id_] = _NEVER
-                taken.append(id_)
-
     def looked(
         self,
         id_: str,
@@ -166,7 +258,7 @@ class Agenda:
         safety_look: float | None,
         lag: float = 0.0,
         *,
-        bulk: bool = False,
+        crowd: float = 0.0,
     ) -> None:
         """
         Set the next look at *id_*: the safety look where there is push, else adaptive.
@@ -178,7 +270,7 @@ class Agenda:
             pause = adaptive(now - self._since[id_])
             if safety_look is not None and pause >= lag:
                 pause = jittered(safety_look)
-            self.hasten(id_, aligned(now - self._phase, pause) + self._phase, bulk=bulk)
+            self.hasten(id_, aligned(now - self._phase, pause) + self._phase, crowd=crowd)
 
     def abandoned(self, ids: Iterable[str]) -> None:
         """
@@ -202,10 +294,4 @@ class Agenda:
                 queue.popleft()
             if queue:
                 return _NOW
-        firsts = []
-        for heap in (self._polls, self._bulk):
-            while heap and self._due.get(heap[0][1]) != heap[0][0]:
-                heapq.heappop(heap)
-            if heap:
-                firsts.append(heap[0][0])
-        return min(firsts, default=None)
+        return self._polls.next_look()

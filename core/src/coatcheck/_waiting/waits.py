@@ -35,6 +35,8 @@ GATHER: Final = 0.001
 #: Seconds between calls of `on_interval`, where nobody says otherwise, and at least.
 DEFAULT_INTERVAL: Final = 0.5
 SHORTEST_INTERVAL: Final = 0.001
+#: Waits that began within so many seconds are one crowd.
+CROWD: Final = 1.0
 #: How long a hub looks at what is due before it listens, in seconds.
 TURN: Final = 0.02
 INFINITY: Final = float("inf")
@@ -65,8 +67,8 @@ class Waiter(ABC):
 
     # Ten thousand of them are an ordinary number: no dict each, and nothing that most do not need.
     __slots__ = (
-        "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats", "bulk",
-        "deadline", "failures", "fatal", "interval", "last_error", "must_exist", "over", "parked",
+        "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats",
+        "crowd", "deadline", "failures", "fatal", "interval", "last_error", "must_exist", "over", "parked",
         "pending", "timeout", "unlooked", "updates",
     )  # fmt: skip
 
@@ -98,8 +100,9 @@ class Waiter(ABC):
         self.fatal: Exception | None = None
         #: How many pending tasks have yet to be looked at.
         self.unlooked = len(self.pending)
-        #: Whether it is for so many tasks that others come in between.
-        self.bulk = len(self.pending) > PORTION
+        #: With which others its tasks are polled: those of waits that began at about the same time. A
+        #: large wait is a crowd of its own, below zero.
+        self.crowd = 0.0
         #: Whether the last look began: every look wakes the owner, not only what it waits for.
         self.attentive = False
         #: Whether the last look ended: what it did not find did not come in time.
@@ -121,6 +124,14 @@ class Waiter(ABC):
             self.deadline = now + self.timeout
         if self._on_interval is not None:
             self._tick = now + self.interval
+        self.crowd = -now if self.is_large else now // CROWD
+
+    @property
+    def is_large(self) -> bool:
+        """
+        Whether it is for more tasks than one read looks at.
+        """
+        return len(self.pending) > PORTION
 
     def tick(self, now: float) -> float:
         """
@@ -490,10 +501,11 @@ class Waits:
             meta = metas.get(task_id)
             # None of them where they left while the look was under way.
             waiters = self._waiters.get(task_id, ())
-            news, bulk = False, True
+            news, crowd = False, -INFINITY
             for waiter in waiters:
                 news |= waiter.looked(task_id, meta)
-                bulk &= waiter.bulk
+                # A large wait does not slow a small one for the same task, nor an old one a new one.
+                crowd = max(crowd, waiter.crowd)
                 if waiter.is_called:
                     called.add(waiter)
             if meta is not None and meta.ready:
@@ -503,7 +515,7 @@ class Waits:
             rings = unready or not any(waiter.updates for waiter in waiters)
             if news and not rings:
                 self._agenda.changed(task_id, now)
-            self._agenda.looked(task_id, now, safety_look if rings else None, lag, bulk=bulk)
+            self._agenda.looked(task_id, now, safety_look if rings else None, lag, crowd=crowd)
             if waiters and meta is not None and self._is_lost(meta, now, took=took, rings=unready):
                 lost.append(meta)
         for waiter in called:

@@ -11,7 +11,8 @@ The workshop:
     `Attempts` repeats an operation within its time. `Pool` and `Turns` lend connections. `forks` keeps
     state apart in forked children. `lookups` and `sockets` wait for names and sockets no longer than they
     may. `Alarm` wakes a thread. `Portions` and `batches` divide groups. `start` starts a thread whole or
-    not at all. `pass_on_interruption` lets exceptions of signal handlers through.
+    not at all. `reached` looks at a deadline without running signal handlers, for the callbacks of drivers.
+    `pass_on_interruption` lets exceptions of signal handlers through.
 
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
@@ -52,7 +53,7 @@ from ._record.groups import Tree, members_of, tree_of
 from ._record.meta import ResultMeta, aware, checked_id, new_document
 from ._runtime import forks, sockets
 from ._runtime.alarm import Alarm
-from ._runtime.clocks import monotonic, wall
+from ._runtime.clocks import monotonic, reached, wall
 from ._runtime.interruptions import interruption_in, pass_on_interruption
 from ._runtime.starting import start, undisturbed
 from ._settings import celeryconfig
@@ -122,6 +123,7 @@ __all__ = [
     "monotonic",
     "new_document",
     "pass_on_interruption",
+    "reached",
     "read_options",
     "seconds",
     "shared_options",

@@ -6,9 +6,12 @@ the server, too, and nobody takes more connections than the pool has.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
+import sqlite3
 import time
 from contextlib import closing, contextmanager
+from functools import partial
 
 import pytest
 from psycopg.errors import QueryCanceled
@@ -20,8 +23,10 @@ from coatcheck.testing.patience import PATIENCE
 from coatcheck.testing.proxy import Proxy
 from coatcheck.testing.threads import Started, until
 from coatcheck_sql.bounded import AsyncConnection, PooledConnection
+from coatcheck_sql.bounded_sqlite import BoundedConnection as BoundedSQLite
 from coatcheck_sql.deadline import DEADLINE
 from coatcheck_sql.limits import Limits
+from coatcheck_sql.link import SWEEP_EVERY
 from coatcheck_sql.wire import Statement
 
 #: Seconds that an operation may take, and that tables are held.
@@ -332,3 +337,69 @@ async def test_connections_that_were_forgotten_under_asyncio(postgresql):
 
             assert await results.store_result("second", 2)
             assert 2 == await results.get_result("second")
+
+
+def test_a_sweep_that_fails_fails_no_store(postgresql):
+    """
+    Where expired records cannot be removed just now, the store that would have done so succeeds.
+    """
+    with coatcheck.by_url(postgresql.url, operation_timeout=1.0) as results:
+        results.store_result("before", 1)
+        results.backend._link._writes = SWEEP_EVERY - 1
+        with held(postgresql, "celery_tasksetmeta"):
+            assert results.store_result("t", 1)
+        assert SWEEP_EVERY == results.backend._link._writes
+
+
+async def test_a_sweep_that_fails_fails_no_store_under_asyncio(postgresql):
+    """
+    The same for the side for asyncio.
+    """
+    async with coatcheck.aio.by_url(postgresql.url, operation_timeout=1.0) as results:
+        await results.store_result("before", 1)
+        results.backend._links.get()._writes = SWEEP_EVERY - 1
+        with held(postgresql, "celery_tasksetmeta"):
+            assert await results.store_result("t", 1)
+
+
+#: Has every write count for ever.
+ENDLESS = """
+CREATE TRIGGER endless BEFORE INSERT ON celery_taskmeta BEGIN
+    SELECT count(*) FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c);
+END
+"""
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_an_endless_statement_of_sqlite_ends(sqlite, many):
+    """
+    A statement of SQLite that does not end by itself is given up in time.
+    """
+    with coatcheck.by_url(sqlite.url, operation_timeout=0.4) as results:
+        results.store_result("before", 1)
+        with closing(sqlite3.connect(sqlite.path, isolation_level=None)) as other:
+            other.execute(ENDLESS)
+        store = (
+            partial(results.store_many, {"t": 1}) if many else partial(results.store_result, "t", 1)
+        )
+        with pytest.raises(coatcheck.BackendUnavailableError, match="interrupted"):
+            Started(store).answer()
+
+        assert 1 == results.get_result("before")
+
+
+def test_statements_of_sqlite_share_the_time(sqlite, soon):
+    """
+    However many statements an operation has, they wait for locks no longer than it may take.
+    """
+    with (
+        closing(sqlite3.connect(sqlite.path, isolation_level=None)) as holder,
+        closing(
+            BoundedSQLite(sqlite.path, isolation_level=None, check_same_thread=False)
+        ) as connection,
+    ):
+        holder.execute("CREATE TABLE t (n)")
+        holder.execute("BEGIN EXCLUSIVE")
+        for statement in ("SELECT * FROM t", "DELETE FROM t", "SELECT * FROM t"):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                Started(contextvars.copy_context().run, connection.execute, statement).answer()

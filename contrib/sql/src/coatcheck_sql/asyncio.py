@@ -4,6 +4,7 @@ The SQL backend for asyncio.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from coatcheck import Capability
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import Backend, PerLoop
-from coatcheck.errors import BackendUnavailableError
+from coatcheck.errors import BackendError, BackendUnavailableError
 from coatcheck.plugin import (
     BATCH,
     URL,
@@ -24,16 +25,19 @@ from coatcheck.plugin import (
     Unless,
     Writing,
     batches,
+    monotonic,
     tree_of,
 )
 
 from . import records, sync, work
 from .schema import Layout
 from .settings import Settings
-from .sync import CAPABILITIES, LIMITS, SWEEP_EVERY
+from .sync import CAPABILITIES, LIMITS
 
 if TYPE_CHECKING:
     from .asyncio_link import Link
+
+_logger = logging.getLogger("coatcheck")
 
 
 class SQLBackend(Backend[ResultMeta]):
@@ -91,6 +95,7 @@ class SQLBackend(Backend[ResultMeta]):
         if_match: ResultMeta | None = None,
         expires: float | None,
     ) -> bool:
+        began = monotonic()
         encode = work.Encoder(self.codec, self.max_value_bytes, [value])
         if if_match is None:
             act = partial(work.store, encode=encode, unless=unless, expires=expires)
@@ -99,7 +104,7 @@ class SQLBackend(Backend[ResultMeta]):
         else:
             act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
             won = await self._links.get().run(act, writing=True)
-        await self._sweep()
+        await self._sweep(began)
         return won
 
     async def put_many(
@@ -127,7 +132,7 @@ class SQLBackend(Backend[ResultMeta]):
             again = partial(work.store_record, record=record, unless=unless, expires=expires)
             if await link.run(again, writing=True):
                 won.add(record.write_id)
-        await self._sweep()
+        await self._sweep(monotonic())
         return [record.write_id in won for record in all_]
 
     async def delete_many(self, keys: Collection[str]) -> int:
@@ -150,11 +155,20 @@ class SQLBackend(Backend[ResultMeta]):
                 purged += removed
         return purged
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, began: float) -> None:
+        """
+        Remove expired records now and then, if the write that *began* then has left time for it.
+        """
         link = self._links.get()
-        if link.is_time_to_sweep(SWEEP_EVERY):
+        part = link.part_to_sweep(began)
+        if part is None:
+            return
+        try:
             for grouped in (False, True):
-                await link.run(partial(work.purge, grouped=grouped), writing=True)
+                act = partial(work.purge, grouped=grouped)
+                await link.run(act, writing=True, part=part)
+        except BackendError as error:  # what was stored is stored; a later write sweeps
+            _logger.info("expired records were not removed: %s", error)
 
     # -- reading --------------------------------------------------------------------------
 

@@ -65,7 +65,9 @@ class Link(Line):
             self._engine = engine
         return self._engine
 
-    async def run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None) -> T:
+    async def run(
+        self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None, part: float = 1.0
+    ) -> T:
         """
         See `coatcheck_sql.link.Link.run`.
 
@@ -73,7 +75,7 @@ class Link(Line):
         the connection is not lost by it. One statement on a connection that is open needs no task
         for that.
         """
-        attempts = Attempts(self.settings.operation_timeout)
+        attempts = Attempts(self.settings.operation_timeout * part)
         asked = self.asked(ask, writing=writing) if self._is_warm() else None
         if asked is not None:
             token = DEADLINE.set(self.deadline(attempts))

@@ -141,7 +141,7 @@ def is_lost(error: BaseException) -> bool:
 def _is_passing(error: BaseException) -> bool:
     text, driver = str(_driver_error(error)), type(_driver_error(error)).__module__
     if driver == "sqlite3":
-        return "locked" in text or "busy" in text
+        return text == "interrupted" or "locked" in text or "busy" in text
     # psycopg's errors without a state are those of connecting and of a lost connection.
     return _is_operational(error)
 

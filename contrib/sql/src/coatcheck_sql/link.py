@@ -11,8 +11,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -29,15 +29,13 @@ from coatcheck.plugin import (
     pass_on_interruption,
 )
 
+from .bounded_sqlite import BoundedConnection
 from .deadline import DEADLINE, left
 from .errors import Errors, cause_of, is_garbled, is_lost, is_schema_gone, is_transient, mapped
 from .limits import Limits, limited
 from .schema import Layout, Schema
 from .settings import Settings
 from .work import Ask
-
-if TYPE_CHECKING:
-    import sqlite3
 
 _logger = logging.getLogger("coatcheck")
 
@@ -49,6 +47,10 @@ Asked = Callable[[Layout], Ask[T] | None]
 
 #: What part of an operation's time a wait for a connection may take.
 _PART: Final = 0.4
+#: Every so many writes of a process remove a portion of expired records.
+SWEEP_EVERY: Final = 1000
+#: Within a smaller part of an operation's time nothing is done.
+_LEAST_PART: Final = 0.25
 #: How long tables that lack columns of ours are taken to lack them still, in seconds.
 _STALE: Final = 2.0
 #: How long a connection is known to be good after it was used, in seconds.
@@ -78,25 +80,6 @@ class Warm:
         return self.used > max(lost, monotonic() - _WARM)
 
 
-class FromSQLite:
-    """
-    A connection of sqlite3 that takes an `Ask`.
-    """
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def ask(self, statement: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """
-        Return the rows of the answer; empty ones for those that were written. Raises sqlite3's errors.
-        """
-        cursor = self._connection.execute(statement, given)
-        if cursor.description is None:
-            return [{}] * cursor.rowcount
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
 class Line:
     """
     What the lines of both colours have in common.
@@ -117,7 +100,7 @@ class Line:
         self._writes = 0
         self.limits = Limits.of(settings.operation_timeout)
         #: Whether statements may go past SQLAlchemy.
-        self.quick = settings.native_asyncio or settings.dialect == "sqlite"
+        self.quick = settings.url.get_driver_name() in ("psycopg", "pysqlite")
         #: How many connections do not go back to the pool in between.
         self._most_warm = settings.max_connections // 2
 
@@ -180,12 +163,16 @@ class Line:
         """
         self._layout, self._writable = None, False
 
-    def is_time_to_sweep(self, every: int) -> bool:
+    def part_to_sweep(self, began: float) -> float | None:
         """
-        Count a write; whether it is the turn of expired records.
+        Count a write that *began* at that time. Return what part of an operation's time each of the
+        two tables may take to remove expired records; `None` where that is not due, or takes too long.
         """
         self._writes += 1
-        return self._writes % every == 0
+        if self._writes % SWEEP_EVERY:
+            return None
+        part = (1 - (monotonic() - began) / self.settings.operation_timeout) / 2
+        return part if part > _LEAST_PART else None
 
     def _translated(self, engine: sa.Engine, lent: Any, error: Exception) -> exc.DBAPIError:
         """
@@ -240,7 +227,10 @@ class Line:
     def _connect_args(self, seconds: float) -> dict[str, Any]:
         driver = self.settings.url.get_driver_name()
         if self.settings.dialect == "sqlite":
-            return {"timeout": seconds * _PART, "check_same_thread": False}
+            args: dict[str, Any] = {"timeout": seconds * _PART, "check_same_thread": False}
+            if driver == "pysqlite":
+                args["factory"] = BoundedConnection
+            return args
         if driver == "pymysql":
             part = seconds * _PART
             return {
@@ -340,21 +330,25 @@ class Link(Line):
             sa.event.listen(engine, "do_connect", lambda *_: look_up(url))
         return engine
 
-    def run(self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None) -> T:
+    def run(
+        self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None, part: float = 1.0
+    ) -> T:
         """
         Return what *act* returns, which raises the driver's errors; *ask* does the same, where that
-        is one statement and the tables are known. Raises a `BackendError` where no try came through.
+        is one statement and the tables are known. It takes at most *part* of an operation's time.
+        Raises a `BackendError` where no try came through.
         """
         if not self.quick:
             ask = None
         forks.check()
         if self._torn and self.settings.dialect == "sqlite":
             raise forks.torn(self.settings.label)
-        attempts = Attempts(self.settings.operation_timeout)
+        seconds = self.settings.operation_timeout * part
+        attempts = Attempts(seconds)
         while True:
             token = DEADLINE.set(self.deadline(attempts))
             try:
-                return self._in_turn(act, writing=writing, ask=ask)
+                return self._in_turn(act, seconds * _PART, writing=writing, ask=ask)
             except Errors as error:
                 pause = self._failed(error, attempts, writing=writing)
             except CoatcheckError:
@@ -367,13 +361,13 @@ class Link(Line):
                 DEADLINE.reset(token)
             time.sleep(pause)
 
-    def _in_turn(self, act: Act[T], *, writing: bool, ask: Asked[T] | None) -> T:
+    def _in_turn(self, act: Act[T], seconds: float, *, writing: bool, ask: Asked[T] | None) -> T:
         asked = self.asked(ask, writing=writing)
 
         def work() -> T:
             return self._ask(asked) if asked else self._do(act, writing=writing)
 
-        result = self._turns.during(work, self.settings.operation_timeout * _PART)
+        result = self._turns.during(work, seconds)
         self.trouble = None
         return result
 
@@ -423,8 +417,7 @@ class Link(Line):
 
     def _warmth(self, engine: sa.Engine) -> Warm:
         connection = engine.connect()
-        driver: Any = connection.connection.driver_connection
-        return Warm(connection, FromSQLite(driver) if self.settings.dialect == "sqlite" else driver)
+        return Warm(connection, connection.connection.driver_connection)
 
     def _warmed(self) -> Warm | None:
         """

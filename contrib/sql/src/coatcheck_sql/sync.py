@@ -4,6 +4,7 @@ The SQL backend for synchronous code.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from coatcheck import Bell, Capability
-from coatcheck.errors import BackendUnavailableError
+from coatcheck.errors import BackendError, BackendUnavailableError
 from coatcheck.plugin import (
     BATCH,
     URL,
@@ -23,6 +24,7 @@ from coatcheck.plugin import (
     Unless,
     Writing,
     batches,
+    monotonic,
     tree_of,
 )
 
@@ -36,8 +38,8 @@ CAPABILITIES: Final = Capability.TTL | Capability.SCAN | Capability.SHARED
 LIMITS: Final[Mapping[str, int]] = {
     "postgresql": 250_000_000, "mysql": 500_000_000, "sqlite": 900_000_000
 }  # fmt: skip
-#: Every so many writes of a process remove a portion of expired records.
-SWEEP_EVERY: Final = 1000
+
+_logger = logging.getLogger("coatcheck")
 
 
 class SQLBackend(Backend[ResultMeta]):
@@ -92,6 +94,7 @@ class SQLBackend(Backend[ResultMeta]):
         if_match: ResultMeta | None = None,
         expires: float | None,
     ) -> bool:
+        began = monotonic()
         encode = work.Encoder(self.codec, self.max_value_bytes, [value])
         if if_match is None:
             act = partial(work.store, encode=encode, unless=unless, expires=expires)
@@ -100,7 +103,7 @@ class SQLBackend(Backend[ResultMeta]):
         else:
             act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
             won = self._link.run(act, writing=True)
-        self._sweep()
+        self._sweep(began)
         return won
 
     def put_many(
@@ -127,7 +130,7 @@ class SQLBackend(Backend[ResultMeta]):
             again = partial(work.store_record, record=record, unless=unless, expires=expires)
             if self._link.run(again, writing=True):
                 won.add(record.write_id)
-        self._sweep()
+        self._sweep(monotonic())
         return [record.write_id in won for record in all_]
 
     def delete_many(self, keys: Collection[str]) -> int:
@@ -150,10 +153,19 @@ class SQLBackend(Backend[ResultMeta]):
                 purged += removed
         return purged
 
-    def _sweep(self) -> None:
-        if self._link.is_time_to_sweep(SWEEP_EVERY):
+    def _sweep(self, began: float) -> None:
+        """
+        Remove expired records now and then, if the write that *began* then has left time for it.
+        """
+        part = self._link.part_to_sweep(began)
+        if part is None:
+            return
+        try:
             for grouped in (False, True):
-                self._link.run(partial(work.purge, grouped=grouped), writing=True)
+                act = partial(work.purge, grouped=grouped)
+                self._link.run(act, writing=True, part=part)
+        except BackendError as error:  # what was stored is stored; a later write sweeps
+            _logger.info("expired records were not removed: %s", error)
 
     # -- reading --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Self, TypeVar
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless, batches
 from .._backends.pool import BusyError, Turns
 from .._runtime import forks
-from .._runtime.clocks import monotonic, wall
+from .._runtime.clocks import monotonic, reached, wall
 from .._runtime.interruptions import pass_on_interruption
 from .._settings.url import URL, read_options
 from ..errors import (
@@ -71,6 +71,8 @@ _REMOVE: Final = "DELETE FROM coatcheck_records WHERE expires_at <= ? AND key > 
 
 #: After this many steps of SQLite's virtual machine an operation looks at the clock.
 _STEPS: Final = 100_000
+#: SQLite takes no longer timeout, in seconds.
+_LONGEST: Final = 1e6
 #: A file that is not there: no connection to it is kept.
 _NO_FILE: Final = (-1, -1)
 #: The errors where a file, or the directory for its log, must not be written.
@@ -78,16 +80,6 @@ _NO_WRITING: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
 T = TypeVar("T")
-
-
-def _reached(moment: list[float]) -> Callable[[], bool]:
-    """
-    Return a function that tells whether the time *moment*, a list of one, is over.
-
-    It consists of C functions. A Python function would run signal handlers, and SQLite discards
-    exceptions that come out of its callbacks.
-    """
-    return map(float.__lt__, iter(partial(max, moment), None), iter(monotonic, None)).__next__
 
 
 def _decoded(text: bytes) -> str | None:
@@ -127,14 +119,14 @@ class Connection(sqlite3.Connection):
         super().__init__(*args, **options)
         self._deadline = [math.inf]
         # A view or a trigger of somebody else may never end.
-        self.set_progress_handler(_reached(self._deadline), _STEPS)
+        self.set_progress_handler(reached(self._deadline), _STEPS)
 
     def be_patient(self, deadline: float) -> None:
         """
         Wait for other writers until *deadline*, give or take a hundredth, and work no longer.
         """
         self._deadline[0] = deadline
-        seconds = max(deadline - monotonic(), 0.0)
+        seconds = min(max(deadline - monotonic(), 0.0), _LONGEST)
         if abs(seconds - self._patience) > 0.01 * self._patience:
             self.execute(f"PRAGMA busy_timeout = {math.ceil(seconds * 1000)}")
             self._patience = seconds

@@ -306,7 +306,7 @@ def backend_for(
     mine, timeout, rest = split_options(parsed, given, configured, where=where)
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
-    mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine}
+    mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine, **timeout}
     return _made(cls, parsed, options=rest, **timeout), mine
 
 

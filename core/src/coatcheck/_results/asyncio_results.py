@@ -59,6 +59,7 @@ class Results(ResultsBase):
             self._lifted,
             portions=self._portions,
             safety_look=self._safety_look,
+            operation_timeout=self._operation_timeout,
             on_lost=on_lost,
         )
         self._hubs = PerLoop(make, Hub.close)

@@ -60,6 +60,7 @@ from .writing import (
 )
 
 DEFAULT_SAFETY_LOOK: Final = 5.0
+DEFAULT_OPERATION_TIMEOUT: Final = 5.0
 
 _logger = logging.getLogger("coatcheck")
 
@@ -99,6 +100,8 @@ class ResultsBase(HoldsConnections):
         protect: the states whose record is never replaced; all ready ones by default.
         key_prefix: what keys of key-value stores start with.
         safety_look: seconds between looks at a task whose backend pushes.
+        operation_timeout: how long a wait with `timeout=0` waits for the store's answer, in seconds.
+            Give the number that the backend has.
         read_only: refuse to write anything.
         plugins: objects with hooks that watch what is done, see `coatcheck._results.hooks.Spec`.
         name: what `repr()` shows, such as the URL without its secrets.
@@ -123,6 +126,7 @@ class ResultsBase(HoldsConnections):
         protect: Iterable[str] = states.READY_STATES,
         key_prefix: str = DEFAULT_KEY_PREFIX,
         safety_look: float = DEFAULT_SAFETY_LOOK,
+        operation_timeout: float = DEFAULT_OPERATION_TIMEOUT,
         read_only: bool = False,
         plugins: Iterable[object] = (),
         name: str = "",
@@ -145,6 +149,7 @@ class ResultsBase(HoldsConnections):
         self._writer = Writer(codec, expires=expires, protect=protect, read_only=read_only)
         self._key_prefix = key_prefix
         self._safety_look = safety_look
+        self._operation_timeout = operation_timeout
         self._hooks = hooks_of(plugins)
         self._name = name
         self._told_of_loss = False
@@ -235,7 +240,11 @@ class Results(ResultsBase):
         on_lost = partial(_end_lost, self.backend, self._writer)
         # The hub's looks are not watched: they are a part of the wait.
         self._hub = Hub(
-            lifted, portions=self._portions, safety_look=self._safety_look, on_lost=on_lost
+            lifted,
+            portions=self._portions,
+            safety_look=self._safety_look,
+            operation_timeout=self._operation_timeout,
+            on_lost=on_lost,
         )
 
     # -- writing --------------------------------------------------------------------------

@@ -21,3 +21,13 @@ monotonic: Final[Callable[[], float]] = (
 )
 #: Seconds since 1970: for the lives of records in stores whose time is this machine's.
 wall: Final[Callable[[], float]] = partial(time.time)
+
+
+def reached(moment: list[float]) -> Callable[[], bool]:
+    """
+    Return a function that tells whether the time *moment*, a list of one, is over.
+
+    It consists of C functions. A Python function would run signal handlers, and SQLite discards
+    exceptions that come out of its callbacks.
+    """
+    return map(float.__lt__, iter(partial(max, moment), None), iter(monotonic, None)).__next__

@@ -78,11 +78,13 @@ class Hub:
         *,
         portions: Portions,
         safety_look: float,
+        operation_timeout: float,
         on_lost: Callable[[ResultMeta], Awaitable[ResultMeta | None]],
     ) -> None:
         self.backend = backend
         self.portions = portions
         self.safety_look = safety_look
+        self.operation_timeout = operation_timeout
         self.on_lost = on_lost
         self._watch: Watch | None = None
 
@@ -148,7 +150,7 @@ class Watch:
         self._hub = hub
         self._backend = hub.backend
         self._portions = hub.portions
-        self.waits = Waits(safety_look=hub.safety_look)
+        self.waits = Waits(safety_look=hub.safety_look, operation_timeout=hub.operation_timeout)
         self.task = tasks.start(self._run(), name="coatcheck-hub")
         self._alarms = Alarms()
         self._bell: Bell | None = None

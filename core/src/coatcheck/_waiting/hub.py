@@ -61,6 +61,7 @@ class Hub:
         backend: what is looked at.
         portions: how much a look carries.
         safety_look: seconds between looks at a task under push.
+        operation_timeout: seconds that one look may take.
         on_lost: makes a record of a lost worker ready, and returns what there is then.
     """
 
@@ -70,11 +71,13 @@ class Hub:
         *,
         portions: Portions,
         safety_look: float,
+        operation_timeout: float,
         on_lost: Callable[[ResultMeta], ResultMeta | None],
     ) -> None:
         self.backend = backend
         self.portions = portions
         self.safety_look = safety_look
+        self.operation_timeout = operation_timeout
         self.on_lost = on_lost
         self.after_fork()
         forks.register(self)
@@ -163,7 +166,7 @@ class Watch:
         self.lock = hub.lock
         self._backend = hub.backend
         self._portions = hub.portions
-        self.waits = Waits(safety_look=hub.safety_look)
+        self.waits = Waits(safety_look=hub.safety_look, operation_timeout=hub.operation_timeout)
         # Waits that ended. A generator may be closed by the garbage collector, in any thread and
         # in the middle of anything, so leaving takes no lock: the thread clears up later.
         self.left: deque[Waiter] = deque()

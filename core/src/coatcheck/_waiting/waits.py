@@ -26,8 +26,6 @@ CHECK_PATIENCE: Final = 10.0
 LONGEST_INTERVAL: Final = 1e9
 #: How long past a deadline a last look may take, in seconds, before the wait gives up.
 GRACE: Final = 0.04
-#: How long looks may stand still, in seconds, before a wait gives up that looks only once.
-PATIENCE: Final = 1.0
 #: How long a hub stays after the last wait, in seconds.
 LINGER: Final = 1.0
 #: How long rings are gathered that come one upon the other, in seconds.
@@ -294,8 +292,9 @@ class Waits:
     All waits of one hub. Not thread-safe: its owner guards it.
     """
 
-    def __init__(self, *, safety_look: float) -> None:
+    def __init__(self, *, safety_look: float, operation_timeout: float) -> None:
         self._safety_look = safety_look
+        self._operation_timeout = operation_timeout
         self._agenda = Agenda()
         # In lists: most tasks have one, and a set for it is large. Those who joined first mostly leave
         # first, which is what lists are good at.
@@ -306,7 +305,7 @@ class Waits:
         self._watched: set[str] = set()
         self._unneeded: set[str] = set()
         self._heartbeats: dict[str, _Heartbeat] = {}
-        #: When a look ended last.
+        #: When the store answered a look last.
         self.progressed = -INFINITY
         #: So many records are held for an owner at most before no more is read for it.
         self.most_held = BATCH
@@ -403,22 +402,23 @@ class Waits:
         """
         Return how long the owner may still wait for the last look, in seconds; 0 where it is over.
 
-        A wait that looks only once goes on while looks do. Its owner waits *since* that time.
+        A wait that looks only once gives each look the time of an operation, and goes on while
+        looks are answered. Its owner waits *since* that time.
         """
         if waiter.is_served or waiter.is_last_look_over:
             return 0.0
         if waiter.once:
-            return max(since, self.progressed) + PATIENCE - now
+            return max(since, self.progressed) + self._operation_timeout + GRACE - now
         return waiter.deadline + GRACE - now
 
     def end_last_look(self, waiter: Waiter, trouble: Exception | None) -> None:
         """
-        Take in that the owner waits no longer. *trouble* may be why looks stand still.
+        Take in that the owner waits no longer. *trouble* may be why looks are not answered.
         """
         if waiter.is_served:
             return
         waiter.over = True
-        if not waiter.is_last_look_over and self.progressed < waiter.deadline:
+        if not waiter.is_last_look_over and (waiter.once or self.progressed < waiter.deadline):
             waiter.stalled(trouble)
 
     def ring(self, task_ids: Iterable[str]) -> None:
@@ -547,7 +547,6 @@ class Waits:
         """
         Tell the waiters that a look failed, and set the next one.
         """
-        self.progressed = now
         self._tell(task_ids, lambda waiter: waiter.failed(error))
         for task_id in task_ids:
             self._agenda.looked(task_id, now, None)

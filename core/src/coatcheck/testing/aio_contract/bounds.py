@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ... import BackendUnavailableError, WaitTimeoutError
 from ... import Results as SyncResults
-from ... import WaitTimeoutError
 from ...aio import Results, by_url
 from ..contract.bounds import LARGE, OPERATION, RATE
 from ..promises import needs, promise
@@ -46,6 +46,19 @@ class Bounds(AioCase):
 
         assert {*ids} == found
         assert ("never",) == tuple(info.value.task_ids)
+
+    @promise(2, 3)
+    @needs("address", "through")
+    async def test_one_look_at_a_silent_store(self, proxy: Proxy) -> None:
+        """
+        A wait that looks once at a store that says nothing ends like an operation, and says why.
+        """
+        proxy.stall()
+        async with by_url(self.through(proxy.port), operation_timeout=OPERATION) as results:
+            for ids in (["t"], ["u", "v"]):
+                with pytest.raises(WaitTimeoutError) as info:
+                    await asyncio.wait_for(anext(results.as_completed(ids, timeout=0)), PATIENCE)
+                assert isinstance(info.value.last_error, BackendUnavailableError)
 
     @promise(2, 3)
     @needs("address", "through")

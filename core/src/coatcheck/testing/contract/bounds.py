@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from ... import WaitTimeoutError, by_url
+from ... import BackendUnavailableError, WaitTimeoutError, by_url
 from ..._record.meta import ResultMeta
 from ..._results.results import Results
 from ..promises import needs, promise
@@ -51,6 +51,19 @@ class Bounds(Case):
 
         assert sorted(ids) == sorted(meta.task_id for meta in found)
         assert ("never",) == tuple(info.value.task_ids)
+
+    @promise(2, 3)
+    @needs("address", "through")
+    def test_one_look_at_a_silent_store(self, proxy: Proxy) -> None:
+        """
+        A wait that looks once at a store that says nothing ends like an operation, and says why.
+        """
+        proxy.stall()
+        with by_url(self.through(proxy.port), operation_timeout=OPERATION) as results:
+            for ids in (["t"], ["u", "v"]):
+                with pytest.raises(WaitTimeoutError) as info:
+                    next(results.as_completed(ids, timeout=0))
+                assert isinstance(info.value.last_error, BackendUnavailableError)
 
     @promise(2, 3)
     @needs("address", "through")

@@ -25,7 +25,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
@@ -39,6 +39,7 @@ from ..errors import BackendError, CoatcheckError, WaitTimeoutError
 from .faults import Fault, Timetable
 from .history import Event, History
 from .lateness import Lateness, Metronome, holdings
+from .stacks import stack_of
 
 T = TypeVar("T")
 
@@ -161,7 +162,7 @@ class _Run:
         self._began = 0.0
 
     def run(self) -> Report:
-        before = self._holdings()
+        before, threads = self._holdings(), threading.enumerate()
         with _troubles(self._violate), Metronome() as metronome:
             self.report.machine = metronome.lateness
             with self._direct() as oracle, _Loop(self._violate) as loop:
@@ -169,7 +170,7 @@ class _Run:
         for error in self.timetable.errors:
             self._violate(f"a fault failed: {error!r}")
         self.report.faults = self.timetable.counts
-        self._check_holdings(before)
+        self._check_holdings(before, threads)
         return self.report
 
     def _direct(self) -> Results:
@@ -314,7 +315,9 @@ class _Run:
         seconds = round(time.monotonic() - self._began, 1)
         return {"seconds": seconds, "operations": self.report.operations, **self._holdings()}
 
-    def _check_holdings(self, before: Mapping[str, Any]) -> None:
+    def _check_holdings(
+        self, before: Mapping[str, Any], threads: Collection[threading.Thread]
+    ) -> None:
         """
         Check that all is given back: a moment after the end, since servers take one to notice.
         """
@@ -333,6 +336,9 @@ class _Run:
         ]
         for name in more:
             self._violate(f"{name} were {before[name]} before, and {after[name]} afterwards")
+        if "threads" in more:
+            new = [thread for thread in threading.enumerate() if thread not in threads]
+            self._violate("threads of its own:\n" + "\n".join(map(stack_of, new)))
 
 
 class _Crew:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import coatcheck
 from coatcheck._coding.codec import Codec
 from coatcheck._coding.jsontags import MAX_DEPTH
-from coatcheck._record.failures import MAX_DEPTH as MAX_CAUSES
-from coatcheck._record.meta import new_document
+from coatcheck._record.describing import MAX_DEPTH as MAX_CAUSES
+from coatcheck._record.documents import new_document
 from coatcheck.errors import EncodeError, TaskError
 
 #: One level around a value.

@@ -9,7 +9,8 @@ import pytest
 
 from coatcheck import errors
 from coatcheck._coding.codec import Codec
-from coatcheck._record.failures import Failure, Trusted
+from coatcheck._record.failures import Failure
+from coatcheck._record.raising import Trusted
 
 FAILURE = Failure("myapp.errors", "Broken", message="no", args=("no",), bases=["builtins.OSError"])
 

@@ -21,14 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck._coding.codec import Codec
-from coatcheck._record import failures
-from coatcheck._record.failures import (
-    Failure,
-    RemoteTraceback,
-    Trusted,
-    format_traceback,
-    safe_repr,
-)
+from coatcheck._record import raising
+from coatcheck._record.builtin_types import BUILTIN_TYPES
+from coatcheck._record.describing import MAX_DEPTH, MAX_NODES, format_traceback
+from coatcheck._record.failures import Failure
+from coatcheck._record.raising import RemoteTraceback, Trusted
+from coatcheck._record.texts import MAX_TEXT, safe_repr
 from coatcheck._results.writing import Writer
 from coatcheck.errors import ConfigurationError, TaskError, TaskRevokedError, WorkerLostError
 
@@ -669,7 +667,7 @@ def test_deep_causes_are_bounded(serializer):
 
     meta = stored(error, serializer)
 
-    assert failures.MAX_DEPTH == depth(meta.failure)
+    assert MAX_DEPTH == depth(meta.failure)
     assert (2999,) == meta.result.args
     assert "characters left out" in meta.traceback
 
@@ -682,8 +680,8 @@ def test_wide_groups_are_bounded():
 
     meta = stored(group)
 
-    assert failures.MAX_NODES - 1 == len(meta.failure.exceptions)
-    assert failures.MAX_NODES - 1 == len(meta.result.exceptions)
+    assert MAX_NODES - 1 == len(meta.failure.exceptions)
+    assert MAX_NODES - 1 == len(meta.result.exceptions)
 
 
 def test_deep_groups_are_bounded():
@@ -715,7 +713,7 @@ def test_huge_messages_are_bounded(serializer):
     """
     meta = stored(ValueError("a" * 10**6 + "z", Service()), serializer)
 
-    assert len(meta.failure.message) < failures.MAX_TEXT + 100
+    assert len(meta.failure.message) < MAX_TEXT + 100
     assert "900" in meta.failure.message
     assert "<Service>" == meta.failure.args[1]
 
@@ -908,7 +906,7 @@ def test_classes_that_only_their_constructor_can_make(monkeypatch):
         pass
 
     # There is none in the standard library: a wrong layout fails in the same way.
-    monkeypatch.setattr(failures, "_layout_of", lambda cls: KeyError if cls is Native else OSError)
+    monkeypatch.setattr(raising, "layout_of", lambda cls: KeyError if cls is Native else OSError)
 
     result = stored(Native("x"), trusted=[Native]).result
 
@@ -1051,13 +1049,13 @@ def test_the_table_of_builtins_is_fixed():
     """
     Only subclasses of Exception are made by name, under their own names.
     """
-    for name, cls in failures.BUILTIN_TYPES.items():
+    for name, cls in BUILTIN_TYPES.items():
         assert getattr(builtins, name) is cls
         assert issubclass(cls, Exception)
-    assert not {"SystemExit", "KeyboardInterrupt", "IOError"} & failures.BUILTIN_TYPES.keys()
+    assert not {"SystemExit", "KeyboardInterrupt", "IOError"} & BUILTIN_TYPES.keys()
 
 
-@pytest.mark.parametrize("name", sorted(failures.BUILTIN_TYPES))
+@pytest.mark.parametrize("name", sorted(BUILTIN_TYPES))
 @pytest.mark.parametrize("args", [[], ["x"], [1, 2, 3, 4, 5, 6], [[["x"]]], [None], [{"a": 1}]])
 def test_every_builtin_type_is_made_of_any_args(name, args):
     """
@@ -1131,9 +1129,9 @@ def test_documents_that_are_no_documents():
     assert (TaskError, "5") == (type(read(5)), read(5).failure.message)
     assert (TaskError, "no") == (type(read("no")), read("no").failure.message)
     nested: dict = {}
-    for _ in range(2 * failures.MAX_DEPTH):
+    for _ in range(2 * MAX_DEPTH):
         nested = {"type": "E", "cause": nested}
-    assert failures.MAX_DEPTH + 1 == depth(Failure.from_document(nested))
+    assert MAX_DEPTH + 1 == depth(Failure.from_document(nested))
 
 
 def test_a_failure_without_a_name():

@@ -14,7 +14,9 @@ from support import hostile
 import coatcheck
 from coatcheck import aio, states
 from coatcheck._coding.codec import Codec
-from coatcheck._record.failures import BUILTIN_TYPES, Failure, Trusted
+from coatcheck._record.builtin_types import BUILTIN_TYPES
+from coatcheck._record.failures import Failure
+from coatcheck._record.raising import Trusted
 from coatcheck.errors import EncodeError, TaskError
 from coatcheck.testing.proof import innermost
 

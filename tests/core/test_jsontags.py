@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from coatcheck._coding import jsontags
 from coatcheck._coding.codec import Codec
 from coatcheck._coding.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
-from coatcheck._record.meta import new_document
+from coatcheck._record.documents import new_document
 from coatcheck.errors import EncodeError
 
 OFFSETS = (

@@ -15,7 +15,7 @@ import coatcheck
 from coatcheck._coding.codec import Codec
 from coatcheck._coding.compression import MARKER
 from coatcheck._coding.limits import MAX_VALUES, hashable, holds_more
-from coatcheck._record.meta import new_document
+from coatcheck._record.documents import new_document
 from coatcheck.errors import DecodeError, EncodeError, TaskError
 
 MARK = MARKER + b"application/x-gzip\x00"

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck._coding.codec import Codec
-from coatcheck._record.meta import (
-    VERSION,
-    ResultMeta,
-    aware,
-    checked_id,
-    new_document,
-    new_write_id,
-)
+from coatcheck._record.documents import VERSION, checked_id, new_document, new_write_id
+from coatcheck._record.meta import ResultMeta, aware
 from coatcheck.errors import ArgumentError, DecodeError
 
 CODEC = Codec()

@@ -8,7 +8,7 @@ import pytest
 
 from coatcheck._backends.portions import BATCH, MOST, SLICE, Portions, Reading, Writing, weight
 from coatcheck._coding.codec import Codec
-from coatcheck._record.meta import new_document
+from coatcheck._record.documents import new_document
 from coatcheck.errors import BackendUnavailableError
 
 CODEC = Codec()

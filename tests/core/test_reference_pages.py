@@ -21,7 +21,9 @@ from coatcheck._coding import codec, compression, jsontags, limits
 from coatcheck._coding.codec import Codec
 from coatcheck._embedded.files import FilesBackend
 from coatcheck._embedded.sqlite import SQLiteBackend
-from coatcheck._record import failures, meta
+from coatcheck._record import documents
+from coatcheck._record.describing import MAX_DEPTH, MAX_NODES
+from coatcheck._record.texts import MAX_TEXT, safe_repr
 from coatcheck.errors import DecodeError, EncodeError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -140,8 +142,8 @@ def test_the_table_of_keys():
     """
     The keys of a record are those of the table, in its order.
     """
-    fields = dict.fromkeys(meta.AllFields.__annotations__, "x")
-    document = meta.new_document(
+    fields = dict.fromkeys(documents.AllFields.__annotations__, "x")
+    document = documents.new_document(
         "t",
         "SUCCESS",
         1,
@@ -154,7 +156,7 @@ def test_the_table_of_keys():
 
     assert [*document] == [key.strip("`") for key, _, _ in rows]
     bare = [key for key, by, _ in rows if by in ("always", "coatcheck")]
-    assert {*meta.new_document("t", "SUCCESS", 1)} <= {key.strip("`") for key in bare}
+    assert {*documents.new_document("t", "SUCCESS", 1)} <= {key.strip("`") for key in bare}
 
 
 @pytest.mark.parametrize(
@@ -166,10 +168,10 @@ def test_the_table_of_keys():
         ("memory to inflate lzma", compression._LZMA_MEMORY),
         ("an integer in JSON, read and written", sys.get_int_max_str_digits()),
         ("an integer in msgpack", 64),
-        ("exceptions in one failure: causes, contexts and members", failures.MAX_NODES),
-        ("how deep they are nested", failures.MAX_DEPTH),
-        ("a message, or a traceback: the middle is left out", failures.MAX_TEXT),
-        ("the `repr` of an argument that cannot be kept", failures.safe_repr.__defaults__[0]),
+        ("exceptions in one failure: causes, contexts and members", MAX_NODES),
+        ("how deep they are nested", MAX_DEPTH),
+        ("a message, or a traceback: the middle is left out", MAX_TEXT),
+        ("the `repr` of an argument that cannot be kept", safe_repr.__defaults__[0]),
         ("a record in SQLite", SQLiteBackend.max_value_bytes),
         ("a record in a directory", FilesBackend.max_value_bytes),
     ],

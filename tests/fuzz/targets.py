@@ -24,8 +24,9 @@ from bson.errors import BSONError
 from coatcheck._coding import compression, envelope, jsontags, jsontypes, sealing
 from coatcheck._coding.codec import Codec
 from coatcheck._coding.keys import is_reference, read
-from coatcheck._record.failures import Failure, Trusted
+from coatcheck._record.failures import Failure
 from coatcheck._record.meta import ResultMeta
+from coatcheck._record.raising import Trusted
 from coatcheck._settings import celeryconfig
 from coatcheck._settings.config import CORE_OPTIONS, split_options
 from coatcheck._settings.configfile import Configuration

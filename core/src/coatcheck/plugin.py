@@ -48,9 +48,10 @@ from ._finding.resolver import SYNC as REGISTRY
 from ._finding.resolver import backend_class
 from ._finding.resolver import choose as choose_backend
 from ._record import groups
+from ._record.documents import checked_id, new_document
 from ._record.failures import Failure
 from ._record.groups import Tree, members_of, tree_of
-from ._record.meta import ResultMeta, aware, checked_id, new_document
+from ._record.meta import ResultMeta, aware
 from ._runtime import forks, sockets
 from ._runtime.alarm import Alarm
 from ._runtime.clocks import monotonic, reached, wall

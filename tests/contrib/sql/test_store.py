@@ -151,7 +151,7 @@ def test_the_same_id_twice_in_a_batch(client):
 
 
 def _document(task_id):
-    from coatcheck._record.meta import new_document
+    from coatcheck._record.documents import new_document
 
     return new_document(task_id, "SUCCESS", None, expires=60)
 

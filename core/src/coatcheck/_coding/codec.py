@@ -8,8 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from .._record import groups
-from .._record.failures import MAX_DEPTH, Failure, Trusted, safe_repr, safe_str
-from .._record.meta import VERSION, Content, ResultMeta, Revive, status_of
+from .._record.describing import MAX_DEPTH
+from .._record.documents import VERSION
+from .._record.failures import Failure
+from .._record.meta import Content, ResultMeta, Revive, status_of
+from .._record.raising import Trusted
+from .._record.texts import safe_repr, safe_str
 from .._runtime.bare import is_a, items_of, module_of, name_of
 from .._runtime.interruptions import is_of_its_own, pass_on_interruption
 from ..errors import (

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from .._record.meta import ResultMeta, checked_id
+from .._record.documents import checked_id
+from .._record.meta import ResultMeta
 from .misuse import HoldsConnections, called
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from .._backends.backend import ANY, BATCH, Anything, Unless
 from .._backends.bridge import ThreadedBackend
 from .._backends.portions import Portions, Reading
 from .._coding.codec import Codec
-from .._record.meta import AllFields, Fields, ResultMeta, checked_id
+from .._record.documents import AllFields, Fields, checked_id
+from .._record.meta import ResultMeta
 from .._runtime.loops import PerLoop
 from .._waiting.asyncio_hub import Hub, TaskWaiter
 from .._waiting.waits import CHECK_PATIENCE, LOST_WITHIN, interval_of

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import states
-from .._record.meta import Fields
+from .._record.documents import Fields
 from .._runtime import tasks
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from .._record.meta import ResultMeta, checked_id
+from .._record.documents import checked_id
+from .._record.meta import ResultMeta
 from .misuse import HoldsConnections, called
 
 if TYPE_CHECKING:

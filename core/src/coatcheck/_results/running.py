@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from .. import states
-from .._record.meta import AllFields, Fields, ResultMeta
+from .._record.documents import AllFields, Fields
+from .._record.meta import ResultMeta
 from .._runtime import forks
 from .._runtime.alarm import Alarm
 from .._runtime.bare import add_note, is_a, mro_of, name_of

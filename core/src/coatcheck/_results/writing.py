@@ -14,8 +14,11 @@ from typing import Any, Final, cast
 from .. import states
 from .._backends.backend import Anything, Unless
 from .._coding.codec import Codec
-from .._record.failures import Failure, format_traceback, safe_repr, shortened
-from .._record.meta import AllFields, ResultMeta, checked_id, new_document
+from .._record.describing import format_traceback
+from .._record.documents import AllFields, checked_id, new_document
+from .._record.failures import Failure
+from .._record.meta import ResultMeta
+from .._record.texts import safe_repr, shortened
 from .._runtime.bare import cause_of, context_of, is_a, traceback_of
 from ..errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
 

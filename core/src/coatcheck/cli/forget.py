@@ -8,7 +8,7 @@ import json
 
 import click
 
-from .._record.meta import checked_id
+from .._record.documents import checked_id
 from ..errors import UnknownTaskError
 from . import exits
 from .options import Common, common_options

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
-from .._record.failures import safe_repr
+from .._record.texts import safe_repr
 from .text import harmless_json, one_line
 
 if TYPE_CHECKING:

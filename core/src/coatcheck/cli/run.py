@@ -30,7 +30,7 @@ from .progress import Progress, ProgressReader
 from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
-    from .._record.meta import Fields
+    from .._record.documents import Fields
     from .._results.results import Results
 
 #: Seconds between two stores of progress, at least.

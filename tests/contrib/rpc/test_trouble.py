@@ -98,6 +98,42 @@ def test_silence(rabbitmq, queue):
             assert 1 == results.get_result("warm")
 
 
+def test_a_forgotten_connection_of_who_sends(rabbitmq, results):
+    """
+    What a NAT forgot after a long silence, without a word to either side: a store goes by a new
+    connection, in its own time.
+    """
+    with Proxy("127.0.0.1", rabbitmq.port) as proxy:
+        url = f"rpc://127.0.0.1:{proxy.port}"
+        queue = coatcheck_rpc.reply_to(results)
+        with coatcheck.by_url(url, reply_to=queue, operation_timeout=4.0) as worker:
+            worker.store_result("warm", 1)
+            proxy.forget()
+
+            assert worker.store_result("t", 2)
+    assert 2 == results.wait_for("t", PATIENCE).result
+
+
+def test_a_forgotten_connection_of_who_reads(rabbitmq, queue):
+    """
+    The same: after some heartbeats the reader connects again, and its waits go on.
+    """
+    with Proxy("127.0.0.1", rabbitmq.port) as proxy:
+        url = f"rpc://127.0.0.1:{proxy.port}"
+        with coatcheck.by_url(url, queue=queue, heartbeat=1, operation_timeout=PATIENCE) as results:
+            results.store_result("warm", 1)
+            mailbox = results.backend._client.mailbox
+            wait = Started(results.wait_for, "t", PATIENCE)
+            proxy.forget()
+
+            assert until(lambda: not mailbox.live, patience=5.0)  # the driver takes 6 s or more
+            assert until(lambda: mailbox.live)
+            with coatcheck.by_url(rabbitmq.url, reply_to=queue) as worker:
+                worker.store_result("t", 2)
+            assert 2 == wait.answer().result
+            assert results.store_result("u", 3)
+
+
 def stores(results, task_id):
     """Whether a store comes through."""
     try:

@@ -34,6 +34,12 @@ class Blocked(Exception):  # noqa: N818 - it is a state of affairs
     """
 
 
+class Silent(TimeoutError):  # noqa: N818 - as above
+    """
+    The broker says nothing any more.
+    """
+
+
 class Unroutable(Exception):  # noqa: N818 - as above
     """
     There is no queue of that name.

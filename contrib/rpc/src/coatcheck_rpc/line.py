@@ -21,7 +21,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 
 from coatcheck.plugin import forks, monotonic, start
 
-from .errors import Blocked, Unroutable, is_refused, text_of, too_large
+from .errors import Blocked, Silent, Unroutable, is_refused, text_of, too_large
 from .mailbox import Mailbox
 from .messages import Mail, mail_of
 from .outcome import Outcome
@@ -39,6 +39,12 @@ TICK: Final = 0.5
 CONNECTING: Final = 5.0
 #: Seconds for a broker to confirm that a connection ends.
 PATIENCE: Final = 2.0
+#: How many times `heartbeat` a broker may be silent, which sends two of them in that time.
+HEARTBEATS: Final = 1.5
+#: What part of an operation's time a broker may be silent that has a message to confirm; and how many bytes
+#: a second take their way over a slow line meanwhile.
+CONFIRMING: Final = 0.5
+SLOW: Final = 1_000_000
 
 
 _THREAD: Final = "rabbitmq-line"
@@ -61,7 +67,7 @@ class Post:
     """
 
     __slots__ = (
-        "body", "done", "mailbox", "properties", "queue", "returned", "task_id", "token",
+        "body", "done", "mailbox", "properties", "queue", "returned", "sent", "task_id", "token",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +81,8 @@ class Post:
         #: Where it is to arrive, if that is here.
         self.mailbox = mailbox
         self.returned = False
+        #: When, by the monotonic clock.
+        self.sent = 0.0
         self.done: Outcome[bool] = Outcome()
 
     def finish(self, *, won: bool) -> None:
@@ -141,6 +149,9 @@ class Session:
         self._posts: dict[str, Post] = {}
         self._unconfirmed: dict[int, Post] = {}
         self._sent = 0
+        #: How many bytes have come by the connection, and when the last of them did.
+        self._received = 0
+        self._heard = 0.0
         self._readers: dict[Mailbox, Reader] = {}
         self._node = 0
         self._pause = PAUSES[0]
@@ -184,8 +195,37 @@ class Session:
         for token in [token for token, post in self._posts.items() if post.done.is_cancelled]:
             del self._posts[token]
         self.settle()
+        self._listen()
         if not self._ending:
             self._loop.call_later(TICK, self._tick)
+
+    def _listen(self) -> None:
+        """
+        Give up a connection by which nothing comes any more: what is between may have forgotten it,
+        and tell neither side. Who is to be told of a message hears it then by the next connection.
+        """
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            return
+        now = monotonic()
+        if connection.bytes_received != self._received:
+            self._received, self._heard = connection.bytes_received, now
+        silent = now - self._heard
+        heartbeat = connection.params.heartbeat
+        if self._waits_in_vain(now) or (heartbeat and silent > HEARTBEATS * heartbeat):
+            error = Silent(f"the broker has said nothing for {silent:.0f} s")
+            connection._terminate_stream(error)  # noqa: SLF001 - as the driver's own heartbeats do
+
+    def _waits_in_vain(self, now: float) -> bool:
+        """
+        Whether the broker was silent for too long, since it was sent the messages it is to confirm.
+        """
+        posts = self._unconfirmed.values()
+        if not posts or isinstance(self._line.error, Blocked):
+            return False
+        since = max(self._heard, next(iter(posts)).sent)
+        patience = CONFIRMING * self._settings.operation_timeout
+        return now - since > patience + sum(len(post.body) for post in posts) / SLOW
 
     def hang_up(self) -> None:
         """
@@ -291,6 +331,7 @@ class Session:
     def _opened(self, connection: Any) -> None:
         connection.add_on_connection_blocked_callback(self._blocked)
         connection.add_on_connection_unblocked_callback(self._unblocked)
+        self._received, self._heard = connection.bytes_received, monotonic()
         self._open_channel()
 
     def _open_channel(self) -> None:
@@ -371,6 +412,7 @@ class Session:
             self._posts.pop(post.token, None)
             return
         post.returned = False
+        post.sent = monotonic()
         self._sent += 1
         self._unconfirmed[self._sent] = post
         self._channel.basic_publish("", post.queue, post.body, post.properties, mandatory=True)

@@ -5,17 +5,19 @@ The body of a chord: where it is a member itself, and who is told when it fails.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypeAlias
 
-from celery import chord, group, maybe_signature
+from celery import Celery, Signature, chord, group, maybe_signature
 from celery.app.task import Context
 from celery.canvas import _chain  # `chain` is a function, and not what it makes
 
+#: A signature, or what JSON makes of one.
+Body: TypeAlias = Signature | dict[str, object] | None
 #: What makes two error callbacks the same one: task, args, kwargs.
-Errback = list[Any]
+Errback = list[object]
 
 
-def members_of(body: Any, app: Any) -> Iterator[Context]:
+def members_of(body: Body, app: Celery) -> Iterator[Context]:
     """
     Iterate over the requests of the tasks that end *body* and are in a header themselves.
     """
@@ -28,7 +30,7 @@ def members_of(body: Any, app: Any) -> Iterator[Context]:
         yield request
 
 
-def errbacks_of(body: Any, app: Any) -> list[Errback]:
+def errbacks_of(body: Body, app: Celery) -> list[Errback]:
     """
     Return the error callbacks that are called when *body* fails.
     """
@@ -39,7 +41,7 @@ def errbacks_of(body: Any, app: Any) -> list[Errback]:
     return own + [found for part in _ends(signature) for found in errbacks_of(part, app)]
 
 
-def untold(body: Any, told: Iterable[Errback], app: Any) -> Any:
+def untold(body: Body, told: Iterable[Errback], app: Celery) -> Signature | None:
     """
     Return *body* without the error callbacks that were *told* already of the same failure.
 
@@ -59,7 +61,7 @@ def untold(body: Any, told: Iterable[Errback], app: Any) -> Any:
     return signature
 
 
-def _ends(signature: Any) -> list[Any]:
+def _ends(signature: Signature) -> list[Signature]:
     if isinstance(signature, group):
         return list(signature.tasks)
     if isinstance(signature, _chain):
@@ -67,10 +69,10 @@ def _ends(signature: Any) -> list[Any]:
     return [signature.body] if isinstance(signature, chord) else []
 
 
-def _linked(signature: Any) -> list[Any]:
+def _linked(signature: Signature) -> list[Signature]:
     linked = signature.options.get("link_error") or []
     return linked if isinstance(linked, list) else [linked]
 
 
-def _identity(errback: Any) -> Errback:
+def _identity(errback: Signature) -> Errback:
     return [errback["task"], list(errback["args"] or ()), dict(errback["kwargs"] or {})]

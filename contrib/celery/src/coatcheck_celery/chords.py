@@ -25,10 +25,10 @@ claim      who starts the body: a task of the header. It lasts, so that a late o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from celery import states
 from celery.exceptions import ChordError
@@ -38,8 +38,14 @@ from coatcheck import ANY
 from coatcheck.plugin import ResultMeta, Unless, batches, new_document
 
 from .bodies import Errback
-from .records import meta_of
+from .records import Meta, meta_of
 
+#: A task's id and its parent's, with the members of a group: Celery's pairs, as JSON has them.
+Member: TypeAlias = Sequence[Any]
+#: What parts hold, by name.
+Parts: TypeAlias = dict[str, Any]
+#: Makes exceptions of a meta's.
+Read: TypeAlias = Callable[[Meta], Meta]
 #: The state of these records: not ready, and none that a task has.
 STATE: Final = "CHORD"
 #: How many parts are looked at for one: the others only when these are all there.
@@ -86,7 +92,7 @@ class Chord:
     # -- records --------------------------------------------------------------------------
 
     def _put(
-        self, part: str, value: Any, unless: Unless = ANY, expires: float | None = None
+        self, part: str, value: object, unless: Unless = ANY, expires: float | None = None
     ) -> bool:
         task_id = self._id(part)
         lifetime = self._expires if expires is None else expires
@@ -96,9 +102,9 @@ class Chord:
         )
         return won
 
-    def _get(self, parts: Iterable[str]) -> dict[str, Any]:
+    def _get(self, parts: Iterable[str]) -> Parts:
         names = {self._id(part): part for part in parts}
-        found: dict[str, Any] = {}
+        found: Parts = {}
         for batch in batches(names):
             records = self.patiently(partial(self._store.get_many, batch))
             found.update({names[id_]: record.result for id_, record in records.items()})
@@ -119,7 +125,7 @@ class Chord:
         """
         self._delete(["claim"])
 
-    def save_header(self, members: Any) -> None:
+    def save_header(self, members: list[Member]) -> None:
         """
         Keep the nesting of a header: Celery's pairs.
         """
@@ -145,7 +151,7 @@ class Chord:
 
     # -- a member is over -----------------------------------------------------------------
 
-    def arrive(self, task_id: str, index: int | None, value: list[Any]) -> Completion | None:
+    def arrive(self, task_id: str, index: int | None, value: list[object]) -> Completion | None:
         """
         Leave the part of a member; the completion if it is to start the body.
 
@@ -167,7 +173,7 @@ class Chord:
             return None
         return Completion(self, task_id, parts)
 
-    def _parts_if_complete(self, part: str, place: int) -> dict[str, Any] | None:
+    def _parts_if_complete(self, part: str, place: int) -> Parts | None:
         start = place - place % BLOCK
         own = [f"p{i}" for i in range(start, start + BLOCK)]
         found = self._get(["claim", "size", "tsize", "overlap", "upto", *own])
@@ -195,16 +201,16 @@ class Chord:
             parts.update(self._shared(parts))
         return self._if_all(parts, size)
 
-    def _if_all(self, parts: dict[str, Any], size: int) -> dict[str, Any] | None:
+    def _if_all(self, parts: Parts, size: int) -> Parts | None:
         # What was added is counted after the parts were read, which no store reads at one moment
         # with it: who adds to the chord does so before leaving a part.
         return parts if len(parts) >= size and len(parts) >= size + self._count_added() else None
 
-    def _shared(self, parts: Iterable[str]) -> dict[str, Any]:
+    def _shared(self, parts: Iterable[str]) -> Parts:
         """
         Return the parts of members that share an index with one of *parts*.
         """
-        shared: dict[str, Any] = {}
+        shared: Parts = {}
         n, places = 0, list(parts)
         while places:
             n += 1
@@ -250,7 +256,7 @@ class Chord:
         ended: bool = self.patiently(partial(put, if_match=found))
         return ended
 
-    def header(self) -> Any:
+    def header(self) -> list[Member] | None:
         """
         Return what `save_header` kept, or `None`.
         """
@@ -262,14 +268,14 @@ class Completion:
     All members are over, and it is ours to start the body with what they returned.
     """
 
-    def __init__(self, chord: Chord, task_id: str, parts: dict[str, Any]) -> None:
+    def __init__(self, chord: Chord, task_id: str, parts: Parts) -> None:
         self._chord = chord
         self._task_id = task_id
         self._parts = dict(sorted(parts.items(), key=lambda item: _order(item[0])))
         self._order = [part["task_id"] for part in self._parts.values()]
         self._given = {p["task_id"]: p["value"] for p in self._parts.values() if p["value"]}
         self._records: dict[str, ResultMeta] = {}
-        self._header: Any = None
+        self._header: list[Member] | None = None
         #: The error callbacks that were called for the member which failed.
         self.told: list[Errback] = []
 
@@ -291,7 +297,7 @@ class Completion:
             with closing(results.as_completed(late, timeout=self._chord.timeout)) as records:
                 self._records.update({record.task_id: record for record in records})
 
-    def values(self, read: Callable[[dict[str, Any]], dict[str, Any]]) -> list[Any]:
+    def values(self, read: Read) -> list[object]:
         """
         Return what the members returned, in the order and with the nesting of the header.
 
@@ -303,7 +309,7 @@ class Completion:
             return [_nested(member, values) for member in self._header]
         return [values[task_id] for task_id in self._order]
 
-    def _value(self, task_id: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    def _value(self, task_id: str, read: Read) -> object:
         record = self._records[task_id]
         given = self._given.get(task_id)
         if record.ready or not given:
@@ -324,7 +330,7 @@ class Completion:
         self._chord.close(self._task_id, self._parts)
 
 
-def body_id_of(body: Any) -> str:
+def body_id_of(body: object) -> str:
     """
     Return the id of the task that ends *body*, a signature; nothing where it has none yet.
     """
@@ -340,7 +346,7 @@ def _order(part: str) -> tuple[int, int]:
     return int(place), int(n or 0)
 
 
-def _leaves(members: Iterable[Any]) -> Iterator[str]:
+def _leaves(members: Iterable[Member]) -> Iterator[str]:
     for own, children in members:
         if children is None:
             yield own[0]
@@ -348,6 +354,6 @@ def _leaves(members: Iterable[Any]) -> Iterator[str]:
             yield from _leaves(children)
 
 
-def _nested(member: Any, values: dict[str, Any]) -> Any:
+def _nested(member: Member, values: Mapping[str, object]) -> object:
     own, children = member
     return values[own[0]] if children is None else [_nested(child, values) for child in children]

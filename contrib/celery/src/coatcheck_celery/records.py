@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
+from uuid import UUID
 
 from celery import states
 from celery.exceptions import BackendGetMetaError, BackendStoreError
@@ -15,11 +16,15 @@ from kombu import exceptions as kombu
 import coatcheck
 from coatcheck.plugin import Codec, Failure, ResultMeta, checked_id, new_document
 
+#: What Celery takes for an id.
+TaskId = str | bytes | UUID
+#: Celery's meta.
+Meta = dict[str, Any]
 #: What only coatcheck's readers need.
 _OURS: Final = ("v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt")
 
 
-def id_of(task_id: Any) -> str:
+def id_of(task_id: TaskId) -> str:
     """
     Return *task_id*, which Celery lets be bytes or a UUID, as text. Raises `ValueError`.
     """
@@ -52,7 +57,7 @@ def record_of(
     return codec.written({**meta, **{key: ours[key] for key in ours if key not in meta}})
 
 
-def meta_of(record: ResultMeta) -> dict[str, Any]:
+def meta_of(record: ResultMeta) -> Meta:
     """
     Return Celery's meta, exceptions still as stored. Raises kombu's errors for a damaged record.
     """
@@ -68,7 +73,7 @@ def meta_of(record: ResultMeta) -> dict[str, Any]:
 
 
 @contextmanager
-def celery_errors(task_id: str | None = None, state: str | None = None) -> Iterator[None]:
+def celery_errors(task_id: TaskId | None = None, state: str | None = None) -> Iterator[None]:
     """
     Raise coatcheck's errors as those that Celery's callers expect; for a write with its *state*.
     """

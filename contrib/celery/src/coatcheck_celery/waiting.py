@@ -4,21 +4,22 @@ Waiting as Celery's client does it, by coatcheck's waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import closing
-from typing import Any
+from typing import TypeVar
 
 from celery import states
 from celery.exceptions import TimeoutError as CeleryTimeoutError
-from celery.result import AsyncResult, ResultSet
+from celery.result import AsyncResult, GroupResult, ResultSet
 
 import coatcheck
 from coatcheck.plugin import ResultMeta
 
-from .records import celery_errors, id_of, meta_of
+from .records import Meta, TaskId, celery_errors, id_of, meta_of
 
-#: Celery's meta: a dict.
-Meta = dict[str, Any]
+T = TypeVar("T")
+#: A member that is complete, by its id: a task's meta, or a group's members.
+Complete = tuple[str, Meta | list[AsyncResult]]
 
 
 class Waiting:
@@ -32,33 +33,33 @@ class Waiting:
     is_async = True
 
     results: coatcheck.Results
-    _cache: Any
+    _cache: MutableMapping[str, Meta]
     _ensure_not_eager: Callable[[], None]
     meta_from_decoded: Callable[[Meta], Meta]
 
-    def add_pending_result(self, result: Any, weak: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def add_pending_result(self, result: T, weak: bool = False) -> T:  # noqa: FBT001, FBT002
         return result
 
-    def remove_pending_result(self, result: Any) -> Any:
+    def remove_pending_result(self, result: T) -> T:
         return result
 
-    def on_task_call(self, producer: Any, task_id: str) -> dict[str, Any]:
+    def on_task_call(self, producer: object, task_id: str) -> dict[str, object]:
         return {}  # a wait subscribes and then looks: none is missed
 
     # -- one task -------------------------------------------------------------------------
 
     def wait_for_pending(
         self,
-        result: Any,
+        result: AsyncResult,
         timeout: float | None = None,
         interval: float | None = None,
         no_ack: bool = True,  # noqa: FBT001, FBT002 - Celery's signature
         on_message: Callable[[Meta], object] | None = None,
         on_interval: Callable[[], object] | None = None,
-        callback: Callable[[str, Any], object] | None = None,
+        callback: Callable[[str, object], object] | None = None,
         propagate: bool = True,  # noqa: FBT001, FBT002
-        **kwargs: Any,
-    ) -> Any:
+        **kwargs: object,
+    ) -> object:
         """
         Wait for the task of *result*; return its value or raise its exception.
         """
@@ -73,7 +74,7 @@ class Waiting:
 
     def wait_for(
         self,
-        task_id: Any,
+        task_id: TaskId,
         timeout: float | None = None,
         interval: float | None = None,
         no_ack: bool = True,  # noqa: FBT001, FBT002
@@ -89,14 +90,14 @@ class Waiting:
 
     def get_many(
         self,
-        task_ids: Iterable[Any],
+        task_ids: Iterable[TaskId],
         timeout: float | None = None,
         interval: float | None = 0.5,
         no_ack: bool = True,  # noqa: FBT001, FBT002
         on_message: Callable[[Meta], object] | None = None,
         on_interval: Callable[[], object] | None = None,
         max_iterations: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Iterator[tuple[str, Meta]]:
         """
         Iterate over ids and metas as the tasks become ready.
@@ -117,14 +118,14 @@ class Waiting:
 
     def iter_native(
         self,
-        result: Any,
+        result: ResultSet,
         timeout: float | None = None,
         interval: float | None = 0.5,
         no_ack: bool = True,  # noqa: FBT001, FBT002
         on_message: Callable[[Meta], object] | None = None,
         on_interval: Callable[[], object] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[tuple[str, Any]]:
+        **kwargs: object,
+    ) -> Iterator[Complete]:
         """
         Iterate over the members of a set as they are complete: a task with its meta, a group
         with the list of its members.
@@ -184,17 +185,17 @@ class _Members:
     The members of a set, and who of them waits for which task.
     """
 
-    def __init__(self, members: Iterable[Any]) -> None:
-        self._done: list[tuple[str, Any]] = []
+    def __init__(self, members: Iterable[AsyncResult | ResultSet]) -> None:
+        self._done: list[Complete] = []
         #: The tasks that are not known to be ready: handles on each, and the groups it is in.
-        self.waiting: dict[str, list[tuple[Any, _Group | None]]] = {}
+        self.waiting: dict[str, list[tuple[AsyncResult, _Group | None]]] = {}
         for member in members:
             if isinstance(member, ResultSet):
                 self._add_group(member)
             else:
                 self._add(member, None)
 
-    def _add_group(self, member: Any) -> None:
+    def _add_group(self, member: ResultSet) -> None:
         group = _Group(member)
         for leaf in _leaves(member):
             group.missing += self._add(leaf, group)
@@ -209,13 +210,13 @@ class _Members:
             self._done.append((handle.id, known))
         return known is None
 
-    def complete(self) -> list[tuple[str, Any]]:
+    def complete(self) -> list[Complete]:
         """
         Return the members that need no waiting.
         """
         return self._done
 
-    def ready(self, task_id: str, meta: Meta) -> Iterator[tuple[str, Any]]:
+    def ready(self, task_id: str, meta: Meta) -> Iterator[Complete]:
         """
         Take in that a task is ready; iterate over the members that are complete by that.
         """
@@ -234,12 +235,12 @@ class _Group:
     A set within the set.
     """
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: GroupResult) -> None:
         self.item = (result.id, result.results)
         self.missing = 0
 
 
-def _leaves(result: Any) -> Iterator[Any]:
+def _leaves(result: ResultSet) -> Iterator[AsyncResult]:
     for member in result.results:
         if isinstance(member, ResultSet):
             yield from _leaves(member)

@@ -145,6 +145,18 @@ def test_a_hook_that_does_not_exist():
         coatcheck.Results(MemoryBackend(), plugins=[Wrong()])
 
 
+def test_a_hook_with_an_argument_that_does_not_exist():
+    """So is one that asks for what there is not."""
+
+    class Wrong:
+        @hookimpl
+        def stored(self, mesta):
+            """Misspelt."""
+
+    with pytest.raises(coatcheck.PluginError, match="mesta"):
+        coatcheck.Results(MemoryBackend(), plugins=[Wrong()])
+
+
 SOURCE = """
 import coatcheck
 class Plugin:

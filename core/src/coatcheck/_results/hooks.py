@@ -87,12 +87,14 @@ class Hooks:
             if not name.startswith("_"):
                 spec(function)
         self._manager.add_hookspecs(Spec)
-        for plugin in plugins:
-            self._manager.register(plugin)
         try:
+            for plugin in plugins:
+                self._manager.register(plugin)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"a plugin has a hook that does not exist: {error}") from error
+            raise PluginError(
+                f"a plugin has a hook that coatcheck does not call: {error}"
+            ) from error
 
     def call(self, name: str, **arguments: Any) -> None:
         """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from coatcheck._finding import resolver
+from coatcheck._finding import registry
 from coatcheck._runtime import entrypoints
 
 # No test fails for being slow.
@@ -37,9 +37,9 @@ def _fresh_scan(monkeypatch):
     """
     Nothing is found, loaded or registered that another test set up.
     """
-    for registry in (resolver.SYNC, resolver.AIO):
-        monkeypatch.setattr(registry, "_loaded", {})
-        monkeypatch.setattr(registry, "_registered", {})
+    for each in (registry.SYNC, registry.AIO):
+        monkeypatch.setattr(each, "_loaded", {})
+        monkeypatch.setattr(each, "_registered", {})
     forget = entrypoints._scan.cache_clear
     forget()
     yield

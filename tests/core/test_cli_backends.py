@@ -11,7 +11,7 @@ import pytest
 from support.cli import CommandLine
 
 import coatcheck
-from coatcheck._finding.resolver import AIO, SYNC
+from coatcheck._finding.registry import AIO, SYNC
 from coatcheck.cli import main
 
 TANK = """

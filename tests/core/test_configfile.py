@@ -11,7 +11,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck._finding.resolver import SYNC
+from coatcheck._finding.registry import SYNC
 from coatcheck._settings import configfile
 from coatcheck._settings.config import CORE_OPTIONS
 from coatcheck.errors import ConfigurationError, PluginError, UnknownSchemeError

@@ -26,7 +26,7 @@ MAY_SAY_SQLITE = (
     "_settings.config",
     "_settings.configfile",
     "_settings.url",
-    "_finding.resolver",
+    "_finding.registry",
 )
 
 

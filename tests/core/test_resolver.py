@@ -12,8 +12,11 @@ import coatcheck.aio
 from coatcheck._embedded.disabled import DisabledBackend
 from coatcheck._embedded.memory import MemoryBackend
 from coatcheck._embedded.sqlite import SQLiteBackend
+from coatcheck._finding import registry as registries
 from coatcheck._finding import resolver
-from coatcheck._finding.resolver import AIO, SYNC, by_url, register, registered, unregister
+from coatcheck._finding.hints import KNOWN_GROUP
+from coatcheck._finding.registry import AIO, SYNC, register, registered, unregister
+from coatcheck._finding.resolver import by_url
 from coatcheck._runtime import entrypoints
 from coatcheck.errors import (
     ConfigurationError,
@@ -211,7 +214,7 @@ def test_what_could_be_installed_is_named(distribution):
     """
     A scheme that a known package would bring is answered with what to install.
     """
-    distribution("coat-known", resolver.KNOWN_GROUP, tank="coat_tank [tank]")
+    distribution("coat-known", KNOWN_GROUP, tank="coat_tank [tank]")
 
     for scheme in ("tank", "tank+tls"):
         with pytest.raises(UnknownSchemeError, match=r"pip install 'coatcheck\[tank\]' \(") as info:
@@ -223,7 +226,7 @@ def test_what_could_be_installed_is_named_for_a_misspelling(distribution):
     """
     A misspelt scheme that a known package would bring is answered with both.
     """
-    distribution("coat-known", resolver.KNOWN_GROUP, tankard="coat_tank [tank]")
+    distribution("coat-known", KNOWN_GROUP, tankard="coat_tank [tank]")
 
     with pytest.raises(UnknownSchemeError, match=r"did you mean 'tankard'\?.*coatcheck\[tank\]"):
         backend_class("tankrad")
@@ -234,7 +237,7 @@ def test_a_broken_list_of_packages_breaks_nothing(distribution, value):
     """
     A known package that does not say which extra brings it is not a hint.
     """
-    distribution("coat-known", resolver.KNOWN_GROUP, tank=value)
+    distribution("coat-known", KNOWN_GROUP, tank=value)
 
     with pytest.raises(UnknownSchemeError) as info:
         backend_class("tank")
@@ -305,11 +308,11 @@ def test_a_newer_core_refuses_what_is_installed(monkeypatch):
     """
     No class that an entry point of ours names, nor a built-in one, takes its version from the core.
     """
-    monkeypatch.setattr(resolver, "PROTOCOL_VERSION", 2)
+    monkeypatch.setattr(registries, "PROTOCOL_VERSION", 2)
     for registry in (SYNC, AIO):
         for scheme in registry.schemes():
             with pytest.raises(PluginError, match="is made for version 1 of the backend protocol"):
-                resolver.Registry(registry.group, registry._builtin).find(scheme)
+                registries.Registry(registry.group, registry._builtin).find(scheme)
 
 
 @pytest.mark.parametrize("version", ["0", "2"])

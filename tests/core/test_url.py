@@ -9,15 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck._settings.url import (
-    URL,
-    boolean,
-    masked,
-    optional_seconds,
-    read_options,
-    seconds,
-    words,
-)
+from coatcheck._settings.options import boolean, optional_seconds, read_options, seconds, words
+from coatcheck._settings.url import URL, masked
 from coatcheck.errors import ConfigurationError
 
 

@@ -30,7 +30,8 @@ from coatcheck._record.raising import Trusted
 from coatcheck._settings import celeryconfig
 from coatcheck._settings.config import CORE_OPTIONS, split_options
 from coatcheck._settings.configfile import Configuration
-from coatcheck._settings.url import KEY_OPTIONS, URL, masked
+from coatcheck._settings.options import KEY_OPTIONS
+from coatcheck._settings.url import URL, masked
 from coatcheck.errors import CoatcheckError, ConfigurationError, SerializationError
 from coatcheck_mongo import records as documents
 from coatcheck_sql import pickled

@@ -8,7 +8,8 @@ import logging
 
 from ._backends.backend import ANY, Backend, Capability, KeyValueBackend, Unless
 from ._backends.bells import Bell
-from ._finding.resolver import by_name, by_url, from_celery_config, register, registered, unregister
+from ._finding.registry import register, registered, unregister
+from ._finding.resolver import by_name, by_url, from_celery_config
 from ._record.failures import Failure
 from ._record.meta import ResultMeta
 from ._results.handles import AsyncResult

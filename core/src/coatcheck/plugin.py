@@ -44,7 +44,7 @@ from ._coding.kombus import KombuSerializer
 from ._coding.kombus import accepted as accepted_content
 from ._coding.serializers import BUILTINS as BUILTIN_SERIALIZERS
 from ._coding.serializers import Serializer
-from ._finding.resolver import SYNC as REGISTRY
+from ._finding.registry import SYNC as REGISTRY
 from ._finding.resolver import backend_class
 from ._finding.resolver import choose as choose_backend
 from ._record import groups
@@ -60,16 +60,8 @@ from ._runtime.starting import start, undisturbed
 from ._settings import celeryconfig
 from ._settings.celeryconfig import shared_options, transport_options
 from ._settings.config import CORE_OPTIONS, DEFAULT_NAME
-from ._settings.url import (
-    MASK,
-    URL,
-    boolean,
-    host_and_port,
-    masked,
-    read_options,
-    seconds,
-    without_users,
-)
+from ._settings.options import boolean, read_options, seconds
+from ._settings.url import MASK, URL, host_and_port, masked, without_users
 from .states import PENDING, READY_STATES
 
 __all__ = [

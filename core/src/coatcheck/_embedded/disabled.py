@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, Self
 
 from .._backends.backend import KeyValueBackend, Unless
-from .._settings.url import URL, read_options
+from .._settings.options import read_options
+from .._settings.url import URL
 from ..errors import UnsupportedError
 
 

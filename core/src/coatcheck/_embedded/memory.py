@@ -16,7 +16,8 @@ from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._backends.bells import Bell, LocalBell
 from .._runtime import forks
 from .._runtime.clocks import monotonic
-from .._settings.url import URL, read_options
+from .._settings.options import read_options
+from .._settings.url import URL
 
 
 class _Space:

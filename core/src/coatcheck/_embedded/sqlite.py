@@ -22,7 +22,8 @@ from .._backends.pool import BusyError, Turns
 from .._runtime import forks
 from .._runtime.clocks import monotonic, reached, wall
 from .._runtime.interruptions import pass_on_interruption
-from .._settings.url import URL, read_options
+from .._settings.options import read_options
+from .._settings.url import URL
 from ..errors import (
     BackendError,
     BackendStoreError,

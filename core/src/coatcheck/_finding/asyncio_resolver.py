@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from .._results.asyncio_results import Results
 from .._settings.config import DEFAULT_NAME
 from . import resolver
+from .registry import AIO, SYNC
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
     from .._settings.configfile import Config
 
-register = resolver.AIO.register
-unregister = resolver.AIO.unregister
-registered = resolver.AIO.registered
+register = AIO.register
+unregister = AIO.unregister
+registered = AIO.registered
 
 
 def by_url(url: str | None = None, **options: Any) -> Results:
@@ -25,7 +26,7 @@ def by_url(url: str | None = None, **options: Any) -> Results:
 
     A backend without a side for asyncio runs in threads.
     """
-    made, named = resolver.backend_for(url, options, resolver.AIO, resolver.SYNC)
+    made, named = resolver.backend_for(url, options, AIO, SYNC)
     return Results(made, **named)
 
 
@@ -35,7 +36,7 @@ def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options
 
     See `coatcheck.by_name`.
     """
-    made, named = resolver.named_backend(name, config, options, resolver.AIO, resolver.SYNC)
+    made, named = resolver.named_backend(name, config, options, AIO, SYNC)
     return Results(made, **named)
 
 
@@ -48,5 +49,5 @@ def from_celery_config(
 
     See `coatcheck.from_celery_config`.
     """
-    made, named = resolver.celery_backend(config, namespace, options, resolver.AIO, resolver.SYNC)
+    made, named = resolver.celery_backend(config, namespace, options, AIO, SYNC)
     return Results(made, **named)

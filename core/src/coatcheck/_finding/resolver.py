@@ -1,21 +1,16 @@
 """
-From a URL or a name to a backend: built-in, registered, or found by its entry point.
+From a URL or a name to results.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .._backends.backend import (
-    PROTOCOL_VERSION,
-    Backend,
     BaseBackend,
     KeyValueBackend,
-    stated_version,
 )
 from .._results import hooks
 from .._results.results import Results
@@ -28,118 +23,13 @@ from ..errors import (
     CoatcheckError,
     ConfigurationError,
     PluginError,
-    SchemeConflictError,
-    UnknownSchemeError,
 )
+from .hints import KNOWN_GROUP, not_named, unknown_scheme
+from .registry import AIO, BUILTIN, SYNC, Registry
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
-    from .._settings.configfile import Config, Configuration, Named
-
-#: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
-KNOWN_GROUP: Final = "coatcheck.known"
-#: Schemes of other programs, each with ours, also in core's own metadata.
-INSTEAD_GROUP: Final = "coatcheck.instead"
-#: How alike a name has to be to be suggested.
-_NEAR: Final = 0.7
-
-BUILTIN: Final = {
-    "memory": "coatcheck._embedded.memory:MemoryBackend",
-    "sqlite": "coatcheck._embedded.sqlite:SQLiteBackend",
-    "disabled": "coatcheck._embedded.disabled:DisabledBackend",
-    "file": "coatcheck._embedded.files:FilesBackend",
-}
-
-#: "module:Class", or the class itself.
-Target = str | type[Any]
-
-
-class Registry:
-    """
-    The backends of one side, sync or asyncio: built in, registered, or found by entry points.
-    """
-
-    def __init__(self, group: str, builtin: Mapping[str, str], *, asyncio: bool = False) -> None:
-        #: The entry point group: scheme = "module:Class".
-        self.group = group
-        self._asyncio = asyncio
-        self._builtin = builtin
-        self._registered: dict[str, Target] = {}
-        self._loaded: dict[str, type[Any]] = {}
-
-    def find(self, scheme: str) -> type[Any] | None:
-        """
-        Return the class for *scheme*: the whole of it, else what precedes its "+", else `None`.
-
-        Raises `SchemeConflictError`, or `PluginError` for a class that cannot be used.
-        """
-        names = dict.fromkeys((scheme, scheme.partition("+")[0]))
-        return next((cls for name in names if (cls := self._find(name)) is not None), None)
-
-    def _find(self, name: str) -> type[Any] | None:
-        if name not in self._loaded:
-            target = self._registered.get(name) or self._builtin.get(name)
-            if target is None and name in BUILTIN:
-                return None  # an embedded scheme is not scanned for
-            cls = (
-                _import(target, asyncio=self._asyncio)
-                if target is not None
-                else _from_entry_point(name, self.group, asyncio=self._asyncio)
-            )
-            if cls is None:
-                return None
-            self._loaded[name] = cls
-        return self._loaded[name]
-
-    def schemes(self) -> set[str]:
-        """
-        Return the schemes that can be asked for, without loading anything.
-        """
-        installed = (entry.name for entry in entrypoints.all_of(self.group))
-        return {*self._builtin, *self._registered, *installed}
-
-    def register(self, scheme: str, target: Target, *, replace: bool = False) -> None:
-        """
-        Make *target*, a class or "module:Class", the backend for *scheme* in this process.
-
-        Raises `SchemeConflictError` if the scheme is built in or registered, unless *replace*.
-        """
-        if not scheme:
-            raise ConfigurationError("a scheme must not be empty")
-        taken = self._registered.get(scheme) or BUILTIN.get(scheme)
-        if taken is not None and taken != target and not replace:
-            raise SchemeConflictError(scheme, [str(taken), str(target)])
-        self._registered[scheme] = target
-        self._loaded.pop(scheme, None)
-
-    def unregister(self, scheme: str) -> None:
-        """
-        Undo `register`; what is not registered is left alone.
-        """
-        self._registered.pop(scheme, None)
-        self._loaded.pop(scheme, None)
-
-    @contextmanager
-    def registered(self, scheme: str, target: Target) -> Iterator[None]:
-        """
-        Register *target* for the time of a block, for tests; what it replaces comes back.
-        """
-        before = self._registered.get(scheme)
-        self.register(scheme, target, replace=True)
-        try:
-            yield
-        finally:
-            self.unregister(scheme)
-            if before is not None:
-                self.register(scheme, before, replace=True)
-
-
-SYNC: Final = Registry("coatcheck.backends", BUILTIN)
-AIO: Final = Registry("coatcheck.aio_backends", {}, asyncio=True)
-
-register = SYNC.register
-unregister = SYNC.unregister
-registered = SYNC.registered
+    from .._settings.configfile import Config, Named
 
 
 def by_url(url: str | None = None, **options: Any) -> Results:
@@ -262,7 +152,7 @@ def choose(name: str, config: Config | None, *registries: Registry) -> Named:
         return named
     if _is_scheme(name, registries):
         return Named(f"{name}://", {}, f"the backend {name!r}")
-    raise ConfigurationError(_not_named(name, configuration))
+    raise ConfigurationError(not_named(name, SYNC.schemes(), configuration))
 
 
 def _is_scheme(name: str, registries: Iterable[Registry]) -> bool:
@@ -271,22 +161,6 @@ def _is_scheme(name: str, registries: Iterable[Registry]) -> bool:
         return True
     known = {entry.name for entry in entrypoints.all_of(KNOWN_GROUP)}
     return bool(names & known.union(*(registry.schemes() for registry in registries)))
-
-
-def _not_named(name: str, configuration: Configuration) -> str:
-    import difflib  # noqa: PLC0415 - only for an error
-
-    configured, schemes = sorted(configuration.backends), sorted(SYNC.schemes())
-    near = difflib.get_close_matches(name, [*configured, *schemes], 1, _NEAR)
-    message = f"no backend is named {name!r}"
-    if near:
-        message += f"; did you mean {near[0]!r}?"
-    if name == DEFAULT_NAME:
-        message += f"; configure one, or set {URL_VARIABLE}"
-    found = "no coatcheck.toml, nor pyproject.toml with tool.coatcheck, was found"
-    if configuration.where:
-        found = f"configured in {configuration.where}: {', '.join(configured) or 'none'}"
-    return f"{message} ({found}; schemes: {', '.join(schemes)})"
 
 
 def backend_for(
@@ -338,109 +212,4 @@ def backend_class(scheme: str, *registries: Registry) -> type[Any]:
         found = registry.find(scheme)
         if found is not None:
             return found
-    raise _unknown(scheme)
-
-
-def _import(target: Any, *, asyncio: bool) -> type[Any]:
-    if not isinstance(target, str):
-        return _checked(
-            target, lambda: getattr(target, "__qualname__", repr(target)), asyncio=asyncio
-        )
-    module, _, name = target.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except Exception as error:
-        pass_on_interruption(error)
-        raise PluginError(
-            f"the registered backend {target!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    return _checked(found, lambda: target, asyncio=asyncio)
-
-
-def _from_entry_point(name: str, group: str, *, asyncio: bool) -> type[Any] | None:
-    entries = entrypoints.named(group, name)
-    if len(entries) > 1:
-        raise SchemeConflictError(name, map(entrypoints.owner, entries))
-    if not entries:
-        return None
-    # The owner is read from its metadata, which takes a while: only for an error.
-    return _checked(
-        entrypoints.load(entries[0]), lambda: entrypoints.owner(entries[0]), asyncio=asyncio
-    )
-
-
-def _checked(cls: Any, who: Callable[[], str], *, asyncio: bool) -> type[Any]:
-    version = stated_version(cls) if isinstance(cls, type) else None
-    if version not in (None, PROTOCOL_VERSION):
-        raise PluginError(
-            f"the plugin {who()} is made for version {version} of the backend protocol, this "
-            f"coatcheck has version {PROTOCOL_VERSION}: upgrade the older of the two"
-        )
-    if not (isinstance(cls, type) and issubclass(cls, BaseBackend)):
-        kind = f"the class {cls.__qualname__}" if isinstance(cls, type) else type(cls).__name__
-        raise PluginError(
-            f"the plugin {who()} names {kind}, which is no backend: derive it from "
-            "coatcheck.KeyValueBackend or coatcheck.Backend"
-        )
-    if version is None:
-        raise PluginError(
-            f"the plugin {who()} does not say which version of the backend protocol it is made "
-            f"for: state PROTOCOL_VERSION = {PROTOCOL_VERSION} in the body of the class "
-            f"{cls.__qualname__}"
-        )
-    # Embedded backends are spared the check, because `inspect` takes long to import.
-    if cls.__module__.partition(".")[0] != __package__:
-        _check_whole(cls, who, asyncio=asyncio)
-    return cls
-
-
-def _check_whole(cls: type[BaseBackend[Any]], who: Callable[[], str], *, asyncio: bool) -> None:
-    """
-    Raise `PluginError` for a backend that `by_url` could not make, or that no call could use.
-    """
-    import inspect  # noqa: PLC0415
-
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        raise PluginError(f"the plugin {who()} is not finished: it lacks {', '.join(missing)}")
-    if not asyncio and not issubclass(cls, Backend):
-        raise PluginError(
-            f"the plugin {who()} offers a backend for asyncio to synchronous code: list it in the "
-            f"group {AIO.group}"
-        )
-    if cls.from_url.__func__ is BaseBackend.from_url.__func__:  # type: ignore[attr-defined]
-        raise PluginError(f"the plugin {who()} is not finished: it lacks from_url")
-    try:
-        inspect.signature(cls.from_url).bind("url", operation_timeout=5.0, options={})
-    except TypeError as error:
-        raise PluginError(
-            f"the plugin {who()} cannot be made from a URL, because its from_url() does not take "
-            f"(url, *, operation_timeout, options): {error}"
-        ) from error
-
-
-def _unknown(scheme: str) -> UnknownSchemeError:
-    installed = SYNC.schemes()
-    if {scheme, scheme.partition("+")[0]} & AIO.schemes():
-        return UnknownSchemeError(
-            scheme, installed=installed, near=None, install=None, only_asyncio=True
-        )
-    known = {entry.name: entry for entry in entrypoints.all_of(KNOWN_GROUP)}
-    entry = known.get(scheme) or known.get(scheme.partition("+")[0])
-    others = {each.name: each.value for each in entrypoints.all_of(INSTEAD_GROUP)}
-    near, instead = None, others.get(scheme) if entry is None else None
-    if instead is not None:
-        base = instead.partition("+")[0]
-        entry = None if base in installed else known.get(base)
-    elif entry is None:
-        import difflib  # noqa: PLC0415 - only for an error
-
-        close = difflib.get_close_matches(scheme, [*installed, *known], 1, _NEAR)
-        near = close[0] if close else None
-        entry = known.get(near or "") if near not in installed else None
-    # Not `entry.extras`: anybody may write to the group, and write it wrong.
-    _, extra, rest = entry.value.partition("[") if entry is not None else ("", "", "")
-    install = f"coatcheck[{rest.rstrip(']')}]" if extra else None
-    return UnknownSchemeError(
-        scheme, installed=installed, near=near, install=install, instead=instead
-    )
+    raise unknown_scheme(scheme, SYNC.schemes(), AIO.schemes())

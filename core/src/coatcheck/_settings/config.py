@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from .._coding.keys import is_reference
 from ..errors import ConfigurationError
-from .url import BACKEND_OPTIONS, KEY_OPTIONS, RESULTS_OPTIONS, URL, read_options
+from .options import BACKEND_OPTIONS, KEY_OPTIONS, RESULTS_OPTIONS, read_options
+from .url import URL
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"

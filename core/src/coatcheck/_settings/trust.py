@@ -17,7 +17,8 @@ from .._coding.codec import DEFAULT_ACCEPT
 from .._coding.compression import MAX_INFLATED
 from .._coding.limits import MAX_VALUES
 from ..errors import ConfigurationError
-from .url import BACKEND_OPTIONS, RESULTS_OPTIONS, URL, boolean, size, words
+from .options import BACKEND_OPTIONS, RESULTS_OPTIONS, boolean, size, words
+from .url import URL
 
 #: The options that say whom to trust, each with what is no matter of trust.
 _HARMLESS: Final[Mapping[str, Callable[[Any], bool]]] = {

@@ -13,7 +13,7 @@ import click
 
 from .. import __version__
 from .._backends.backend import Capability
-from .._finding.resolver import AIO, BUILTIN, SYNC, Registry
+from .._finding.registry import AIO, BUILTIN, SYNC, Registry
 from .._runtime import entrypoints
 from .._runtime.interruptions import pass_on_interruption
 from .._settings.url import URL, masked

@@ -52,7 +52,8 @@ class Common:
         included.
         """
         if self.name is not None:
-            from .._finding.resolver import SYNC, choose
+            from .._finding.registry import SYNC
+            from .._finding.resolver import choose
 
             return choose(self.name, None, SYNC).url
         return default_url() if self.backend is None else self.backend

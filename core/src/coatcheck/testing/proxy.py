@@ -6,6 +6,7 @@ or spreads replies.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -27,6 +28,8 @@ class Proxy:
         self._upstream = (host, port)
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        #: Those of whose two threads one has ended.
+        self._left: set[tuple[socket.socket, socket.socket]] = set()
         self._flowing = threading.Event()
         self._flowing.set()
         self._delay = 0.0
@@ -222,8 +225,22 @@ class Proxy:
                     data = self._spread(target, data)
                 target.sendall(data)
                 self.passed[not is_reply] += len(data)
-        if pair not in self._forgotten:  # else nobody hears of the end either
+        self._leave(pair)
+
+    def _leave(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        """
+        End one direction; the other one with it, unless the connection is forgotten: then nobody hears of
+        the end either.
+        """
+        if pair not in self._forgotten:
             self._hang_up(pair)
+        with self._lock:
+            is_last = pair in self._left
+            self._left ^= {pair}
+        if is_last:
+            self._hang_up(pair)
+            for end in pair:
+                end.close()
 
     def _spread(self, target: socket.socket, data: bytes) -> bytes:
         """
@@ -255,12 +272,15 @@ class Proxy:
     def _hang_up(self, pair: tuple[socket.socket, socket.socket], *, orderly: bool = True) -> None:
         with self._lock:
             if pair not in self._pairs:
-                return  # somebody else is at it
+                return  # somebody else did
             self._pairs.discard(pair)
             self._forgotten.discard(pair)
-        for end in pair:
-            # Wakes the other thread, which a close alone would not. Receiving only, where the
-            # other side is not to hear of an end.
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR if orderly else socket.SHUT_RD)
-            end.close()
+            for end in pair:
+                # Wakes the other thread, which a close alone would not. Receiving only, where the
+                # other side is not to hear of an end.
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR if orderly else socket.SHUT_RD)
+                # Closes the connection and keeps its descriptor: a thread that is about to receive
+                # would otherwise do so from whatever gets the same number next.
+                with socket.socket() as dead:
+                    os.dup2(dead.fileno(), end.fileno(), inheritable=False)

@@ -1,5 +1,5 @@
 """
-What errors suggest for a scheme or a name that nothing has.
+Suggestions in errors for an unknown scheme or name.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from ..errors import UnknownSchemeError
 if TYPE_CHECKING:
     from .._settings.configfile import Configuration
 
-#: What could be installed for a scheme: scheme = "import_name [extra]", in core's own metadata.
+#: The extra to install for a scheme: scheme = "import_name [extra]", in core's own metadata.
 KNOWN_GROUP: Final = "coatcheck.known"
-#: Schemes of other programs, each with ours, also in core's own metadata.
+#: Schemes of other programs and ours for each, also in core's own metadata.
 INSTEAD_GROUP: Final = "coatcheck.instead"
-#: How alike a name has to be to be suggested.
+#: Names at least this similar are suggested.
 _NEAR: Final = 0.7
 
 
 def not_named(name: str, schemes: set[str], configuration: Configuration) -> str:
     """
-    Return the message for a *name* that neither the configuration nor a scheme has.
+    Return the message for a *name* that is neither configured nor a scheme.
     """
     import difflib  # noqa: PLC0415 - only for an error
 
@@ -43,7 +43,7 @@ def not_named(name: str, schemes: set[str], configuration: Configuration) -> str
 def unknown_scheme(scheme: str, installed: set[str], asynchronous: set[str]) -> UnknownSchemeError:
     """
     Return the error for a *scheme* that is not among those *installed*, with the way out: another
-    spelling, what to install, or asyncio, where *asynchronous* has it.
+    spelling, an extra to install, or asyncio if *asynchronous* has the scheme.
     """
     if {scheme, scheme.partition("+")[0]} & asynchronous:
         return UnknownSchemeError(
@@ -62,7 +62,7 @@ def unknown_scheme(scheme: str, installed: set[str], asynchronous: set[str]) -> 
         close = difflib.get_close_matches(scheme, [*installed, *known], 1, _NEAR)
         near = close[0] if close else None
         entry = known.get(near or "") if near not in installed else None
-    # Not `entry.extras`: anybody may write to the group, and write it wrong.
+    # Not `entry.extras`: any distribution may write to the group, and its value may be malformed.
     _, extra, rest = entry.value.partition("[") if entry is not None else ("", "", "")
     install = f"coatcheck[{rest.rstrip(']')}]" if extra else None
     return UnknownSchemeError(

@@ -1,5 +1,5 @@
 """
-The backends there are: built in, registered, or found by their entry points.
+The known backends: built in, registered, or found by entry points.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Target = str | type[Any]
 
 class Registry:
     """
-    The backends of one side, sync or asyncio: built in, registered, or found by entry points.
+    The backends of one side, synchronous or asyncio.
     """
 
     def __init__(self, group: str, builtin: Mapping[str, str], *, asyncio: bool = False) -> None:
@@ -47,7 +47,7 @@ class Registry:
 
     def find(self, scheme: str) -> type[Any] | None:
         """
-        Return the class for *scheme*: the whole of it, else what precedes its "+", else `None`.
+        Return the class for *scheme*, or for the part of it before "+"; `None` if there is no such class.
 
         Raises `SchemeConflictError`, or `PluginError` for a class that cannot be used.
         """
@@ -58,7 +58,7 @@ class Registry:
         if name not in self._loaded:
             target = self._registered.get(name) or self._builtin.get(name)
             if target is None and name in BUILTIN:
-                return None  # an embedded scheme is not scanned for
+                return None  # embedded schemes need no scan
             cls = (
                 _import(target, asyncio=self._asyncio)
                 if target is not None
@@ -71,7 +71,7 @@ class Registry:
 
     def schemes(self) -> set[str]:
         """
-        Return the schemes that can be asked for, without loading anything.
+        Return the known schemes. Loads nothing.
         """
         installed = (entry.name for entry in entrypoints.all_of(self.group))
         return {*self._builtin, *self._registered, *installed}
@@ -92,7 +92,7 @@ class Registry:
 
     def unregister(self, scheme: str) -> None:
         """
-        Undo `register`; what is not registered is left alone.
+        Undo `register`. Does nothing for a scheme that is not registered.
         """
         self._registered.pop(scheme, None)
         self._loaded.pop(scheme, None)
@@ -100,7 +100,7 @@ class Registry:
     @contextmanager
     def registered(self, scheme: str, target: Target) -> Iterator[None]:
         """
-        Register *target* for the time of a block, for tests; what it replaces comes back.
+        Register *target* during a block, for tests, and restore the earlier backend afterwards.
         """
         before = self._registered.get(scheme)
         self.register(scheme, target, replace=True)
@@ -142,7 +142,7 @@ def _from_entry_point(name: str, group: str, *, asyncio: bool) -> type[Any] | No
         raise SchemeConflictError(name, map(entrypoints.owner, entries))
     if not entries:
         return None
-    # The owner is read from its metadata, which takes a while: only for an error.
+    # Reading the owner from its metadata is slow: only for an error.
     return _checked(
         entrypoints.load(entries[0]), lambda: entrypoints.owner(entries[0]), asyncio=asyncio
     )
@@ -175,7 +175,7 @@ def _checked(cls: Any, who: Callable[[], str], *, asyncio: bool) -> type[Any]:
 
 def _check_whole(cls: type[BaseBackend[Any]], who: Callable[[], str], *, asyncio: bool) -> None:
     """
-    Raise `PluginError` for a backend that `by_url` could not make, or that no call could use.
+    Raise `PluginError` for a class that `by_url` could not instantiate, or that no call could use.
     """
     import inspect  # noqa: PLC0415
 

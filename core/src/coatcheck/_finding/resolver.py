@@ -36,9 +36,9 @@ def by_url(url: str | None = None, **options: Any) -> Results:
     """
     Return the `Results` for *url*, or for the URL in `COATCHECK_URL`. No I/O.
 
-    Options may stand in the URL's query, or be given by name; see `Results` for those that all
-    backends have, and the backend's page for its own. Raises a `ConfigurationError` that says
-    what is wrong: no such scheme, no such option, a plugin that cannot be used.
+    Give options in the URL's query or by name. `Results` lists the options of all backends; each backend's
+    page lists its own. Raises `ConfigurationError` for an unknown scheme, an unknown option, or a plugin
+    that cannot be used.
     """
     made, named = backend_for(url, options, SYNC)
     return Results(made, **named)
@@ -46,16 +46,16 @@ def by_url(url: str | None = None, **options: Any) -> Results:
 
 def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options: Any) -> Results:
     """
-    Return the `Results` of the backend that the configuration calls *name*; connects to nothing.
+    Return the `Results` of the backend that the configuration calls *name*. No I/O with the store.
 
-    A name that is not configured may be a scheme, which is taken with its defaults: `by_name("memory")`.
+    A name that is not configured may be a scheme, with its defaults: `by_name("memory")`.
 
     Args:
         config: the configuration, or the path of its file. By default the file that
             `COATCHECK_CONFIG` names, else the nearest `coatcheck.toml`, or `pyproject.toml` with
             a table `tool.coatcheck`, from the working directory upwards.
-        options: as for `by_url`; they go over the URL's query, that over the environment, and that
-            over the configuration.
+        options: as for `by_url`. They override the URL's query, which overrides the environment, which
+            overrides the configuration.
     """
     made, named = named_backend(name, config, options, SYNC)
     return Results(made, **named)
@@ -65,20 +65,19 @@ def from_celery_config(
     config: CeleryConfig, *, namespace: str = "CELERY", **options: Any
 ) -> Results:
     """
-    Return the `Results` that an application of Celery with this configuration has. No I/O, and
-    nothing of Celery is imported.
+    Return the `Results` of a Celery application with this configuration. No I/O, and nothing of
+    Celery is imported.
 
-    The settings that concern results are taken as Celery takes them: URL, credentials, key prefix,
-    lifetime, serializer, what is accepted. Raises `ConfigurationError` for one that coatcheck
-    cannot follow.
+    Settings that concern results mean the same as in Celery: URL, credentials, key prefix, lifetime,
+    serializer, accepted content. Raises `ConfigurationError` for a setting that coatcheck cannot follow.
 
     Args:
         config: a mapping, such as `app.conf`; a module or an object with the settings as
             attributes; an application; or the import path of one: "package.module" or
             "package.module:app".
-        namespace: what names in upper case start with, in a Django project's settings.
-        options: as for `by_url`; they go over the configuration. With `read_only=True` the
-            settings that concern writing do not matter.
+        namespace: the prefix of names in upper case, in a Django project's settings.
+        options: as for `by_url`. They override the configuration. With `read_only=True` the settings that
+            concern writing are ignored.
     """
     made, named = celery_backend(config, namespace, options, SYNC)
     return Results(made, **named)
@@ -88,7 +87,7 @@ def celery_backend(
     config: CeleryConfig, namespace: str, options: Mapping[str, Any], *registries: Registry
 ) -> tuple[Any, dict[str, Any]]:
     """
-    Return what `backend_for` does, for a configuration of Celery.
+    Do the same as `backend_for`, for a configuration of Celery.
     """
     from .._settings import celeryconfig  # noqa: PLC0415 - only for those who have one
 
@@ -110,7 +109,7 @@ def named_backend(
     name: str, config: Config | None, options: Mapping[str, Any], *registries: Registry
 ) -> tuple[Any, dict[str, Any]]:
     """
-    Return what `backend_for` does, for a name.
+    Do the same as `backend_for`, for a name.
     """
     chosen = choose(name, config, *registries)
     try:
@@ -118,7 +117,7 @@ def named_backend(
             chosen.url, options, *registries, configured=chosen.options, where=chosen.where
         )
     except ConfigurationError as error:
-        # The same error, which says where to correct it.
+        # The same error, with the place to correct.
         if chosen.where not in str(error):
             error.args = (f"{chosen.where}: {error}",)
         raise
@@ -126,7 +125,7 @@ def named_backend(
 
 def choose(name: str, config: Config | None, *registries: Registry) -> Named:
     """
-    Return the URL and the options that *name* stands for, and what says so.
+    Return the URL and the options of the backend called *name*, and where they are configured.
     """
     from .._settings.configfile import Named, load  # noqa: PLC0415 - not by those who have a URL
 
@@ -138,7 +137,7 @@ def choose(name: str, config: Config | None, *registries: Registry) -> Named:
     url = os.environ.get(URL_VARIABLE) if name == DEFAULT_NAME else None
     if named is not None and configuration.found:
         trust.check(
-            None if url else named.url,  # that of the environment may say anything
+            None if url else named.url,  # a URL from the environment may say anything
             named.options,
             named.where,
             knows=lambda scheme: any(scheme in registry.schemes() for registry in registries),
@@ -146,7 +145,7 @@ def choose(name: str, config: Config | None, *registries: Registry) -> Named:
     if url and named is None:
         return Named(url, {}, URL_VARIABLE)
     if url and named is not None:
-        # What only the other store has is of no use to this one.
+        # Options of the configured store alone do not fit this one.
         return Named(url, core_options(named.options), f"{URL_VARIABLE} over {named.where}")
     if named is not None:
         return named
@@ -171,12 +170,12 @@ def backend_for(
     where: str = "",
 ) -> tuple[Any, dict[str, Any]]:
     """
-    Return the backend for *url* from the first of *registries* that has one, and what is left
-    of *options* for `Results`.
+    Return the backend for *url* from the first of *registries* that has one, and the options for
+    `Results`.
     """
     parsed = resolve_url(url)
     given = dict(options)
-    plugins = given.pop("plugins", ())  # objects: never of the query
+    plugins = given.pop("plugins", ())  # objects: never from the query
     mine, timeout, rest = split_options(parsed, given, configured, where=where)
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
@@ -191,7 +190,7 @@ def _made(cls: type[Any], url: URL, **options: Any) -> Any:
         raise
     except Exception as error:
         pass_on_interruption(error)
-        # Not its text, which may have the password.
+        # Not its text: it may contain the password.
         raise PluginError(
             f"the backend {cls.__module__}:{cls.__qualname__} failed while it was made for {url}: "
             f"{type(error).__name__}"

@@ -1,5 +1,5 @@
 """
-The builtin exception types: which there are, how they are made, and what they hold in C.
+The builtin exception types: their names, how to instantiate them, and their attributes in C.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BUILTIN_TYPES: Final[Mapping[str, type[Exception]]] = {
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, Exception) and value.__name__ == name
 }
-#: The types whose `__new__` may be called: each decides the layout of what derives from it.
+#: The types whose `__new__` may be called: each decides the memory layout of its subclasses.
 _LAYOUTS: Final[Mapping[str, type[BaseException]]] = {
     name: value
     for name, value in vars(builtins).items()
@@ -32,7 +32,7 @@ _SLOTS: Final[Mapping[type[Exception], tuple[str, ...]]] = {
     StopIteration: ("value",),
     SyntaxError: ("msg", "filename", "lineno", "offset", "text", "end_lineno", "end_offset"),
 }
-#: What Python's formatting of exceptions takes for granted: these are text, or numbers of columns.
+#: Python's formatting of exceptions relies on these being text, or numbers of lines and columns.
 _TEXTS: Final = frozenset({"filename", "msg", "name", "path", "text"})
 _PLACES: Final = frozenset({"lineno", "offset", "end_lineno", "end_offset"})
 _FARTHEST: Final = 1_000_000
@@ -40,7 +40,7 @@ _FARTHEST: Final = 1_000_000
 
 def layout_of(cls: type[BaseException]) -> type[BaseException]:
     """
-    Return the builtin type whose `__new__` can make a *cls*.
+    Return the builtin type whose `__new__` can create an instance of *cls*.
     """
     while _LAYOUTS.get(CLASS["__name__"].__get__(cls)) is not cls:
         cls = CLASS["__base__"].__get__(cls)
@@ -49,7 +49,7 @@ def layout_of(cls: type[BaseException]) -> type[BaseException]:
 
 def slots_of(error: BaseException) -> dict[str, Any]:
     """
-    Return what *error* holds in C, by name, as far as it is set.
+    Return the attributes of *error* that C code holds, by name, if they are set.
     """
     return {
         name: value
@@ -62,7 +62,7 @@ def slots_of(error: BaseException) -> dict[str, Any]:
 
 def straighten(error: Exception) -> None:
     """
-    Take from *error* what Python could not print: a line of source that is no text, for one.
+    Reset attributes of *error* that Python could not print, such as a line of source that is not text.
     """
     for name, value in slots_of(error).items():
         fits = (name not in _TEXTS or isinstance(value, str)) and (
@@ -74,7 +74,7 @@ def straighten(error: Exception) -> None:
 
 def set_slot(error: Exception, name: str, value: object) -> bool:
     """
-    Set what the `__dict__` of *error* does not hold; `False` if it has no such slot.
+    Set an attribute of *error* that C code holds. Return `False` if *error* has no such attribute.
     """
     for base, names in _SLOTS.items():
         if name in names and issubclass(type(error), base):

@@ -27,7 +27,7 @@ from .texts import safely, shortened, text_of
 if TYPE_CHECKING:
     from .failures import Failure
 
-#: How many exceptions one failure may hold, and how deep they may be nested.
+#: The most exceptions that one failure holds, and their greatest depth.
 MAX_NODES: Final = 200
 MAX_DEPTH: Final = 30
 
@@ -37,7 +37,7 @@ class Describer:
     Walks an exception with its causes, contexts and members, each once.
 
     Args:
-        kind: the class of failures that it makes.
+        kind: the class of the failures.
     """
 
     def __init__(self, kind: type[Failure]) -> None:
@@ -46,7 +46,7 @@ class Describer:
 
     def describe(self, error: BaseException, depth: int) -> Failure:
         """
-        Return *error*, which is nested *depth* deep, as data.
+        Return *error*, at nesting depth *depth*, as data.
         """
         self._seen.add(id(error))
         cls = type(error)
@@ -85,7 +85,7 @@ def format_traceback(error: BaseException) -> str:
     try:
         return shortened("".join(traceback.format_exception(error)))
     except BaseException as failed:
-        # Python cannot print every SyntaxError, and asks all that it prints for its attributes.
+        # Python cannot print every SyntaxError, and printing reads attributes, which may run code.
         if not is_of_its_own(failed):
             raise
         lines = traceback.format_tb(traceback_of(error))

@@ -1,5 +1,5 @@
 """
-The document of a task, as it is written.
+Writing the document of a task.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The version of our own keys; a document with a higher one has a value we cannot know.
+#: The version of our own keys. The value of a document with a higher version cannot be read.
 VERSION: Final = 1
 
 
 class Fields(TypedDict, total=False):
     """
-    What a writer may say of a task besides its state and result.
+    Fields that a writer may give besides state and result.
 
     The names are Celery's. `args` and `kwargs` are stored only when given here.
     """
@@ -40,7 +40,7 @@ class Fields(TypedDict, total=False):
 
 class AllFields(Fields, total=False):
     """
-    Also what only a running task says of itself.
+    All fields, with those that only a running task writes.
     """
 
     heartbeat: dict[str, Any] | None
@@ -52,7 +52,7 @@ _FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", 
 
 def checked_id(task_id: str) -> str:
     """
-    Return *task_id* if it can be one, as a plain `str`: any non-empty text UTF-8 can carry.
+    Return *task_id* as a plain `str`. A task id is any non-empty text that UTF-8 can encode.
     """
     if not isinstance(task_id, str) or not task_id:
         raise ArgumentError("a task id", task_id, "use a non-empty str, such as str(uuid.uuid4())")
@@ -66,7 +66,7 @@ def checked_id(task_id: str) -> str:
 
 def new_write_id() -> str:
     """
-    Return the random word by which a write recognises itself in the store.
+    Return a random word. A write finds it in the stored record to recognise itself.
     """
     return os.urandom(12).hex()
 
@@ -116,5 +116,7 @@ def new_document(
 def _later(now: datetime, seconds: float) -> str | None:
     try:
         return (now + timedelta(0, seconds)).isoformat()
-    except OverflowError:  # after the year 9999: the store keeps it, no date can say so
+    except (
+        OverflowError
+    ):  # after the year 9999: the store keeps the record, but no date can express that
         return None

@@ -1,5 +1,5 @@
 """
-Failures as data: what an exception was.
+Failures: exceptions as plain data.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .describing import MAX_DEPTH, MAX_NODES, Describer
 from .raising import OWN_TYPES, Trusted, exception_of
 from .texts import safe_repr, shortened, text_of
 
-#: What Celery's worker makes of an exception that it cannot pickle.
+#: Celery's worker wraps an exception that it cannot pickle in this class.
 _WRAPPER: Final = ("celery.utils.serialization", "UnpickleableExceptionWrapper")
 
 
 class Failure:
     """
-    What is known of an exception, as plain data.
+    An exception as plain data.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Failure:
         self.module = module
         self.qualname = qualname
         self.message = message
-        #: The exception's `args`; what the serializer could not keep is its `repr`.
+        #: The exception's `args`. An argument that the serializer cannot hold is its `repr`.
         self.args = tuple(args)
         #: The qualified names of the base classes, nearest first.
         self.bases = tuple(bases)
@@ -69,7 +69,7 @@ class Failure:
         #: The members of an exception group.
         self.exceptions = tuple(exceptions)
         self.traceback = traceback
-        #: Which task, worker and time; added to the exception that a reader gets.
+        #: Names the task, the worker and the time. Readers get it as a note of the exception.
         self.note = note
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Failure:
     @property
     def name(self) -> str:
         """
-        The name of the class for people: our own errors are stored by Celery's names.
+        The name of the class for people. Our own errors are stored under Celery's names.
         """
         if (self.module, self.qualname) in OWN_TYPES:
             return OWN_TYPES[self.module, self.qualname].__name__
@@ -101,7 +101,7 @@ class Failure:
     @property
     def nearest_builtin(self) -> type[Exception]:
         """
-        The builtin exception type that is, or is nearest to, the failure's own.
+        The failure's own type if it is builtin, else the nearest builtin base.
         """
         for name in (self.type_name, *self.bases):
             module, _, qualname = name.rpartition(".")
@@ -134,7 +134,7 @@ class Failure:
 
     def to_document(self, keep: Callable[[Any], Any]) -> dict[str, Any]:
         """
-        Return the failure as plain data; *keep* returns a value that the serializer can hold.
+        Return the failure as plain data. *keep* turns a value into one that the serializer can hold.
         """
         document: dict[str, Any] = {
             "module": self.module,
@@ -157,7 +157,7 @@ class Failure:
 
     def shortened(self, limit: int, note: str, depth: int = 3) -> Failure:
         """
-        Return what is left of the failure where texts may have *limit* characters, with *note*.
+        Return a smaller failure, its texts cut to *limit* characters, with *note* added.
         """
         message = shortened(self.message, limit)
         cause = None
@@ -167,7 +167,7 @@ class Failure:
             shortened(self.module, limit),
             shortened(self.qualname, limit),
             message=message,
-            # Arguments that are short make the same exception.
+            # Short arguments are kept, so that the same exception can be raised.
             args=self.args if len(safe_repr(self.args, 3 * limit)) <= limit else (message,),
             bases=[shortened(base, limit) for base in self.bases[:MAX_DEPTH]],
             notes=[note, *(shortened(text, limit) for text in self.notes[:depth])],
@@ -192,9 +192,9 @@ class Failure:
         cls, document: object, depth: int = 0, left: Iterator[int] | None = None
     ) -> Failure:
         """
-        Read what `to_document` wrote, or whatever is there instead. Never raises.
+        Read a document from `to_document`, or any other object in its place. Never raises.
 
-        Of more than `MAX_NODES` exceptions the rest is left out; *left* counts them down.
+        Keeps at most `MAX_NODES` exceptions; *left* counts them down.
         """
         left = iter(range(MAX_NODES)) if left is None else left
         if not isinstance(document, dict) or depth > MAX_DEPTH:
@@ -229,7 +229,7 @@ class Failure:
         """
         Read the `result` of a failed task as Celery stores it. Never raises.
 
-        Celery's own reader raises on a result that is not such a dict; this one keeps its text.
+        Celery's own reader raises if the result is not such a dict; this one keeps its text.
         """
         if isinstance(result, BaseException):
             failure = cls.of(result)
@@ -238,21 +238,21 @@ class Failure:
         result = _pairs(result)
         if not isinstance(result, dict) or "exc_type" not in result:
             return cls._untyped(result)
-        message = result.get("exc_message", "")  # as Celery: its exception has one argument then
+        message = result.get("exc_message", "")  # as in Celery: the exception has one argument
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
         name = text_of(result["exc_type"]) or "TaskError"
         named = (text_of(module) if module else "", name)
         if named == _WRAPPER:
             return cls._from_wrapper(args)
-        # `str()` of a group of exceptions is not made of its arguments.
+        # `str()` of an exception group does not show its arguments.
         grouped = named == ("builtins", "ExceptionGroup")
         return cls(*named, message=_message(args[:1] if grouped else args), args=args)
 
     @classmethod
     def _untyped(cls, found: object) -> Failure:
         """
-        Return the failure of which only *found* is known: a plain `TaskError`.
+        Return a failure whose type is not known, a plain `TaskError` with the text of *found*.
         """
         text = text_of(found)
         return cls("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
@@ -267,17 +267,17 @@ class Failure:
 
     def exception(self, trusted: Trusted, *, wrap: bool = False) -> Exception:
         """
-        Return the exception that stands for this failure.
+        Return the exception to raise for this failure.
 
-        The same builtin type; the application's class if *trusted* has it; else a `TaskError`
-        that also derives from the nearest builtin type. With *wrap* always a plain `TaskError`.
+        This is the same builtin type, or the application's class if *trusted* has it, or else a `TaskError`
+        that also derives from the nearest builtin type. With *wrap* it is always a plain `TaskError`.
         """
         return exception_of(self, trusted, wrap=wrap)
 
 
 def _pairs(value: object) -> object:
     """
-    Return the dict that a list of pairs makes, as Celery's reader does, or *value* as it is.
+    Return a list of pairs as a dict, as Celery's reader does, and any other value unchanged.
     """
     if not isinstance(value, (list, tuple)):
         return value

@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 50
 
 def key_prefix_of(task_prefix: str) -> str:
     """
-    Return what keys of groups start with, where those of tasks start with *task_prefix*.
+    Return the prefix of the keys of groups if those of tasks start with *task_prefix*.
 
     Never such a key itself, or a scan for tasks would find groups.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _UNREAD: Final = object()
 
-#: Turns the tags of a serializer into the types they stand for; raises what it likes.
+#: Turns the tags of a serializer into values of their types. May raise any exception.
 Revive = Callable[[Any], Any]
 
 
@@ -28,7 +28,7 @@ def aware(value: object) -> datetime | None:
     """
     Return *value*, ISO 8601 text or a datetime, as an aware datetime in UTC, else `None`.
 
-    Naive times mean UTC: that is what Celery stored up to 5.3.
+    Naive times mean UTC: Celery stored them up to 5.3.
     """
     if isinstance(value, str):
         try:
@@ -43,40 +43,40 @@ def aware(value: object) -> datetime | None:
         return None
 
 
-#: What a record holds: its document; what reads the tags of the serializer, `None` where there are
-#: none; and why the value cannot be read.
+#: The content of a record: its document; a function that reads the tags of the serializer, or `None`
+#: without tags; and the reason why the value cannot be read, or `None`.
 Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
 
 
 def status_of(document: Mapping[str, Any]) -> str:
     """
-    Return the state that *document* shows; PENDING where it is none.
+    Return the state in *document*; PENDING if that is not text.
     """
     status = document.get("status")
     if type(status) is str:
         return status
-    # A store's own kind of text may lack what text has.
+    # A store's own kind of text may lack methods of `str`.
     return str.__str__(status) if isinstance(status, str) else states.PENDING
 
 
 class Reader(Protocol):
     """
-    What a snapshot asks of whoever made it: what it left undecoded, and the policy on failures.
+    The reader behind a snapshot: decodes a record later, and knows the policy on failures.
     """
 
     def content(self, task_id: str, version: Any) -> Content:
         """
-        Return what the record *version* holds. Never raises for what the bytes are.
+        Return the content of the record *version*. Never raises because of the bytes.
         """
 
     def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
         """
-        Return what the document of a failed task says of the failure. Never raises.
+        Return the failure in the document of a failed task. Never raises.
         """
 
     def exception(self, failure: Failure, *, wrap: bool) -> Exception:
         """
-        Return the exception that stands for *failure* under the reader's policy.
+        Return the exception to raise for *failure* under the reader's policy.
         """
 
 
@@ -84,8 +84,8 @@ class ResultMeta:
     """
     One immutable snapshot of a task's record.
 
-    Reading an attribute does no I/O. `status` and the dates can be read whatever the value is
-    like; `result` raises what `error` holds, where the value is damaged, refused or newer.
+    Reading an attribute does no I/O. `status` and the dates can be read even if the value cannot; `result`
+    raises the exception in `error` if the value is damaged, refused or newer.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class ResultMeta:
         "version",
     )
 
-    #: `False` where nothing is stored for the task: then `status` is `PENDING`.
+    #: `False` if nothing is stored for the task: then `status` is `PENDING`.
     known: bool
     task_id: str
     #: The backend's token for exactly this record, for `if_match`.
@@ -117,7 +117,7 @@ class ResultMeta:
         known: bool = True,
     ) -> None:
         self.task_id = task_id
-        # Without a document it is decoded when it is asked for; many are only asked for their state.
+        # Without a document, decode it on first use: many snapshots are only asked for their state.
         self._decoded = None if document is None else (document, revive, fault)
         self._status = status if document is None else status_of(document)
         self._reader = reader
@@ -138,14 +138,14 @@ class ResultMeta:
     @property
     def document(self) -> Mapping[str, Any]:
         """
-        The record as stored: plain data, tags unread. Not to be changed.
+        The record as stored: plain data, tags unread. Do not change it.
         """
         return self._content[0]
 
     @property
     def status(self) -> str:
         """
-        The state; `PENDING` where the record's state cannot be read (then `error` says why).
+        The state; `PENDING` if the record's state cannot be read (then `error` says why).
         """
         return self._status
 
@@ -189,7 +189,7 @@ class ResultMeta:
     @property
     def info(self) -> Any:
         """
-        The same as `result`; reads better where the task is not ready.
+        The same as `result`. Reads better for a task that is not ready.
         """
         return self.result
 
@@ -205,11 +205,11 @@ class ResultMeta:
     @property
     def error(self) -> Exception | None:
         """
-        Why the value cannot be read, or `None` where it can.
+        The reason why the value cannot be read, or `None`.
         """
         try:
             _ = self.result
-        except Exception as error:  # noqa: BLE001 - whatever reading raises is the answer
+        except Exception as error:  # noqa: BLE001 - the exception is the answer
             pass_on_interruption(error)
             return error
         return None
@@ -228,10 +228,10 @@ class ResultMeta:
 
     def get(self, *, wrap: bool = False) -> Any:
         """
-        Return the value, or raise what the task raised.
+        Return the value, or raise the task's exception.
 
-        An unready task gives its `info`. With *wrap* the exception is a `TaskError` whatever
-        it was, with the original as data.
+        For an unready task, return its `info`. With *wrap* the exception is always a `TaskError` that holds
+        the original as data.
         """
         if self._status in states.PROPAGATE_STATES and self._content[2] is None:
             failure = self.failure
@@ -255,7 +255,7 @@ class ResultMeta:
 
     def values(self) -> dict[str, Any]:
         """
-        Return the record's keys, unknown ones included, with their values; damaged ones raw.
+        Return all keys of the record, unknown ones too, with their values. Damaged values stay raw.
         """
         document, revive, _ = self._content
         if revive is None:
@@ -314,7 +314,7 @@ class ResultMeta:
     @property
     def expires_at(self) -> datetime | None:
         """
-        When the record expires, in UTC, as its writer saw it; `None`: kept, or not said.
+        When the record expires, in UTC, by its writer's clock; `None` if it is kept or the writer did not say.
         """
         return self._date("expires_at")
 
@@ -342,14 +342,14 @@ class ResultMeta:
     @property
     def args(self) -> Any:
         """
-        The task's positional arguments, where its writer stored them.
+        The task's positional arguments, if its writer stored them.
         """
         return self._revived("args")
 
     @property
     def kwargs(self) -> Any:
         """
-        The task's keyword arguments, where its writer stored them.
+        The task's keyword arguments, if its writer stored them.
         """
         return self._revived("kwargs")
 
@@ -377,7 +377,7 @@ class ResultMeta:
     @property
     def attempt(self) -> int | None:
         """
-        Which attempt wrote the record.
+        The number of the attempt that wrote the record.
         """
         return self._number("attempt")
 

@@ -1,8 +1,8 @@
 """
 From plain data to an exception.
 
-Nothing here imports or calls what a stored record names. An exception is made again only of a
-builtin type, of a class that the reader lists as trusted, or of a subclass of `TaskError`.
+Nothing here imports or calls a name from a stored record. An exception is raised again only as a
+builtin type, a class that the reader lists as trusted, or a subclass of `TaskError`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .failures import Failure
 
 _MODULE: Final[Any] = vars(ModuleType)
-#: What stored attributes must not stand in the way of: whoever raises an exception again calls them.
+#: Stored attributes must not replace these methods: code that raises an exception again calls them.
 _METHODS: Final = frozenset({"add_note", "with_traceback"})
 #: Python turns these into a RuntimeError where they leave a generator or a coroutine.
 _LOOP_ENDS: Final = (StopIteration, StopAsyncIteration)
@@ -42,7 +42,7 @@ OWN_TYPES: Final[Mapping[tuple[str, str], type[TaskError]]] = {
 
 class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause, in the terminal
     """
-    Carries a remote traceback as text, so that it shows where the local one does.
+    Carries a remote traceback as text, so that it is shown with the local one.
     """
 
     def __str__(self) -> str:
@@ -51,8 +51,8 @@ class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause, in the ter
 
 class Trusted:
     """
-    The exception classes that a reader lets stored bytes name: classes, `"pkg.mod.Class"`, or
-    `"pkg."` for all of a package.
+    The exception classes that stored records may name: classes, `"pkg.mod.Class"`, or `"pkg."` for a
+    whole package.
     """
 
     def __init__(self, entries: Iterable[str | type[Exception]] = ()) -> None:
@@ -82,7 +82,7 @@ class Trusted:
             found = _namespace(found).get(part)
         if not issubclass(type(found), type) or Exception not in CLASS["__mro__"].__get__(found):
             return None
-        # An imported name is not the module's own: "myapp." must not reach subprocess's errors.
+        # An imported name is not the module's own: "myapp." must not reach errors of `subprocess`.
         names = (CLASS["__module__"].__get__(found), CLASS["__qualname__"].__get__(found))
         return cast("type[Exception]", found) if names == (module, qualname) else None
 
@@ -104,7 +104,7 @@ def exception_of(failure: Failure, trusted: Trusted, *, wrap: bool = False) -> E
 
 
 def _make(failure: Failure, trusted: Trusted, *, wrap: bool) -> Exception:
-    # Without a module only the name of our own, for what has none.
+    # Without a module, only the name of our own untyped error counts.
     module = failure.module or ("coatcheck.errors" if failure.qualname == "TaskError" else "")
     own = OWN_TYPES.get((module, failure.qualname))
     if wrap or own is not None:
@@ -119,16 +119,16 @@ def _make(failure: Failure, trusted: Trusted, *, wrap: bool) -> Exception:
     base = failure.nearest_builtin if error is None else type(error)
     made = _task_error_class(failure.module, failure.qualname, _derivable(base))
     error = _allocate(failure, made, trusted)
-    assert error is not None  # noqa: S101 - nothing of it is in C but its builtin base
+    assert error is not None  # noqa: S101 - only its builtin base is in C
     dict_of(error)["failure"] = failure
     return error
 
 
 def _allocate(failure: Failure, cls: type[Exception], trusted: Trusted) -> Exception | None:
     """
-    Make a *cls* without running any constructor that is not a builtin type's.
+    Create an instance of *cls* without running any constructor except that of a builtin type.
 
-    `None` if that cannot be: a type in C that only its own constructor can make.
+    Return `None` if that is impossible: some types in C need their own constructor.
     """
     layout: Any = layout_of(cls)
     slots: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def _allocate(failure: Failure, cls: type[Exception], trusted: Trusted) -> Excep
             error = _construct(failure, layout)
         else:
             error = layout.__new__(cls)
-            # What a builtin type makes of the same arguments, such as OSError its `errno`.
+            # Attributes that a builtin type sets from the same arguments, such as `errno`.
             with suppress(Exception):
                 slots = slots_of(_construct(failure, layout))
     except Exception as failed:  # noqa: BLE001 - arguments of the wrong shape, or a type in C
@@ -168,15 +168,15 @@ def _construct(failure: Failure, cls: type[Exception]) -> Exception:
 
 class _RemoteError(TaskError):
     """
-    The base of the classes that are made here.
+    The base of the classes that are created here.
     """
 
     def __init_subclass__(cls) -> None:
-        # In place of that of a trusted base, which is code of the application.
+        # Replaces the method of a trusted base, which is code of the application.
         pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The class cannot be found by its name: another process makes it again.
+        # The class cannot be found by its name: another process creates it again.
         return _remake, (self.failure,)
 
 
@@ -202,11 +202,11 @@ def _remake(failure: Failure) -> Exception:
 
 def _derivable(cls: type[Exception]) -> Any:
     """
-    Return what a class may derive from so that *cls* is caught, as far as that can be.
+    Return the base for a class that `except` clauses for *cls* should catch, as far as possible.
     """
     if issubclass(cls, _LOOP_ENDS):
         return Exception
-    # To derive from a class with a metaclass is to call that.
+    # Deriving from a class with a metaclass would call the metaclass.
     return cls if type(cls) is type else layout_of(cls)
 
 

@@ -1,5 +1,5 @@
 """
-Bounded text about objects whose own methods may fail, or be endless.
+Bounded text about objects whose own methods may fail or return endless text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 from .._runtime.bare import is_a, name_of
 from .._runtime.interruptions import is_of_its_own
 
-#: How many characters of a traceback or message are kept; the middle goes first.
+#: The most characters of a traceback or message that are kept. The middle is cut.
 MAX_TEXT: Final = 100_000
 
 
@@ -18,7 +18,7 @@ def safely(render: Callable[[Any], str], value: object) -> str:
     try:
         return render(value)
     except BaseException as failed:
-        # Whatever it raises, a broken __str__ must not hide the failure.
+        # A broken __str__ must not hide the failure, no matter which exception it raises.
         if not is_of_its_own(failed):
             raise
         return f"<{name_of(type(value))}: {render.__name__}() failed>"
@@ -26,14 +26,14 @@ def safely(render: Callable[[Any], str], value: object) -> str:
 
 def safe_repr(value: object, limit: int = 2_000) -> str:
     """
-    Return the bounded `repr` of *value*, whatever its `__repr__` does.
+    Return the `repr` of *value*, cut to *limit* characters, even if its `__repr__` fails.
     """
     return shortened(safely(repr, value), limit)
 
 
 def safe_str(value: object, limit: int = 2_000) -> str:
     """
-    Return the bounded `str` of *value*, whatever its `__str__` does.
+    Return the `str` of *value*, cut to *limit* characters, even if its `__str__` fails.
     """
     return shortened(safely(str, value), limit)
 
@@ -49,7 +49,8 @@ def text_of(value: object) -> str:
 
 def shortened(text: str, limit: int = MAX_TEXT) -> str:
     """
-    Return *text* as every serializer can hold it: no subclass, no lone surrogates, not too long.
+    Return *text* so that every serializer can hold it: a plain `str` without lone surrogates, cut to *limit*
+    characters.
     """
     text = str.encode(text, "utf-8", "backslashreplace").decode()
     if len(text) <= limit:

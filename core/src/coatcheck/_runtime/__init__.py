@@ -1,3 +1,3 @@
 """
-What the interpreter and the system may do to us: forks, signals, clocks, threads and event loops.
+Protection from the interpreter and the system: forks, signals, clocks, threads and event loops.
 """

@@ -1,9 +1,9 @@
 """
-Exceptions and classes as they are, without running code of theirs.
+Reading and changing exceptions and classes without running their code.
 
 An exception of an application may refuse to be touched (a frozen dataclass, a `__setattr__` that
-raises), and its class or metaclass may say anything. What is asked of them here is asked of Python's
-own types, and set there.
+raises), and its class or metaclass may give any answer. The functions here use the descriptors of Python's
+own types instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final
 
-#: What a class says of itself, an exception of its state, and a group of its members.
+#: The descriptors of classes, of exceptions and of exception groups, by name.
 CLASS: Final[Mapping[str, Any]] = type.__dict__
 STATE: Final[Mapping[str, Any]] = BaseException.__dict__
 GROUP: Final[Mapping[str, Any]] = BaseExceptionGroup.__dict__
@@ -20,7 +20,7 @@ GROUP: Final[Mapping[str, Any]] = BaseExceptionGroup.__dict__
 
 def is_a(value: object, kind: type | tuple[type, ...]) -> bool:
     """
-    Return what `isinstance` does, but for what the value's `__class__` pretends.
+    Return whether *value* is an instance of *kind*. Unlike `isinstance`, ignore its `__class__`.
     """
     return issubclass(type(value), kind)
 
@@ -41,7 +41,7 @@ def name_of(cls: type) -> str:
 
 def module_of(cls: type) -> object:
     """
-    Return the name of the module of *cls*, or whatever it has in place of one.
+    Return the module name of *cls*, or the object that stands in its place.
     """
     try:
         found: object = CLASS["__module__"].__get__(cls)
@@ -52,7 +52,7 @@ def module_of(cls: type) -> object:
 
 def dict_of(error: BaseException) -> dict[str, Any]:
     """
-    Return the attributes of *error*; a dict, of which any subclass may stand there.
+    Return the attributes of *error*: a dict, or an instance of any subclass of dict.
     """
     return STATE["__dict__"].__get__(error)  # type: ignore[no-any-return]
 
@@ -66,7 +66,7 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 def context_of(error: BaseException) -> BaseException | None:
     """
-    Return what was being handled when *error* was raised.
+    Return the exception that was being handled when *error* was raised.
     """
     return STATE["__context__"].__get__(error)  # type: ignore[no-any-return]
 
@@ -80,7 +80,7 @@ def traceback_of(error: BaseException) -> TracebackType | None:
 
 def items_of(value: object) -> list[Any]:
     """
-    Return what is in a list or a tuple; nothing for anything else.
+    Return the items of a list or a tuple; an empty list for any other value.
     """
     if is_a(value, list):
         return [*list.__iter__(value)]  # type: ignore[arg-type]

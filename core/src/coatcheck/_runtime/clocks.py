@@ -1,9 +1,9 @@
 """
-The clocks that all of coatcheck goes by, which no test can stop.
+The clocks that all of coatcheck uses. No test can stop them.
 
 freezegun replaces `time.monotonic` and `time.time` wherever it finds them, for some threads and not
-for others: a wait on such a clock never ends, or its two sides disagree. It does not find what
-is bound here, and it leaves `time.clock_gettime` as it is.
+for others: a wait on such a clock never ends, or its two sides disagree. It does not find the functions
+bound here, and it leaves `time.clock_gettime` alone.
 """
 
 from __future__ import annotations

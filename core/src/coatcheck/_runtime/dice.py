@@ -15,7 +15,7 @@ JITTER: Final = 0.1
 
 class Dice(Random):
     """
-    Random numbers that are no secret, and that forked processes do not share.
+    Random numbers for pauses, not for secrets. Forked processes get different ones.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 """
-What the installed distributions offer: the only module that scans for entry points, once per process.
+Entry points of the installed distributions. Only this module scans for them, once per process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _scan() -> Any:
 
 def rescan() -> None:
     """
-    Forget what was found, so that the next look-up scans again.
+    Forget the scan, so that the next look-up scans again.
     """
     _scan.cache_clear()
 
@@ -51,7 +51,7 @@ def owner(entry: EntryPoint) -> str:
 
 def load(entry: EntryPoint) -> Any:
     """
-    Import what *entry* names; whatever goes wrong is a `PluginError` that says which it was.
+    Import the object that *entry* names. Every failure becomes a `PluginError` that names the plugin.
     """
     try:
         return entry.load()

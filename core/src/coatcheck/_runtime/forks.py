@@ -64,9 +64,9 @@ class Quiescent(Forkable, Protocol):
 #: Plain sets: unlike a `WeakSet` they can be copied while other threads add to them.
 _forkables: Final[set[weakref.ref[Any]]] = set()
 _quiescent: Final[set[weakref.ref[Any]]] = set()
-#: The process to which all registered state belongs.
+#: The process that owns all registered state.
 _owner = os.getpid()
-#: The process in which state is being replaced just now.
+#: The process that is replacing its state just now.
 _replacing: int | None = None
 #: By process: a thread of the parent may have held the parent's lock during the fork.
 _locks: Final[dict[int, Any]] = {}
@@ -115,7 +115,7 @@ def _take_over() -> None:
     global _owner, _replacing  # noqa: PLW0603 - there is one process
     process = os.getpid()
     with _locks.setdefault(process, threading.RLock()):
-        # What is replaced may itself call `check`.
+        # The `after_fork` of a forkable may itself call `check`.
         if process in (_owner, _replacing):
             return
         _replacing = process

@@ -1,17 +1,17 @@
 """
-Exceptions of signal handlers, which come out of every call as they are.
+Exceptions of signal handlers, which come out of every call unchanged.
 
-A soft time limit, an alarm or Ctrl-C raises in the middle of whatever runs. Such an exception says
-nothing about the value that is being encoded or the store that is being asked. So whoever turns the
-exceptions of other code into ours, repeats because of them, or goes on in spite of them, calls
+A soft time limit, an alarm or Ctrl-C raises in the middle of any code. Such an exception says
+nothing about the value that is being encoded or the store that is being asked. So code that turns the
+exceptions of other code into ours, retries because of them, or continues in spite of them, calls
 `pass_on_interruption` first.
 
-How it is told from an error of the code that was called: Python calls a handler with the frame that
-it interrupts. So where a traceback leads from a frame into a function that was given this very frame,
-that function is a signal handler. That holds for every class of exception, `TimeoutError` included,
-and for what a driver made of it, as long as the driver names it as the cause or the context.
-`KeyboardInterrupt` always counts. What is raised in a thread by `PyThreadState_SetAsyncExc` leaves no
-such trace; of ours only those who catch `Exception` could take it for something else.
+This module tells such an exception from an error of the called code by its traceback: Python calls a
+handler with the frame that it interrupts. So if a traceback leads from a frame into a function that received
+this very frame, that function is a signal handler. This works for every class of exception, `TimeoutError`
+included, and for the error that a driver made from it, if the driver names it as the cause or the context.
+`KeyboardInterrupt` always counts. An exception that `PyThreadState_SetAsyncExc` raises in a thread leaves no
+such trace; only code that catches `Exception` could mistake it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _VARARGS: Final = 0x04
 
 def pass_on_interruption(error: BaseException) -> None:
     """
-    Raise what a signal handler raised, if that is *error* or became it. Else return.
+    Raise the exception of a signal handler if *error* is one, or was made from one. Otherwise return.
 
-    To be called where *error* was caught.
+    Call this in the `except` block that caught *error*.
     """
     found = interruption_in(error)
     if found is not None:
@@ -39,10 +39,9 @@ def pass_on_interruption(error: BaseException) -> None:
 
 def is_of_its_own(error: BaseException) -> bool:
     """
-    Whether the code that was called raised *error* of its own accord, be it `SystemExit`.
+    Return whether the called code itself raised *error*, even `SystemExit`.
 
-    A `KeyboardInterrupt` counts as such where a statement raised it: nothing else tells it from that
-    of Ctrl-C, which strikes between statements.
+    A `KeyboardInterrupt` counts if a `raise` statement raised it. Ctrl-C strikes between statements.
     """
     traceback = traceback_of(error)
     if _is_of_handler(traceback):
@@ -59,7 +58,7 @@ def is_of_its_own(error: BaseException) -> bool:
 
 def interruption_in(error: BaseException) -> BaseException | None:
     """
-    Return what a signal handler raised, if that is *error* or became it.
+    Return the exception of a signal handler if *error* is one, or was made from one, else `None`.
     """
     seen: set[int] = set()
     at: BaseException | None = error
@@ -77,8 +76,8 @@ def _is_interruption(error: BaseException) -> bool:
 
 def _cause_of(error: BaseException) -> BaseException:
     """
-    Return what *error* was made of by code, such as SQLAlchemy's, that gives its own error the
-    traceback of the other.
+    Return the original of *error*. Some code, such as SQLAlchemy, copies the traceback of an error to
+    the one that it raises instead.
     """
     cause = cause_of(error)
     while cause is not None and _is_interruption(cause):
@@ -98,7 +97,7 @@ def _is_of_handler(traceback: TracebackType | None) -> bool:
 
 def _was_given(called: FrameType, frames: list[FrameType]) -> bool:
     """
-    Whether one of *frames* is among the arguments of the function whose frame *called* is.
+    Return whether the function that runs in the frame *called* received one of *frames* as an argument.
     """
     code = called.f_code
     count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARARGS)
@@ -113,8 +112,8 @@ def _was_given(called: FrameType, frames: list[FrameType]) -> bool:
 
 def _origin(error: BaseException) -> BaseException | None:
     """
-    Return what *error* was made of: its cause, or what was being handled where it was raised. What had
-    been caught by code further out, before the call, is not what became *error*.
+    Return the exception that became *error*: its cause, or the one that was being handled where it was
+    raised. An exception that code further out had caught before the call does not count.
     """
     cause = cause_of(error)
     if cause is not None:

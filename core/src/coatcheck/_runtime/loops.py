@@ -15,7 +15,7 @@ from . import forks
 T = TypeVar("T")
 
 
-#: What forks copied. It belongs to loops of parents, which must not hear that it is collected.
+#: Values that a fork copied. They belong to the parent's loops, so they must not be finalized here.
 _INHERITED: Final[list[Any]] = []
 
 
@@ -25,14 +25,13 @@ class PerLoop(Generic[T]):
 
     A forked child makes its own, even for a loop that it inherited.
 
-    A value refers to its loop, so no weak reference would ever let go of the two: values of
-    closed loops are dropped when another loop asks for its own.
+    A value refers to its loop, so weak references would never free the two: values of closed loops are
+    dropped when another loop asks for its own.
 
     Args:
         make: returns a new value.
-        end: called with the value of a loop that ends, as `asyncio.run` ends it, while the value
-            is still there, and soon after this object was dropped: nobody who only forgot to close
-            has anything left open.
+        end: called with the value when its loop ends, as `asyncio.run` ends it, and soon after this
+            object was dropped: an application that forgets to close leaves nothing open.
     """
 
     def __init__(
@@ -76,14 +75,14 @@ class PerLoop(Generic[T]):
         value = self._values.pop(loop, None)
         farewell = self._farewells.pop(loop, None)
         if farewell is not None:
-            _step(farewell.aclose())  # it has nothing to say any longer
+            _step(farewell.aclose())  # the value is gone already
         return value
 
     def _attend(self, loop: asyncio.AbstractEventLoop) -> None:
         """
-        Be at the end of *loop*, which closes the generators that were begun on it.
+        Arrange for `end` to run when *loop* ends: then it closes the generators that were begun on it.
         """
-        # A loop that is at its end warns of generators that begin so late.
+        # A loop that is ending warns about generators that begin then.
         if self._end is not None and not getattr(loop, "_asyncgens_shutdown_called", False):
             farewell = self._farewells[loop] = _farewell(
                 loop, self._values, self._end, weakref.ref(self)
@@ -110,7 +109,7 @@ async def _farewell(
 
 def _step(step: Awaitable[object]) -> None:
     """
-    Do what an asynchronous generator has to do and does not wait for.
+    Run a step of an asynchronous generator that does not wait.
     """
     with suppress(StopIteration, StopAsyncIteration):
         step.__await__().send(None)

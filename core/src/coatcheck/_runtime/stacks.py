@@ -1,5 +1,5 @@
 """
-Room on the stack: a reader may be deep in calls of its own when it decodes what is nested deeply.
+Room on the stack: a reader may be deep in its own calls when it decodes a deeply nested value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 def with_room(function: Callable[[Any], T], argument: Any) -> T:
     """
-    Call *function* with *argument*, in a thread of its own if there is no room on this one's stack.
+    Call *function* with *argument*, in a new thread if this thread's stack has no room.
     """
     try:
         return function(argument)
@@ -23,7 +23,7 @@ def with_room(function: Callable[[Any], T], argument: Any) -> T:
 
 def in_thread(function: Callable[[Any], T], argument: Any, error: RecursionError) -> T:
     """
-    Call *function* in a thread of its own, whose stack is empty. Raises *error* if there is none.
+    Call *function* in a new thread, whose stack is empty. Raises *error* if no thread can start.
     """
     returned: list[T] = []
     raised: list[BaseException] = []

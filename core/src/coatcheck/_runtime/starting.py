@@ -1,5 +1,5 @@
 """
-Threads that start whole, or not at all, wherever a signal handler raises.
+Starting threads completely or not at all, wherever a signal handler raises.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def start(thread: threading.Thread) -> None:
     """
     Start *thread*. Raises `ThreadStartError` where the system allows no more of them.
 
-    Publish a thread only after that: one that was not started would be waited for in vain. If a signal
-    handler raises meanwhile, the new thread may run all the same.
+    Store a thread for others only after this returns: joining a thread that did not start fails. If a signal
+    handler raises meanwhile, the new thread may still run.
     """
     try:
         undisturbed(thread.start)
@@ -32,11 +32,11 @@ def start(thread: threading.Thread) -> None:
 
 def undisturbed(act: Callable[[], T]) -> T:
     """
-    Return what *act* returns, done where no signal handler can come: in another thread, since those
-    run in the main thread alone. If one raises meanwhile, *act* goes on all the same.
+    Call *act* where no signal handler can interrupt it and return its value: in another thread, because
+    handlers run in the main thread only. If a handler raises meanwhile, *act* still runs to its end.
 
-    For what such an exception would break, as it does `Thread.start`: that leaves a thread which waits
-    for ever for its own beginning.
+    Use it for calls that such an exception would break. `Thread.start` is one: it would leave a thread that
+    waits forever for its own start.
     """
     if threading.current_thread() is not threading.main_thread():
         return act()

@@ -1,5 +1,5 @@
 """
-Tasks of ours, in applications that have a task factory of their own.
+Starting our own tasks in applications that have a task factory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ def start(coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> asyn
     Start a task in the next turn of the loop, whichever task factory the loop has.
 
     `asyncio.eager_task_factory` would run it in the middle of its caller, and a factory of the
-    application may refuse, count or wrap what the application has not started.
+    application may refuse, count or wrap tasks that the application did not start.
     """
     return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=name)

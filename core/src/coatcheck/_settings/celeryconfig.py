@@ -1,7 +1,8 @@
 """
-Celery's configuration: its settings under one name each, and what those of all backends mean here.
+Celery's configuration: each setting under one name, and the options that follow from the settings of all
+backends.
 
-Nothing of Celery is imported. What a store's own settings mean is that backend's to say, see
+Nothing of Celery is imported. Each backend reads the settings of its own store, see
 `BaseBackend.celery_options`.
 """
 
@@ -22,18 +23,18 @@ from .url import URL
 #: A mapping, a module or an object with the settings as attributes, an application, or the import
 #: path of one of these.
 CeleryConfig = Any
-#: What the names of settings start with in a Django project, and did in Celery 3.
+#: The prefix of names of settings in a Django project, and in Celery 3.
 NAMESPACE: Final = "CELERY"
 
-#: What an application is called in a module that has one.
+#: The usual names of an application in its module.
 _APPLICATIONS: Final = ("app", "celery")
 #: Names of Celery 3 that are not "CELERY_" and the new name.
 _RENAMED: Final = {"task_result_expires": "result_expires", "result_dburi": "database_url"}
-#: What opens the URL where coatcheck is an application's backend: `coatcheck+scheme://`.
+#: The prefix of the URL if coatcheck is an application's backend: `coatcheck+scheme://`.
 PREFIX: Final = "coatcheck+"
 #: The scheme of a backend that coatcheck's own configuration names: `coatcheck://name`.
 NAMED: Final = "coatcheck"
-#: Transport options of Celery's, which are taken care of elsewhere or have no meaning here.
+#: Transport options of Celery that are handled elsewhere or have no meaning here.
 CELERYS_OPTIONS: Final = frozenset({
     "additional_connection_errors",
     "global_keyprefix",
@@ -76,7 +77,7 @@ BROKERS_OPTIONS: Final = frozenset(_BROKERS.split())
 _CLASS: Final = re.compile(r"celery\.backends\.(\w+)[.:]\w+\Z")
 _MODULES: Final = {"base": "disabled", "filesystem": "file"}
 _TASK_KEYS: Final = "celery-task-meta-"
-#: What Celery writes behind a key prefix that ends in none of these, and where.
+#: Celery writes "_" behind a key prefix that ends in none of these characters.
 _JOINTS: Final = ":_-."
 
 
@@ -91,13 +92,13 @@ def read(config: CeleryConfig, namespace: str = NAMESPACE) -> Mapping[str, Any]:
     new: dict[str, Any] = {}
     found = _found(config)
     for name in _names(found):
-        # What else a project has among its settings is not even looked at: it may be costly.
+        # Other settings of a project are not read: reading one may be costly.
         if name.startswith(prefix):
             short = name.removeprefix(prefix).lower()
             old[_RENAMED.get(short, short)] = _value(found, name)
         elif name.islower():
             new[name] = _value(found, name)
-    # For an application the environment goes over what is configured.
+    # In an application the environment overrides the configuration.
     backend = getattr(found, "result_backend", None)
     if backend is not None:
         new["result_backend"] = backend
@@ -138,19 +139,19 @@ def _imported(path: str) -> Any:
 
 
 def _names(config: Any) -> Iterator[str]:
-    # The settings of an application list what else is in the module that they come from.
+    # The settings of an application also list the other names of their module.
     names = config if isinstance(config, Mapping) else dir(config)
     return (name for name in names if isinstance(name, str) and not name.startswith("_"))
 
 
 def _value(config: Any, name: str) -> Any:
-    # Either may list what it does not have, as Django's settings do.
+    # Either may list a name that it does not have, as Django's settings do.
     return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
 def url_of(settings: Mapping[str, Any]) -> URL:
     """
-    Return the URL that `result_backend` means; without it Celery keeps no results.
+    Return the URL for `result_backend`. Without that setting Celery keeps no results.
     """
     given = settings.get("result_backend") or "disabled"
     if not isinstance(given, str):
@@ -163,7 +164,7 @@ def url_of(settings: Mapping[str, Any]) -> URL:
 
 def own_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the transport options that are coatcheck's, of an application that has it for a backend.
+    Return coatcheck's own transport options, for an application that uses it as its backend.
     """
     options = _transport_options_of_ours(settings)
     left_out = CELERYS_OPTIONS | BROKERS_OPTIONS
@@ -174,9 +175,9 @@ def shared_options(
     settings: Mapping[str, Any], names: Iterable[str], *, url: URL
 ) -> dict[str, Any]:
     """
-    Return the transport options among *names* that the *url* leaves open, of such an application.
+    Return the transport options among *names* that *url* does not give, for such an application.
 
-    For a backend whose own options bear names of `BROKERS_OPTIONS`.
+    For a backend that has options with names of `BROKERS_OPTIONS`.
     """
     options = _transport_options_of_ours(settings)
     return {
@@ -193,10 +194,10 @@ def _transport_options_of_ours(settings: Mapping[str, Any]) -> Mapping[str, Any]
 
 def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
     """
-    Return the options of `Results` that stand for the settings which all backends of Celery have.
+    Return the options of `Results` for the settings that all of Celery's backends share.
 
-    What only concerns writing is left out where nothing is written. Raises `ConfigurationError`
-    for what Celery means and coatcheck cannot do.
+    With *read_only*, leave out the options that concern writing only. Raises `ConfigurationError` for a
+    setting that coatcheck cannot follow.
     """
     options = _serializer(settings, read_only=read_only)
     if not read_only:
@@ -237,18 +238,18 @@ def _lifetime(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _serializer(settings: Mapping[str, Any], *, read_only: bool) -> dict[str, Any]:
     name = str(settings.get("result_serializer") or "json")
-    # What the application registered with kombu goes first, if it is imported here.
+    # A serializer that the application registered with kombu goes first, if kombu is imported.
     own = kombus.registered(name)
     try:
         serializer = own or get_serializer(name)
     except ConfigurationError as error:
         if not read_only:
             raise _unsupported("result_serializer", str(error)) from None
-        # The first bytes of YAML show that it is no JSON; another one's would be taken for JSON.
+        # The first bytes of YAML differ from JSON; another format could be mistaken for JSON.
         return {} if name == "yaml" else {"serializer": kombus.Unregistered(name)}
     if own is None and settings.get("result_serializer") is None:
         return {}
-    # A reader needs to know it as well: a store of fields may not say what wrote a value.
+    # A reader needs it too: a store of fields may not name the serializer of a value.
     pickled = {"unsafe_pickle": True} if read_only and name == "pickle" else {}
     return {"serializer": own or serializer.name, **pickled}
 
@@ -277,7 +278,7 @@ def _seconds(name: str, value: Any) -> float | None:
 
 def _accepted(accept: Any, own: str | Serializer | None) -> Iterator[str]:
     """
-    Iterate over the serializers that are known here: what cannot be read needs no permission.
+    Iterate over the accepted serializers that are known here. The others cannot be read anyway.
     """
     mine = own if own is None or isinstance(own, str) else own.name
     for name in kombus.accepted([accept] if isinstance(accept, str) else map(str, accept)):

@@ -1,5 +1,5 @@
 """
-Where options come from: keyword arguments, the URL's query, the environment, a file.
+The sources of options: keyword arguments, the URL's query, the environment, a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .url import URL
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
-#: The name of the backend that is taken where none is named.
+#: The name of the backend to use if no name is given.
 DEFAULT_NAME: Final = "default"
 #: The options that all results have; COATCHECK_EXPIRES and so on are their variables.
 CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
@@ -47,8 +47,8 @@ def split_options(
     """
     Return the options of `Results`, the operation timeout if given, and those of the backend.
 
-    Keyword arguments go over the URL's query, that over the environment, and that over what is
-    *configured* in the file that *where* names. The URL keeps what belongs to the backend.
+    Keyword arguments override the URL's query, the query overrides the environment, and the environment
+    overrides the options *configured* in the file that *where* names. The URL keeps the backend's options.
     """
     configured = configured or {}
     _refuse_secrets(url.query, f"the URL of {url.scheme}://")
@@ -68,7 +68,7 @@ def split_options(
 
 def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
     """
-    Refuse keys where they would be copied and logged; where they are to be found may be said.
+    Refuse keys in a place where they would be copied and logged. A reference to the keys is allowed.
     """
     for name in KEY_OPTIONS:
         if name in options and not is_reference(options[name]):
@@ -80,7 +80,7 @@ def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
 
 def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
     """
-    Return those of *options* that do not belong to one kind of backend.
+    Return the *options* that all backends share.
     """
     return {k: v for k, v in options.items() if k in CORE_OPTIONS and k not in without}
 

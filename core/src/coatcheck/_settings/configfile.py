@@ -1,5 +1,5 @@
 """
-Named backends: what `coatcheck.toml`, `pyproject.toml` or a mapping says of them.
+Named backends, as `coatcheck.toml`, `pyproject.toml` or a mapping defines them.
 
 ::
 
@@ -43,8 +43,8 @@ class Named(NamedTuple):
 
 class Configuration:
     """
-    The named backends of one file or mapping. `where` names it, or says that there is none; `found`:
-    nobody named the file.
+    The named backends of one file or mapping. `where` names the file, and is empty without one. `found` is
+    true if the file was found and not named by the user.
     """
 
     def __init__(self, tables: Mapping[str, Any], where: str, *, found: bool = False) -> None:
@@ -78,7 +78,7 @@ class Configuration:
 
 def load(config: Config | None = None) -> Configuration:
     """
-    Return what *config* says; without it, what the file says that is found.
+    Return the configuration in *config*, or in the file that is found.
     """
     if isinstance(config, Mapping):
         return Configuration(config, "the given configuration")
@@ -92,7 +92,7 @@ def load(config: Config | None = None) -> Configuration:
 
 def _find() -> Configuration:
     """
-    Return what the nearest file says, from the working directory upwards.
+    Return the configuration in the nearest file, from the working directory upwards.
     """
     for path in _candidates():
         tables = _tables(path)
@@ -115,8 +115,8 @@ def _candidates() -> Iterator[Path]:
 
 def _is_ours(path: Path) -> bool:
     """
-    Whether nobody else could have put the file there, such as in /tmp: it may name any store, and
-    what to accept from it.
+    Return whether no other user could have put the file there, as in /tmp: it may name any store, and
+    serializers to accept from it.
     """
     if not hasattr(os, "geteuid"):
         return True
@@ -151,7 +151,7 @@ def _tables(path: Path, otherwise: str = "") -> Mapping[str, Any] | None:
 
 def unknown(what: str, name: str, known: tuple[str, ...]) -> str:
     """
-    Return that there is no *name*, with the nearest one.
+    Return a message that *name* is unknown, with the nearest known one.
     """
     near = difflib.get_close_matches(name, known, 1)
     return f"unknown {what} {name!r}: " + (

@@ -1,10 +1,10 @@
 """
-What a configuration file may say that nobody named: one that was found from the working directory
-upwards, which may be somebody else's.
+Limits for a configuration file that nobody named: one that was found from the working directory
+upwards. It may belong to somebody else.
 
-It may name a store and how records are kept. It may not say whom to trust, because a command that is
-run in the directory would follow it: what is read as code, which keys and files are used, what is
-imported.
+Such a file may name a store and say how records are kept. It may not decide whom to trust, because any
+command that is run in the directory would follow it: it may not choose keys, files or imports, or let
+records be read as code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import ConfigurationError
 from .options import BACKEND_OPTIONS, RESULTS_OPTIONS, boolean, size, words
 from .url import URL
 
-#: The options that say whom to trust, each with what is no matter of trust.
+#: The options that decide whom to trust, each with a test for values that are harmless.
 _HARMLESS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "accept": lambda value: set(words(value)) <= set(DEFAULT_ACCEPT),
     "serializer": lambda value: value in DEFAULT_ACCEPT,
@@ -37,7 +37,7 @@ _SUSPECT: Final = re.compile(
     r"file|path|dir|cert|key|crl|(ssl|tls).*ca|infile|plugin|driver|dialect|module|class|provider|"
     r"service|import|init|command|allow|invalid|insecure|verify|check_hostname|credential|auth|codec"
 )
-#: What may precede the name of a dialect, which may be followed by that of a driver.
+#: Prefixes of a dialect's name. A driver's name may follow the dialect.
 _PREFIXES: Final = ("db+", "database+", "coatcheck+")
 _REFERENCE: Final = re.compile(r"(env|file):")
 
@@ -46,9 +46,9 @@ def check(
     url: str | None, options: Mapping[str, Any], where: str, *, knows: Callable[[str], bool]
 ) -> None:
     """
-    Raise `ConfigurationError` for what a found file may not say in *url* and *options*.
+    Raise `ConfigurationError` for a URL or an option that a found file may not give.
 
-    *where* names file and table; *knows* tells whether a scheme is that of a backend.
+    *where* names the file and the table; *knows* returns whether a scheme belongs to a backend.
     """
     try:
         parsed = URL("none:" if url is None else url)

@@ -17,12 +17,12 @@ _USERS: Final = re.compile(
     r"""\b(user|role) (?:(["'])(?:(?!\2).)*\2(?:@(["'])(?:(?!\3).)*\3)?|\S+(?= has no ))""",
     re.IGNORECASE,
 )
-#: What stands in a port's place and is none, such as the password of "redis://user:password". An
-#: IPv6 address has colons too, and is not looked at.
+#: Text in the place of a port that is not a port, such as the password in "redis://user:password". Skips
+#: IPv6 addresses, which have colons too.
 _PORTS: Final = re.compile(r"(?<=:)(?!\d*(?:[,;]|\Z))(?![^,;]*\])[^,;]+")
 
 
-#: What may follow an @ that is part of an option's value: nothing, or another option.
+#: The text that may follow an @ inside an option's value: nothing, or another option.
 _NO_HOST: Final = re.compile(r"(?:[^@/?]*&[A-Za-z][\w.\-]*=[^@]*)?\Z")
 
 
@@ -30,8 +30,8 @@ class URL:
     """
     A backend's URL. `str()` and `repr()` mask the user info and the values of the query.
 
-    `scheme`, `rest` (all behind `scheme://`, without the query) and `query` hold the parts as
-    they are, secrets included; a query option that is given twice keeps its last value.
+    `scheme`, `rest` (everything behind `scheme://`, without the query) and `query` hold the parts
+    unchanged, secrets included. A query option that is given twice keeps its last value.
     """
 
     __slots__ = ("query", "raw", "rest", "scheme")
@@ -63,7 +63,7 @@ class URL:
     @property
     def path(self) -> str:
         """
-        What follows the host, with its leading slash, percent-decoded.
+        The part behind the host, with its leading slash, percent-decoded.
         """
         return unquote(self.rest[self.rest.find("/") :]) if "/" in self.rest else ""
 
@@ -77,8 +77,8 @@ class URL:
 
 def _is_clear(rest: str) -> bool:
     """
-    Whether it is clear where the user info ends: else part of a password could be taken for a
-    path or for an option, and be shown.
+    Return whether the end of the user info is clear. If not, part of a password could be mistaken for a
+    path or an option, and be shown.
     """
     host = re.split("[/?]", rest, maxsplit=1)[0]
     if not host or "@" not in rest[len(host) :]:
@@ -94,7 +94,7 @@ def masked(url: str) -> str:
     """
     Return *url* with the user info of every host, and every query value, as `***`.
 
-    Errs on the side of hiding: all that precedes the last `@` may be user info.
+    Hides too much rather than too little: everything before the last `@` may be user info.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not _SCHEME.match(scheme):
@@ -106,7 +106,7 @@ def masked(url: str) -> str:
 
 def without_users(text: str) -> str:
     """
-    Return what a server says in *text*, without the names of its users.
+    Return a server's message *text* without the names of its users.
     """
     return _USERS.sub(lambda found: f"{found[1]} {found[2] or ''}{MASK}{found[2] or ''}", text)
 
@@ -125,10 +125,10 @@ def _masked_part(rest: str) -> str:
 
 def host_and_port(url: URL, item: str, *, port: int, path: str) -> tuple[str, int]:
     """
-    Return host and port of *item*, one of the places in *url*; localhost and *port* where it names
-    none. *path* is what follows the place in a URL of that kind, for the advice.
+    Return host and port of *item*, one of the servers in *url*. Missing parts become localhost and *port*.
+    The error's advice shows *path* behind the port.
 
-    Raises `ConfigurationError`, which does not show them: they may be part of a password.
+    Raises `ConfigurationError`. The error does not show host and port: they may be part of a password.
     """
     try:
         parts = urlsplit(f"//{item}")

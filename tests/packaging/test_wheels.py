@@ -76,7 +76,7 @@ def test_a_wheel_holds_the_package_and_nothing_else(member: Path, wheels: list[P
 @each_member
 def test_metadata_says_what_pyproject_says(member: Path, wheels: list[Path]) -> None:
     """
-    Extras, dependencies and a description reach the user.
+    Extras, dependencies, a description and the changes reach the user.
     """
     table = project(member)
     found = metadata(wheel_of(table["name"], wheels))
@@ -86,7 +86,10 @@ def test_metadata_says_what_pyproject_says(member: Path, wheels: list[Path]) -> 
     )
     assert table["version"] == found["Version"]
     assert table["requires-python"] == found["Requires-Python"]
-    assert str(found.get_payload()).strip()
+    text = str(found.get_payload())
+    assert (member / "README.md").read_text(encoding="utf-8") in text
+    assert f"## {table['version']}" in text.partition("# Changes of")[2]
+    assert [f"Changelog, {table['urls']['Changelog']}"] == found.get_all("Project-URL")
 
 
 def test_every_plugin_has_an_extra() -> None:

@@ -28,6 +28,9 @@ MEMBERS = [
 ]
 #: Those that every change is tested on; the classifiers may declare more.
 PYTHONS = ["3.11", "3.12", "3.13"]
+SOURCES = [f"{member}/src" for member in MEMBERS]
+#: What plain pytest runs; see `addopts` in pyproject.toml.
+PLAIN = "not long and not chaos and not environments"
 #: Tests mostly wait: one process more than there are CPUs, each with servers of its own.
 AT_ONCE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 
@@ -70,6 +73,41 @@ def members() -> list[str]:
     """
     paths = [f"./{path}[all]" if path.name == "core" else f"./{path}" for path in MEMBERS]
     return [argument for path in paths for argument in ("-e", path)]
+
+
+def tests_of(member: Path) -> Path:
+    """
+    Return the directory of a member's tests.
+    """
+    return Path("tests", member)
+
+
+def alone(member: Path, *others: Path) -> list[str]:
+    """
+    Return what installs core, one member, and *others*, with the extras that name no member.
+    """
+    paths = dict.fromkeys([Path("core"), member, *others])
+    return [argument for path in paths for argument in ("-e", f"./{path}[{own_extras(path)}]")]
+
+
+def own_extras(member: Path) -> str:
+    """
+    Return the names of those extras of a member that ask for no other member.
+    """
+    extras = nox.project.load_toml(member / "pyproject.toml")["project"].get(
+        "optional-dependencies", {}
+    )
+    return ",".join(name for name, asked in extras.items() if "coatcheck" not in str(asked))
+
+
+#: Imports each module of the package that it is given.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+"""
 
 
 #: What the tests start, and the package of Debian and of Homebrew that has it. The others, and
@@ -130,30 +168,76 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """
-    Run mypy over the members and over the type tests.
+    Run mypy over the members, mypy and pyright over the type tests; arguments go to mypy.
+
+    Every public name of core must have a type that both understand.
     """
     session.install(*group("typing"), *group("tests"), *members())
-    paths = [f"{member}/src" for member in MEMBERS]
-    if any(ROOT.glob("tests/typing/**/*.py")):
-        paths.append("tests/typing")
-    session.run("mypy", *paths, *session.posargs)
+    session.run("mypy", *SOURCES, "tests/typing", *session.posargs)
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "coatcheck", "--ignoreexternal")
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """
+    Lint, check types, and run every test that needs no server; arguments go to pytest.
+    """
+    session.install(*group("lint"), *group("typing"), *group("tests"), *members())
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy", *SOURCES, "tests/typing")
+    chosen = f"not server and {PLAIN}"
+    run = ["pytest", *AT_ONCE, "-q", "-m", chosen, "--ignore=tests/packaging", *session.posargs]
+    session.run(*run, env={"COATCHECK_TESTING_SERVERS": "no"})
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """
-    Run the tests; arguments go to pytest.
+    Run all tests with all members in one environment; arguments go to pytest.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
     session.run("pytest", *AT_ONCE, "--ignore=tests/packaging", *session.posargs)  # of `build`
 
 
+@nox.session(python=PYTHONS)
+@nox.parametrize("member", [nox.param(path, id=path.name) for path in MEMBERS])
+def store(session: nox.Session, member: Path) -> None:
+    """
+    Run the tests of one member with no other member installed; arguments go to pytest.
+
+    So nothing leans on what happens to be there. Members that the tests themselves need are in the
+    dependency group `tests-MEMBER`, and come after all modules of the member were imported without.
+    """
+    ready_servers(session)
+    session.install(*alone(member))
+    session.run("python", "-c", IMPORT_ALL, next(Path(member, "src").iterdir()).name)
+    named = f"tests-{member.name}"
+    wanted = group(named) if named in GROUPS["dependency-groups"] else []
+    others = [path for path in MEMBERS if f"coatcheck-{path.name}" in wanted]
+    session.install(*group("tests"), *wanted, *alone(member, *others))
+    session.run("pytest", *AT_ONCE, str(tests_of(member)), *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def together(session: nox.Session) -> None:
+    """
+    Run the tests that need several members, which `store` leaves out; arguments go to pytest.
+    """
+    ready_servers(session)
+    session.install(*group("tests"), *members())
+    left_out = [f"--ignore={path}" for path in (*map(tests_of, MEMBERS), "tests/packaging")]
+    session.run("pytest", *AT_ONCE, *left_out, "tests", *session.posargs)
+
+
 @nox.session
 def long(session: nox.Session) -> None:
     """
-    Run what `tests` leaves out for its length: the whole contract on every form of a store, and what
-    sentinels and clusters survive; arguments go to pytest.
+    Run what `tests` leaves out for its length; arguments go to pytest.
+
+    That is the whole contract on every form of a store, and what sentinels and clusters survive.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
@@ -220,20 +304,26 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
-def coverage(session: nox.Session) -> None:
+@nox.parametrize("of", ["core", "everything"], ids=["core", "everything"])
+def coverage(session: nox.Session, of: str) -> None:
     """
-    Run the tests and report what of the members they pass through; arguments go to pytest.
+    Report what the tests pass through, with branches; of core it must be what pyproject.toml names.
 
-    Apart from `tests`: to be traced slows a process down, and many tests are about time.
+    Apart from `tests`: to be traced slows a process down, and many tests are about time. Arguments go
+    to pytest.
     """
-    ready_servers(session)
-    session.install(*group("tests"), *members())
+    if of == "core":
+        session.install(*group("tests"), *alone(Path("core")))
+        paths, report = ["tests/core"], ["--include=core/src/*"]
+    else:
+        ready_servers(session)
+        session.install(*group("tests"), *members())
+        paths, report = ["tests", "--ignore=tests/packaging"], ["--fail-under=0"]
     session.run("coverage", "erase")
-    run = ["coverage", "run", "-m", "pytest", *AT_ONCE, "--ignore=tests/packaging"]
-    session.run(*run, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *AT_ONCE, *paths, *session.posargs)
     # Processes that tests kill leave files cut short.
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
-    session.run("coverage", "report")
+    session.run("coverage", "report", *report)
 
 
 @nox.session(python=PYTHONS[0])

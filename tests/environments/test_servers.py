@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.redis import free_port
+from support.processes import free_port
 
 pytestmark = pytest.mark.environments
 

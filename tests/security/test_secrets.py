@@ -10,7 +10,7 @@ import sys
 import traceback
 
 import pytest
-from support.redis import free_port
+from support.processes import free_port
 
 import coatcheck
 import coatcheck.aio

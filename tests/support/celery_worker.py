@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from .processes import serve
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -53,9 +55,7 @@ class Worker:
             "C_FORCE_ROOT": "1",
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=env, start_new_session=True
-            )
+            self.process = serve(command, stdout=log, stderr=log, env=env, start_new_session=True)
         self._until_ready()
         return self
 

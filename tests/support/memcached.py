@@ -17,8 +17,7 @@ from typing import Any, Final, Self
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
 
-from .processes import stopped
-from .redis import free_port
+from .processes import free_port, serve, stopped
 
 #: What Celery's backend gives to its client (celery/backends/cache.py).
 CELERYS: Final[dict[str, Any]] = {"default_noreply": False, "connect_timeout": 5.0, "timeout": 5.0}
@@ -84,7 +83,7 @@ class MemcachedServer:
         where = ("-s", self.path) if self.path else ("-l", "127.0.0.1", "-p", str(self.port))
         user = ("-u", "root") if os.geteuid() == 0 else ()
         command = [binary(), *where, "-U", "0", "-t", "2", *user, *self.options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        self.process = serve(command, stderr=subprocess.PIPE)
         self._until_ready()
         return self
 

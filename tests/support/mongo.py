@@ -16,7 +16,7 @@ from typing import Any, Self
 import pymongo
 from pymongo.errors import PyMongoError
 
-from .redis import free_port
+from .processes import free_port, serve
 
 #: How long a server may take to start, and a set to elect, in seconds.
 PATIENCE = 60
@@ -83,7 +83,7 @@ class MongoServer:
             *self.options,
         ]  # fmt: skip
         with (self.directory / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = serve(command, stdout=log, stderr=log)
         until(self._answers)
         return self
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from coatcheck.testing.proof import SECRET
 
 from .mongo import MongoServer
-from .redis import free_port
+from .processes import free_port
 
 
 class MongoProof:

@@ -1,16 +1,40 @@
 """
-Servers that do nothing for a while.
+How servers are started, and how they do nothing for a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from coatcheck.testing.threads import until
+
+
+def free_port() -> int:
+    """
+    Return a port that nobody listens on now.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """
+    Start a server, a worker, or what installs another Celery. All are started here, by which
+    `conftest.py` tells the tests that need one. Raise where COATCHECK_TESTING_SERVERS is "no", as in
+    `nox -s quick`.
+    """
+    if os.environ.get("COATCHECK_TESTING_SERVERS") == "no":
+        raise RuntimeError(f"{command[0]} is started by a test that does not carry the mark server")
+    return subprocess.Popen(command, **options)
 
 
 @contextmanager

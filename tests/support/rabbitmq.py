@@ -20,7 +20,7 @@ import psutil
 import trustme
 from pika import exceptions
 
-from .redis import free_port
+from .processes import free_port, serve
 
 CONFIG = """
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -155,10 +155,8 @@ class RabbitMQ:
         """
         with (self.directory / "server.log").open("ab") as log:
             if self._registry is None:
-                self._registry = subprocess.Popen(
-                    [program("epmd")], env=self._environ, stdout=log, stderr=log
-                )
-            self._process = subprocess.Popen(
+                self._registry = serve([program("epmd")], env=self._environ, stdout=log, stderr=log)
+            self._process = serve(
                 [program("rabbitmq-server")],
                 env=self._environ, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True,

@@ -13,8 +13,8 @@ from coatcheck.testing.threads import until
 from coatcheck_rpc.mailbox import Mailbox, mailbox_of
 from coatcheck_rpc.settings import Settings
 
+from .processes import free_port
 from .rabbitmq import RabbitMQ
-from .redis import free_port
 
 
 class RabbitMQProof:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from .processes import serve
+
 #: What makes more kinds of compression; Python 3.14 has the first.
 COMPRESSORS = ("backports.zstd; python_version < '3.14'", "brotli")
 #: What the backend for databases needs.
@@ -88,11 +90,11 @@ def _install(place: Path, requirements: tuple[str, ...]) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(
-        command, env=environ(), check=False, capture_output=True, text=True, timeout=600
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with serve(command, env=environ(), text=True, **pipes) as process:
+        said, _ = process.communicate(timeout=600)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {said}")
 
 
 @dataclass
@@ -110,7 +112,7 @@ class Side:
         Start a process for an application with *settings*.
         """
         with log.open("ab") as errors:
-            process = subprocess.Popen(
+            process = serve(
                 # Without the folder of the script on the path: it has a celery.py.
                 [str(python), "-P", str(SIDE)],
                 stdin=subprocess.PIPE,
@@ -236,7 +238,7 @@ def worker(python: Path, settings: Mapping[str, Any], directory: Path) -> Iterat
     log = directory / "worker.log"
     options = ["--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = serve(
             [str(python), "-m", "celery", "-A", "tasks", "worker", "--loglevel", "INFO", *options],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -16,14 +16,7 @@ from typing import Any, Self
 import redis
 from redis.crc import key_slot
 
-
-def free_port() -> int:
-    """
-    Return a port that nobody listens on now.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from .processes import free_port, serve
 
 
 def binary(kind: str = "redis") -> str:
@@ -100,7 +93,7 @@ class RedisServer:
     def _run(self, command: list[str]) -> None:
         log = (self.directory / "server.log").open("ab")
         with log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = serve(command, stdout=log, stderr=log)
         self._until_ready()
 
     def _until_ready(self) -> None:

@@ -19,8 +19,7 @@ from typing import Any, ClassVar, Final, Self
 import psycopg
 import pymysql
 
-from .processes import stopped
-from .redis import free_port
+from .processes import free_port, serve, stopped
 
 DEADLINE: Final = 60.0
 
@@ -66,7 +65,7 @@ class Server:
 
     def _start(self, command: list[str]) -> None:
         log = (self.directory / "log").open("ab")
-        self.process = subprocess.Popen(
+        self.process = serve(
             [*_as_user(self.user), *command], stdout=log, stderr=log, start_new_session=True
         )
         log.close()

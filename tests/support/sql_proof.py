@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from coatcheck.testing.proof import SECRET
 
-from .redis import free_port
+from .processes import free_port
 from .sql import row_of
 
 PREFIX = "celery-task-meta-"

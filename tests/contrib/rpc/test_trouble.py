@@ -9,7 +9,7 @@ import traceback
 import uuid
 
 import pytest
-from support.redis import free_port
+from support.processes import free_port
 
 import coatcheck
 import coatcheck.aio

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from support.memcached import MemcachedServer, raw
-from support.redis import free_port
+from support.processes import free_port
 
 from coatcheck.testing import AioBackendContract, BackendContract
 

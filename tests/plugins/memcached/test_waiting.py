@@ -13,7 +13,7 @@ import time
 
 import pytest
 from support.memcached import MemcachedServer
-from support.redis import free_port
+from support.processes import free_port
 
 import coatcheck
 import coatcheck.aio

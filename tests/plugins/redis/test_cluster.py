@@ -9,7 +9,8 @@ import json
 import threading
 
 import pytest
-from support.redis import RedisCluster, RedisServer, free_port, until
+from support.processes import free_port
+from support.redis import RedisCluster, RedisServer, until
 
 import coatcheck
 import coatcheck.aio

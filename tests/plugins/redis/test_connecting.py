@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import redis
-from support.redis import RedisServer, free_port
+from support.processes import free_port
+from support.redis import RedisServer
 
 import coatcheck
 import coatcheck.aio

@@ -5,7 +5,8 @@ Redis 7.0, Redis 8.2 and Valkey 9 keep the contract.
 from __future__ import annotations
 
 import pytest
-from support.redis import RedisServer, free_port
+from support.processes import free_port
+from support.redis import RedisServer
 
 from coatcheck.testing import AioBackendContract, BackendContract
 from coatcheck.testing.proof import SECRET

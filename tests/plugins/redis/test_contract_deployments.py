@@ -6,7 +6,8 @@ of it in `nox -s long`; conftest.py says which.
 from __future__ import annotations
 
 import pytest
-from support.redis import RedisCluster, Sentinels, free_port
+from support.processes import free_port
+from support.redis import RedisCluster, Sentinels
 
 from coatcheck.testing import AioBackendContract, BackendContract
 from coatcheck.testing.proof import SECRET

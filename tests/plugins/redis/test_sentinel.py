@@ -9,7 +9,8 @@ import signal
 import threading
 
 import pytest
-from support.redis import RedisServer, Sentinel, Sentinels, free_port, until
+from support.processes import free_port
+from support.redis import RedisServer, Sentinel, Sentinels, until
 
 import coatcheck
 import coatcheck.aio

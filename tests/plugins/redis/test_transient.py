@@ -10,7 +10,7 @@ import time
 
 import pytest
 from redis import exceptions
-from support.redis import free_port
+from support.processes import free_port
 
 import coatcheck
 import coatcheck.aio

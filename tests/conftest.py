@@ -1,0 +1,156 @@
+"""
+Tests that need a server are told apart by what they and their fixtures call, thorough ones by where
+they come from.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+from support.processes import serve
+
+TESTS = str(Path(__file__).parent)
+#: The tests of `coatcheck.testing`, most of which run tests.
+KIT = Path(TESTS, "core", "testing")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Mark each test that starts a server, or whose fixtures do, and each that `quick` leaves out.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function):
+            if any(map(starts_server, functions_of(item))):
+                item.add_marker("server")
+            if is_thorough(item):
+                item.add_marker("thorough")
+
+
+def is_thorough(item: pytest.Function) -> bool:
+    """
+    Whether the test is of the contract, but for the core of that, or of the contract itself.
+    """
+    if KIT in item.path.parents:
+        return True
+    of_contract = item.function.__module__.startswith("coatcheck.testing.")
+    return of_contract and not hasattr(item.function, "contract_core")
+
+
+def functions_of(item: pytest.Function) -> list[Any]:
+    """
+    Return the functions of the test and of its fixtures, with those that they may ask for by name.
+    """
+    known = item._fixtureinfo.name2fixturedefs
+    functions, names = [function_in(item.function)], [*known, *asked_by_name(item.function, item)]
+    for name in names:  # which grows
+        asked = known.get(name) or item.session._fixturemanager.getfixturedefs(name, item) or ()
+        for fixture in asked:
+            function = function_in(fixture.func)
+            functions.append(function)
+            new = {*fixture.argnames, *asked_by_name(function, item)}
+            names += new.difference(names)
+    return functions
+
+
+def asked_by_name(function: Any, item: pytest.Function) -> set[str]:
+    """
+    Return the words that a function may give to `getfixturevalue`: its own, and the parameters'.
+    """
+    words = words_in(function)
+    if "getfixturevalue" not in words:
+        return set()
+    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    words = words.union(*(re.findall(r"\w+", text) for text in params if isinstance(text, str)))
+    return {*words, *(first + second for first in words for second in words if first[-1] == "_")}
+
+
+@cache
+def words_in(function: FunctionType) -> set[str]:
+    """
+    Return the words in the names, the texts and the globals of a function.
+    """
+    code = function.__code__
+    used = [*constants_of(code), *(function.__globals__.get(name) for name in names_in(code))]
+    texts = [*names_in(code), *(text for text in flat(used) if isinstance(text, str))]
+    return set(re.findall(r"\w+", " ".join(texts)))
+
+
+@cache
+def starts_server(thing: FunctionType | type) -> bool:
+    """
+    Whether a function of the tests leads to `serve`.
+    """
+    reached = [thing]
+    for step in reached:  # which grows
+        reached += set(used_by(step)).difference(reached)
+    return serve in reached
+
+
+def used_by(thing: FunctionType | type) -> Iterator[FunctionType | type]:
+    """
+    Return the functions and classes of the tests that a function names, or that a class consists of.
+    """
+    if isinstance(thing, FunctionType):
+        named = flat(thing.__globals__.get(name) for name in names_in(thing.__code__))
+    else:
+        named = (function_in(value) for base in thing.__mro__ for value in vars(base).values())
+    for found in named:
+        if isinstance(found, type | FunctionType) and is_ours(found):
+            yield found
+
+
+def flat(values: Iterable[object], depth: int = 2) -> Iterator[object]:
+    """
+    Return values, and those in mappings and lists among them, which may hold themselves.
+    """
+    for value in values:
+        yield value
+        if depth and isinstance(value, Mapping):
+            yield from flat(value.values(), depth - 1)
+        elif depth and isinstance(value, list | tuple):
+            yield from flat(value, depth - 1)
+
+
+def is_ours(thing: FunctionType | type) -> bool:
+    """
+    Whether the tests define it.
+    """
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
+    return file.startswith(TESTS)
+
+
+def function_in(thing: Any) -> Any:
+    """
+    Return the function of a method, a property, or what else has one; else what was given.
+    """
+    inner = getattr(thing, "__func__", None) or getattr(thing, "fget", None)
+    return inspect.unwrap(inner or getattr(thing, "func", None) or thing)
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """
+    Return the names that a code uses, with those of the functions in it.
+    """
+    yield from code.co_names
+    for inner in constants_of(code):
+        if isinstance(inner, CodeType):
+            yield from inner.co_names
+
+
+def constants_of(code: CodeType) -> Iterator[object]:
+    """
+    Return the constants of a code, with those of the functions in it.
+    """
+    for constant in code.co_consts:
+        yield constant
+        if isinstance(constant, CodeType):
+            yield from constants_of(constant)

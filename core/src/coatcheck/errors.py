@@ -66,7 +66,7 @@ class ArgumentError(CoatcheckError, ValueError):
 
     def __init__(self, what: str, value: object, way_out: str) -> None:
         self.what = what
-        # Shortened, and whatever the value's own `__repr__` does.
+        # Shortened, and safe from the value's own `__repr__`.
         super().__init__(f"{what} cannot be {reprlib.repr(value)}: {way_out}")
 
 
@@ -143,8 +143,8 @@ class BackendUnavailableError(BackendError, ConnectionError):
 
 class PartlyUnavailableError(BackendUnavailableError):
     """
-    A part of the store is away. Of a read of many, `found` has what was there of those that could
-    be read, by key or task id, and `unread` those that could not.
+    A part of the store is away. After a read of many, `found` has the records that could be read, by key or
+    task id, and `unread` the keys that could not.
     """
 
     def __init__(self, message: str, *, found: Mapping[str, Any], unread: Iterable[str]) -> None:
@@ -244,7 +244,7 @@ class ContentDisallowed(SerializationError, ValueError):  # noqa: N818 - the fie
 
 class SignatureError(SerializationError, ValueError):
     """
-    A record is not what the holder of a key has made: unsigned, forged, moved, or by another key.
+    A record's signature does not verify: it is unsigned, forged, moved, or signed by another key.
     """
 
     def __init__(self, task_id: str | None, reason: str) -> None:
@@ -309,7 +309,7 @@ class TaskError(CoatcheckError):
 
     def __str__(self) -> str:
         # The made subclasses also derive from builtins whose own __str__ expects the
-        # arguments of their own constructor. Their name says what this one has to spell out.
+        # arguments of their own constructor. Their class name shows the type that `TaskError` must spell out.
         return self.failure.summary if type(self) is TaskError else self.failure.message
 
 

@@ -19,11 +19,11 @@ NAMED_STATES = (PENDING, RECEIVED, STARTED, PROGRESS, RETRY, SUCCESS, FAILURE, R
 
 #: Read as ready, never written: Celery knows these states and does not store them.
 FOREIGN_READY_STATES = frozenset({"REJECTED", "IGNORED"})
-#: The states in which a task is over.
+#: The states of a task that is over.
 READY_STATES = frozenset({SUCCESS, FAILURE, REVOKED}) | FOREIGN_READY_STATES
 #: The states whose result is a failure.
 EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
-#: The states in which `get()` raises.
+#: The states that make `get()` raise.
 PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 
 _NAMED = frozenset(NAMED_STATES)

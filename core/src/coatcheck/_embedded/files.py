@@ -65,7 +65,7 @@ _LONGEST_NAME: Final = 255
 #: How long the line with the key can be in a file whose name is a hash, in bytes.
 _LONGEST_KEY: Final = 16 * 1024 * 1024
 _TEMPORARY: Final = b".coatcheck-"
-#: What the names of keys that cannot be names end in, and what precedes the key in their files.
+#: The suffix of files whose key cannot be a file name, and the mark before the key inside of them.
 _HASHED: Final = re.compile(rb"~[0-9a-f]{64}\Z")
 _KEY: Final = b"coatcheck-key "
 _REFUSED: Final = frozenset(
@@ -107,7 +107,7 @@ T = TypeVar("T")
 
 class _File(NamedTuple):
     """
-    What a file holds. `until`: when it expires. `settled`: nobody is still writing it.
+    The content of a file. `until` is its expiry. `settled` is true if no writer is still writing it.
     """
 
     data: bytes
@@ -117,7 +117,7 @@ class _File(NamedTuple):
     @property
     def living(self) -> bytes | None:
         """
-        The record, unless it expired. An empty file is none: its writer is not done, or dead.
+        The record, unless it expired. An empty file holds no record: its writer is not done, or died.
         """
         return self.data if self.data and self.until > wall() else None
 
@@ -378,8 +378,8 @@ class FilesBackend(KeyValueBackend):
 
     def _while_locked(self, path: bytes, deadline: float, act: Callable[[_File | None], T]) -> T:
         """
-        Return what *act* returns, which is called while no other writer can replace the record;
-        with `None` where there is none.
+        Call *act* while no other writer can replace the record, and return its value. *act* receives `None` if
+        there is no record.
         """
         forks.check()
         pause = 0.0005
@@ -514,7 +514,7 @@ def _name(key: str) -> bytes:
     name = key.encode()
     if _is_name(name):
         return name
-    # The head keeps the prefix by which Celery's cleanup knows its own.
+    # The head keeps the prefix: Celery's cleanup recognises its files by it.
     head = re.sub(rb"[^A-Za-z0-9_-]", b"_", name[:100])
     return head + b"~" + hashlib.sha256(name).hexdigest().encode()
 
@@ -588,7 +588,7 @@ def _status(path: bytes) -> os.stat_result | None:
 
 def _with_file(path: bytes, act: Callable[[int, bytes], T]) -> T:
     """
-    Return what *act* returns, which is called with a descriptor of the file. Raises as `_open`.
+    Call *act* with a descriptor of the file and return its value. Raises the errors of `_open`.
     """
     held: list[int] = []
     try:
@@ -631,7 +631,7 @@ def _all_of(descriptor: int, path: bytes, largest: int) -> tuple[bytes, os.stat_
 
     The status is asked for last: a time of ours says that nobody else touched the file before.
     """
-    # Bounded whatever it is. Most records end here.
+    # A bounded read, even of a special file. Most records end here.
     data = _part(descriptor, path, _CHUNK, 0)
     status = os.fstat(descriptor)
     _check_regular(status, path)

@@ -50,7 +50,7 @@ class MemoryBackend(KeyValueBackend):
 
     PROTOCOL_VERSION = 1
     capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN
-    #: Expired records are looked for at every so many writes.
+    #: Each time after this many writes, expired records are looked for.
     SWEEP_EVERY = 1000
 
     def __init__(self, name: str | None = None) -> None:

@@ -1,3 +1,3 @@
 """
-What users hold: results, handles, sets and running tasks.
+The objects that users hold: results, handles, sets and running tasks.
 """

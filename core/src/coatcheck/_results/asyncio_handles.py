@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 class AsyncResult(HoldsConnections, Generic[T]):
     """
-    As `coatcheck.AsyncResult`, with coroutine methods for what does I/O; `await handle` is
+    The same as `coatcheck.AsyncResult`, with coroutine methods for I/O. `await handle` is
     `await handle.get()`.
     """
 

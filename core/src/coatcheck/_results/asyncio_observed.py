@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 class ObservedBackend(Backend[ResultMeta]):
     """
-    Does what *backend* does, and says so.
+    Does the same as *backend*, and tells the hooks.
     """
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:

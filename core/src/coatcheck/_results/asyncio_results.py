@@ -315,7 +315,7 @@ class Results(ResultsBase):
 
     async def _snapshots(self, ids: Iterable[str]) -> AsyncGenerator[ResultMeta, None]:
         """
-        Iterate over a snapshot for each of *ids*, of which a bounded part is held at once.
+        Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time.
         """
         async with aclosing(self._read(ids)) as reads:
             async for portion, metas in reads:
@@ -326,7 +326,7 @@ class Results(ResultsBase):
         self, ids: Iterable[str]
     ) -> AsyncGenerator[tuple[list[str], dict[str, ResultMeta]], None]:
         """
-        Iterate over the reads of *ids*: what each was for, and what it found.
+        Iterate over the reads of *ids*: the ids of each read, and the records found.
         """
         reading = Reading(self._portions, ids)
         while portion := reading.next():

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 class ResultSet(HoldsConnections, Generic[T]):
     """
-    As `coatcheck.ResultSet`, with coroutine methods for what does I/O.
+    The same as `coatcheck.ResultSet`, with coroutine methods for I/O.
     """
 
     _elsewhere = "pass its task ids and the URL, and call coatcheck.aio.by_url(url).ResultSet(task_ids) there"
@@ -35,7 +35,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         group_id: str | None = None,
     ) -> None:
         self._results = results
-        #: The id under which the set was saved or restored, or is to be saved.
+        #: The id under which the set was saved or restored, or will be saved.
         self.group_id = group_id
         self._handles: dict[str, AsyncResult[T]] = {}
         # How many bytes of records the handles keep.

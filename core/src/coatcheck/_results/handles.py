@@ -158,14 +158,14 @@ class AsyncResult(HoldsConnections, Generic[T]):
         wrap: bool = False,
     ) -> T:
         """
-        Wait for the value and return it, or raise what the task raised.
+        Wait for the value and return it, or raise the task's exception.
 
         Args:
             timeout: seconds; `None` waits, 0 looks once. Then `WaitTimeoutError` is raised.
             interval: seconds between calls of *on_interval*.
-            missing: `"raise"` raises `UnknownTaskError` at once where nothing is stored.
+            missing: `"raise"` raises `UnknownTaskError` at once if nothing is stored.
             propagate: `False` returns the exception instead of raising it.
-            wrap: raise `TaskError` whatever the task raised, with the original as data.
+            wrap: always raise a `TaskError`, with the original exception as data.
         """
         meta = self._meta or self.remember(
             self._results._wait(  # noqa: SLF001 - its handle
@@ -184,8 +184,8 @@ class AsyncResult(HoldsConnections, Generic[T]):
         """
         Iterate over the task's states and progress as they change, up to the ready one.
 
-        What changes twice between two looks may be seen once. Raises `WaitTimeoutError`
-        *timeout* seconds after the start.
+        Two changes between two looks may be seen as one. Raises `WaitTimeoutError` *timeout* seconds after
+        the start.
         """
         for meta in self._results._updates(self.task_id, timeout):  # noqa: SLF001 - its handle
             yield self.remember(meta)

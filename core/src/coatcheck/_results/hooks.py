@@ -1,9 +1,9 @@
 """
-Hooks: what a plugin may watch. They never find anything and never change data.
+Hooks: plugins may observe operations. Hooks never find backends and never change data.
 
 A plugin is an object with functions marked by `hookimpl`, named as those of `Spec`; a
-distribution offers one by an entry point of the group `coatcheck.plugins`. Where nobody listens,
-nothing is called, and pluggy is not even imported.
+distribution offers one by an entry point of the group `coatcheck.plugins`. Without plugins nothing is
+called, and pluggy is not even imported.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def installed(*, scan: bool) -> list[object]:
     """
     Return the installed plugins: those that `COATCHECK_PLUGINS` names, or all.
 
-    Without *scan* only those that are named: what is installed is not looked for. One that
-    cannot be imported is logged and left out, unless it is named: then it is an error.
+    Without *scan*, return named plugins only and do not look for others. A plugin that cannot be imported is
+    logged and left out; if it was named, that is an error.
     """
     named = os.environ.get(VARIABLE)
     if named is not None:

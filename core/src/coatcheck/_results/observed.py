@@ -1,5 +1,5 @@
 """
-A backend that is watched: it tells the hooks what another one does.
+A backend that tells the hooks about each operation of another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 class ObservedBackend(Backend[ResultMeta]):
     """
-    Does what *backend* does, and says so.
+    Does the same as *backend*, and tells the hooks.
     """
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:

@@ -78,34 +78,35 @@ def _keys(option: str, given: KeysGiven) -> Keys | None:
 
 class ResultsBase(HoldsConnections):
     """
-    What sync and async `Results` share: the options. No I/O.
+    The options that the synchronous and the asyncio `Results` share. No I/O.
 
     Args:
         expires: how long records live: seconds, a timedelta, or `None` to keep them.
-        serializer: what writes: "json", "msgpack", "pickle", or a plugin's.
-        accept: what is read: the names of serializers.
-        strict: refuse to store what would come back as another type, tuples included.
-        unsafe_pickle: write pickle unsigned, which whoever can write to the store can abuse.
+        serializer: writes values: "json", "msgpack", "pickle", or the name of a plugin's.
+        accept: the names of the serializers that may be read.
+        strict: refuse to store values that would be read as another type, tuples included.
+        unsafe_pickle: write pickle without a signature. Anyone who can write to the store can then run code
+            in its readers.
         trusted_exceptions: the application's exception classes that `get()` may raise:
-            classes, "package.module.Class", or "package." for all below it. They are found
-            among the modules already imported.
-        compression: compress records: "zstd", "zlib", or "celery" for what Celery reads.
-        compress_over: how many bytes a record has to have more than to be compressed.
-        max_inflated: how many bytes a compressed record may have once it is inflated; 32 times
-            what it is stored with is allowed as well.
-        max_values: how many values a record may hold: items of lists, and values of mappings.
+            classes, "package.module.Class", or "package." for all below it. Only modules that are
+            already imported are searched.
+        compression: compress records: "zstd", "zlib", or "celery" for a form that Celery reads.
+        compress_over: records larger than this many bytes are compressed.
+        max_inflated: the most bytes that a compressed record may have after decompression. 32 times its
+            stored size is always allowed.
+        max_values: the most values in a record: items of lists, and values of mappings.
         signing_keys: sign records; a mapping of names to secrets, "env:NAME" or "file:/path". The
-            first key writes, all of them read; what none of them has made is not read.
-        encryption_keys: encrypt records; given likewise.
-        accept_unsigned: read what no key has made, although there are keys.
+            first key signs, all of them verify. Records that none of them signed are refused.
+        encryption_keys: encrypt records. Give the keys in the same way.
+        accept_unsigned: also read unsigned records although keys are configured.
         protect: the states whose record is never replaced; all ready ones by default.
-        key_prefix: what keys of key-value stores start with.
+        key_prefix: the prefix of keys in key-value stores.
         safety_look: seconds between looks at a task whose backend pushes.
         operation_timeout: how long a wait with `timeout=0` waits for the store's answer, in seconds.
             Give the number that the backend has.
         read_only: refuse to write anything.
-        plugins: objects with hooks that watch what is done, see `coatcheck._results.hooks.Spec`.
-        name: what `repr()` shows, such as the URL without its secrets.
+        plugins: objects with hooks that observe operations, see `coatcheck._results.hooks.Spec`.
+        name: the text in `repr()`, such as the URL without its secrets.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class ResultsBase(HoldsConnections):
 
     def _hint_of(self, backend: BaseBackend[Any]) -> str:
         """
-        Return what may be the reason where nothing is stored.
+        Return a likely reason why nothing is stored.
         """
         if Capability.SHARED in backend.capabilities:
             return ""
@@ -214,7 +215,7 @@ class ResultsBase(HoldsConnections):
         self, meta: ResultMeta, error: EncodeError | ResultTooLargeError, expires: float | None
     ) -> tuple[ResultMeta | None, bool]:
         """
-        Return what to store in place of *meta*, and whether *error* concerns the caller.
+        Return the meta to store in place of *meta*, and whether the caller must hear of *error*.
         """
         if not meta.ready:
             return None, True
@@ -236,8 +237,8 @@ class Results(ResultsBase):
         self._portions = Portions(spread=backend.spread)
         lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         self.backend = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
-        # No method of this object: in a cycle, what is dropped would stay connected until the
-        # garbage collector comes round.
+        # Not a method of this object: in a cycle, a dropped object would stay connected until the next
+        # garbage collection.
         on_lost = partial(_end_lost, self.backend, self._writer)
         # The hub's looks are not watched: they are a part of the wait.
         self._hub = Hub(
@@ -443,8 +444,8 @@ class Results(ResultsBase):
         """
         Run a block as a task: STARTED, then SUCCESS or FAILURE by how it ends.
 
-        KeyboardInterrupt and SystemExit make REVOKED. Exceptions go on. With *heartbeat* a
-        thread gives a sign of life every so many seconds, and those who wait notice if it stops.
+        KeyboardInterrupt and SystemExit lead to REVOKED. The exception is raised on. With *heartbeat*, a thread
+        writes a sign of life every *heartbeat* seconds, and waiters notice if it stops.
         """
         return RunningTask(
             self,
@@ -496,7 +497,7 @@ class Results(ResultsBase):
 
     def get_task_meta(self, task_id: str) -> ResultMeta:
         """
-        Return a snapshot of the record; `meta.known` is `False` where there is none.
+        Return a snapshot of the record. `meta.known` is `False` if nothing is stored.
         """
         found = self.backend.get_many([checked_id(task_id)])
         return found.get(task_id) or self._codec.unknown(task_id)
@@ -513,7 +514,7 @@ class Results(ResultsBase):
 
     def _snapshots(self, ids: Iterable[str]) -> Iterator[ResultMeta]:
         """
-        Iterate over a snapshot for each of *ids*, of which a bounded part is held at once.
+        Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time.
         """
         for portion, metas in self._read(ids):
             for id_ in portion:
@@ -521,7 +522,7 @@ class Results(ResultsBase):
 
     def _read(self, ids: Iterable[str]) -> Iterator[tuple[list[str], dict[str, ResultMeta]]]:
         """
-        Iterate over the reads of *ids*: what each was for, and what it found.
+        Iterate over the reads of *ids*: the ids of each read, and the records found.
         """
         reading = Reading(self._portions, ids)
         while portion := reading.next():
@@ -594,7 +595,7 @@ class Results(ResultsBase):
         Args:
             timeout: seconds; `None` waits, 0 looks once. Then `WaitTimeoutError` is raised.
             interval: seconds between calls of *on_interval*, half a second by default.
-            on_interval: called again and again while waiting; what it raises ends the wait.
+            on_interval: called again and again while waiting. An exception from it ends the wait.
         """
         return self._wait(task_id, timeout, interval, on_interval, must_exist=False)
 
@@ -638,7 +639,7 @@ class Results(ResultsBase):
 
         Args:
             interval: seconds between calls of *on_interval*, half a second by default.
-            on_interval: called again and again while waiting; what it raises ends the wait.
+            on_interval: called again and again while waiting. An exception from it ends the wait.
             updates: also yield the unready records of the tasks, as they change.
         """
         waiter = ThreadWaiter(
@@ -746,7 +747,8 @@ class Results(ResultsBase):
 
 def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> ResultMeta | None:
     """
-    Make the record of a lost worker ready; return what there is then, `None` if it was replaced.
+    Replace the record of a lost worker by a failure and return the new record; `None` if another writer
+    replaced it first.
     """
     meta = writer.lost(observed)
     if writer.read_only:

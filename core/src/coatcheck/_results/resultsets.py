@@ -39,7 +39,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         group_id: str | None = None,
     ) -> None:
         self._results = results
-        #: The id under which the set was saved or restored, or is to be saved.
+        #: The id under which the set was saved or restored, or will be saved.
         self.group_id = group_id
         self._handles: dict[str, AsyncResult[T]] = {}
         # How many bytes of records the handles keep.

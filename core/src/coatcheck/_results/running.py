@@ -100,11 +100,10 @@ class TaskProgress:
 
     def may_beat_over(self, observed: ResultMeta | None) -> bool:
         """
-        Whether a sign of life may replace what is there: nothing, or a record of this run.
+        Return whether a sign of life may replace the stored record: there is no record, or it is one of this run.
 
-        Another one, such as RETRY, or STARTED by another worker, says that this run is no longer
-        the one that counts. Only what it has to tell by itself, as long as nothing of it came
-        through, is not a mere sign of life.
+        Any other record, such as RETRY, or STARTED by another worker, means that this run does not count any
+        more. A first record of this run that did not reach the store yet is more than a sign of life.
         """
         if observed is None or not self._known:
             return True
@@ -122,8 +121,8 @@ class TaskProgress:
         """
         Return state, result and fields of the record to store at the end.
 
-        KeyboardInterrupt, SystemExit, a cancellation, and whatever else is no `Exception`, say
-        that the task was broken off.
+        KeyboardInterrupt, SystemExit, a cancellation, and any other exception that is not an `Exception` mean
+        that the task was interrupted.
         """
         if error is None:
             return states.SUCCESS, self.result, self._fields
@@ -139,7 +138,7 @@ def _is_cancellation(error: BaseException) -> bool:
 
 def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
     """
-    Return what a PROGRESS record holds.
+    Return the result of a PROGRESS record.
     """
     return {"current": current, "total": total, **info}
 
@@ -183,7 +182,7 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     def progress(self, current: float, total: float | None = None, **info: Any) -> None:
         """
-        Store a PROGRESS record: *current* of *total*, and whatever else is given.
+        Store a PROGRESS record: *current* of *total*, and the other data given.
         """
         self.update_state(states.PROGRESS, progress_info(current, total, info))
 
@@ -216,7 +215,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         try:
             observed = self._results.backend.get_many([self.task_id]).get(self.task_id)
         except UnsupportedError:
-            # Of a store that only takes: whoever reads it decides what is replaced.
+            # A write-only store: its reader decides which records are replaced.
             return self._store_unready()
         if observed is not None and observed.ready:
             return False

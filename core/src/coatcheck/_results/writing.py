@@ -1,5 +1,5 @@
 """
-What is written: records made of states, values and exceptions. No I/O.
+Records from states, values and exceptions, before they are written. No I/O.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Default(enum.Enum):
         return "DEFAULT"
 
 
-#: As `expires`: what the `Results` was made with.
+#: As `expires`: use the lifetime of the `Results`.
 DEFAULT: Final = Default.DEFAULT
 
 #: How long a record lives: seconds or a timedelta; `None` keeps it.
@@ -53,7 +53,7 @@ Expires = float | timedelta | None
 
 def checked_expires(expires: Expires) -> float | None:
     """
-    Return *expires* in seconds. Zero, less, and what is no finite number is refused.
+    Return *expires* in seconds. Refuse zero, negative and infinite numbers.
     """
     if expires is None:
         return None
@@ -212,7 +212,7 @@ class Writer:
         for key, value in observed.values().items():
             known = document.get(key) is not None or key in ("heartbeat", "expires_at")
             if isinstance(key, str) and not known:
-                # What another serializer kept ours may not be able to.
+                # Our serializer may not be able to hold a value that another one kept.
                 document[key] = value if self.codec.encodes(value) else safe_repr(value)
         return self.codec.written(document)
 

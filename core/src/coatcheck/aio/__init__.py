@@ -1,5 +1,5 @@
 """
-coatcheck for asyncio: the same names with the same meaning; what does I/O is awaited.
+coatcheck for asyncio: the same names with the same meaning. Await calls that do I/O.
 
 `by_url` is called, not awaited: the first operation connects. A property of the sync side that
 does I/O is a coroutine method here. Everything else (errors, metas, states) is in `coatcheck`.

@@ -1,9 +1,9 @@
 """
-The door for authors of native asyncio backends. What both sides need is in `coatcheck.plugin`.
+The door for authors of native asyncio backends. `coatcheck.plugin` has the tools for both sides.
 
 `Backend`, `KeyValueBackend` and `Bell` are the protocol for asyncio. `PerLoop` keeps one value for each
-event loop. `lookups` waits for the address of a name no longer than it may. `tasks` starts tasks
-whatever task factory the application has. `ThreadedBackend` serves asyncio by a synchronous backend.
+event loop. `lookups` finds the address of a name within a given time. `tasks` starts tasks without the
+application's task factory. `ThreadedBackend` serves asyncio by a synchronous backend.
 """
 
 from __future__ import annotations

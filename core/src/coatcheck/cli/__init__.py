@@ -1,5 +1,5 @@
 """
-The command line. Needs the extra `cli`; this module says so where it is missing.
+The command line. Needs the extra `cli`; without it, this module prints how to install it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from typing import Final
 
-#: What the extra `cli` brings.
+#: The packages of the extra `cli`.
 NEEDED: Final = ("click", "platformdirs", "rich")
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     Run the command line and return its exit status.
 
     Args:
-        arguments: what follows the program's name; by default the process's own.
+        arguments: the words behind the program's name; by default those of the process.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:

@@ -1,5 +1,5 @@
 """
-`coatcheck backends`: what is installed, what is configured, and what is wrong with it.
+`coatcheck backends`: the installed and the configured backends, and their faults.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def backends(common: Common) -> int:
     """
     List the schemes of URLs that can be used, and the configured backends.
 
-    Each scheme with its distribution, what its store can do, whether it has a side for asyncio of
-    its own (else it runs in threads), and whether it can be loaded. --json prints one JSON object.
+    Each scheme is shown with its distribution, the capabilities of its store, whether it supports asyncio
+    natively (otherwise it runs in threads), and whether it can be loaded. --json prints one JSON object.
     """
     schemes = [_scheme(name) for name in sorted(SYNC.schemes() | AIO.schemes())]
     schemes += _passed_over()
@@ -59,7 +59,7 @@ def backends(common: Common) -> int:
     return exits.SUCCESS if error is None else exits.ERROR
 
 
-# -- what there is ----------------------------------------------------------------------------
+# -- finding them ----------------------------------------------------------------------------
 
 
 def _scheme(name: str) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def _side(registry: Registry, name: str) -> tuple[dict[str, Any] | None, BaseExc
 
 def _capabilities(cls: type[Any], scheme: str) -> list[str] | None:
     """
-    Return what the store can do; `None` where that depends on its URL.
+    Return the capabilities of the store; `None` if they depend on its URL.
 
-    Raises `PluginError` where no backend can be made, such as for want of a driver.
+    Raises `PluginError` if the backend cannot be created, for instance because its driver is missing.
     """
     declared = getattr(cls, "capabilities", None)
     if not isinstance(declared, Capability):
@@ -138,7 +138,7 @@ def _entries(registry: Registry, name: str) -> list[EntryPoint]:
 
 def _passed_over() -> list[dict[str, Any]]:
     """
-    Return what claims a scheme that is built in, and is never asked.
+    Return the entry points that claim a builtin scheme. They are never used.
     """
     return [
         _described(
@@ -199,7 +199,7 @@ def _print(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     table = Table(*headers, box=box.SIMPLE_HEAD, header_style="bold", show_edge=False)
     for row in rows:
-        # Text: what stands in brackets is no markup.
+        # Text, so that words in brackets are not markup.
         *cells, last = (Text(cell, overflow="fold") for cell in row)
         if headers == _SCHEMES:
             last.stylize("green" if last.plain == "ok" else "red")

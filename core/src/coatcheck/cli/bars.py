@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 #: How many tasks have a bar at a time.
 MAX_ROWS: Final = 12
 _WIDTH: Final = 24
-#: Below so many columns of the terminal, rows have no bar.
+#: In terminals with fewer columns, rows have no bar.
 _NARROW: Final = 80
 
 
 class _Field(ProgressColumn):
     """
-    Text that belongs to a row, whatever it holds: no markup.
+    Text that belongs to a row. It is never read as markup.
     """
 
     def __init__(self, name: str, narrowest: int | None = None) -> None:

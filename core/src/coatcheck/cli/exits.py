@@ -1,5 +1,5 @@
 """
-Exit statuses: what the command line tells the program that called it.
+Exit statuses of the command line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIMED_OUT: Final = 124
 NOT_STORED: Final = 125
 CANNOT_EXECUTE: Final = 126
 NOT_FOUND: Final = 127
-#: What shells add to the number of the signal that ended a command.
+#: Shells add this to the number of the signal that ended a command.
 SIGNALLED: Final = 128
 INTERRUPTED: Final = SIGNALLED + signal.SIGINT
 BROKEN_PIPE: Final = SIGNALLED + 13
@@ -53,7 +53,7 @@ and
 
 def of_record(meta: ResultMeta) -> int:
     """
-    Return the status for the state of one record, whatever its value is like.
+    Return the status for the state of one record, even if its value cannot be read.
     """
     if not meta.known:
         return UNKNOWN

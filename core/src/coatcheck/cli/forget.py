@@ -1,5 +1,5 @@
 """
-`coatcheck forget` and `coatcheck purge`: what deletes records.
+`coatcheck forget` and `coatcheck purge`: deleting records.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def purge(common: Common) -> None:
     """
     Delete expired records that the store has not deleted itself.
 
-    Readers do not see them anyway: this frees their space. Prints how many there were. Stores
-    that forget by themselves may have none.
+    Readers do not see them anyway: this frees their space. Prints their number. Stores that delete
+    expired records themselves may have nothing to delete.
     """
     with common.open() as results:
         purged = results.purge()

@@ -1,5 +1,5 @@
 """
-The command group, and what all commands do alike: errors as one line, exit statuses.
+The command group, and the behaviour that all commands share: errors on one line, exit statuses.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def run(arguments: list[str] | None) -> int:
     _fill_standard_descriptors()
     logging.getLogger("coatcheck").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
-        # Stored text may hold what the terminal's encoding, or any encoding, does not.
+        # Stored text may hold characters that the terminal's encoding, or any encoding, lacks.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

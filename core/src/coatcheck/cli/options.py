@@ -76,7 +76,7 @@ class Common:
 
 def common_options(command: F) -> F:
     """
-    Add the options of `Common` to *command*; what is given behind the command's name counts.
+    Add the options of `Common` to *command*. Options behind the command's name override those before it.
     """
     for option in (
         click.option(

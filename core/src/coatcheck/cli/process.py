@@ -26,7 +26,7 @@ TERMINATED_AFTER: Final = 5.0
 KILLED_AFTER: Final = 10.0
 #: A second Ctrl-C kills at once, unless it comes so soon that it is still the first.
 IMPATIENT_AFTER: Final = 0.5
-#: Output is complete when the child is gone and nothing came for so long.
+#: Output is complete when the child is gone and nothing came for this many seconds.
 QUIET: Final = 0.5
 #: How late a signal may be noticed, in seconds.
 _TURN: Final = 0.25
@@ -69,7 +69,7 @@ class Tail:
 
     def text(self) -> str:
         """
-        Return what is kept; bytes that are no UTF-8 are replaced.
+        Return the kept text. Bytes that are not UTF-8 are replaced.
         """
         self._cut()
         kept = bytes(self._kept)
@@ -100,7 +100,7 @@ class Pump(threading.Thread):
             while data := self._read():
                 self.tail.feed(data)
                 self._seen(data)
-                # Where nobody reads us any longer, the child is to notice as if we were not here.
+                # If our reader is gone, the child must notice it as if we were not in between.
                 if not write_all(self._target, data):
                     return
 
@@ -112,10 +112,10 @@ class Pump(threading.Thread):
 
     def finish(self, stopped: Callable[[], bool]) -> None:
         """
-        Wait until all that the child wrote has passed.
+        Wait until the whole output of the child was passed on.
 
-        What the child started and left behind may hold the stream open, so its end is not
-        waited for. A reader of ours that does not read is, unless the run was *stopped*.
+        Processes that the child left behind may hold the stream open, so this does not wait for its end.
+        It does wait for a slow reader of ours, unless the run was *stopped*.
         """
         start = time.monotonic()
         while self.is_alive():
@@ -219,7 +219,7 @@ class Child:
             for pump in self._pumps:
                 start(pump)
         except ThreadStartError:
-            self._process.kill()  # nobody would read what it says
+            self._process.kill()  # nobody would read its output
             raise
         status = self._ended()
         self.stopped_by = self._signals.first
@@ -232,8 +232,8 @@ class Child:
         """
         Wait for the end of the command; return its status.
         """
-        # In turns: what a signal calls is called by the main thread, which one that comes a moment
-        # before the system is asked to wait does not wake.
+        # In turns: the main thread runs signal handlers, and a signal that comes a moment before the
+        # system call to wait does not wake it.
         waiting = threading.Thread(target=self._process.wait, name="coatcheck-end", daemon=True)
         start(waiting)
         while waiting.is_alive():
@@ -254,7 +254,7 @@ class Child:
         if number is None:
             return
         start = time.monotonic()
-        # What the keyboard sent has reached the child already.
+        # A signal from the keyboard has reached the child already.
         if not (number == signal.SIGINT and not self._alone and _in_foreground()):
             self._send(number)
         for after, last in ((TERMINATED_AFTER, signal.SIGTERM), (KILLED_AFTER, signal.SIGKILL)):

@@ -16,7 +16,7 @@ _ESCAPES: Final = re.compile(
     rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 )
 _PERCENT: Final = re.compile(rb"(?<![\w.,])(\d{1,3}(?:\.\d+)?) ?%")
-# Not a date, a path or a version; and not a number of which the rest has yet to come.
+# Not a date, a path or a version; and not a number that is still incomplete.
 _FRACTION: Final = re.compile(
     rb"(?<![\w/.,:-])(\d+(?:\.\d+)?) ?/ ?(\d+(?:\.\d+)?)(?=[^\w/.,:-]|[.,:](?:\D|\Z)|\Z)"
 )

@@ -34,7 +34,7 @@ def as_json(meta: ResultMeta) -> str:
 
 def document(meta: ResultMeta) -> dict[str, Any]:
     """
-    Return the record as what JSON can hold; `error` says why `result` cannot be read.
+    Return the record as data for JSON. `error` says why `result` cannot be read.
     """
     error, failure = meta.error, meta.failure
     value = meta.result if error is None and failure is None else None
@@ -75,7 +75,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 def jsonable(value: Any, depth: int = 0) -> Any:
     """
-    Return *value* as what JSON can hold; what JSON lacks as text that resembles it.
+    Return *value* as data for JSON. Values of types that JSON lacks become text.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -183,7 +183,7 @@ def _short(value: Any) -> str:
 
 def is_command_result(value: Any) -> bool:
     """
-    Whether *value* is what `coatcheck run` stores for a command that succeeded.
+    Return whether *value* is a result that `coatcheck run` stores for a command that succeeded.
     """
     return (
         isinstance(value, dict) and isinstance(value.get("stdout"), str) and "exit_status" in value

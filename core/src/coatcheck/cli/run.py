@@ -43,7 +43,7 @@ class CommandError(Exception):
     """
     A command ended with a status other than 0, or could not be started.
 
-    `exit_status` is what a shell would say; `stdout` and `stderr` are the ends of its output,
+    `exit_status` is the status that a shell would show; `stdout` and `stderr` are the ends of its output;
     `duration` is in seconds.
     """
 
@@ -84,7 +84,7 @@ class Reporter:
 
     def reader(self) -> Any:
         """
-        Return what reads one stream of output.
+        Return the function that reads one stream of output.
         """
         parser = ProgressReader()
 
@@ -235,7 +235,7 @@ class _Run:
 
     def outcome(self) -> int:
         """
-        Run the command, store what became of it, and return the exit status.
+        Run the command, store its outcome, and return the exit status.
         """
         status = exits.ERROR
         try:

@@ -1,5 +1,5 @@
 """
-`coatcheck get` and `coatcheck list`: what is stored, for people and for programs.
+`coatcheck get` and `coatcheck list`: stored results, for people and for programs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLOURS: Final = {
 _HEADERS: Final = ("STATE", "TASK ID", "NAME", "AGE", "TOOK", "RESULT")
 _NUMBERS: Final = ("AGE", "TOOK")
 _WIDEST: Final = {"STATE": 12, "TASK ID": 48, "NAME": 20}
-#: Below so many columns of the terminal, this column is left out.
+#: In terminals with fewer columns, this column is left out.
 _DROPPED: Final = ((100, "TOOK"), (90, "NAME"))
 _GAP: Final = 2
 #: With fewer columns for the last one, each task gets lines of its own.
@@ -51,7 +51,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 def colour_of(state: str) -> str:
     """
-    Return the style in which *state* is shown.
+    Return the style for *state*.
     """
     return COLOURS.get(state, "blue")
 
@@ -80,11 +80,11 @@ def get(common: Common, task_id: str, *, check: bool) -> int:
     """
     Print the result of a task, without waiting for it.
 
-    A value goes to stdout; why there is none goes to stderr. The exit status says which: see
-    coatcheck --help.
+    A value goes to stdout. Without a value, the reason goes to stderr. The exit status tells them apart:
+    see coatcheck --help.
 
-    A task whose worker was killed shows as running. With --check that is noticed, and recorded
-    as a failure, if the task has a heartbeat.
+    A task whose worker was killed shows as running. --check notices that, if the task has a heartbeat,
+    and records a failure.
     """
     from .render import as_json
 
@@ -200,7 +200,7 @@ def _nothing(state: str | None, store: str) -> str:
 
 class _Counted:
     """
-    Counts what passes.
+    Counts the metas that pass.
     """
 
     def __init__(self) -> None:
@@ -288,8 +288,8 @@ def _print_stacked(metas: Sequence[ResultMeta], count: int, console: Console) ->
 
 def _fit(rows: list[tuple[str, ...]], width: int) -> tuple[list[tuple[str, ...]], list[int]]:
     """
-    Return *rows* and the widths of their columns: ids stay whole, the last column gets what is
-    left, and where that is little, other columns go.
+    Return *rows* and the widths of their columns. Ids stay whole; the last column gets the remaining
+    width; if that is too narrow, other columns are left out.
     """
     from rich.cells import cell_len
 

@@ -1,5 +1,5 @@
 """
-`coatcheck wait`: until tasks are ready, with what they report meanwhile.
+`coatcheck wait`: waiting until tasks are ready, with their progress.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .._results.results import Results
 
-#: Seconds between two reads of what is shown.
+#: Seconds between two reads of the shown tasks.
 REFRESH: Final = 0.5
 
 
@@ -40,14 +40,13 @@ def wait(common: Common, task_ids: tuple[str, ...], timeout: float | None) -> in
     """
     Wait until all of some tasks are over.
 
-    Prints a line for each as it ends: id, state, and what became of it, divided by tabs; with
-    --json a JSON object. A terminal shows progress bars. The exit status is 0 if all succeeded:
-    see coatcheck --help.
+    Prints a line for each task as it ends: id, state and outcome, divided by tabs; with --json a JSON
+    object. A terminal shows progress bars. The exit status is 0 if all succeeded: see coatcheck --help.
     """
     ids = list(dict.fromkeys(task_ids))
     statuses: list[int] = []
     with common.open() as results:
-        known = results.get_many(ids)  # what is wrong with the store is said at once
+        known = results.get_many(ids)  # an error of the store shows at once
         with _view(common, ids) as view, _Watch(results, view):
             for meta in known.values():
                 if not meta.ready:
@@ -74,7 +73,7 @@ def _view(common: Common, ids: list[str]) -> Lines:
 
 class _Watch:
     """
-    Reads again and again, in a thread, what a view wants to show, and whether the store answers.
+    Reads the tasks of a view again and again, in a thread, and tells whether the store answers.
     """
 
     def __init__(self, results: Results, view: Lines) -> None:

@@ -22,7 +22,7 @@ OURS: Final = {"zlib": _CELERYS, "zstd": "application/zstd"}
 #: it is stored with, if that is more.
 MAX_INFLATED: Final = 16 * 1024 * 1024
 MAX_RATIO: Final = 32
-#: Twice what the highest preset needs: the header may ask for gigabytes.
+#: Twice the need of the highest preset: the header may ask for gigabytes.
 _LZMA_MEMORY: Final = 128 * 1024 * 1024
 
 
@@ -80,14 +80,15 @@ def compressed(name: str, body: bytes) -> bytes:
 
 def decompressed(name: str, data: bytes, limit: int) -> bytes:
     """
-    Return what `compressed` made *data* of; at most *limit* bytes. Raises `ValueError` if it cannot.
+    Return the original of *data* from `compressed`, at most *limit* bytes. Raises `ValueError` for other data.
     """
     return _whole(*_read(OURS.get(name, name), data, limit + 1), limit)
 
 
 def head(data: bytes, size: int) -> bytes:
     """
-    Return about *size* first bytes of the body of *data*, whatever follows; none if it cannot.
+    Return about the first *size* bytes of the original of *data*, even if the rest is damaged; `b""` if that
+    is impossible.
     """
     try:
         return _opened(data, size)[1]
@@ -168,7 +169,7 @@ class _Brotli:
 
     def decompress(self, body: bytes, limit: int) -> bytes:
         """
-        Return what *body* holds, up to a little over *limit* bytes.
+        Return the original of *body*, up to a little over *limit* bytes.
         """
         parts = [self._decompressor.process(body, output_buffer_limit=limit)]
         size = len(parts[0])

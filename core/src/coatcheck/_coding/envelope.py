@@ -9,10 +9,10 @@ The envelope of records that are compressed, signed or encrypted: its parts, as 
     task id                   4 bytes for the length, UTF-8
     serializer, compression,  1 byte for the length of each, UTF-8
     seal, key
-    body                      what the seal makes of it
+    body                      sealed as the fields above say
 
-In every version the state stands where it stands here, so that a store can look at it. All that
-precedes the body is authenticated with it.
+The state has this place in every version, so that a store can look at it. Everything before the body is
+authenticated with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def head_of(
     state: str, task_id: str, *, serializer: str, compression: str, seal: str, key: str
 ) -> bytes:
     """
-    Return what precedes the body. Raises `ValueError` for a name of more than 255 bytes.
+    Return the part before the body. Raises `ValueError` for a name of more than 255 bytes.
     """
     names = [_name(text) for text in (serializer, compression, seal, key)]
     id_ = task_id.encode()
@@ -88,7 +88,7 @@ def parse(data: bytes) -> Envelope:
 
 def peek(data: bytes) -> str | None:
     """
-    Return the state that the first bytes of an envelope show, whatever follows them.
+    Return the state from the first bytes of an envelope, even if the rest is damaged.
     """
     if len(data) <= _STATE_AT or not data.startswith(MAGIC):
         return None

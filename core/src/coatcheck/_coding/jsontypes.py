@@ -13,7 +13,7 @@ from uuid import UUID
 
 from .limits import FEW, hashable
 
-#: Returns the tag's name and value. Raises `TypeError` for what it cannot keep.
+#: Returns the tag's name and value. Raises `TypeError` for a value that it cannot keep.
 Encode = Callable[[Any], tuple[str, Any]]
 Decode = Callable[[Any], Any]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 #: Fewer bytes than these could be guessed.
 MIN_BYTES: Final = 32
-#: What the names of keys look like. They are stored with every record.
+#: The form of names of keys. The name is stored with every record.
 _ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}\Z")
 #: Where text may say that the keys are: a variable of the environment, or a file.
 _ENVIRONMENT: Final = "env:"
@@ -88,12 +88,12 @@ def is_reference(value: object) -> bool:
 
 def read(value: Any) -> Keys | None:
     """
-    Return the keys that *value* stands for. Raises `ValueError`, which shows no secret.
+    Return the keys in *value*. Raises `ValueError`, which shows no secret.
 
     Args:
-        value: a mapping of names to secrets, or pairs of them; "env:NAME" for what that
-            environment variable holds, "file:/path" for what the file does; or text, which is
-            name:secret, as often as wanted, with white space or commas between. `None` for none.
+        value: a mapping of names to secrets, or pairs of them; "env:NAME" for the text in that
+            environment variable; "file:/path" for the text in that file; or text: name:secret, once or
+            several times, with white space or commas between. `None` for no keys.
     """
     if value is None or isinstance(value, Keys):
         return value

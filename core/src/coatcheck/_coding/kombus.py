@@ -18,7 +18,7 @@ from . import jsontags
 from .serializers import BUILTINS, JSONSerializer, Serializer
 
 _KNOWN: Final[dict[str, Serializer]] = {serializer.name: serializer for serializer in BUILTINS}
-#: The content types of those, by which `accept_content` may name them too.
+#: The content types of those. `accept_content` may name them too.
 _CONTENT_TYPES: Final = {
     "json": "application/json",
     "msgpack": "application/x-msgpack",
@@ -197,7 +197,7 @@ class RegisteredTypes(JSONSerializer):
 
 def _to_plain(value: Any, *, strict: bool, room: int = jsontags.MAX_DEPTH) -> Any:
     """
-    Return what `jsontags.to_plain` does, with registered types.
+    Do the same as `jsontags.to_plain`, with registered types.
     """
     kind = type(value)
     own = None

@@ -1,5 +1,5 @@
 """
-Limits on what a record may hold, checked before it is decoded.
+Limits for the content of a record, checked before it is decoded.
 
 A value takes up to 150 bytes of memory, however short it is written, and no other thread runs
 while the decoders in C make many of them.
@@ -30,16 +30,16 @@ FEW: Final = 32
 
 def holds_more(serializer: str, data: bytes, limit: int) -> bool:
     """
-    Whether *data* of a built-in *serializer* holds more than *limit* values.
+    Return whether *data* of a builtin *serializer* holds more than *limit* values.
 
-    Of others it is not known. Pickle is not asked about: it may do what it likes anyway.
+    Return `False` for other serializers, and for pickle: it may run any code anyway.
     """
     counted = _COUNTED.get(serializer)
     return counted is not None and counted(data, limit)
 
 
 def _json_holds_more(data: bytes, limit: int) -> bool:
-    # A value and what separates it from the next one take two bytes at least.
+    # A value and its separator take at least two bytes.
     if len(data) <= 2 * limit or sum(_marks(data)) <= limit:
         return False
     # Some of these may stand in text.
@@ -71,8 +71,8 @@ def _string_end(data: bytes, start: int) -> int:
 
 def _marks(data: bytes) -> Iterator[int]:
     """
-    Count, slice by slice, what each value of a list or mapping has before it. Where that is empty
-    it counts as one value more.
+    Count, slice by slice, the marks that precede each value of a list or mapping. A slice without marks
+    counts as one more value.
     """
     for at in range(0, len(data), _SLICE):
         part = data[at : at + _SLICE]
@@ -87,7 +87,7 @@ _SIZES: Final = bytes(
     )
     for first in range(256)
 )  # fmt: skip
-#: For those that say their length: how many bytes it has, and what precedes the content with it.
+#: For types with a length: the number of bytes of the length, and of all bytes before the content.
 _LENGTHS: Final = {
     0xC4: (1, 2), 0xC5: (2, 3), 0xC6: (4, 5), 0xD9: (1, 2), 0xDA: (2, 3), 0xDB: (4, 5),
     0xC7: (1, 3), 0xC8: (2, 4), 0xC9: (4, 6),
@@ -99,7 +99,7 @@ _MAPS: Final = {0xDE: 2, 0xDF: 4}
 
 def _msgpack_holds_more(data: bytes, limit: int) -> bool:
     """
-    Count what arrays and mappings say they hold, which the decoder makes room for.
+    Count the values that arrays and mappings announce: the decoder allocates memory for them.
     """
     if len(data) <= limit:
         return False
@@ -148,10 +148,10 @@ _COUNTED: Final[Mapping[str, Callable[[bytes, int], bool]]] = {
 
 def hashable(items: Collection[Any]) -> Collection[Any]:
     """
-    Return *items*, from which a set or the keys of a dict are to be made.
+    Return *items*, the future members of a set or keys of a dict.
 
-    Raises `ValueError` if so many have the same hash, as multiples of 2**61 - 1 do, that it would
-    take a time that grows with the square of their number.
+    Raises `ValueError` if too many of them have the same hash, as multiples of 2**61 - 1 do. Building the set
+    would take a time that grows with the square of their number.
     """
     if len(items) <= FEW or _UNCHOSEN.issuperset(map(type, items)):
         return items

@@ -1,8 +1,8 @@
 """
-Pickles that name what is not installed here: read as far as that goes.
+Reading pickles that name classes which are not installed here.
 
-Whoever reads a record seldom has all that its writer had. A missing class gets a stand-in, so that
-state, dates and the failure can be read; only the value that needs it cannot.
+A reader seldom has all packages of the writer. A missing class gets a stand-in, so that state, dates and the
+failure can be read. Only a value that needs the class cannot.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MARK: Final = "__coatcheck_stand_in__"
 
 def loads(data: bytes) -> tuple[Any, bool]:
     """
-    Return what *data* holds, and whether something in it is a stand-in. Runs what the bytes say.
+    Return the object in *data*, and whether it contains a stand-in. Runs any code that the bytes name.
     """
     unpickler = _Unpickler(io.BytesIO(data))
     return unpickler.load(), bool(unpickler.missing)
@@ -61,14 +61,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _stand_in(module: str, name: str) -> type[Exception]:
-    # An exception, because that is what is missing most, and groups of them take nothing else.
+    # An exception, because exceptions are missing most often, and exception groups take nothing else.
     plain = name.rpartition(".")[2]
     names = {"__module__": module, "__qualname__": name, _MARK: True}
     return type(plain, (Exception,), {**names, "__init__": _take, "__setstate__": _set})
 
 
 def _take(self: Exception, *args: Any, **named: Any) -> None:
-    del self, args, named  # `__new__` kept what there is to keep
+    del self, args, named  # `__new__` kept everything
 
 
 def _set(self: Exception, state: Any) -> None:

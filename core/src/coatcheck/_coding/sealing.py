@@ -1,8 +1,8 @@
 """
-What becomes of a record's bytes before they are stored: compressed, signed, encrypted; and back.
+Compressing, signing and encrypting a record's bytes before they are stored, and the way back.
 
-A record is authenticated together with its state and its task id, so that none can be moved to
-another id, or be taken for another state's.
+A record is authenticated together with its state and its task id, so that nobody can move it to another id
+or pass it off as a record of another state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENCRYPTION: Final = b"encryption"
 
 class Opened(NamedTuple):
     """
-    What was in an envelope. `authentic`: one of the reader's keys made it.
+    The content of an envelope. `authentic` is true if one of the reader's keys made it.
     """
 
     state: str
@@ -75,11 +75,11 @@ class Sealer:
         self._check()
         #: Whether there are keys.
         self.keyed = signing is not None or encryption is not None
-        #: Whether what no key has made is refused.
+        #: Whether unsigned records are refused.
         self.guarded = self.keyed and not accept_unsigned
-        #: Whether Celery is to read what is compressed.
+        #: Whether records are compressed in a form that Celery reads.
         self.celerys = compress == "celery"
-        #: Whether what is written may become something else here.
+        #: Whether records may be changed here at all before they are written.
         self.active = self.keyed or compress is not None
 
     def _check(self) -> None:
@@ -104,7 +104,7 @@ class Sealer:
 
     def seal(self, state: str, task_id: str, serializer: str, body: bytes) -> bytes:
         """
-        Return what to store for the record *body*: itself, where no option asks for more.
+        Return the bytes to store for the record *body*: *body* itself, unless an option asks for more.
         """
         if self.celerys:
             return self.pack(body)
@@ -153,10 +153,10 @@ class Sealer:
 
     def open(self, task_id: str, data: bytes) -> Opened:
         """
-        Return what is in the envelope *data* of the record of *task_id*; "" stands for any id.
+        Open the envelope *data* of the record of *task_id* and return its content; "" stands for any id.
 
-        Nothing is inflated or decoded that should have been authentic and is not. Raises
-        `SignatureError`, or `DecodeError`.
+        A body that must be authentic and is not is neither decompressed nor decoded. Raises `SignatureError`
+        or `DecodeError`.
         """
         try:
             found = envelope.parse(data)
@@ -223,7 +223,7 @@ class Sealer:
 
     def inflated(self, task_id: str | None, data: bytes) -> bytes:
         """
-        Return what Celery compressed as *data*. Raises `DecodeError`.
+        Decompress *data* from Celery. Raises `DecodeError`.
         """
         try:
             limit = compression.allowed(len(data), self._max_inflated)
@@ -283,7 +283,7 @@ def _encrypted(key: bytes, head: bytes, body: bytes) -> bytes:
 
 def _decrypted(key: bytes, head: bytes, sealed: bytes) -> bytes | None:
     """
-    Return what was encrypted; `None` if that is not what is there.
+    Decrypt *data*; return `None` if it is not encrypted with this key.
     """
     start = _SALT_BYTES + _NONCE_BYTES
     if len(sealed) < start + _TAG_BYTES:

@@ -283,7 +283,7 @@ def _encrypted(key: bytes, head: bytes, body: bytes) -> bytes:
 
 def _decrypted(key: bytes, head: bytes, sealed: bytes) -> bytes | None:
     """
-    Decrypt *data*; return `None` if it is not encrypted with this key.
+    Decrypt *sealed*; return `None` if it was not encrypted with *key*.
     """
     start = _SALT_BYTES + _NONCE_BYTES
     if len(sealed) < start + _TAG_BYTES:

@@ -143,3 +143,20 @@ def test_all_public_names_are_documented() -> None:
 
     names = {f"{door.__name__}.{name}" for door in DOORS for name in door.__all__}
     assert set() == names - lines
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_completion_offers_public_names(door: types.ModuleType) -> None:
+    """
+    `dir()` of what a user holds shows what the documentation has, and nothing that is private.
+    """
+    results = door.by_url("memory://")
+    handle, task = results.AsyncResult("t"), results.running("t")
+    held = [results, handle, results.ResultSet(["t"]), task]
+    if door is coatcheck:
+        held.append(handle.meta())
+
+    assert [] == [name for thing in held for name in dir(thing) if name[0] == "_" != name[1]]
+    assert {"progress", "result", "task_id", "update_state", "won"} == {
+        name for name in dir(task) if not name.startswith("_")
+    }

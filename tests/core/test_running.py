@@ -180,9 +180,9 @@ def test_heart_stops_when_the_task_is_over(results, backend):
     backend.away = False
     with results.running("t", heartbeat=0.02) as task:
         results.mark_as_revoked("t", "enough")
-        task._beating.join(20)
+        task._own.beating.join(20)
 
-        assert not task._beating.is_alive()
+        assert not task._own.beating.is_alive()
     assert task.won is False
     with pytest.raises(coatcheck.TaskRevokedError, match="enough"):
         results.AsyncResult("t").get()

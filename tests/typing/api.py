@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from typing import Any, assert_type
 
 import coatcheck
 from coatcheck import aio
@@ -62,6 +63,49 @@ async def aio_side() -> None:
             print(meta.result)
         values: list[int] = await results.ResultSet(["t"]).get()
         print(values)
+
+
+def exact_types(results: coatcheck.Results, handle: coatcheck.AsyncResult[int]) -> None:
+    """
+    What a call gives is known where its arguments say it.
+    """
+    tasks = results.ResultSet([handle])
+    assert_type(tasks, coatcheck.ResultSet[int])
+    assert_type(results.ResultSet(["a"]), coatcheck.ResultSet[Any])
+    assert_type(results.ResultSet(), coatcheck.ResultSet[Any])
+    assert_type(list(tasks), list[coatcheck.AsyncResult[int]])
+    assert_type(handle.get(), int)
+    assert_type(handle.get(propagate=True), int)
+    assert_type(handle.get(propagate=False), int | Exception)
+    assert_type(tasks.get(), list[int])
+    assert_type(tasks.get(propagate=False), list[int | Exception])
+    with results.running("t") as task:
+        report(task)
+
+
+def report(task: coatcheck.RunningTask) -> None:
+    task.progress(1, total=2, step="read")
+    task.update_state("LOADED", meta={"rows": 3})
+
+
+async def exact_aio_types(results: aio.Results, handle: aio.AsyncResult[int]) -> None:
+    """
+    The same under asyncio.
+    """
+    tasks = results.ResultSet([handle])
+    assert_type(tasks, aio.ResultSet[int])
+    assert_type(results.ResultSet(["a"]), aio.ResultSet[Any])
+    assert_type(await handle, int)
+    assert_type(await handle.get(), int)
+    assert_type(await handle.get(propagate=False), int | Exception)
+    assert_type(await tasks.get(), list[int])
+    assert_type(await tasks.get(propagate=False), list[int | Exception])
+    async with results.running("t") as task:
+        await aio_report(task)
+
+
+async def aio_report(task: aio.RunningTask) -> None:
+    await task.progress(1, total=2, step="read")
 
 
 class Dictionary(coatcheck.KeyValueBackend):

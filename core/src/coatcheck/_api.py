@@ -16,6 +16,7 @@ from ._results.handles import AsyncResult
 from ._results.hooks import hookimpl
 from ._results.results import Results
 from ._results.resultsets import ResultSet
+from ._results.running import RunningTask
 from .errors import (
     ArgumentError,
     BackendError,
@@ -70,6 +71,7 @@ __all__ = [
     "ResultSet",
     "ResultTooLargeError",
     "Results",
+    "RunningTask",
     "SchemeConflictError",
     "SerializationError",
     "SignatureError",

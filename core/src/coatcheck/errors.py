@@ -92,7 +92,7 @@ class UnknownSchemeError(ConfigurationError, LookupError):
         instead: str | None = None,
     ) -> None:
         self.scheme = scheme
-        self.installed = sorted(installed)
+        self.installed: list[str] = sorted(installed)
         message = f"no backend for the scheme {scheme!r} is installed"
         if only_asyncio:
             message = (
@@ -115,7 +115,7 @@ class SchemeConflictError(ConfigurationError):
 
     def __init__(self, scheme: str, claims: Iterable[str]) -> None:
         self.scheme = scheme
-        self.claims = sorted(claims)
+        self.claims: list[str] = sorted(claims)
         super().__init__(
             f"the scheme {scheme!r} is claimed by {' and by '.join(self.claims)}: uninstall "
             f"all but one, or choose with coatcheck.register({scheme!r}, 'module:Class', "
@@ -148,8 +148,8 @@ class PartlyUnavailableError(BackendUnavailableError):
     """
 
     def __init__(self, message: str, *, found: Mapping[str, Any], unread: Iterable[str]) -> None:
-        self.found = dict(found)
-        self.unread = frozenset(unread)
+        self.found: dict[str, Any] = dict(found)
+        self.unread: frozenset[str] = frozenset(unread)
         super().__init__(message)
 
 
@@ -234,7 +234,7 @@ class ContentDisallowed(SerializationError, ValueError):  # noqa: N818 - the fie
     def __init__(self, task_id: str | None, serializer: str, accept: Iterable[str]) -> None:
         self.task_id = task_id
         self.serializer = serializer
-        self.accept = tuple(accept)
+        self.accept: tuple[str, ...] = tuple(accept)
         super().__init__(
             f"the record of task {task_id!r} is {serializer}, and this reader accepts "
             f"{', '.join(self.accept) or 'nothing'}: if its writers are trusted, add "
@@ -268,7 +268,7 @@ class WaitTimeoutError(CoatcheckError, TimeoutError):
         *,
         hint: str = "",
     ) -> None:
-        self.task_ids = frozenset(task_ids)
+        self.task_ids: frozenset[str] = frozenset(task_ids)
         self.timeout = timeout
         self.last_error = last_error
         shown = ", ".join(repr(id_) for id_ in sorted(self.task_ids)[: self.SHOWN])

@@ -68,7 +68,7 @@ class Portions:
         self._each = 0.0
         self._slice = SLICE
         #: How many bytes one read or write carries.
-        self.budget = MOST
+        self.budget: int = MOST
 
     def count(self, most: int = BATCH) -> int:
         """

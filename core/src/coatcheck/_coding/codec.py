@@ -98,7 +98,7 @@ class Codec:
         encryption_keys: Keys | None = None,
         accept_unsigned: bool = False,
     ) -> None:
-        self.serializer = get_serializer(serializer)
+        self.serializer: Serializer = get_serializer(serializer)
         check_installed(self.serializer)
         self._sealer = Sealer(
             compress=compression,
@@ -119,7 +119,7 @@ class Codec:
                 "reader: use 'json' or 'msgpack', sign it by signing_keys=, or say "
                 "unsafe_pickle=True"
             )
-        self.accept = tuple([accept] if isinstance(accept, str) else accept)
+        self.accept: tuple[str, ...] = tuple([accept] if isinstance(accept, str) else accept)
         self.strict = strict
         self._readers = (*self._builtin_readers(), *self._extra_readers())
         # Of values that stand by themselves and of which only is known that they are text.

@@ -108,8 +108,9 @@ class KombuSerializer:
         self._registry = registry
         self._known = _KNOWN.get(name)
         #: Sent with messages.
+        self.content_type: str
         self.content_type, self._encoding, _ = registry._encoders[name]  # noqa: SLF001
-        self.text = self._encoding == "utf-8"
+        self.text: bool = self._encoding == "utf-8"
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         return self.dumps_value(document, strict=strict)

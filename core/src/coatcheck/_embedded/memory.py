@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._backends.bells import Bell, LocalBell
@@ -48,8 +48,8 @@ class MemoryBackend(KeyValueBackend):
     Keeps records in a dict. Expired ones are removed by later writes.
     """
 
-    PROTOCOL_VERSION = 1
-    capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN
+    PROTOCOL_VERSION: ClassVar[int] = 1
+    capabilities: ClassVar[Capability] = Capability.PUSH | Capability.TTL | Capability.SCAN
     #: Each time after this many writes, expired records are looked for.
     SWEEP_EVERY = 1000
 

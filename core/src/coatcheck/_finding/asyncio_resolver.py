@@ -4,20 +4,38 @@ From a URL or a name to a backend for asyncio, see `coatcheck._finding.resolver`
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .._results.asyncio_results import Results
 from .._settings.config import DEFAULT_NAME
 from . import resolver
-from .registry import AIO, SYNC
+from .registry import AIO, SYNC, Target
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
     from .._settings.configfile import Config
 
-register = AIO.register
-unregister = AIO.unregister
-registered = AIO.registered
+
+def register(scheme: str, target: Target, *, replace: bool = False) -> None:
+    """
+    Register a backend for *scheme* in this process. See `coatcheck.register`.
+    """
+    AIO.register(scheme, target, replace=replace)
+
+
+def unregister(scheme: str) -> None:
+    """
+    Undo `register`. See `coatcheck.unregister`.
+    """
+    AIO.unregister(scheme)
+
+
+def registered(scheme: str, target: Target) -> AbstractContextManager[None]:
+    """
+    Register *target* during a block. See `coatcheck.registered`.
+    """
+    return AIO.registered(scheme, target)
 
 
 def by_url(url: str | None = None, **options: Any) -> Results:

@@ -54,23 +54,23 @@ class Failure:
         traceback: str | None = None,
         note: str | None = None,
     ) -> None:
-        self.module = module
-        self.qualname = qualname
-        self.message = message
+        self.module: str = module
+        self.qualname: str = qualname
+        self.message: str = message
         #: The exception's `args`. An argument that the serializer cannot hold is its `repr`.
-        self.args = tuple(args)
+        self.args: tuple[Any, ...] = tuple(args)
         #: The qualified names of the base classes, nearest first.
-        self.bases = tuple(bases)
-        self.attributes = dict(attributes or {})
-        self.notes = tuple(notes)
+        self.bases: tuple[str, ...] = tuple(bases)
+        self.attributes: dict[str, Any] = dict(attributes or {})
+        self.notes: tuple[str, ...] = tuple(notes)
         #: The explicit cause (`raise ... from`), and the implicit context.
-        self.cause = cause
-        self.context = context
+        self.cause: Failure | None = cause
+        self.context: Failure | None = context
         #: The members of an exception group.
-        self.exceptions = tuple(exceptions)
-        self.traceback = traceback
+        self.exceptions: tuple[Failure, ...] = tuple(exceptions)
+        self.traceback: str | None = traceback
         #: Names the task, the worker and the time. Readers get it as a note of the exception.
-        self.note = note
+        self.note: str | None = note
 
     def __repr__(self) -> str:
         return f"<Failure {self.summary}>"

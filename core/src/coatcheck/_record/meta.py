@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .. import states
+from .._runtime.completion import shown
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import DecodeError
 
@@ -124,6 +125,9 @@ class ResultMeta:
         self._value: Any = _UNREAD
         self.version = version
         self.known = known
+
+    def __dir__(self) -> list[str]:
+        return shown(super().__dir__())
 
     def __repr__(self) -> str:
         kind = "" if self.known else " unknown"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from .._record.documents import checked_id
 from .._record.meta import ResultMeta
@@ -32,7 +32,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
 
     def __init__(self, results: Results, task_id: str) -> None:
         self._results = results
-        self.task_id = checked_id(task_id)
+        self.task_id: str = checked_id(task_id)
         self._meta: ResultMeta | None = None
 
     def __repr__(self) -> str:
@@ -147,6 +147,28 @@ class AsyncResult(HoldsConnections, Generic[T]):
         """
         return (await self.meta()).date_done
 
+    @overload
+    async def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: Literal[True] = True,
+        wrap: bool = False,
+    ) -> T: ...
+    @overload
+    async def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: bool,
+        wrap: bool = False,
+    ) -> T | Exception: ...
     async def get(
         self,
         timeout: float | None = None,
@@ -156,7 +178,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
         missing: Literal["wait", "raise"] = "wait",
         propagate: bool = True,
         wrap: bool = False,
-    ) -> T:
+    ) -> T | Exception:
         """
         See `coatcheck.AsyncResult.get`.
         """
@@ -165,7 +187,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
                 self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
-        return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+        return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
 
     async def check_alive(self) -> bool | None:
         """

@@ -11,6 +11,7 @@ from typing import TypeVar
 from .._backends.asyncio_backend import Backend
 from .._backends.asyncio_bells import Bell
 from .._backends.backend import Capability, Unless
+from .._coding.codec import Codec
 from .._record.groups import Tree
 from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
@@ -26,7 +27,7 @@ class ObservedBackend(Backend[ResultMeta]):
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
-        self.codec = backend.codec
+        self.codec: Codec = backend.codec
         self._hooks = hooks
 
     @property

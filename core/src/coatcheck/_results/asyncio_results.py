@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from .. import states
 from .._backends import backend as sync
@@ -38,6 +38,8 @@ from .asyncio_running import RunningTask
 from .results import ResultsBase
 from .writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
 
+T = TypeVar("T")
+
 
 class Results(ResultsBase):
     """
@@ -52,7 +54,8 @@ class Results(ResultsBase):
         super().__init__(**options)
         self._portions = Portions(spread=backend.spread)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
-        self.backend = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
+        observed = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
+        self.backend: Backend[ResultMeta] = observed
         on_lost = partial(_end_lost, self.backend, self._writer)
         # No method of this object, see `coatcheck.Results`.
         make = partial(
@@ -491,6 +494,14 @@ class Results(ResultsBase):
         """
         return handles.AsyncResult(self, task_id)
 
+    @overload
+    def ResultSet(
+        self, task_ids: Iterable[handles.AsyncResult[T]], group_id: str | None = None
+    ) -> resultsets.ResultSet[T]: ...
+    @overload
+    def ResultSet(
+        self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
+    ) -> resultsets.ResultSet[Any]: ...
     def ResultSet(  # noqa: N802 - the field's name
         self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
     ) -> resultsets.ResultSet[Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from .._backends.portions import MOST, weight
 from .._record.meta import ResultMeta
@@ -151,13 +151,21 @@ class ResultSet(HoldsConnections, Generic[T]):
             async for meta in metas:
                 yield self._remember(meta)
 
+    @overload
+    async def get(
+        self, timeout: float | None = None, *, propagate: Literal[True] = True, wrap: bool = False
+    ) -> list[T]: ...
+    @overload
+    async def get(
+        self, timeout: float | None = None, *, propagate: bool, wrap: bool = False
+    ) -> list[T | Exception]: ...
     async def get(
         self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
-    ) -> list[T]:
+    ) -> list[T] | list[T | Exception]:
         """
         See `coatcheck.ResultSet.get`.
         """
-        values: dict[str, T] = {}
+        values: dict[str, T | Exception] = {}
         async with aclosing(self.as_completed(timeout)) as metas:
             async for meta in metas:
                 values[meta.task_id] = meta.get(wrap=wrap) if propagate else meta.result

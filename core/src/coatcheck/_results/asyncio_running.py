@@ -27,7 +27,7 @@ _logger = logging.getLogger("coatcheck")
 
 class RunningTask(TaskProgress, HoldsConnections):
     """
-    As `coatcheck._results.running.RunningTask`, for `async with`.
+    As `coatcheck.RunningTask`, for `async with`.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     async def progress(self, current: float, total: float | None = None, **info: Any) -> None:
         """
-        See `coatcheck._results.running.RunningTask.progress`.
+        See `coatcheck.RunningTask.progress`.
         """
         await self.update_state(states.PROGRESS, progress_info(current, total, info))
 
     async def update_state(self, state: str, meta: Any = None) -> None:
         """
-        See `coatcheck._results.running.RunningTask.update_state`.
+        See `coatcheck.RunningTask.update_state`.
         """
         async with self._writing:
-            before = self.set(state, meta)
+            before = self._set(state, meta)
             try:
                 await self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
-                self.set(*before)  # or the next sign of life would fail as well
+                self._set(*before)  # or the next sign of life would fail as well
                 raise
 
     async def _store_unready(self) -> bool:
-        state, info, fields = self.unready()
+        state, info, fields = self._unready()
         won = await self._results.store_result(
             self.task_id, info, state, expires=self._expires, **fields
         )
@@ -79,15 +79,15 @@ class RunningTask(TaskProgress, HoldsConnections):
             return await self._store_unready()
         if observed is not None and observed.ready:
             return False
-        if self.may_beat_over(observed):
-            state, info, fields = self.unready()
+        if self._may_beat_over(observed):
+            state, info, fields = self._unready()
             self._known |= await self._results._replace(
                 self.task_id, observed, info, state, expires=self._expires, fields=fields
             )
         return True
 
     async def __aenter__(self) -> Self:
-        self.begun(stored=await self._try(self._store_unready))
+        self._begun(stored=await self._try(self._store_unready))
         if self._heartbeat is not None:
             self._beating = tasks.start(
                 self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
@@ -129,7 +129,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         if self._beating is not None:
             # Not cancelled: a sign of life that is under way must not come after the result.
             await asyncio.wait([self._beating])
-        state, result, fields = self.ready(error)
+        state, result, fields = self._ready(error)
         try:
             won = await self._results.store_result(
                 self.task_id,
@@ -139,7 +139,7 @@ class RunningTask(TaskProgress, HoldsConnections):
                 protect=self._results.protect,
                 **fields,
             )
-            self.stored(won=won)
+            self._stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)
             if error is None:

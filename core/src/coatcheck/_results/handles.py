@@ -5,7 +5,7 @@ Handles: one task id, or several, and where to ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from .._record.documents import checked_id
 from .._record.meta import ResultMeta
@@ -35,7 +35,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
 
     def __init__(self, results: Results, task_id: str) -> None:
         self._results = results
-        self.task_id = checked_id(task_id)
+        self.task_id: str = checked_id(task_id)
         self._meta: ResultMeta | None = None
 
     def __repr__(self) -> str:
@@ -147,6 +147,28 @@ class AsyncResult(HoldsConnections, Generic[T]):
         """
         return self.meta().date_done
 
+    @overload
+    def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: Literal[True] = True,
+        wrap: bool = False,
+    ) -> T: ...
+    @overload
+    def get(
+        self,
+        timeout: float | None = None,
+        *,
+        interval: float | None = None,
+        on_interval: Callable[[], object] | None = None,
+        missing: Literal["wait", "raise"] = "wait",
+        propagate: bool,
+        wrap: bool = False,
+    ) -> T | Exception: ...
     def get(
         self,
         timeout: float | None = None,
@@ -156,7 +178,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
         missing: Literal["wait", "raise"] = "wait",
         propagate: bool = True,
         wrap: bool = False,
-    ) -> T:
+    ) -> T | Exception:
         """
         Wait for the value and return it, or raise the task's exception.
 
@@ -172,7 +194,7 @@ class AsyncResult(HoldsConnections, Generic[T]):
                 self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
-        return cast("T", meta.get(wrap=wrap) if propagate else meta.result)
+        return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
 
     def check_alive(self) -> bool | None:
         """

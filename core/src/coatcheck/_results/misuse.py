@@ -8,6 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from .._runtime.completion import shown
+
 S = TypeVar("S")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +24,9 @@ class HoldsConnections:
 
     #: How to have the same in another process.
     _elsewhere = "pass the URL, and call coatcheck.by_url(url) there"
+
+    def __dir__(self) -> list[str]:
+        return shown(super().__dir__())
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError(

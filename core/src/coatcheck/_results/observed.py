@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from .._backends.backend import Backend, Capability, Unless
 from .._backends.bells import Bell
+from .._coding.codec import Codec
 from .._record.groups import Tree
 from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
@@ -25,7 +26,7 @@ class ObservedBackend(Backend[ResultMeta]):
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
-        self.codec = backend.codec
+        self.codec: Codec = backend.codec
         self._hooks = hooks
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
 from .. import states
 from .._backends.backend import (
@@ -59,6 +59,8 @@ from .writing import (
     checked_heartbeat,
     checked_timeout,
 )
+
+T = TypeVar("T")
 
 DEFAULT_SAFETY_LOOK: Final = 5.0
 DEFAULT_OPERATION_TIMEOUT: Final = 5.0
@@ -236,7 +238,8 @@ class Results(ResultsBase):
         super().__init__(**options)
         self._portions = Portions(spread=backend.spread)
         lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
-        self.backend = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
+        observed = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
+        self.backend: Backend[ResultMeta] = observed
         # Not a method of this object: in a cycle, a dropped object would stay connected until the next
         # garbage collection.
         on_lost = partial(_end_lost, self.backend, self._writer)
@@ -689,6 +692,14 @@ class Results(ResultsBase):
         """
         return handles.AsyncResult(self, task_id)
 
+    @overload
+    def ResultSet(
+        self, task_ids: Iterable[handles.AsyncResult[T]], group_id: str | None = None
+    ) -> resultsets.ResultSet[T]: ...
+    @overload
+    def ResultSet(
+        self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
+    ) -> resultsets.ResultSet[Any]: ...
     def ResultSet(  # noqa: N802 - the field's name
         self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
     ) -> resultsets.ResultSet[Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from .._backends.portions import MOST, weight
 from .._record.meta import ResultMeta
@@ -146,16 +146,24 @@ class ResultSet(HoldsConnections, Generic[T]):
             for meta in metas:
                 yield self._remember(meta)
 
+    @overload
+    def get(
+        self, timeout: float | None = None, *, propagate: Literal[True] = True, wrap: bool = False
+    ) -> list[T]: ...
+    @overload
+    def get(
+        self, timeout: float | None = None, *, propagate: bool, wrap: bool = False
+    ) -> list[T | Exception]: ...
     def get(
         self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
-    ) -> list[T]:
+    ) -> list[T] | list[T | Exception]:
         """
         Wait for all tasks and return their values in order.
 
         The first failure that comes is raised at once; without *propagate* exceptions are
         values. Raises `WaitTimeoutError` *timeout* seconds after the start.
         """
-        values: dict[str, T] = {}
+        values: dict[str, T | Exception] = {}
         with closing(self.as_completed(timeout)) as metas:
             for meta in metas:
                 values[meta.task_id] = meta.get(wrap=wrap) if propagate else meta.result

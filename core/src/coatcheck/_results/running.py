@@ -64,7 +64,7 @@ class TaskProgress:
         self._state = states.STARTED
         self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
 
-    def unready(self) -> tuple[str, Any, AllFields]:
+    def _unready(self) -> tuple[str, Any, AllFields]:
         """
         Return state, info and fields of the record to store while the block runs.
         """
@@ -75,7 +75,7 @@ class TaskProgress:
             fields["heartbeat"] = beat
         return self._state, self._info, fields
 
-    def begun(self, *, stored: bool) -> None:
+    def _begun(self, *, stored: bool) -> None:
         """
         Take in whether STARTED was stored: if not, the task is over.
         """
@@ -87,7 +87,7 @@ class TaskProgress:
                 self.task_id,
             )
 
-    def stored(self, *, won: bool) -> None:
+    def _stored(self, *, won: bool) -> None:
         """
         Take in whether the ready record of this run was the first.
         """
@@ -98,7 +98,7 @@ class TaskProgress:
             )
         self.won = won
 
-    def may_beat_over(self, observed: ResultMeta | None) -> bool:
+    def _may_beat_over(self, observed: ResultMeta | None) -> bool:
         """
         Return whether a sign of life may replace the stored record: there is no record, or it is one of this run.
 
@@ -109,7 +109,7 @@ class TaskProgress:
             return True
         return (observed.heartbeat or {}).get("run") == self._run
 
-    def set(self, state: str, info: Any) -> tuple[str, Any]:
+    def _set(self, state: str, info: Any) -> tuple[str, Any]:
         """
         Set the state and info that the next unready record shows; return those before.
         """
@@ -117,7 +117,7 @@ class TaskProgress:
         self._state, self._info = states.checked(state), info
         return before
 
-    def ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
+    def _ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
         """
         Return state, result and fields of the record to store at the end.
 
@@ -150,6 +150,22 @@ def note_lost(error: BaseException, failed: BaseException) -> None:
     add_note(error, f"coatcheck: the failure could not be stored: {failed}")
 
 
+class _Own:
+    """
+    What a running task has of its process: the heartbeat's thread, and a turn to write.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        # The parent's thread goes on giving signs of life; here it is not there.
+        self.beating: threading.Thread | None = None
+        # Unready records are written by the block and by the heartbeat, one at a time.
+        self.writing = threading.Lock()
+
+
 class RunningTask(TaskProgress, HoldsConnections):
     """
     What `running()` gives to its block.
@@ -170,15 +186,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         #: Whether the block ended: no sign of life may follow.
         self._over = False
         self._ended = Alarm()
-        self._beating: threading.Thread | None = None
-        self._writing = threading.Lock()
-        forks.register(self)
-
-    def after_fork(self) -> None:
-        # The parent's thread goes on giving signs of life; here it is not there.
-        self._beating = None
-        # Unready records are written by the block and by the heartbeat, one at a time.
-        self._writing = threading.Lock()
+        self._own = _Own()
 
     def progress(self, current: float, total: float | None = None, **info: Any) -> None:
         """
@@ -194,16 +202,16 @@ class RunningTask(TaskProgress, HoldsConnections):
         the state.
         """
         forks.check()
-        with self._writing:
-            before = self.set(state, meta)
+        with self._own.writing:
+            before = self._set(state, meta)
             try:
                 self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
-                self.set(*before)  # or the next sign of life would fail as well
+                self._set(*before)  # or the next sign of life would fail as well
                 raise
 
     def _store_unready(self) -> bool:
-        state, info, fields = self.unready()
+        state, info, fields = self._unready()
         won = self._results.store_result(self.task_id, info, state, expires=self._expires, **fields)
         self._known = True
         return won
@@ -219,8 +227,8 @@ class RunningTask(TaskProgress, HoldsConnections):
             return self._store_unready()
         if observed is not None and observed.ready:
             return False
-        if self.may_beat_over(observed):
-            state, info, fields = self.unready()
+        if self._may_beat_over(observed):
+            state, info, fields = self._unready()
             self._known |= self._results._replace(
                 self.task_id, observed, info, state, expires=self._expires, fields=fields
             )
@@ -228,8 +236,8 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     def __enter__(self) -> Self:
         forks.check()
-        with self._writing:
-            self.begun(stored=self._try(self._store_unready))
+        with self._own.writing:
+            self._begun(stored=self._try(self._store_unready))
         if self._heartbeat is not None:
             beating = threading.Thread(
                 target=_keep_beating,
@@ -242,14 +250,14 @@ class RunningTask(TaskProgress, HoldsConnections):
             except BaseException:
                 self._ended.ring()  # it may run all the same
                 raise
-            self._beating = beating
+            self._own.beating = beating
         return self
 
     def _beat_once(self) -> bool:
         """
         Give a sign of life; `False` if the task is over.
         """
-        with self._writing:
+        with self._own.writing:
             return not self._over and self._try(self._store_beat)
 
     def _try(self, store: Callable[[], bool]) -> bool:
@@ -277,9 +285,9 @@ class RunningTask(TaskProgress, HoldsConnections):
         forks.check()
         self._over = True
         self._ended.ring()
-        if self._beating is not None:
-            self._beating.join()
-        state, result, fields = self.ready(error)
+        if self._own.beating is not None:
+            self._own.beating.join()
+        state, result, fields = self._ready(error)
         try:
             won = self._results.store_result(
                 self.task_id,
@@ -289,7 +297,7 @@ class RunningTask(TaskProgress, HoldsConnections):
                 protect=self._results.protect,
                 **fields,
             )
-            self.stored(won=won)
+            self._stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)
             if error is None:

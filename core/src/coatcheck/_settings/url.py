@@ -49,10 +49,11 @@ class URL:
                 f"{masked(url)!r} can be read in more than one way: write @ / ? as %40 %2F %3F in "
                 "the user name and the password, and @ as %40 behind the host"
             )
-        self.raw = url
-        self.scheme = scheme.lower()
+        self.raw: str = url
+        self.scheme: str = scheme.lower()
+        self.rest: str
         self.rest, _, query = rest.partition("?")
-        self.query = dict(parse_qsl(query, keep_blank_values=True))
+        self.query: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
 
     def __str__(self) -> str:
         return masked(self.raw)

@@ -20,6 +20,7 @@ from .._finding.asyncio_resolver import (
 from .._results.asyncio_handles import AsyncResult
 from .._results.asyncio_results import Results
 from .._results.asyncio_resultsets import ResultSet
+from .._results.asyncio_running import RunningTask
 
 __all__ = [
     "AsyncResult",
@@ -28,6 +29,7 @@ __all__ = [
     "KeyValueBackend",
     "ResultSet",
     "Results",
+    "RunningTask",
     "by_name",
     "by_url",
     "from_celery_config",

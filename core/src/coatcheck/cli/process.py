@@ -47,7 +47,7 @@ class Tail:
     def __init__(self, limit: int = TAIL) -> None:
         self._limit = limit
         self._kept = bytearray()
-        self.truncated = False
+        self.truncated: bool = False
 
     def feed(self, data: bytes) -> None:
         """
@@ -93,7 +93,7 @@ class Pump(threading.Thread):
         self._target = target
         self._seen = seen
         self._idle_since: float | None = None
-        self.tail = Tail()
+        self.tail: Tail = Tail()
 
     def run(self) -> None:
         with self._source:

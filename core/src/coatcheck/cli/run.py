@@ -63,9 +63,19 @@ class CommandTask(RunningTask):
 
     outcome: tuple[str, Any] = (states.REVOKED, "the command was not started")
 
-    def ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
+    def claim(self) -> None:
+        """
+        Store STARTED; refuse to go on if the task is over, or if the store is away.
+        """
+        if not self._store_unready():
+            over = self._results.get_state(self.task_id)
+            raise ConfigurationError(
+                f"task {self.task_id!r} is over already ({over}): use another --id, or none"
+            )
+
+    def _ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
         if error is not None:
-            return super().ready(error)
+            return super()._ready(error)
         return (*self.outcome, self._fields)
 
 
@@ -176,7 +186,7 @@ def run(
         task = CommandTask(
             results, task_id, expires=expires, heartbeat=heartbeat or None, fields=fields
         )
-        _claim(results, task, expires)
+        task.claim()
         if Capability.SHARED not in results.backend.capabilities:
             say(f"note: no other process will find this task in {common.store}")
         _say_if_terminal(f"task {task_id} started")
@@ -188,18 +198,6 @@ def run(
 
 def _text(argument: str) -> str:
     return os.fsencode(argument).decode(errors="replace")
-
-
-def _claim(results: Results, task: CommandTask, expires: float | Default | None) -> None:
-    """
-    Store STARTED; refuse to go on if the task is over, or if the store is away.
-    """
-    state, info, fields = task.unready()
-    if not results.store_result(task.task_id, info, state, expires=expires, **fields):
-        over = results.get_state(task.task_id)
-        raise ConfigurationError(
-            f"task {task.task_id!r} is over already ({over}): use another --id, or none"
-        )
 
 
 def _say_if_terminal(message: str) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy.pool import NullPool
 
 import coatcheck
 import coatcheck.aio
+from coatcheck_sql.bounded_sqlite import BoundedConnection
+from coatcheck_sql.engines import options_of
 
 
 def settings_of(url: str | None = "db+sqlite:////data/x.db", **settings):
@@ -98,9 +100,12 @@ def test_arguments_of_connections(sqlite):
     options = {"connect_args": {"cached_statements": 7}}
     config = {"result_backend": sqlite.url, "database_engine_options": options}
     with coatcheck.from_celery_config(config) as results:
-        arguments = results.backend._link.engine_options()["connect_args"]
+        arguments = options_of(results.backend._settings, results.backend._link.limits)[
+            "connect_args"
+        ]
         assert results.store_result("t", 1)
 
+    assert BoundedConnection is arguments.pop("factory")
     assert {"cached_statements": 7, "timeout": 2.0, "check_same_thread": False} == arguments
 
 

@@ -13,7 +13,7 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.threads import Started
-from coatcheck_sql.records import BASIC, Letters, key_of
+from coatcheck_sql.letters import BASIC, Letters, key_of
 
 TEXT = "caf\u00e9 \u20ac \u6f22 \U0001f4a5"
 #: Ways to make a database that lacks some of these characters.

@@ -22,11 +22,12 @@ import coatcheck.aio
 from coatcheck.testing.patience import PATIENCE
 from coatcheck.testing.proxy import Proxy
 from coatcheck.testing.threads import Started, until
-from coatcheck_sql.bounded import AsyncConnection, PooledConnection
+from coatcheck_sql.asyncio_bounded import AsyncConnection
+from coatcheck_sql.bounded import PooledConnection
 from coatcheck_sql.bounded_sqlite import BoundedConnection as BoundedSQLite
 from coatcheck_sql.deadline import DEADLINE
 from coatcheck_sql.limits import Limits
-from coatcheck_sql.link import SWEEP_EVERY
+from coatcheck_sql.link_base import SWEEP_EVERY
 from coatcheck_sql.wire import Statement
 
 #: Seconds that an operation may take, and that tables are held.
@@ -35,7 +36,7 @@ HELD = 3 * TIMEOUT
 #: Connections of the pool, and the one that listens.
 MOST = 10 + 1
 SLEEP = Statement("SELECT CAST(pg_sleep(600) AS text)")
-ASKS = [lambda c: c.ask(SLEEP, {}), lambda c: c.execute(SLEEP.text.decode())]
+ASKS = [lambda c: c.ask(SLEEP, {}), lambda c: c.execute(SLEEP.text)]
 LIMIT = Statement("SELECT current_setting('statement_timeout') AS limit", {"limit": "text"})
 
 
@@ -241,7 +242,7 @@ def test_a_statement_is_cancelled(connection, soon, ask):
 
     DEADLINE.set(float("inf"))
     assert [{"limit": "0"}] == connection.ask(LIMIT, {})
-    assert ("0",) == connection.execute(LIMIT.text.decode()).fetchone()
+    assert ("0",) == connection.execute(LIMIT.text).fetchone()
 
 
 @pytest.mark.parametrize("ask", ASKS)
@@ -258,7 +259,7 @@ async def test_a_statement_is_cancelled_under_asyncio(postgresql, ask):
 
         DEADLINE.set(float("inf"))
         assert [{"limit": "0"}] == await connection.ask(LIMIT, {})
-        assert ("0",) == await (await connection.execute(LIMIT.text.decode())).fetchone()
+        assert ("0",) == await (await connection.execute(LIMIT.text)).fetchone()
 
 
 class Alarm(Exception):
@@ -343,7 +344,7 @@ def test_a_sweep_that_fails_fails_no_store(postgresql):
     """
     Where expired records cannot be removed just now, the store that would have done so succeeds.
     """
-    with coatcheck.by_url(postgresql.url, operation_timeout=1.0) as results:
+    with coatcheck.by_url(postgresql.url, operation_timeout=3.0) as results:
         results.store_result("before", 1)
         results.backend._link._writes = SWEEP_EVERY - 1
         with held(postgresql, "celery_tasksetmeta"):
@@ -355,7 +356,7 @@ async def test_a_sweep_that_fails_fails_no_store_under_asyncio(postgresql):
     """
     The same for the side for asyncio.
     """
-    async with coatcheck.aio.by_url(postgresql.url, operation_timeout=1.0) as results:
+    async with coatcheck.aio.by_url(postgresql.url, operation_timeout=3.0) as results:
         await results.store_result("before", 1)
         results.backend._links.get()._writes = SWEEP_EVERY - 1
         with held(postgresql, "celery_tasksetmeta"):

@@ -12,7 +12,8 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.threads import until
-from coatcheck_sql.bounded import AsyncConnection, PooledConnection
+from coatcheck_sql.asyncio_bounded import AsyncConnection
+from coatcheck_sql.bounded import PooledConnection
 from coatcheck_sql.wire import Statement
 
 NOW = datetime(2026, 11, 22, 12, 30, 15, 123456, UTC)

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from coatcheck import Capability
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import Backend, PerLoop
@@ -30,9 +28,9 @@ from coatcheck.plugin import (
 )
 
 from . import records, sync, work
-from .schema import Layout
+from .operations import Operation
 from .settings import Settings
-from .sync import CAPABILITIES, LIMITS
+from .sync import CAPABILITIES
 
 if TYPE_CHECKING:
     from .asyncio_link import Link
@@ -55,7 +53,7 @@ class SQLBackend(Backend[ResultMeta]):
         self._settings = settings
         self._portions = Portions()
         self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
-        self.max_value_bytes = LIMITS[settings.dialect]
+        self.max_value_bytes = settings.dialect.largest
         if settings.listen is not None:
             self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
 
@@ -98,12 +96,12 @@ class SQLBackend(Backend[ResultMeta]):
         began = monotonic()
         encode = work.Encoder(self.codec, self.max_value_bytes, [value])
         if if_match is None:
-            act = partial(work.store, encode=encode, unless=unless, expires=expires)
-            ask = partial(work.ask_to_store, encode=encode, unless=unless, expires=expires)
-            won = await self._links.get().run(act, writing=True, ask=ask)
+            make = partial(work.store, encode=encode, unless=unless, expires=expires)
+            won = await self._links.get().run(make, writing=True)
         else:
-            act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
-            won = await self._links.get().run(act, writing=True)
+            version = if_match.version
+            make = partial(work.store_over, encode=encode, version=version, expires=expires)
+            won = await self._links.get().run(make, writing=True)
         await self._sweep(began)
         return won
 
@@ -113,16 +111,15 @@ class SQLBackend(Backend[ResultMeta]):
         link = self._links.get()
         # All are encoded before any is sent.
         encode = work.Encoder(self.codec, self.max_value_bytes, [meta for _, meta in items])
-        all_ = await link.run(lambda _, layout: encode(layout), writing=True)
+        all_ = await link.run(partial(work.encode, encode=encode), writing=True)
         first, later = records.first_and_later(all_)
         won: set[str | None] = set()
-        most = work.PORTIONS[self._settings.dialect]
+        most = self._settings.dialect.portion
         writing = Writing(self._portions, first, records.size_of, most=most)
         while portion := writing.next():
-            act = partial(work.store_many, records=portion, unless=unless, expires=expires)
-            ask = partial(work.ask_to_store_many, records=portion, unless=unless, expires=expires)
+            make = partial(work.store_many, records=portion, unless=unless, expires=expires)
             try:
-                stored = await link.run(act, writing=True, ask=ask)
+                stored = await link.run(make, writing=True)
             except BackendUnavailableError as error:
                 writing.failed(error)
             else:
@@ -145,13 +142,13 @@ class SQLBackend(Backend[ResultMeta]):
         return await self._purge(work.purge)
 
     async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        return await self._purge(partial(work.purge_others, age=age, settings=self._settings))
+        return await self._purge(partial(work.purge_others, age=age))
 
-    async def _purge(self, portion: Callable[..., int]) -> int:
+    async def _purge(self, portion: Callable[..., Operation[int]]) -> int:
         purged, link = 0, self._links.get()
         for grouped in (False, True):
-            act = partial(portion, grouped=grouped)
-            while removed := await link.run(act, writing=True):
+            make = partial(portion, grouped=grouped)
+            while removed := await link.run(make, writing=True):
                 purged += removed
         return purged
 
@@ -165,8 +162,8 @@ class SQLBackend(Backend[ResultMeta]):
             return
         try:
             for grouped in (False, True):
-                act = partial(work.purge, grouped=grouped)
-                await link.run(act, writing=True, part=part)
+                make = partial(work.purge, grouped=grouped)
+                await link.run(make, writing=True, part=part)
         except BackendError as error:  # what was stored is stored; a later write sweeps
             _logger.info("expired records were not removed: %s", error)
 
@@ -175,8 +172,8 @@ class SQLBackend(Backend[ResultMeta]):
     async def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         found: dict[str, ResultMeta] = {}
         for batch in batches(dict.fromkeys(keys)):
-            act, ask = partial(work.read, ids=batch), partial(work.ask_to_read, ids=batch)
-            rows = await self._links.get().run(act, writing=False, ask=ask)
+            make = partial(work.read, ids=batch)
+            rows = await self._links.get().run(make, writing=False)
             found.update(work.metas(rows, self.codec, self._settings))
         return found
 
@@ -189,8 +186,8 @@ class SQLBackend(Backend[ResultMeta]):
     async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
         last = -(2**63)
         while True:
-            act = partial(work.page, last=last, size=BATCH, state=state)
-            found, last, more = await self._links.get().run(act, writing=False)
+            make = partial(work.page, last=last, size=BATCH, state=state)
+            found, last, more = await self._links.get().run(make, writing=False)
             for id_ in found:
                 if id_.startswith(prefix):
                     yield id_
@@ -219,13 +216,11 @@ class SQLBackend(Backend[ResultMeta]):
         await self.put_group_tree(group_id, tree_of(group_id, task_ids), expires=expires)
 
     async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        limit = self.max_value_bytes
-
-        def act(connection: sa.Connection, layout: Layout) -> None:
-            values = records.encoded_group(group_id, tree, self.codec, limit, layout.letters)
-            work.store_group(connection, layout, values=values, expires=expires)
-
-        await self._links.get().run(act, writing=True)
+        make = partial(
+            work.store_group, group_id=group_id, tree=tree, codec=self.codec,
+            limit=self.max_value_bytes, expires=expires,
+        )  # fmt: skip
+        await self._links.get().run(make, writing=True)
 
     async def get_group(self, group_id: str) -> list[str] | None:
         row = await self._group(group_id)
@@ -236,13 +231,13 @@ class SQLBackend(Backend[ResultMeta]):
         return None if row is None else records.decoded_tree(group_id, row, self.codec)
 
     async def _group(self, group_id: str) -> Mapping[str, Any] | None:
-        act = partial(work.read, ids=[group_id], grouped=True)
-        rows = await self._links.get().run(act, writing=False)
+        make = partial(work.read, ids=[group_id], grouped=True)
+        rows = await self._links.get().run(make, writing=False)
         return rows[0] if rows else None
 
     async def delete_group(self, group_id: str) -> bool:
-        act = partial(work.delete, ids=[group_id], grouped=True)
-        return await self._links.get().run(act, writing=True) > 0
+        make = partial(work.delete, ids=[group_id], grouped=True)
+        return await self._links.get().run(make, writing=True) > 0
 
     async def close(self) -> None:
         link = self._links.pop()

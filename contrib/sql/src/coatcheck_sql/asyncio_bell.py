@@ -14,8 +14,8 @@ from coatcheck.aio import Bell
 from coatcheck.aio.plugin import tasks
 from coatcheck.plugin import monotonic
 
+from .asyncio_bounded import AsyncConnection
 from .asyncio_link import Link, look_up
-from .bounded import AsyncConnection
 from .deadline import DEADLINE
 from .errors import is_refused, mapped
 from .listening import PING, PING_AFTER, Listener, connect_arguments

@@ -17,18 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from coatcheck.aio.plugin import lookups, tasks
 from coatcheck.plugin import Attempts, monotonic
 
-from .bounded import AsyncConnection
+from .asyncio_bounded import AsyncConnection
 from .deadline import DEADLINE, left
+from .engines import looked_up_host, options_of
 from .errors import Errors
-from .link import Act, Asked, Line, Warm, looked_up_host
+from .link_base import LinkBase, Make, Warm
+from .operations import Ask, Operation
 from .schema import Layout
 from .settings import Settings
-from .work import Ask
 
 T = TypeVar("T")
 
 
-class Link(Line):
+class Link(LinkBase):
     """
     As `coatcheck_sql.link.Link`.
     """
@@ -46,7 +47,7 @@ class Link(Line):
         Return the engine, which connects when it is used.
         """
         if self._engine is None:
-            options = self.engine_options()
+            options = options_of(self.settings, self.limits)
             connect_args = options.pop("connect_args")
             url, limits = self.settings.url, self.limits
 
@@ -65,9 +66,7 @@ class Link(Line):
             self._engine = engine
         return self._engine
 
-    async def run(
-        self, act: Act[T], *, writing: bool, ask: Asked[T] | None = None, part: float = 1.0
-    ) -> T:
+    async def run(self, make: Make[T], *, writing: bool, part: float = 1.0) -> T:
         """
         See `coatcheck_sql.link.Link.run`.
 
@@ -76,11 +75,11 @@ class Link(Line):
         for that.
         """
         attempts = Attempts(self.settings.operation_timeout * part)
-        asked = self.asked(ask, writing=writing) if self._is_warm() else None
-        if asked is not None:
+        operation = self.made(make, writing=writing) if self._is_warm() else None
+        if self.is_direct(operation):
             token = DEADLINE.set(self.deadline(attempts))
             try:
-                result = await self._ask_at_once(asked)
+                result = await self._ask_at_once(operation)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -89,7 +88,7 @@ class Link(Line):
             finally:
                 DEADLINE.reset(token)
             await asyncio.sleep(pause)
-        return await self.apart(self._run(act, attempts, writing=writing, ask=ask))
+        return await self.apart(self._run(make, attempts, writing=writing))
 
     async def apart(self, work: Coroutine[Any, Any, T]) -> T:
         """
@@ -112,17 +111,15 @@ class Link(Line):
         if not task.cancelled():
             task.exception()  # nobody is there to hear of it
 
-    async def _run(
-        self, act: Act[T], attempts: Attempts, *, writing: bool, ask: Asked[T] | None
-    ) -> T:
+    async def _run(self, make: Make[T], attempts: Attempts, *, writing: bool) -> T:
         while True:
             DEADLINE.set(self.deadline(attempts))  # of this task alone
             try:
-                asked = self.asked(ask, writing=writing)
-                if asked is None:
-                    result = await self._do(act, writing=writing)
+                operation = self.made(make, writing=writing)
+                if self.is_direct(operation):
+                    result = await self._ask(operation)
                 else:
-                    result = await self._ask(asked)
+                    result = await self._do(make, operation, writing=writing)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
             else:
@@ -130,12 +127,13 @@ class Link(Line):
                 return result
             await asyncio.sleep(pause)
 
-    async def _do(self, act: Act[T], *, writing: bool) -> T:
+    async def _do(self, make: Make[T], operation: Operation[T] | None, *, writing: bool) -> T:
         engine = self.engine()
         async with engine.connect() as connection:
             try:
-                layout = self.known(writing=writing) or await self._look(connection, writing)
-                result = await connection.run_sync(partial(self.act, act), layout)
+                if operation is None:
+                    operation = make(await self._look(connection, writing))
+                result = await connection.run_sync(partial(self.perform, operation))
             except BaseException:
                 await connection.invalidate()
                 raise

@@ -15,8 +15,9 @@ from coatcheck.plugin import monotonic, pass_on_interruption, sockets
 
 from .bounded import Connection
 from .deadline import DEADLINE
+from .engines import look_up
 from .errors import is_refused, mapped
-from .link import Link, look_up
+from .link import Link
 from .listening import PING, PING_AFTER, Listener, connect_arguments
 
 _logger = logging.getLogger("coatcheck")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from coatcheck.plugin import reached
 
 from .deadline import DEADLINE, left
+from .wire import Statement
 
 #: After this many steps of SQLite's virtual machine a statement looks at the clock.
 _STEPS: Final = 100_000
@@ -59,12 +60,12 @@ class BoundedConnection(sqlite3.Connection):
     ) -> Any:
         return super().cursor(factory)
 
-    def ask(self, statement: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
         Return the rows of the answer; empty ones for those that were written. Raises sqlite3's errors.
         """
         self.keep_to_deadline()
-        cursor = sqlite3.Cursor(self).execute(statement, given)
+        cursor = sqlite3.Cursor(self).execute(statement.text, given)
         if cursor.description is None:
             return [{}] * cursor.rowcount
         names = [column[0] for column in cursor.description]

@@ -1,42 +1,38 @@
 """
-Which columns tables have: one question to the database, asked by each process before its first read.
+Tables and columns: those that there are to be, and those that were found. No I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import sqlalchemy as sa
-
-_FAMILIES: Final[Mapping[str, str]] = {
+#: Kind of each column: Celery's first, in its order.
+TASKS: Final[Mapping[str, str]] = {
+    "id": "id", "task_id": "key", "status": "status", "result": "blob", "date_done": "local",
+    "traceback": "text", "children": "blob", "name": "name", "args": "blob", "kwargs": "blob",
+    "worker": "name", "retries": "integer", "queue": "name", "stamps": "blob",
+    "full_id": "blob", "parent_id": "text", "group_id": "text", "write_id": "word",
+    "failure": "blob", "date_started": "date", "heartbeat": "blob", "attempt": "integer",
+    "v": "integer", "serializer": "name", "more": "blob", "done_at": "date", "expires_at": "date",
+    "seal_status": "status", "seal_date": "local",
+}  # fmt: skip
+GROUPS: Final[Mapping[str, str]] = {
+    "id": "id", "taskset_id": "key", "result": "blob", "date_done": "local",
+    "full_id": "blob", "serializer": "name", "expires_at": "date", "seal_date": "local",
+}  # fmt: skip
+#: Which kinds, and which of the databases' own types, hold the same.
+FAMILIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("text", "name", "word", "status", "key"), "text"),
+    **dict.fromkeys(("id", "integer"), "integer"), **dict.fromkeys(("date", "local"), "date"),
+    "blob": "blob",
+}  # fmt: skip
+_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("bytea", "blob", "mediumblob", "longblob", "varbinary"), "blob"),
     **dict.fromkeys(("text", "varchar", "char", "bpchar", "mediumtext", "longtext"), "text"),
     **dict.fromkeys(("int2", "int4", "int8", "int", "integer", "bigint", "smallint"), "integer"),
     **dict.fromkeys(("timestamp", "timestamptz", "datetime"), "date"),
 }
-
-_POSTGRESQL: Final = """
-SELECT CASE c.oid WHEN to_regclass(:t0) THEN 0 WHEN to_regclass(:t1) THEN 1 ELSE 2 END,
-    a.attname, t.typname, EXISTS (
-        SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-        AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum
-    ), NULL, NULL, NULL, c.relkind IN ('r', 'p'), FALSE
-FROM pg_class c
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_type t ON t.oid = a.atttypid
-WHERE c.oid IN (to_regclass(:t0), to_regclass(:t1), to_regclass(:t2))
-"""
-_MYSQL: Final = """
-SELECT CASE WHEN c.table_name = :n0 AND c.table_schema = COALESCE(:s0, DATABASE()) THEN 0
-    WHEN c.table_name = :n1 AND c.table_schema = COALESCE(:s1, DATABASE()) THEN 1 ELSE 2 END,
-    c.column_name, c.data_type, c.column_key IN ('UNI', 'PRI'),
-    c.collation_name, c.character_maximum_length, c.datetime_precision, c.privileges <> '',
-    c.extra LIKE '%auto_increment%'
-FROM information_schema.columns c
-WHERE c.table_name IN (:n0, :n1, :n2) AND c.table_schema IN
-    (COALESCE(:s0, DATABASE()), COALESCE(:s1, DATABASE()), COALESCE(:s2, DATABASE()))
-"""
 
 
 class Column(NamedTuple):
@@ -61,79 +57,64 @@ class Column(NamedTuple):
 #: By name; empty where there is no table.
 Columns = Mapping[str, Column]
 #: Name and schema of a table.
-Place = tuple[str, str | None]
+TableName = tuple[str, str | None]
 
 
-def quoted(dialect: str, place: Place) -> str:
+class Found(NamedTuple):
     """
-    Return a table's name as it stands in statements. Names are identifiers that were checked;
-    quoted, because one may be a word of SQL.
+    One table as it is, and the columns that it is to have.
     """
-    mark = "`" if dialect == "mysql" else '"'
-    name, schema = place
-    return ".".join(f"{mark}{part}{mark}" for part in (schema, name) if part)
+
+    name: TableName
+    columns: Columns
+    kinds: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """
+        The name for messages.
+        """
+        return self.name[0]
+
+    @property
+    def key(self) -> str:
+        return "task_id" if "task_id" in self.kinds else "taskset_id"
+
+    @property
+    def missing(self) -> list[str]:
+        return [name for name in self.kinds if name not in self.columns]
+
+    @property
+    def sequence(self) -> TableName:
+        # By Celery's names, which do not depend on those of the tables.
+        return f"{self.key.removesuffix('_id')}_id_sequence", self.name[1]
+
+    @property
+    def option(self) -> str:
+        return "task_table=" if self.key == "task_id" else "group_table="
 
 
-def columns(connection: sa.Connection, dialect: str, places: Sequence[Place]) -> list[Columns]:
+def family_of(kind: str) -> str:
     """
-    Return the columns of three tables.
+    Return the family of a type, by the database's name for it.
     """
-    if dialect == "sqlite":
-        return [_of_sqlite(connection, place) for place in places]
-    if dialect == "mysql":
-        names = {f"n{n}": name for n, (name, _) in enumerate(places)}
-        given = names | {f"s{n}": schema for n, (_, schema) in enumerate(places)}
-    else:
-        given = {f"t{n}": quoted(dialect, place) for n, place in enumerate(places)}
-    query = sa.text(_MYSQL if dialect == "mysql" else _POSTGRESQL)
-    found: list[dict[str, Column]] = [{} for _ in places]
-    for number, name, kind, *rest in connection.execute(query, given):
-        unique, collation, length, precision, stored, numbered = rest
-        found[number][name] = Column(
-            _family(kind), bool(unique), collation, length, precision, bool(stored), bool(numbered)
+    name = kind.partition("(")[0].strip().lower()
+    return _TYPES.get(name, name)
+
+
+def collected(rows: Iterable[Sequence[Any]], number: int) -> list[Columns]:
+    """
+    Return the columns of so many tables, of which each of *rows* describes one.
+    """
+    found: list[dict[str, Column]] = [{} for _ in range(number)]
+    for table, name, kind, unique, collation, length, precision, stored, numbered in rows:
+        found[table][name] = Column(
+            family_of(kind),
+            bool(unique),
+            collation,
+            length,
+            precision,
+            bool(stored),
+            bool(numbered),
         )
     return list(found)
-
-
-def _of_sqlite(connection: sa.Connection, place: Place) -> Columns:
-    def ask(pragma: str, name: str) -> list[Any]:
-        prefix = f'"{place[1]}".' if place[1] else ""
-        return list(connection.exec_driver_sql(f'PRAGMA {prefix}{pragma}("{name}")'))
-
-    # What another process made is not seen by a pragma before a statement has noticed it.
-    connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
-    # The columns first: a table that is made between the two has its indexes by then.
-    columns = ask("table_info", place[0])
-    unique = set()
-    for _, index, is_unique, _, partial in ask("index_list", place[0]):
-        members = ask("index_info", index)
-        if is_unique and not partial and len(members) == 1:
-            unique.add(members[0][2])
-    return {row[1]: Column(_family(row[2]), row[1] in unique) for row in columns}
-
-
-def _family(kind: str) -> str:
-    name = kind.partition("(")[0].strip().lower()
-    return _FAMILIES.get(name, name)
-
-
-def indexes(connection: sa.Connection, dialect: str, place: Place) -> set[str]:
-    """
-    Return the names of a table's indexes.
-    """
-    if dialect == "sqlite":
-        rows = connection.exec_driver_sql(f'PRAGMA index_list("{place[0]}")')
-        return {row[1] for row in rows}
-    if dialect == "mysql":
-        query = (
-            "SELECT index_name FROM information_schema.statistics WHERE table_name = :name "
-            "AND table_schema = COALESCE(:schema, DATABASE())"
-        )
-        given: dict[str, Any] = {"name": place[0], "schema": place[1]}
-    else:
-        query = (
-            "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-            "WHERE i.indrelid = to_regclass(:name)"
-        )
-        given = {"name": quoted(dialect, place)}
-    return {row[0] for row in connection.execute(sa.text(query), given)}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from coatcheck.plugin import monotonic
 
-from .records import EXACT, Letters, key_of
+from .letters import EXACT, Letters, key_of
 from .wire import Statement
 
 #: A connection that was silent for so long, in seconds, is asked for a sign of life.

@@ -19,6 +19,8 @@ from coatcheck.errors import ConfigurationError, PluginError
 from coatcheck.plugin import CORE_OPTIONS, URL, boolean, read_options
 
 from . import driving
+from .dialect import Dialect
+from .dialects import DIALECTS
 
 #: What Celery puts before the URL.
 _PREFIXES: Final = ("db+", "database+")
@@ -101,7 +103,7 @@ class Settings:
         read = read_options({**own, **options}, _OPTIONS, where=f"{url.scheme}://")
         self.operation_timeout = operation_timeout
         self.url = _driven(_database_url(url), url)
-        self.dialect = self._dialect(url)
+        self.dialect = self._dialect_of(url)
         pooler, self.url = driving.without_pooler(self.url)
         driving.check(self.url, where=f"{url.scheme}://")
         self.max_connections: int = read.get("max_connections", 10)
@@ -116,28 +118,28 @@ class Settings:
         listen_url = read.get("listen_url")
         #: Where to listen; `None` where waits look.
         self.listen: sa.URL | None = None
-        if self.dialect == "postgresql" and read.get("push", True) and find_spec("psycopg"):
+        if self.dialect.name == "postgresql" and read.get("push", True) and find_spec("psycopg"):
             self.listen = _database_url(URL(listen_url)) if listen_url else self.url
         if self.tasks == self.groups and self.task_schema == self.group_schema:
             raise ConfigurationError(f"{url}: task_table and group_table have to be two tables")
 
-    def _dialect(self, url: URL) -> str:
+    def _dialect_of(self, url: URL) -> Dialect:
         """
-        Return whose SQL it is: postgresql, mysql (which MariaDB speaks) or sqlite.
+        Return whose SQL it is.
         """
         name = self.url.get_backend_name()
-        name = "mysql" if name == "mariadb" else name
-        if name not in ("postgresql", "mysql", "sqlite"):
+        dialect = DIALECTS.get(name)
+        if dialect is None:
             raise ConfigurationError(
                 f"{url}: the first ready record is decided by statements of PostgreSQL, MariaDB, "
                 f"MySQL and SQLite; there are none for {name}"
             )
-        if name == "sqlite" and self.url.database in (None, "", ":memory:"):
+        if dialect.is_file and self.url.database in (None, "", ":memory:"):
             raise ConfigurationError(
                 f"{url} names no file: write db+sqlite:///relative.db or db+sqlite:////absolute.db "
                 "(for records in memory: memory://)"
             )
-        return name
+        return dialect
 
     @property
     def native_asyncio(self) -> bool:
@@ -151,7 +153,7 @@ class Settings:
         """
         Where the database is, for messages.
         """
-        if self.dialect == "sqlite":
+        if self.dialect.is_file:
             return str(self.url.database)
         host, port = self.url.host or self.url.query.get("host", "localhost"), self.url.port
         several, ports = self.url.query.get("host"), self.url.query.get("port")

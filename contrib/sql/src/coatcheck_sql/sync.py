@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Self
 
-import sqlalchemy as sa
-
 from coatcheck import Bell, Capability
 from coatcheck.errors import BackendError, BackendUnavailableError
 from coatcheck.plugin import (
@@ -30,14 +28,10 @@ from coatcheck.plugin import (
 
 from . import celerysettings, records, work
 from .link import Link
-from .schema import Layout
+from .operations import Operation
 from .settings import Settings
 
 CAPABILITIES: Final = Capability.TTL | Capability.SCAN | Capability.SHARED
-#: What the largest value of each database leaves for the rest of a record.
-LIMITS: Final[Mapping[str, int]] = {
-    "postgresql": 250_000_000, "mysql": 500_000_000, "sqlite": 900_000_000
-}  # fmt: skip
 
 _logger = logging.getLogger("coatcheck")
 
@@ -55,7 +49,7 @@ class SQLBackend(Backend[ResultMeta]):
         self._settings = settings
         self._portions = Portions()
         self._link = Link(settings)
-        self.max_value_bytes = LIMITS[settings.dialect]
+        self.max_value_bytes = settings.dialect.largest
         if settings.listen is not None:
             self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
 
@@ -97,12 +91,12 @@ class SQLBackend(Backend[ResultMeta]):
         began = monotonic()
         encode = work.Encoder(self.codec, self.max_value_bytes, [value])
         if if_match is None:
-            act = partial(work.store, encode=encode, unless=unless, expires=expires)
-            ask = partial(work.ask_to_store, encode=encode, unless=unless, expires=expires)
-            won = self._link.run(act, writing=True, ask=ask)
+            make = partial(work.store, encode=encode, unless=unless, expires=expires)
+            won = self._link.run(make, writing=True)
         else:
-            act = partial(work.store_over, encode=encode, version=if_match.version, expires=expires)
-            won = self._link.run(act, writing=True)
+            version = if_match.version
+            make = partial(work.store_over, encode=encode, version=version, expires=expires)
+            won = self._link.run(make, writing=True)
         self._sweep(began)
         return won
 
@@ -111,16 +105,15 @@ class SQLBackend(Backend[ResultMeta]):
     ) -> list[bool]:
         # All are encoded before any is sent.
         encode = work.Encoder(self.codec, self.max_value_bytes, [meta for _, meta in items])
-        all_ = self._link.run(lambda _, layout: encode(layout), writing=True)
+        all_ = self._link.run(partial(work.encode, encode=encode), writing=True)
         first, later = records.first_and_later(all_)
         won: set[str | None] = set()
-        most = work.PORTIONS[self._settings.dialect]
+        most = self._settings.dialect.portion
         writing = Writing(self._portions, first, records.size_of, most=most)
         while portion := writing.next():
-            act = partial(work.store_many, records=portion, unless=unless, expires=expires)
-            ask = partial(work.ask_to_store_many, records=portion, unless=unless, expires=expires)
+            make = partial(work.store_many, records=portion, unless=unless, expires=expires)
             try:
-                stored = self._link.run(act, writing=True, ask=ask)
+                stored = self._link.run(make, writing=True)
             except BackendUnavailableError as error:
                 writing.failed(error)
             else:
@@ -143,13 +136,13 @@ class SQLBackend(Backend[ResultMeta]):
         return self._purge(work.purge)
 
     def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        return self._purge(partial(work.purge_others, age=age, settings=self._settings))
+        return self._purge(partial(work.purge_others, age=age))
 
-    def _purge(self, portion: Callable[..., int]) -> int:
+    def _purge(self, portion: Callable[..., Operation[int]]) -> int:
         purged = 0
         for grouped in (False, True):
-            act = partial(portion, grouped=grouped)
-            while removed := self._link.run(act, writing=True):
+            make = partial(portion, grouped=grouped)
+            while removed := self._link.run(make, writing=True):
                 purged += removed
         return purged
 
@@ -162,8 +155,8 @@ class SQLBackend(Backend[ResultMeta]):
             return
         try:
             for grouped in (False, True):
-                act = partial(work.purge, grouped=grouped)
-                self._link.run(act, writing=True, part=part)
+                make = partial(work.purge, grouped=grouped)
+                self._link.run(make, writing=True, part=part)
         except BackendError as error:  # what was stored is stored; a later write sweeps
             _logger.info("expired records were not removed: %s", error)
 
@@ -172,8 +165,8 @@ class SQLBackend(Backend[ResultMeta]):
     def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         found: dict[str, ResultMeta] = {}
         for batch in batches(dict.fromkeys(keys)):
-            act, ask = partial(work.read, ids=batch), partial(work.ask_to_read, ids=batch)
-            rows = self._link.run(act, writing=False, ask=ask)
+            make = partial(work.read, ids=batch)
+            rows = self._link.run(make, writing=False)
             found.update(work.metas(rows, self.codec, self._settings))
         return found
 
@@ -186,8 +179,8 @@ class SQLBackend(Backend[ResultMeta]):
     def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
         last = -(2**63)
         while True:
-            act = partial(work.page, last=last, size=BATCH, state=state)
-            found, last, more = self._link.run(act, writing=False)
+            make = partial(work.page, last=last, size=BATCH, state=state)
+            found, last, more = self._link.run(make, writing=False)
             yield from (id_ for id_ in found if id_.startswith(prefix))
             if not more:
                 return
@@ -212,13 +205,11 @@ class SQLBackend(Backend[ResultMeta]):
         self.put_group_tree(group_id, tree_of(group_id, task_ids), expires=expires)
 
     def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        limit = self.max_value_bytes
-
-        def act(connection: sa.Connection, layout: Layout) -> None:
-            values = records.encoded_group(group_id, tree, self.codec, limit, layout.letters)
-            work.store_group(connection, layout, values=values, expires=expires)
-
-        self._link.run(act, writing=True)
+        make = partial(
+            work.store_group, group_id=group_id, tree=tree, codec=self.codec,
+            limit=self.max_value_bytes, expires=expires,
+        )  # fmt: skip
+        self._link.run(make, writing=True)
 
     def get_group(self, group_id: str) -> list[str] | None:
         row = self._group(group_id)
@@ -229,13 +220,13 @@ class SQLBackend(Backend[ResultMeta]):
         return None if row is None else records.decoded_tree(group_id, row, self.codec)
 
     def _group(self, group_id: str) -> Mapping[str, Any] | None:
-        act = partial(work.read, ids=[group_id], grouped=True)
-        rows = self._link.run(act, writing=False)
+        make = partial(work.read, ids=[group_id], grouped=True)
+        rows = self._link.run(make, writing=False)
         return rows[0] if rows else None
 
     def delete_group(self, group_id: str) -> bool:
-        act = partial(work.delete, ids=[group_id], grouped=True)
-        return self._link.run(act, writing=True) > 0
+        make = partial(work.delete, ids=[group_id], grouped=True)
+        return self._link.run(make, writing=True) > 0
 
     def close(self) -> None:
         self._link.close()

@@ -1,9 +1,9 @@
 """
-Statements of PostgreSQL as libpq sends them, and what it gets back, both in the binary form of the
-server's types. No I/O.
+Statements, and how libpq sends them: with values in the binary form of PostgreSQL's types. No I/O.
 
-What psycopg does for any statement takes longer than the server does for one of ours, so single
-stores and reads go to libpq by what psycopg gives access to.
+What SQLAlchemy and psycopg do for any statement takes longer than the server does for one of ours,
+so stores and reads of tasks go to libpq by what psycopg gives access to. Measured with
+`python tests/bench/fast_sql.py` on CPython 3.11 and PostgreSQL 15, two cores: RATIOS
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -44,14 +47,21 @@ _number: Final = struct.Struct(">q").unpack
 
 class Statement:
     """
-    One statement.
+    One statement, as SQLAlchemy, sqlite3 and libpq take it.
 
     Args:
         text: with `:name` for each value, which is cast to a type of the server's, or text.
         types: of the columns of its answer, by their names.
+        lists: the values that are lists, where a list is not one value for the driver.
     """
 
-    def __init__(self, text: str, types: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        text: str,
+        types: Mapping[str, str] = MappingProxyType({}),
+        *,
+        lists: Collection[str] = (),
+    ) -> None:
         given: dict[str, str] = {}
 
         def number(found: re.Match[str]) -> str:
@@ -59,10 +69,25 @@ class Statement:
             given[name] = kind or given.get(name, "text")
             return f"${list(given).index(name) + 1}{cast}"
 
-        self.text = _MARK.sub(number, text).encode()
+        self.text = text
+        #: For libpq, which knows values by numbers.
+        self.sent = _MARK.sub(number, text).encode()
+        self._lists = lists
         self.formats = [_BINARY] * len(given)
         self._given = [(name, _DUMPS[kind]) for name, kind in given.items()]
         self._columns = [(n, name, _LOADS.get(types[name])) for n, name in enumerate(types)]
+
+    @cached_property
+    def clause(self) -> sa.TextClause | sa.TextualSelect:
+        """
+        For SQLAlchemy.
+        """
+        clause = sa.text(self.text)
+        if self._lists:
+            clause = clause.bindparams(*(sa.bindparam(n, expanding=True) for n in self._lists))
+        names = [name for _, name, _ in self._columns]
+        # Named, so that they are not looked up for each result.
+        return clause.columns(*map(sa.column, names)) if names else clause
 
     def values(self, given: Mapping[str, Any], encoding: str) -> list[bytes | None]:
         """
@@ -162,7 +187,7 @@ class Wire:
         """
         Whether *statement* is to be prepared before it is sent once more.
         """
-        text = statement.text
+        text = statement.sent
         if text in self._prepared or not self._prepare:
             return False
         self._sent[text] = times = self._sent.get(text, 0) + 1
@@ -175,27 +200,27 @@ class Wire:
         # A name of its own each time: whoever was cancelled does not see that it was prepared.
         self._name = b"coatcheck_%d" % next(self._numbers)
         self._begin()
-        self._pgconn.send_prepare(self._name, statement.text)
+        self._pgconn.send_prepare(self._name, statement.sent)
         self._end()
 
     def prepared(self, statement: Statement) -> None:
         """
         Take in that *statement* is prepared.
         """
-        self._prepared[statement.text] = self._name
-        del self._sent[statement.text]
+        self._prepared[statement.sent] = self._name
+        del self._sent[statement.sent]
 
     def send(self, statement: Statement, given: Mapping[str, Any]) -> None:
         """
         Send *statement* with the values *given*.
         """
         values = statement.values(given, self.encoding)
-        name = self._prepared.get(statement.text)
+        name = self._prepared.get(statement.sent)
         self._begin()
         if name is not None:
             self._pgconn.send_query_prepared(name, values, statement.formats, _BINARY)
         else:
-            self._pgconn.send_query_params(statement.text, values, None, statement.formats, _BINARY)
+            self._pgconn.send_query_params(statement.sent, values, None, statement.formats, _BINARY)
         self._end()
 
     def _begin(self) -> None:
@@ -204,7 +229,7 @@ class Wire:
             statement, given = self.before
             self._pgconn.enter_pipeline_mode()
             values = statement.values(given, self.encoding)
-            self._pgconn.send_query_params(statement.text, values, None, statement.formats, _BINARY)
+            self._pgconn.send_query_params(statement.sent, values, None, statement.formats, _BINARY)
 
     def _end(self) -> None:
         if self.before is not None:

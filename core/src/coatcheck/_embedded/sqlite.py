@@ -226,25 +226,21 @@ class SQLiteBackend(KeyValueBackend):
         """
         Return what *act* does with a connection. SQLite's errors become ours.
         """
+        # As `Turns.during` and `Pool.lend`, in one function: each call is a part of a fetch.
         forks.check()
         if self._torn:
             raise forks.torn(self._path)
         deadline = monotonic() + self._timeout
-        try:
-            return turns.during(lambda: self._use(act, deadline), self._timeout)
-        except BusyError:
-            raise BackendUnavailableError(
-                f"{self._path}: no connection free in {self._timeout} s"
-            ) from None
-        except sqlite3.Error as error:
-            raise self.mapped(error) from error
-
-    def _use(self, act: Callable[[Connection], T], deadline: float) -> T:
+        free = turns.free
+        held: list[None] = []
         connection: Connection | None = None
         try:
-            self._leave_replaced()
-            idle = self._idle
-            connection = _taken(idle) or self._connect()
+            turns.take(held, self._timeout)
+            idle = self._fresh_idle()
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = self._connect()
             # What is left of the operation's time after the wait for a turn.
             connection.be_patient(deadline)
             result = act(connection)
@@ -255,11 +251,20 @@ class SQLiteBackend(KeyValueBackend):
             else:
                 connection.close()
                 self._check_frozen(connection)
-        except BaseException:
+        except BusyError:
+            raise BackendUnavailableError(
+                f"{self._path}: no connection free in {self._timeout} s"
+            ) from None
+        except BaseException as error:
             # A call into C, which no signal handler keeps from ending a transaction.
             if connection is not None:
                 connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise self.mapped(error) from error
             raise
+        finally:
+            if held:
+                free.put(None)
         return result
 
     def _check_frozen(self, connection: Connection) -> None:
@@ -268,11 +273,15 @@ class SQLiteBackend(KeyValueBackend):
                 f"{self._path}: it changed while it was read without a lock: read it again"
             )
 
-    def _leave_replaced(self) -> None:
+    def _fresh_idle(self) -> list[Connection]:
+        """
+        Return the connections that are free, none of which is to a file that was replaced.
+        """
         # A file that was deleted or replaced lives on for those who have it open: what they
         # store there nobody else would ever see.
         if self._idle and self._identity() != self._opened:
             self.close()
+        return self._idle
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -501,13 +510,6 @@ class SQLiteBackend(KeyValueBackend):
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-
-
-def _taken(idle: list[Connection]) -> Connection | None:
-    try:
-        return idle.pop()
-    except IndexError:
-        return None
 
 
 def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:

@@ -1,0 +1,146 @@
+"""
+The two tables: what is done with their rows, each operation as statements, values and an answer. No I/O.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from coatcheck.plugin import ANY, PENDING, Unless, wall
+
+from .operations import Ask, Operation, Row
+from .records import Record, id_of
+from .statements import PLAIN, Statements
+
+#: Lives that are longer than this, in seconds, end in no year that a date has.
+_FOR_EVER: Final = 7_000 * 365.25 * 86_400
+
+
+def until(expires: float | None) -> float | None:
+    """
+    Return *expires*, or `None` where no date can say so.
+    """
+    return None if expires is None or expires > _FOR_EVER else float(expires)
+
+
+def moment_of_wall(seconds: float = 0.0) -> datetime:
+    """
+    Return the moment so many *seconds* ago, by this machine's clock.
+    """
+    return datetime.fromtimestamp(wall() - seconds, UTC)
+
+
+@lru_cache(maxsize=256)
+def states_of(unless: Unless) -> Mapping[str, str]:
+    """
+    Return the values of the marks in `Statements.may_replace`.
+    """
+    if unless is ANY or all(map(PLAIN.fullmatch, unless)):
+        return {}
+    states = enumerate(sorted(unless))
+    return {f"u{n}": state for n, state in states if not PLAIN.fullmatch(state)}
+
+
+class Table(Statements):
+    """
+    One of the two tables, in one database.
+    """
+
+    @abstractmethod
+    def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
+        """
+        Return what to give with a write.
+        """
+
+    def moment(self) -> dict[str, Any]:
+        """
+        Return what to give with every statement that looks at the time.
+        """
+        return {}
+
+    def earliest(self, seconds: float) -> datetime:
+        """
+        Return the moment so many *seconds* ago without a zone. Where dates have none Celery writes the
+        application's, up to 5.4 UTC, as of groups still. A row does not say which: none goes too early.
+        """
+        moment, zones = moment_of_wall(seconds), {UTC} if self.grouped else {UTC, self.zone}
+        return min(moment.astimezone(zone).replace(tzinfo=None) for zone in zones)
+
+    @abstractmethod
+    def before(self, seconds: float) -> Any:
+        """
+        Return the dates before which a row is older than *seconds*, whatever zone Celery wrote it in.
+        """
+
+    @abstractmethod
+    def storing(self, record: Record, unless: Unless, expires: float | None) -> Operation[bool]:
+        """
+        Return what elects and stores *record*, and tells whether it is the record now.
+        """
+
+    @abstractmethod
+    def storing_many(
+        self, records: Sequence[Record], unless: Unless, expires: float | None
+    ) -> Operation[set[str | None]]:
+        """
+        Return what stores records of different ids, and tells the `write_id`s of those that are the
+        record now.
+        """
+
+    def replacing(self, record: Record, version: Row, expires: float | None) -> Ask[bool]:
+        """
+        Return what stores *record* over exactly the one of *version*, and tells whether it did.
+        """
+        given = self.parameters(record.values, expires)
+        given |= {f"match_{name}": value for name, value in version.items()}
+        return Ask(self.statement("store_over"), given, bool)
+
+    def reading(self, keys: Sequence[str]) -> Ask[list[Row]]:
+        """
+        Return what reads the rows of *keys* that live.
+        """
+        # Of one row the server knows that it is one: it would read through a table that was small
+        # when it first made a plan for several.
+        if len(keys) == 1:
+            return Ask(
+                self.statement("read_one"), {"key": keys[0], **self.moment()}, list, direct=True
+            )
+        return Ask(self.statement("read"), {"keys": list(keys), **self.moment()}, list)
+
+    def deleting(self, keys: Collection[str]) -> Ask[int]:
+        """
+        Return what deletes those of *keys* that live, and tells how many there were.
+        """
+        # In one order, so that no two deletions wait for each other.
+        return Ask(self.statement("delete"), {"keys": sorted(keys), **self.moment()}, len)
+
+    def purging(self) -> Ask[int]:
+        """
+        Return what deletes a portion of what has expired, and tells how many those were.
+        """
+        return Ask(self.statement("purge"), self.moment(), len)
+
+    def purging_others(self, seconds: float) -> Ask[int]:
+        """
+        Return what deletes a portion of what other programs wrote so long ago; and tells how many.
+        """
+        return Ask(self.statement("purge_others"), {"before": self.before(seconds)}, len)
+
+    def paging(self, last: int, size: int, state: str | None) -> Ask[tuple[list[str], int, bool]]:
+        """
+        Return what reads the ids of the records behind the row *last*, or of those in *state*. It
+        tells the last row as well, and whether there may be more.
+        """
+        given = {"last": last, "size": size, **self.moment()}
+        return Ask(self.statement("page"), given, partial(self._paged, last, size, state))
+
+    def _paged(
+        self, last: int, size: int, state: str | None, rows: list[Row]
+    ) -> tuple[list[str], int, bool]:
+        chosen = (row for row in rows if row["alive"] and state in (None, row["status"] or PENDING))
+        found = [id_ for row in chosen if (id_ := id_of(row, self.key)) is not None]
+        return found, rows[-1]["number"] if rows else last, len(rows) == size

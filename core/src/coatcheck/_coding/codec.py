@@ -271,7 +271,9 @@ class Codec:
         records have to be signed, the state is only what is signed.
         """
         state = None if self._guarded else self._peek(data)
-        if state is not None and not _says_more(data):
+        if state is not None and (
+            data.find(_STATUS, len(_STATUS), _BEGINNING) < 0 or not _says_more(data)
+        ):
             return ResultMeta(task_id, None, self, status=state, version=data)
         document, revive, fault = self.content(task_id, data)
         return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=data)
@@ -280,7 +282,7 @@ class Codec:
         """
         See `coatcheck._record.meta.Reader`; of the records that `decode` has made the version is the data.
         """
-        if isinstance(version, Unreadable):
+        if type(version) is Unreadable:
             return {}, None, version.fault(task_id)
         if self._guarded or version.startswith(ENVELOPE_MAGIC):
             return self._unsealed(task_id, version)
@@ -506,7 +508,9 @@ class Codec:
         head = body[:HEAD]
         # The reader's own word goes first: another serializer's records may look like JSON.
         own = self.serializer
-        for serializer in (own, *self._readers):
+        if own.recognises(head):
+            return own
+        for serializer in self._readers:
             if serializer.recognises(head):
                 return serializer
         # A serializer without a signature of its own is taken at the reader's word.

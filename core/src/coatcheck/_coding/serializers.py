@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from functools import partial
+from json.scanner import make_scanner
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from .. import states
 from .._runtime import entrypoints
@@ -89,7 +91,9 @@ class JSONSerializer:
     _SKIP = len('{"status": "')
     # What refers to itself was found before, as too deep.
     _encode = staticmethod(json.JSONEncoder(check_circular=False).encode)
-    _decode = staticmethod(json.JSONDecoder().raw_decode)
+    # What `json.loads` comes to, without the looks for white space on both sides, which records do
+    # not have, and for another encoding.
+    _decode = make_scanner(cast("make_scanner", json.JSONDecoder()))
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
@@ -105,13 +109,12 @@ class JSONSerializer:
 
     def loads(self, data: bytes) -> tuple[Any, bool]:
         text = data.decode()
-        # Without a look for white space on both sides, which records do not have.
         try:
-            document, end = self._decode(text)
-        except ValueError:
+            document, end = self._decode(text, 0)
+        except (ValueError, StopIteration):
             end = -1
         except RecursionError as error:
-            document, end = in_thread(self._decode, text, error)
+            document, end = in_thread(partial(self._decode, text), 0, error)
         if end != len(text):
             document = with_room(json.loads, text)  # which has, or raises what is wrong
         return document, b'"__type__"' in data

@@ -35,9 +35,9 @@ class _Space:
         self.lock = threading.Lock()
         self.bells = frozenset()
 
-    def living(self, key: str) -> bytes | None:
+    def living(self, key: str, now: float) -> bytes | None:
         value, until = self.records.get(key, (None, 0.0))
-        return value if until > monotonic() else None
+        return value if until > now else None
 
 
 _spaces: dict[str, _Space] = {}
@@ -76,9 +76,10 @@ class MemoryBackend(KeyValueBackend):
     ) -> bool:
         forks.check()
         space = self._space
-        until = float("inf") if expires is None else monotonic() + expires
+        now = monotonic()
+        until = float("inf") if expires is None else now + expires
         with space.lock:
-            current = space.living(key)
+            current = space.living(key, now)
             if if_match is not None:
                 allowed = current == if_match
             else:
@@ -108,13 +109,19 @@ class MemoryBackend(KeyValueBackend):
         return len(expired)
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
-        living = self._space.living
-        return {key: value for key in keys if (value := living(key)) is not None}
+        # As `_Space.living`, without a call for each key.
+        records, now = self._space.records, monotonic()
+        return {
+            key: found[0]
+            for key in keys
+            if (found := records.get(key)) is not None and found[1] > now
+        }
 
     def delete_many(self, keys: Collection[str]) -> int:
         forks.check()
         with self._space.lock:
-            living = [key for key in set(keys) if self._space.living(key) is not None]
+            now = monotonic()
+            living = [key for key in set(keys) if self._space.living(key, now) is not None]
             for key in keys:
                 self._space.records.pop(key, None)
         return len(living)
@@ -134,7 +141,7 @@ class MemoryBackend(KeyValueBackend):
 
     def scan(self, prefix: str = "") -> Iterator[str]:
         keys = [key for key in list(self._space.records) if key.startswith(prefix)]
-        return (key for key in keys if self._space.living(key) is not None)
+        return (key for key in keys if self._space.living(key, monotonic()) is not None)
 
     def purge(self) -> int:
         forks.check()

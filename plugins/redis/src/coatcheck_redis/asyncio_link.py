@@ -19,7 +19,7 @@ from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import is_transient, mapped
 from .link import Place, raise_transient
-from .script import Command
+from .script import Command, packed
 from .settings import Settings
 
 T = TypeVar("T")
@@ -164,8 +164,7 @@ async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = Fal
     connection = await pool.take()
     good = False
     try:
-        packed = connection.pack_commands(commands)
-        await connection.send_packed_command(packed, check_health=False)
+        await connection.send_packed_command([packed(commands)], check_health=False)
         replies = [await _read(connection) for _ in commands]
         if check:
             raise_transient(replies)

@@ -16,7 +16,7 @@ from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped
 from .parser import BoundedParser, read_by
 from .pool import Pool
-from .script import Command
+from .script import Command, packed
 from .sentinel import MasterConnection, MasterTLSConnection
 from .settings import Node, Settings
 
@@ -156,8 +156,7 @@ def send(connection: Any, commands: Sequence[Command]) -> None:
     """
     Send *commands*. Raises the driver's errors.
     """
-    packed = connection.pack_commands(commands)
-    connection.send_packed_command(packed, check_health=False)
+    connection.send_packed_command([packed(commands)], check_health=False)
 
 
 def receive(connection: Any, commands: Sequence[Command], seconds: float) -> list[Any]:

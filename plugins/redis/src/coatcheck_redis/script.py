@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from hiredis import pack_command
+
 from coatcheck.errors import BackendStoreError
 from coatcheck.plugin import ANY, Codec, Unless
 
@@ -101,6 +103,16 @@ LIMIT: Final[Command] = ("CONFIG", "GET", "proto-max-bulk-len")
 BRINGING: Final = (0, 1, None)
 
 _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
+
+
+def packed(commands: Sequence[Command]) -> bytes:
+    """
+    Return the bytes to send for *commands*, whose parts are text and bytes.
+
+    The driver's connections look at each argument in Python before they call this. A store of a small
+    value takes a tenth less CPU without that (`tests/bench`, store and fetch on Redis).
+    """
+    return b"".join(map(pack_command, commands))
 
 
 def arguments(

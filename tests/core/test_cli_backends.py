@@ -89,7 +89,7 @@ def test_a_plugin_is_listed(listed: Any, distribution: Any) -> None:
         "distributions": ["coat-tank 1.5"],
         "status": "ok",
         "error": None,
-        "sync": {"class": "coat_tank:Tank", "capabilities": ["TTL"]},
+        "sync": {"class": "coat_tank:Tank", "capabilities": ["TTL"], "loop": False},
         "asyncio": {
             "class": "coat_aio:Tank",
             "capabilities": ["PUSH", "TTL"],
@@ -143,16 +143,13 @@ def test_a_broken_plugin_breaks_nobody(
 
 def test_a_plugin_for_asyncio_alone(listed: Any, distribution: Any) -> None:
     """
-    What has no synchronous side is listed as broken.
+    What has only a side for asyncio serves synchronous code on a loop.
     """
     distribution("coat-tank", AIO.group, tank="coat_tank:Tank", coat_tank=TANK.format("pass"))
     row = listed()["tank"]
 
-    assert ("error", "it has no synchronous side", None) == (
-        row["status"],
-        row["error"],
-        row["sync"],
-    )
+    assert ("ok", None) == (row["status"], row["error"])
+    assert (True, False) == (row["sync"]["loop"], row["asyncio"]["threads"])
 
 
 def test_conflicts_are_listed(listed: Any, distribution: Any) -> None:

@@ -32,6 +32,15 @@ from coatcheck._embedded.memory import MemoryBackend
 class {}(MemoryBackend):
     PROTOCOL_VERSION = 1
 """
+AIO_BACKEND = """
+from coatcheck.aio import KeyValueBackend
+class Tank(KeyValueBackend):
+    PROTOCOL_VERSION = 1
+    @classmethod
+    def from_url(cls, url, *, operation_timeout=5.0, options=None):
+        return cls()
+    put = get_many = delete_many = None
+"""
 
 
 def backend_class(scheme):
@@ -555,17 +564,21 @@ def test_half_made_plugins(distribution, kind):
         assert "s3cret" not in str(caught.value)
 
 
-def test_a_plugin_for_asyncio_alone_says_so(distribution):
+def test_a_plugin_for_asyncio_alone(distribution):
     """
-    Synchronous code is told that the plugin serves asyncio, not that it is not installed.
+    A plugin that has an entry point for asyncio alone serves both sides, also by name.
     """
-    distribution("coat-tank", AIO.group, tank="coat_tank:Tank", coat_tank=source("Tank"))
+    distribution("coat-tank", AIO.group, tank="coat_tank:Tank", coat_tank=AIO_BACKEND)
 
-    with pytest.raises(
-        UnknownSchemeError, match=r"'tank' serves asyncio only: use coatcheck\.aio\.by_url\(\)"
+    celery = {"result_backend": "tank://", "result_expires": 60}
+    for made in (
+        by_url("tank://"),
+        coatcheck.by_name("tank"),
+        coatcheck.from_celery_config(celery),
+        coatcheck.Results(coatcheck.aio.by_url("tank://").backend.backend),
     ):
-        by_url("tank://")
-    coatcheck.aio.by_url("tank://")
+        assert isinstance(made.backend.backend, coatcheck.KeyValueBackend)
+        assert "Tank" == type(made.backend.backend.native).__name__
 
 
 @pytest.mark.parametrize("side", [coatcheck, coatcheck.aio])

@@ -88,17 +88,11 @@ class UnknownSchemeError(ConfigurationError, LookupError):
         installed: Iterable[str],
         near: str | None,
         install: str | None,
-        only_asyncio: bool = False,
         instead: str | None = None,
     ) -> None:
         self.scheme = scheme
         self.installed: list[str] = sorted(installed)
         message = f"no backend for the scheme {scheme!r} is installed"
-        if only_asyncio:
-            message = (
-                f"the backend for the scheme {scheme!r} serves asyncio only: use "
-                "coatcheck.aio.by_url()"
-            )
         if instead:
             message += f"; write {instead}://... instead"
         if near:

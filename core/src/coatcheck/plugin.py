@@ -44,8 +44,7 @@ from ._coding.kombus import KombuSerializer
 from ._coding.kombus import accepted as accepted_content
 from ._coding.serializers import BUILTINS as BUILTIN_SERIALIZERS
 from ._coding.serializers import Serializer
-from ._finding.registry import SYNC as REGISTRY
-from ._finding.resolver import backend_class
+from ._finding.resolver import backend_class, has_keys
 from ._finding.resolver import choose as choose_backend
 from ._record import groups
 from ._record.documents import checked_id, new_document
@@ -74,7 +73,6 @@ __all__ = [
     "MASK",
     "PENDING",
     "READY_STATES",
-    "REGISTRY",
     "TYPE_TAG",
     "URL",
     "Alarm",
@@ -108,6 +106,7 @@ __all__ = [
     "encoded",
     "forks",
     "groups",
+    "has_keys",
     "host_and_port",
     "interruption_in",
     "lookups",

@@ -19,11 +19,23 @@ SHORT = {
     "test_cancelled_everywhere", "test_nothing_is_left_open", "test_secrets_are_masked",
 }  # fmt: skip
 
+#: What is run by default where the asyncio backend serves synchronous code.
+ON_LOOP = (
+    "test_shape", "test_race_of_threads", "test_many", "test_scan", "test_rings", "test_watch", "test_fork",
+    "test_interrupted", "test_as_completed", "test_threads", "test_no_thread", "test_nothing_is_left_open",
+    "test_subscriptions_end", "test_close_gives_up_all", "test_what_is_dropped_ends", "test_store_is_away",
+    "test_secrets_are_masked", "test_lost_reply", "test_group",
+)  # fmt: skip
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave most of the contract on clusters and behind sentinels to `nox -s long`."""
+    """Leave most of the contract on clusters, behind sentinels and on a loop to `nox -s long`."""
     for item in items:
+        if item.path.name == "test_contract_on_loop.py" and not item.originalname.startswith(
+            ON_LOOP
+        ):
+            item.add_marker("long")
         if item.path.name == "test_contract_deployments.py" and not (
             item.originalname in SHORT
             and "redis" in item.name.rpartition("[")[2].rstrip("]").split("-")

@@ -13,15 +13,14 @@ import coatcheck
 from coatcheck.plugin import (
     BUILTIN_SERIALIZERS,
     DEFAULT_NAME,
-    REGISTRY,
     URL,
-    KeyValueBackend,
     KombuSerializer,
     Serializer,
     accepted_content,
     backend_class,
     celeryconfig,
     choose_backend,
+    has_keys,
     transport_options,
 )
 
@@ -51,7 +50,7 @@ def results_of(
     common = celeryconfig.common_options(
         {"result_backend_transport_options": transport}, read_only=True
     )
-    if not issubclass(cls, KeyValueBackend):
+    if not has_keys(cls):
         common.pop("key_prefix", None)  # Celery's backends for these leave it alone, too
     options: dict[str, Any] = {
         **common,
@@ -71,12 +70,12 @@ def results_of(
 
 def _class_of(url: URL) -> Any:
     if url.scheme == celeryconfig.NAMED:
-        url = URL(choose_backend(url.netloc or DEFAULT_NAME, None, REGISTRY).url)
-    return backend_class(url.scheme, REGISTRY)
+        url = URL(choose_backend(url.netloc or DEFAULT_NAME, None).url)
+    return backend_class(url.scheme)
 
 
 def _named(name: str, options: Mapping[str, Any]) -> coatcheck.Results:
-    chosen = choose_backend(name, None, REGISTRY)
+    chosen = choose_backend(name, None)
     said = {**chosen.options, **URL(chosen.url).query}
     return coatcheck.by_name(name, **_without(options, said))
 

@@ -40,15 +40,11 @@ def not_named(name: str, schemes: set[str], configuration: Configuration) -> str
     return f"{message} ({found}; schemes: {', '.join(sorted(schemes))})"
 
 
-def unknown_scheme(scheme: str, installed: set[str], asynchronous: set[str]) -> UnknownSchemeError:
+def unknown_scheme(scheme: str, installed: set[str]) -> UnknownSchemeError:
     """
     Return the error for a *scheme* that is not among those *installed*, with the way out: another
-    spelling, an extra to install, or asyncio if *asynchronous* has the scheme.
+    spelling, or an extra to install.
     """
-    if {scheme, scheme.partition("+")[0]} & asynchronous:
-        return UnknownSchemeError(
-            scheme, installed=installed, near=None, install=None, only_asyncio=True
-        )
     known = {entry.name: entry for entry in entrypoints.all_of(KNOWN_GROUP)}
     entry = known.get(scheme) or known.get(scheme.partition("+")[0])
     others = {each.name: each.value for each in entrypoints.all_of(INSTEAD_GROUP)}

@@ -114,6 +114,8 @@ class Registry:
 
 SYNC: Final = Registry("coatcheck.backends", BUILTIN)
 AIO: Final = Registry("coatcheck.aio_backends", {}, asyncio=True)
+#: Where synchronous code finds its backends. Those that exist for asyncio only run on a loop in a thread.
+FOR_THREADS: Final = (SYNC, AIO)
 
 
 def register(scheme: str, target: Target, *, replace: bool = False) -> None:

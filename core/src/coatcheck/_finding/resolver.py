@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._backends.backend import (
+    Backend,
     BaseBackend,
     KeyValueBackend,
 )
@@ -25,7 +26,7 @@ from ..errors import (
     PluginError,
 )
 from .hints import KNOWN_GROUP, not_named, unknown_scheme
-from .registry import AIO, BUILTIN, SYNC, Registry
+from .registry import AIO, BUILTIN, FOR_THREADS, SYNC, Registry
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
@@ -38,9 +39,9 @@ def by_url(url: str | None = None, **options: Any) -> Results:
 
     Give options in the URL's query or by name. `Results` lists the options of all backends; each backend's
     page lists its own. Raises `ConfigurationError` for an unknown scheme, an unknown option, or a plugin
-    that cannot be used.
+    that cannot be used. A backend that exists for asyncio only runs on an event loop in a thread.
     """
-    made, named = backend_for(url, options, SYNC)
+    made, named = backend_for(url, options)
     return Results(made, **named)
 
 
@@ -57,7 +58,7 @@ def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options
         options: as for `by_url`. They override the URL's query, which overrides the environment, which
             overrides the configuration.
     """
-    made, named = named_backend(name, config, options, SYNC)
+    made, named = named_backend(name, config, options)
     return Results(made, **named)
 
 
@@ -79,7 +80,7 @@ def from_celery_config(
         options: as for `by_url`. They override the configuration. With `read_only=True` the settings that
             concern writing are ignored.
     """
-    made, named = celery_backend(config, namespace, options, SYNC)
+    made, named = celery_backend(config, namespace, options)
     return Results(made, **named)
 
 
@@ -98,11 +99,22 @@ def celery_backend(
     if parsed.scheme == celeryconfig.NAMED:
         name = parsed.netloc or DEFAULT_NAME
         return named_backend(name, None, {**mine, **given}, *registries)
-    cls = backend_class(parsed.scheme, SYNC)
-    if not issubclass(cls, KeyValueBackend):
+    cls = backend_class(parsed.scheme)
+    if not has_keys(cls):
         mine.pop("key_prefix", None)  # other backends of Celery leave it alone, too
     url, theirs = cls.celery_options(parsed, settings)
     return backend_for(url, {**mine, **theirs, **given}, *registries)
+
+
+def has_keys(cls: type[Any]) -> bool:
+    """
+    Whether backends of *cls*, of either side, speak keys and bytes.
+    """
+    if issubclass(cls, Backend):
+        return issubclass(cls, KeyValueBackend)
+    from .._backends import asyncio_backend as aio  # noqa: PLC0415 - imports asyncio
+
+    return issubclass(cls, aio.KeyValueBackend)
 
 
 def named_backend(
@@ -126,9 +138,11 @@ def named_backend(
 def choose(name: str, config: Config | None, *registries: Registry) -> Named:
     """
     Return the URL and the options of the backend called *name*, and where they are configured.
+    *registries* as for `backend_class`.
     """
     from .._settings.configfile import Named, load  # noqa: PLC0415 - not by those who have a URL
 
+    registries = registries or FOR_THREADS
     if not isinstance(name, str) or ":" in name:
         shown = masked(name) if isinstance(name, str) else type(name).__name__
         raise ConfigurationError(f"{shown!r} is not the name of a backend: give a URL to by_url()")
@@ -170,8 +184,7 @@ def backend_for(
     where: str = "",
 ) -> tuple[Any, dict[str, Any]]:
     """
-    Return the backend for *url* from the first of *registries* that has one, and the options for
-    `Results`.
+    Return the backend for *url*, and the options for `Results`. *registries* as for `backend_class`.
     """
     parsed = resolve_url(url)
     given = dict(options)
@@ -205,10 +218,11 @@ def _made(cls: type[Any], url: URL, **options: Any) -> Any:
 
 def backend_class(scheme: str, *registries: Registry) -> type[Any]:
     """
-    Return the class for *scheme* from the first of *registries* that has one.
+    Return the class for *scheme* from the first of *registries* that has one; by default the class
+    that serves synchronous code, which may be one for asyncio.
     """
-    for registry in registries:
+    for registry in registries or FOR_THREADS:
         found = registry.find(scheme)
         if found is not None:
             return found
-    raise unknown_scheme(scheme, SYNC.schemes(), AIO.schemes())
+    raise unknown_scheme(scheme, SYNC.schemes() | AIO.schemes())

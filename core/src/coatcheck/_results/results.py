@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 
 from .. import states
 from .._backends.backend import (
@@ -59,6 +59,9 @@ from .writing import (
     checked_heartbeat,
     checked_timeout,
 )
+
+if TYPE_CHECKING:
+    from .._backends import asyncio_backend as aio
 
 T = TypeVar("T")
 
@@ -230,14 +233,14 @@ class Results(ResultsBase):
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 
     Args:
-        backend: where records are kept.
+        backend: where records are kept; an asyncio backend runs on a loop in a thread.
         options: see `ResultsBase`.
     """
 
-    def __init__(self, backend: Backend[Any], **options: Any) -> None:
+    def __init__(self, backend: Backend[Any] | aio.Backend[Any], **options: Any) -> None:
         super().__init__(**options)
         self._portions = Portions(spread=backend.spread)
-        lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
+        lifted = lift(_for_threads(backend), self._codec, key_prefix=self._key_prefix)
         observed = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
         self.backend: Backend[ResultMeta] = observed
         # Not a method of this object: in a cycle, a dropped object would stay connected until the next
@@ -773,3 +776,14 @@ def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> Re
     except (BackendError, SerializationError):
         return meta  # who may not write still tells its waiters
     return meta if written else None
+
+
+def _for_threads(backend: Backend[Any] | aio.Backend[Any]) -> Backend[Any]:
+    """
+    Return *backend*, or what serves synchronous code by it.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    from .._backends.asyncio_bridge import on_loop  # noqa: PLC0415 - imports asyncio
+
+    return on_loop(backend)

@@ -39,7 +39,8 @@ def backends(common: Common) -> int:
     List the schemes of URLs that can be used, and the configured backends.
 
     Each scheme is shown with its distribution, the capabilities of its store, whether it supports asyncio
-    natively (otherwise it runs in threads), and whether it can be loaded. --json prints one JSON object.
+    natively (otherwise it runs in threads) or exclusively (then synchronous code runs it on an event loop in
+    a thread), and whether it can be loaded. --json prints one JSON object.
     """
     schemes = [_scheme(name) for name in sorted(SYNC.schemes() | AIO.schemes())]
     schemes += _passed_over()
@@ -69,16 +70,17 @@ def _scheme(name: str) -> dict[str, Any]:
     entries = _entries(SYNC, name) or _entries(AIO, name)
     sync, error = _side(SYNC, name)
     native, aio_error = _side(AIO, name)
-    if sync is None and error is None:
-        error = PluginError("it has no synchronous side")
     aio = native if native is not None or aio_error is not None else sync
+    on_loop = sync is None and error is None
+    if on_loop:
+        sync = native
     builtin = name in BUILTIN
     return _described(
         name,
         [f"coatcheck {__version__}"] if builtin else list(map(entrypoints.owner, entries)),
         error or aio_error,
-        sync=sync,
-        asyncio=None if aio is None else {**aio, "threads": aio is sync},
+        sync=None if sync is None else {**sync, "loop": on_loop},
+        asyncio=None if aio is None else {**aio, "threads": native is None},
     )
 
 
@@ -170,6 +172,8 @@ def _row(scheme: dict[str, Any]) -> tuple[str, ...]:
     sync, aio = scheme["sync"], scheme["asyncio"]
     capabilities = "" if sync is None else _words(sync["capabilities"])
     native = "" if aio is None else "threads" if aio["threads"] else "native"
+    if native and sync is not None and sync["loop"]:
+        native = "only"
     owners = " and ".join(scheme["distributions"])
     return scheme["scheme"], owners, capabilities, native, scheme["error"] or "ok"
 

@@ -93,6 +93,9 @@ class Call(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             self._errors.append(error)
         finally:
+            # Freed here and not in the thread that waits: asyncio clears up behind a task in Python,
+            # where an exception of a signal handler would be lost.
+            self.task = None
             self._under_way.discard(self)
             self.ring()
 

@@ -318,5 +318,16 @@ class PgBouncer(Server):
         ]  # fmt: skip
         (self.directory / "pgbouncer.ini").write_text("\n".join(lines))
         program = _program("pgbouncer", "pgbouncer")
-        self._start([program, str(self.directory / "pgbouncer.ini")])
+        # Again and again: version 1.18 may end itself when clients cancel ("bad client state").
+        again = 'while :; do "$@"; sleep 0.1; done'
+        self._start(["sh", "-c", again, "sh", program, str(self.directory / "pgbouncer.ini")])
         return self
+
+    def kill(self) -> None:
+        """
+        Stop it, and what starts it again.
+        """
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(DEADLINE)
+            self.process = None

@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -20,13 +19,12 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import Primary
 
-from coatcheck.errors import CoatcheckError, ThreadStartError
+from coatcheck.errors import ThreadStartError
 from coatcheck.plugin import (
     BATCH,
     Attempts,
     ResultMeta,
     forks,
-    interruption_in,
     monotonic,
     pass_on_interruption,
     start,
@@ -173,15 +171,17 @@ class Link(Line):
         forks.check()
         key = f"{name}!" if primary else name
         found = self._collections.get(key)
-        if found is None:
-            with self._lock:
-                if self._client is None:
-                    self._client = undisturbed(self._make_client)
-                database = self._client[self.settings.database]
-                preference = Primary() if primary else None
-                found = database.get_collection(name, CODEC_OPTIONS, preference)
-                self._collections[key] = found
-        return found
+        return found if found is not None else undisturbed(partial(self._add, key, name, primary))
+
+    def _add(self, key: str, name: str, primary: bool) -> Collections:  # noqa: FBT001
+        with self._lock:
+            if self._client is None:
+                self._client = self._make_client()
+            preference = Primary() if primary else None
+            database = self._client[self.settings.database]
+            found = database.get_collection(name, CODEC_OPTIONS, preference)
+            self._collections[key] = found
+            return found
 
     def _make_client(self) -> MongoClient[dict[str, Any]]:
         # Connected at once, in the background: that starts threads.
@@ -197,17 +197,12 @@ class Link(Line):
         while True:
             client = self._client
             try:
-                # In a context of its own: the driver keeps the deadline in a variable, and one that
-                # an interruption left there would hold for all that follows.
-                result = copy_context().run(_within, attempts.left, self._within_threads, act)
+                # Undisturbed: an exception of a signal handler would leave the driver's locks locked,
+                # and its deadline in a variable for all that follows.
+                result = undisturbed(partial(self._within, attempts.left, act))
             except (errors.PyMongoError, OSError) as error:
-                pause = self._failed(error, client, attempts, writing=writing)
-            except CoatcheckError:
-                raise
-            except BaseException as error:
-                self._leave()
                 pass_on_interruption(error)
-                raise
+                pause = self._failed(error, client, attempts, writing=writing)
             else:
                 self.trouble = None
                 return result
@@ -225,11 +220,8 @@ class Link(Line):
         Take in an error of a try, and return the pause before the next one. Raises ours if no other
         try follows.
         """
-        if interruption_in(error) is not None:
-            self._leave()
-        pass_on_interruption(error)
         if is_lost(error):
-            self._replace(client)
+            undisturbed(partial(self._replace, client))
         pause = attempts.next_pause() if is_transient(error) else None
         ours = mapped(error, self.settings.label, writing=writing)
         if pause is None:
@@ -237,12 +229,9 @@ class Link(Line):
         self.trouble = ours
         return pause
 
-    def _leave(self) -> None:
-        """
-        Leave a client that was interrupted: a connection of its pool may have a reply on its way, and
-        its locks may be locked. The next operation makes a new one.
-        """
-        self._replace(self._client)
+    def _within(self, seconds: float, act: Callable[[], T]) -> T:
+        with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
+            return self._within_threads(act)
 
     def _within_threads(self, act: Callable[[], T]) -> T:
         """
@@ -252,8 +241,7 @@ class Link(Line):
         try:
             return act()
         except RuntimeError as error:
-            pass_on_interruption(error)
-            self.close()
+            self._close()
             raise ThreadStartError("pymongo", error) from error
 
     def _replace(self, client: MongoClient[dict[str, Any]] | None) -> None:
@@ -349,12 +337,10 @@ class Link(Line):
         Close the client; the next operation makes a new one.
         """
         forks.check()
+        undisturbed(self._close)
+
+    def _close(self) -> None:
         with self._lock:
             client, self._client, self._collections = self._client, None, {}
         if client is not None:
             client.close()
-
-
-def _within(seconds: float, call: Callable[[Callable[[], T]], T], act: Callable[[], T]) -> T:
-    with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
-        return call(act)

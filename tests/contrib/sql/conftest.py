@@ -9,7 +9,6 @@ from support.sql import MariaDBServer, PostgreSQLServer, SQLiteFile
 
 import coatcheck
 import coatcheck.aio
-from coatcheck_sql.deadline import DEADLINE
 
 #: What of the contract is run by default where the side for asyncio is the sync one in threads.
 SHORT = {
@@ -28,12 +27,6 @@ def pytest_collection_modifyitems(items):
         threaded = item.cls is not None and item.cls.__name__ in THREADED
         if threaded and item.originalname not in SHORT:
             item.add_marker("long")
-
-
-@pytest.fixture(autouse=True)
-def no_deadline():
-    """Let no interrupted operation of an earlier test bound what a test asks the driver itself."""
-    DEADLINE.set(float("inf"))
 
 
 @pytest.fixture(scope="session")

@@ -89,8 +89,9 @@ class PostgreSQLBell(Bell):
         """
         settings = self._link.settings
         connection = None
-        token = DEADLINE.set(monotonic() + settings.operation_timeout / 2)
+        before = DEADLINE.get()
         try:
+            DEADLINE.set(monotonic() + settings.operation_timeout / 2)
             await look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
@@ -104,7 +105,7 @@ class PostgreSQLBell(Bell):
             self._fail(error)
             return False
         finally:
-            DEADLINE.reset(token)
+            DEADLINE.set(before)
         self._connection = connection
         self._listener.opened(connection.letters)
         self._link.polling = None

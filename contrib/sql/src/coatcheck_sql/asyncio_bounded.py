@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 from psycopg import waiting
 
-from .bounded import INTERVAL, Bounded, Late, bounded, more_time, seconds_left
+from coatcheck.plugin import monotonic
+
+from .bounded import INTERVAL, Bounded, Late, bounded, seconds_left
+from .deadline import DEADLINE
 from .limits import Limits
 from .wire import Statement
 
@@ -48,11 +51,13 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         try:
             return await receive(again=False)
         except Late:
+            before = DEADLINE.get()
             try:
-                with more_time(self.giving_up):
-                    await self._cancel()
-                    return await receive(again=True)
+                DEADLINE.set(monotonic() + self.giving_up)
+                await self._cancel()
+                return await receive(again=True)
             finally:
+                DEADLINE.set(before)
                 if self._is_busy():
                     self.pgconn.finish()
 

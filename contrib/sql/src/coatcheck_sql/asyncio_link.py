@@ -77,8 +77,9 @@ class Link(LinkBase):
         attempts = Attempts(self.settings.operation_timeout * part)
         operation = self.made(make, writing=writing) if self._is_warm() else None
         if self.is_direct(operation):
-            token = DEADLINE.set(self.deadline(attempts))
+            before = DEADLINE.get()
             try:
+                DEADLINE.set(self.deadline(attempts))
                 result = await self._ask_at_once(operation)
             except Errors as error:
                 pause = self.failed(error, attempts, writing=writing)
@@ -86,7 +87,7 @@ class Link(LinkBase):
                 self.trouble = None
                 return result
             finally:
-                DEADLINE.reset(token)
+                DEADLINE.set(before)
             await asyncio.sleep(pause)
         return await self.apart(self._run(make, attempts, writing=writing))
 

@@ -60,8 +60,9 @@ class PostgreSQLBell(Bell):
         if self._connection is not None or monotonic() < self._listener.retry_at:
             return False
         settings = self._link.settings
-        token = DEADLINE.set(monotonic() + settings.operation_timeout / 2)
+        before = DEADLINE.get()
         try:
+            DEADLINE.set(monotonic() + settings.operation_timeout / 2)
             look_up(settings.listen)
             positional, named = connect_arguments(settings.listen)
             connection = Connection.connect(*positional, **named, autocommit=True)
@@ -75,7 +76,7 @@ class PostgreSQLBell(Bell):
             self._fail(error)
             return False
         finally:
-            DEADLINE.reset(token)
+            DEADLINE.set(before)
         self._connection, self._heard = connection, monotonic()
         self._listener.opened(connection.letters)
         self._link.polling = None
@@ -105,11 +106,12 @@ class PostgreSQLBell(Bell):
             self._drop(error)
 
     def _ping(self, connection: Connection) -> None:
-        token = DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
+        before = DEADLINE.get()
         try:
+            DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
             connection.ask(PING, {})
         finally:
-            DEADLINE.reset(token)
+            DEADLINE.set(before)
         self._heard = monotonic()
 
     def _pause_until_readable(self, seconds: float) -> bool:

@@ -83,15 +83,6 @@ def _pause(socket: int, *, write: bool = False) -> None:
         raise Late("the server said nothing in time")
 
 
-@contextmanager
-def more_time(seconds: float) -> Iterator[None]:
-    token = DEADLINE.set(monotonic() + seconds)
-    try:
-        yield
-    finally:
-        DEADLINE.reset(token)
-
-
 class _TextLoader(Loader):
     """
     Of a database that does not check what it is given: what is no character shows itself.
@@ -240,9 +231,14 @@ class Connection(Bounded, psycopg.Connection[Any]):
         try:
             return receive(again=False)
         except Late:
-            with self._ending(), more_time(self.giving_up):
-                self._cancel()
-                return receive(again=True)
+            before = DEADLINE.get()
+            try:
+                DEADLINE.set(monotonic() + self.giving_up)
+                with self._ending():
+                    self._cancel()
+                    return receive(again=True)
+            finally:
+                DEADLINE.set(before)
         except BaseException:
             if self._is_busy():  # such as an exception raised by the handler of a signal
                 with self._ending():

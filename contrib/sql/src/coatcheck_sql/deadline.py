@@ -1,5 +1,15 @@
 """
-Until when what is being done has to be over.
+Until when what is being done has to be over::
+
+    before = DEADLINE.get()
+    try:
+        DEADLINE.set(monotonic() + seconds)
+        ...
+    finally:
+        DEADLINE.set(before)
+
+So no exception of a signal handler leaves it set: such a one comes after a call into C, and there is
+none between `try` and the first `set`, or between `finally` and the second.
 """
 
 from __future__ import annotations

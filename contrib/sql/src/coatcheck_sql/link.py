@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from coatcheck.plugin import (
     interruption_in,
     monotonic,
     pass_on_interruption,
+    undisturbed,
 )
 
 from .deadline import DEADLINE, left
@@ -67,7 +69,7 @@ class Link(LinkBase):
             return
         # One that takes longer than an operation may is left behind.
         self._turns.rest(self.settings.operation_timeout)
-        self.close()
+        self._close()  # here: a fork is not to find another thread
 
     def after_fork_in_parent(self) -> None:
         self._turns.resume()
@@ -113,8 +115,9 @@ class Link(LinkBase):
         seconds = self.settings.operation_timeout * part
         attempts = Attempts(seconds)
         while True:
-            token = DEADLINE.set(self.deadline(attempts))
+            before = DEADLINE.get()
             try:
+                DEADLINE.set(self.deadline(attempts))
                 return self._in_turn(make, seconds * PART, writing=writing)
             except Errors as error:
                 pause = self._failed(error, attempts, writing=writing)
@@ -125,7 +128,7 @@ class Link(LinkBase):
                 pass_on_interruption(error)
                 raise
             finally:
-                DEADLINE.reset(token)
+                DEADLINE.set(before)
             time.sleep(pause)
 
     def _in_turn(self, make: Make[T], seconds: float, *, writing: bool) -> T:
@@ -136,7 +139,9 @@ class Link(LinkBase):
                 return self._ask(operation)
             return self._do(make, operation, writing=writing)
 
-        result = self._turns.during(work, seconds)
+        turn = partial(self._turns.during, work, seconds)
+        # SQLAlchemy's pool has locks that an exception of a signal handler would leave locked.
+        result = turn() if self._warm and self.is_direct(operation) else undisturbed(turn)
         self.trouble = None
         return result
 
@@ -171,16 +176,17 @@ class Link(LinkBase):
 
     def _ask(self, ask: Ask[T]) -> T:
         engine = self.engine()
-        warm = self._warmed() or self._warmth(engine)
+        warm = self._warmed() or undisturbed(partial(self._warmth, engine))
         driver = warm.driver
         try:
             found = driver.ask(ask.statement, ask.given)
         except engine.dialect.loaded_dbapi.Error as error:
-            translated = self._translated(engine, warm.connection.connection, error)
-            self._cool(warm)
+            translate = partial(self._translated, engine, warm.connection.connection, error)
+            translated = undisturbed(translate)
+            undisturbed(partial(self._cool, warm))
             raise translated from error
         except BaseException:
-            self._cool(warm)
+            undisturbed(partial(self._cool, warm))
             raise
         self._keep(warm, engine)
         return ask.answer(found)
@@ -200,16 +206,17 @@ class Link(LinkBase):
                 return None
             if warm.is_good(self.lost):
                 return warm
-            warm.connection.close()  # the pool knows whether it may be used after a long time
+            # The pool knows whether it may be used after a long time.
+            undisturbed(warm.connection.close)
 
     def _keep(self, warm: Warm, engine: sa.Engine) -> None:
         if len(self._warm) < self._most_warm and self._engine is engine:
             warm.used = monotonic()
             self._warm.append(warm)
         else:
-            warm.connection.close()
+            undisturbed(warm.connection.close)
         if self._engine is not engine:  # closed meanwhile
-            engine.dispose()
+            undisturbed(engine.dispose)
 
     def _cool(self, warm: Warm) -> None:
         """
@@ -236,6 +243,9 @@ class Link(LinkBase):
         Close the connections; the next operation opens new ones.
         """
         forks.check()
+        undisturbed(self._close)
+
+    def _close(self) -> None:
         self._engine = None
         end, self._end = self._end, None
         if end is not None:

@@ -162,7 +162,7 @@ def test_the_table_of_keys():
 @pytest.mark.parametrize(
     ("what", "limit"),
     [
-        ("a compressed record, once inflated: `max_inflated`", compression.MAX_INFLATED),
+        ("a compressed record after decompression: `max_inflated`", compression.MAX_INFLATED),
         ("the values in a record: `max_values`", limits.MAX_VALUES),
         ("how deep a value may be nested", jsontags.MAX_DEPTH),
         ("memory to inflate lzma", compression._LZMA_MEMORY),

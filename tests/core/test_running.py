@@ -15,7 +15,8 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck._embedded.memory import MemoryBackend
-from coatcheck.testing.threads import aio_until, until
+from coatcheck.testing.sides import until as aio_until
+from coatcheck.testing.threads import until
 
 
 class Away(MemoryBackend):

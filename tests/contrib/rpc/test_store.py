@@ -15,7 +15,8 @@ import coatcheck
 import coatcheck.aio
 import coatcheck_rpc
 from coatcheck.testing.child import children
-from coatcheck.testing.threads import aio_until, until
+from coatcheck.testing.sides import until as aio_until
+from coatcheck.testing.threads import until
 from coatcheck_rpc.messages import properties_of
 from coatcheck_rpc.settings import Settings
 

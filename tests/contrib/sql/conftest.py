@@ -5,18 +5,13 @@ Databases, and clients of both colours.
 from __future__ import annotations
 
 import pytest
+from support.contract import is_core
 from support.sql import MariaDBServer, PostgreSQLServer, SQLiteFile
 
 import coatcheck
 import coatcheck.aio
 
-#: What of the contract is run by default where the side for asyncio is the sync one in threads.
-SHORT = {
-    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
-    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan",
-    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
-    "test_cancelled_everywhere", "test_nothing_is_left_open", "test_secrets_are_masked",
-}  # fmt: skip
+#: Where the side for asyncio is the sync one in threads.
 THREADED = {"TestMariaDBAio", "TestSQLiteAio"}
 
 
@@ -25,7 +20,7 @@ def pytest_collection_modifyitems(items):
     """Leave most of the contract in threads to `nox -s long`."""
     for item in items:
         threaded = item.cls is not None and item.cls.__name__ in THREADED
-        if threaded and item.originalname not in SHORT:
+        if threaded and not is_core(item):
             item.add_marker("long")
 
 

@@ -23,8 +23,8 @@ from coatcheck.testing.promises import suite_of
 
 #: The proof's name, and the test of each side that has to notice.
 NOTICED = {
-    "ReadThenWrite": "test_race_of_threads",
-    "CheckedByEachClient": "test_race_of_threads",
+    "ReadThenWrite": "test_race",
+    "CheckedByEachClient": "test_race",
     "RefusesItself": "test_same_write_again",
     "MatchesAnything": "test_if_match",
     "ProtectsSuccessOnly": "test_ready_states_are_protected[json-FAILURE]",

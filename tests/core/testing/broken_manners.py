@@ -19,10 +19,10 @@ from coatcheck.testing import AioBackendContract
 
 #: The backend's name, and the test of each side that has to notice.
 NOTICED = {
-    "SharesItsConnection": ("test_threads", "test_tasks"),
-    # Only the synchronous side serves a forked child: a loop does not survive a fork.
-    "ForkedByHooksOnly": ("test_fork_in_c", None),
-    "DiesInAChild": ("test_fork", None),
+    "SharesItsConnection": "test_one_client_for_all",
+    "ForkedByHooksOnly": "test_fork_in_c",
+    # A loop does not survive a fork of Python's; a child has one of its own.
+    "DiesInAChild": ("test_fork", "test_fork_in_c"),
     "ClosesForGood": "test_close_during_wait",
     "ClosesOnce": "test_shape",
     "HangsInClose": "test_shape",
@@ -40,7 +40,7 @@ NOTICED_AWAY = {
 #: Those that only a native backend for asyncio can be: a synchronous one is not cancelled, and no
 #: loop can bind it.
 NOTICED_NATIVELY = {
-    "ReadsThenWrites": "test_race_of_tasks",
+    "ReadsThenWrites": "test_race",
     "KnowsOneLoop": "test_one_loop_after_the_other",
     "ReadsStaleReplies": "test_cancelled_everywhere[read]",
     "StoresByHalves": "test_cancelled_store",

@@ -5,11 +5,11 @@ Histories that the first-ready rule allows, and some that it does not.
 from __future__ import annotations
 
 import threading
-from functools import partial
 
 import pytest
 
 import coatcheck
+from coatcheck.testing.awaited import awaited, driven
 from coatcheck.testing.doubles import Failing
 from coatcheck.testing.history import Event, History
 
@@ -86,8 +86,8 @@ def test_recorded():
     """Operations on results are recorded as they are: answered, refused, read."""
     made = History()
     with coatcheck.by_url("memory://history") as results:
-        made.take_part(results, "t", 1)
-        made.store(results, "t", 2)
+        driven(made.take_part(awaited(results), "t", 1))
+        driven(made.store(awaited(results), "t", 2))
         results.forget("t")
 
     kinds = [(event.kind, event.ready, event.won) for event in made.events]
@@ -101,7 +101,7 @@ def test_unanswered():
     made = History()
     backend = Failing(operations=["put", "get_many"])
     with coatcheck.Results(backend) as results:
-        made.take_part(results, "t", 1)
+        driven(made.take_part(awaited(results), "t", 1))
 
     assert [("write", None, float("inf"))] == [(e.kind, e.won, e.ended) for e in made.events]
 
@@ -111,7 +111,7 @@ def test_lost_updates_are_found():
     record, lock = {}, threading.Lock()
 
     class Racing:
-        def store_result(self, task_id, value):
+        async def store_result(self, task_id, value):
             seen = dict(record)
             barrier.wait(30)
             with lock:
@@ -120,7 +120,8 @@ def test_lost_updates_are_found():
 
     barrier = threading.Barrier(2)
     made = History()
-    threads = [threading.Thread(target=partial(made.store, Racing(), "t", n)) for n in range(2)]
+    stores = [made.store(Racing(), "t", n) for n in range(2)]
+    threads = [threading.Thread(target=driven, args=(store,)) for store in stores]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -4,6 +4,7 @@ Proofs: what they hold, what they lack, and what they may not do.
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import uuid
@@ -11,23 +12,13 @@ import uuid
 import pytest
 
 from coatcheck.testing import PROMISES, AioBackendContract, BackendContract, left_out, promises_of
-from coatcheck.testing.contract.case import Case
+from coatcheck.testing.contract.case import SyncCase
 from coatcheck.testing.promises import promise, suite_of
 
 SIDES = [BackendContract, AioBackendContract]
-#: What one side alone can have.
-SYNC_ONLY = {
-    "test_fork", "test_fork_during_wait", "test_fork_in_c_and_close", "test_fork_in_c_and_threads",
-    "test_fork_in_c_and_the_bare_backend", "test_fork_in_c_while_running", "test_fork_within_a_wait",
-    "test_interrupted_everywhere", "test_interrupted_operations", "test_interrupted_running",
-    "test_interrupted_waits", "test_no_thread_and_close", "test_no_thread_for_the_first_operation",
-    "test_storm_of_signals", "test_threads",
-}  # fmt: skip
-AIO_ONLY = {
-    "test_cancelled_at_first_use", "test_cancelled_everywhere", "test_a_loop_ends", "test_cancelled_store",
-    "test_cancelled_waits", "test_loops_side_by_side", "test_one_loop_after_the_other",
-    "test_race_of_tasks", "test_sides_agree", "test_task_factory", "test_tasks",
-}  # fmt: skip
+#: What one side alone can have, by the modules that hold it.
+SYNC_ONLY = {"forks", "interrupted", "threads"}
+AIO_ONLY = {"cancelled", "loops"}
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -48,11 +39,33 @@ def test_every_test_holds_a_promise(side):
     assert [] == [name for name, test in tests.items() if not (test.__doc__ or "").strip()]
 
 
-def test_sides_are_twins():
-    """Both sides have the same tests, but for what only threads or only tasks can do."""
-    sync, aio = (set(suite_of(side)) for side in SIDES)
+def test_sides_are_one():
+    """Both sides run the same bodies, but for what only threads or only tasks can do."""
+    bodies = [
+        {name: inspect.unwrap(test) for name, test in suite_of(side).items()} for side in SIDES
+    ]
+    shared = [(bodies[0].get(name), test) for name, test in bodies[1].items()]
+    apart = [
+        {of_module(test) for name, test in own.items() if other.get(name) is not test}
+        for own, other in (bodies, bodies[::-1])
+    ]
 
-    assert (SYNC_ONLY, AIO_ONLY) == (sync - aio, aio - sync)
+    assert len([1 for ours, theirs in shared if ours is theirs]) > 100
+    assert [SYNC_ONLY, AIO_ONLY] == apart
+
+
+def of_module(test):
+    """Return the name of the module that a test is in."""
+    return test.__module__.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_some_are_core(side):
+    """The few tests that tell most are marked, for whoever runs these alone."""
+    marked = {name for name, test in suite_of(side).items() if hasattr(test, "contract_core")}
+
+    assert {"test_first_ready_wins", "test_race", "test_watch_is_a_barrier"} <= marked
+    assert len(marked) < 30
 
 
 @pytest.mark.parametrize("number", [0, 12])
@@ -114,7 +127,7 @@ def test_children_need_no_pytest():
     assert "set()" == run.stdout.strip()
 
 
-class TestReported(Case):
+class TestReported(SyncCase):
     """What reports say of a test."""
 
     @pytest.fixture

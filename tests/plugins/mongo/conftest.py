@@ -7,26 +7,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.contract import is_core
 from support.mongo import MongoServer, ReplicaSet
 
 import coatcheck
 import coatcheck.aio
 
 HERE = Path(__file__).parent
-#: What of the contract is run on three servers by default.
-SHORT = {
-    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
-    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan", "test_rings",
-    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
-    "test_cancelled_everywhere", "test_secrets_are_masked",
-}  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Leave most of the contract on three servers to `nox -s long`."""
     for item in items:
-        if item.path.name == "test_contract_three.py" and item.originalname not in SHORT:
+        if item.path.name == "test_contract_three.py" and not is_core(item):
             item.add_marker("long")
         if item.path.parent == HERE:
             # The driver for asyncio loses the socket of a monitor that is cancelled as it connects.

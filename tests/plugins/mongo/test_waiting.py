@@ -13,7 +13,7 @@ from support.mongo import ReplicaSet, until
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.testing.aio_contract.bells import heard as aio_heard
+from coatcheck.testing.awaited import awaited, driven
 from coatcheck.testing.contract.bells import heard
 from coatcheck.testing.proxy import Proxy
 from coatcheck_mongo import stream as streams
@@ -217,7 +217,7 @@ def test_stale_token(small):
             until(lambda: bell.pushing)
 
             assert 286 in [getattr(error, "code", None) for error in errors]
-            assert heard(bell, "t")
+            assert driven(heard(awaited(bell), "t"))
 
 
 async def test_stale_token_aio(small):
@@ -238,7 +238,7 @@ async def test_stale_token_aio(small):
             await asyncio.to_thread(until, lambda: bell.pushing)
 
             assert 286 in [getattr(error, "code", None) for error in errors]
-            assert await aio_heard(bell, "t")
+            assert await heard(bell, "t")
 
 
 def test_dropped_collection(results, oracle):

@@ -4,41 +4,30 @@ Redis servers, and clients of both colours.
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import trustme
+from support.contract import is_core
 from support.redis import RedisServer
 
 import coatcheck
 import coatcheck.aio
 
-#: What of the contract is run on a cluster and behind sentinels by default, on one kind of server.
-SHORT = {
-    "test_first_ready_wins", "test_race_of_threads", "test_race_of_processes", "test_if_match",
-    "test_life_in_the_store", "test_many", "test_delete_many", "test_scan", "test_rings",
-    "test_watch_is_a_barrier", "test_wait_before_store", "test_as_completed", "test_fork",
-    "test_cancelled_everywhere", "test_nothing_is_left_open", "test_secrets_are_masked",
-}  # fmt: skip
-
-#: What is run by default where the asyncio backend serves synchronous code.
-ON_LOOP = (
-    "test_shape", "test_race_of_threads", "test_many", "test_scan", "test_rings", "test_watch", "test_fork",
-    "test_interrupted", "test_as_completed", "test_threads", "test_no_thread", "test_nothing_is_left_open",
-    "test_subscriptions_end", "test_close_gives_up_all", "test_what_is_dropped_ends", "test_store_is_away",
-    "test_secrets_are_masked", "test_lost_reply", "test_group",
-)  # fmt: skip
+#: The parts of the contract that are about what a loop in a thread has to stand.
+ON_LOOP = (".forks", ".interrupted", ".resources", ".sharing", ".shape", ".threads")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Leave most of the contract on clusters, behind sentinels and on a loop to `nox -s long`."""
     for item in items:
-        if item.path.name == "test_contract_on_loop.py" and not item.originalname.startswith(
-            ON_LOOP
+        if item.path.name == "test_contract_on_loop.py" and not (
+            is_core(item) or inspect.unwrap(item.function).__module__.endswith(ON_LOOP)
         ):
             item.add_marker("long")
         if item.path.name == "test_contract_deployments.py" and not (
-            item.originalname in SHORT
-            and "redis" in item.name.rpartition("[")[2].rstrip("]").split("-")
+            is_core(item) and "redis" in item.name.rpartition("[")[2].rstrip("]").split("-")
         ):
             item.add_marker("long")
 

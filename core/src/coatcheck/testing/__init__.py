@@ -20,21 +20,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aio_contract import AioBackendContract
-    from .contract import BackendContract
+    from .contract import AioBackendContract, BackendContract
     from .promises import PROMISES, left_out, promises_of
 
 __all__ = ["PROMISES", "AioBackendContract", "BackendContract", "left_out", "promises_of"]
 
 _HOMES = {
-    "AioBackendContract": "aio_contract",
+    "AioBackendContract": "contract",
     "BackendContract": "contract",
     "PROMISES": "promises",
     "left_out": "promises",
     "promises_of": "promises",
 }
 #: The modules whose assertions pytest is to explain.
-_ASSERTING = ("contract", "aio_contract", "threads", "machine", "forked")
+_ASSERTING = ("contract", "history", "sides", "threads", "machine", "forked")
 
 
 def __getattr__(name: str) -> Any:

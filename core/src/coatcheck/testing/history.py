@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._results.results import Results
+from ..aio import Results
 from ..errors import BackendError
 
 
@@ -63,50 +63,50 @@ class History:
         with self._lock:
             self.events.append(event)
 
-    def store(self, results: Results, task_id: str, value: Any) -> None:
+    async def store(self, results: Results, task_id: str, value: Any) -> None:
         """
         Store *value* as ready, and record what came of it.
         """
         began = self._clock()
         won: bool | None = None
         try:
-            won = results.store_result(task_id, value)
+            won = await results.store_result(task_id, value)
         except BackendError:
             # Without an answer it may take place at any later time.
             self.add(Event("write", value, began, math.inf, won=None))
         else:
             self.add(Event("write", value, began, self._clock(), won=won))
 
-    def update(self, results: Results, task_id: str, value: Any) -> None:
+    async def update(self, results: Results, task_id: str, value: Any) -> None:
         """
         Store *value* as unready, and record what came of it.
         """
         began = self._clock()
         try:
-            won = results.update_state(task_id, "PROGRESS", value)
+            won = await results.update_state(task_id, "PROGRESS", value)
         except BackendError:
             return  # says nothing of the order
         self.add(Event("write", value, began, self._clock(), ready=False, won=won))
 
-    def read(self, results: Results, task_id: str) -> None:
+    async def read(self, results: Results, task_id: str) -> None:
         """
         Read, and record what was seen.
         """
         began = self._clock()
         try:
-            meta = results.get_task_meta(task_id)
+            meta = await results.get_task_meta(task_id)
         except BackendError:
             return
         self.add(Event("read", meta.result, began, self._clock(), ready=meta.ready))
 
-    def take_part(self, results: Results, task_id: str, value: Any) -> None:
+    async def take_part(self, results: Results, task_id: str, value: Any) -> None:
         """
         Update, read, store, and read again: one participant of a race.
         """
-        self.update(results, task_id, ["unready", value])
-        self.read(results, task_id)
-        self.store(results, task_id, value)
-        self.read(results, task_id)
+        await self.update(results, task_id, ["unready", value])
+        await self.read(results, task_id)
+        await self.store(results, task_id, value)
+        await self.read(results, task_id)
 
     # -- the check ------------------------------------------------------------------------
 

@@ -40,6 +40,23 @@ def promise(*numbers: int) -> Callable[[F], F]:
     return mark
 
 
+def core(test: F) -> F:
+    """
+    Mark a test as one of the few that tell most: `pytest -k contract_core` runs these alone.
+    """
+    test.__dict__["contract_core"] = True
+    return test
+
+
+def expiring(test: F) -> F:
+    """
+    Mark a test as one that waits until records expire: `pytest -k "not contract_expiry"` leaves them
+    out, as a store that counts in whole seconds may want.
+    """
+    test.__dict__["contract_expiry"] = True
+    return test
+
+
 def needs(*hooks: str) -> Callable[[F], F]:
     """
     Say of a test that it applies only where the proof has these hooks.

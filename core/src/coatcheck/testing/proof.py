@@ -19,6 +19,7 @@ from .._results.results import Results
 from ..aio import Results as AioResults
 from ..aio import by_url as aio_by_url
 from . import patience, report
+from .awaited import Awaited
 from .journal import Journal
 from .promises import F, needs, suite_of
 from .samples import Planted
@@ -160,7 +161,7 @@ class Proof:
     @pytest.fixture
     def other(self) -> Iterator[Results]:
         """
-        Another client of the same store, synchronous on both sides.
+        Another client of the same store, synchronous on both sides, and never awaited.
         """
         with self.recorded(self.sync_results()) as results:
             yield results
@@ -237,9 +238,11 @@ def innermost(backend: Any) -> Any:
     """
     Return the backend of the store itself, out of what core put around it.
     """
-    while hasattr(backend, "backend"):
+    while True:
+        backend = backend.sync if isinstance(backend, Awaited) else backend
+        if not hasattr(backend, "backend"):
+            return backend
         backend = backend.backend
-    return backend
 
 
 def has_keys(results: Results | AioResults) -> bool:

@@ -4,13 +4,11 @@ Threads and conditions, each with a deadline: a test of a broken backend fails i
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
-from ..errors import WaitTimeoutError
 from .patience import PATIENCE
 from .stacks import stack_of
 
@@ -53,48 +51,9 @@ def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     return answer
 
 
-async def aio_until(condition: Callable[[], Awaitable[Any]], *, patience: float = PATIENCE) -> Any:
-    """
-    Return the first true answer of the coroutine function *condition*.
-    """
-    deadline = time.monotonic() + patience
-    while not (answer := await condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {patience:g} s: {told(answer)}")
-        await asyncio.sleep(0.01)
-    return answer
-
-
-def answered(wait: Callable[[], T], *, patience: float = PATIENCE) -> T:
-    """
-    Return what *wait* returns, which has next to no time, and is tried again where the store had
-    not answered yet: on a machine under load that says nothing about it.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return wait()
-        except WaitTimeoutError as late:
-            if late.last_error is None or time.monotonic() > deadline:
-                raise
-
-
-async def aio_answered(wait: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
-    """
-    Return what the coroutine function *wait* returns, as `answered` does.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return await wait()
-        except WaitTimeoutError as late:
-            if late.last_error is None or time.monotonic() > deadline:
-                raise
-
-
 class Started:
     """
-    A function under way in a thread.
+    A function under way in a thread; what awaits its answer is held up until then.
     """
 
     def __init__(self, function: Callable[..., T], *args: Any) -> None:
@@ -118,13 +77,24 @@ class Started:
         """
         return self._thread.is_alive()
 
+    def done(self) -> bool:
+        """
+        Whether it has ended.
+        """
+        return not self.running
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
+        return self.answer()
+
     def answer(self, *, patience: float = PATIENCE) -> Any:
         """
         Return what the function returned, or raise what it raised.
         """
         self._thread.join(patience)
         if self._thread.is_alive():
-            name = getattr(self._function, "__name__", repr(self._function))
+            named = (getattr(part, "__qualname__", "") for part in (self._function, *self._args))
+            name = " ".join(filter(None, named)) or repr(self._function)
             raise HangError(f"{name} hangs, after {patience:g} s in {stack_of(self._thread)}")
         if self._error is not None:
             raise self._error

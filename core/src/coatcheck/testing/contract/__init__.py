@@ -1,5 +1,5 @@
 """
-The contract for synchronous code: one class, composed of what the modules here hold.
+The contract, for both sides: what the modules here hold, of which some are particular to one side.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from .batches import Batches
 from .bells import Bells
 from .bounds import Bounds
+from .cancelled import Cancelled
 from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
@@ -15,6 +16,7 @@ from .forks import Forks
 from .groups import Groups
 from .ids import Ids
 from .interrupted import Interrupted
+from .loops import Loops
 from .modelled import Modelled
 from .noticing import Noticing
 from .races import Races
@@ -33,7 +35,7 @@ from .values import Values
 from .waiting import Waiting
 
 
-class BackendContract(
+class Both(
     Values,
     States,
     Races,
@@ -49,8 +51,6 @@ class BackendContract(
     Damage,
     Sealed,
     Sharing,
-    Forks,
-    Threads,
     Resources,
     Errors,
     Groups,
@@ -59,14 +59,25 @@ class BackendContract(
     Bounds,
     Reconnecting,
     Noticing,
-    Interrupted,
     Shape,  # the last of the bases: pytest runs its test first
-    contract=True,
 ):
+    """
+    What either side is to keep.
+    """
+
+
+class BackendContract(Forks, Threads, Interrupted, Both, contract=True):
     """
     What a backend is. Subclass it in a test module and give the hooks of `Proof`; its tests and
     fixtures cannot be overridden.
     """
 
 
-__all__ = ["BackendContract"]
+class AioBackendContract(Loops, Cancelled, Both, contract=True):
+    """
+    As `coatcheck.testing.BackendContract`, for `coatcheck.aio`: of a native backend, or of a sync
+    one that runs in threads.
+    """
+
+
+__all__ = ["AioBackendContract", "BackendContract"]

@@ -4,29 +4,28 @@ The bell: what a backend that pushes owes to those who wait.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Collection
 
-from ... import Bell, Capability
-from ..._results.results import Results
-from ..promises import needs, promise
+from ... import Capability
+from ... import Results as SyncResults
+from ...aio import Bell, Results
+from ..promises import core, needs, promise
 from ..proof import PATIENCE, has
-from ..threads import Not, Started, until
+from ..sides import apart, patiently, pause, start, until
+from ..threads import Not
 from .case import Case
 
 #: Seconds in which a ring has to come. Less than the safety look, which would hide a lost one.
 RINGS = min(4.0, PATIENCE)
 
 
-def heard(bell: Bell, task_id: str) -> bool:
+async def heard(bell: Bell, task_id: str) -> bool:
     """
     Whether *task_id* rings in time. Other rings are hints that may be false.
     """
     deadline = time.monotonic() + RINGS
     while (left := deadline - time.monotonic()) > 0:
-        rang: Collection[str] = bell.wait(left)
-        if task_id in rang:
+        if task_id in await bell.wait(left):
             return True
     return False
 
@@ -37,165 +36,162 @@ class Bells(Case):
     """
 
     @promise(2)
-    def test_without_push(self, results: Results) -> None:
+    async def test_without_push(self, results: Results) -> None:
         """
         A store that cannot push says so: its bell only sleeps, and can be woken.
         """
         if has(results, Capability.PUSH):
             return
-        with results.backend.watch(["t"]) as bell:
-            results.store_result("t", 1)
+        async with results.backend.watch(["t"]) as bell:
+            await results.store_result("t", 1)
 
             assert not bell.pushing
-            assert [] == list(bell.wait(0.05))
+            assert [] == list(await bell.wait(0.05))
             bell.wake()
-            assert [] == list(bell.wait(RINGS))
+            assert [] == list(await bell.wait(RINGS))
 
+    @core
     @promise(2)
-    def test_rings(self, results: Results, other: Results) -> None:
+    async def test_rings(self, results: Results, other: SyncResults) -> None:
         """
         Every write rings, of whoever it is, also of a batch; unready ones where the bell says so.
         """
         if not has(results, Capability.PUSH):
             return
-        with results.backend.watch(["t", "u", "v"]) as bell:
+        async with results.backend.watch(["t", "u", "v"]) as bell:
             assert bell.pushing
             other.mark_as_started("t")
-            assert not bell.unready or heard(bell, "t")
-            results.store_result("t", 1)
-            assert heard(bell, "t")
+            assert not bell.unready or await heard(bell, "t")
+            await results.store_result("t", 1)
+            assert await heard(bell, "t")
             other.store_many({"u": 1, "v": 2})
-            assert heard(bell, "u") or heard(bell, "v")
+            assert await heard(bell, "u") or await heard(bell, "v")
 
     @promise(2)
-    def test_rings_when_it_can_be_read(self, results: Results, other: Results) -> None:
+    async def test_rings_when_it_can_be_read(self, results: Results, other: SyncResults) -> None:
         """
         A ring may be early, but then another one comes when the record can be read.
         """
         if not has(results, Capability.PUSH):
             return
-        with results.backend.watch(["t"]) as bell:
-            storing = Started(other.store_result, "t", 1)
+        async with results.backend.watch(["t"]) as bell:
+            storing = start(apart(other.store_result, "t", 1))
             deadline, read = time.monotonic() + RINGS, False
             while not read and (left := deadline - time.monotonic()) > 0:
-                read = "t" in bell.wait(left) and results.exists("t")
-            storing.answer()
+                read = "t" in await bell.wait(left) and await results.exists("t")
+            await storing
 
             assert read, "it rang before the record could be read, and never again"
 
     @promise(2)
-    def test_rings_for_each_of_a_batch(self, results: Results, other: Results) -> None:
+    async def test_rings_for_each_of_a_batch(self, results: Results, other: SyncResults) -> None:
         """
         Every record of a batch rings.
         """
         if not has(results, Capability.PUSH):
             return
         ids = {f"t{n}" for n in range(20)}
-        with results.backend.watch(ids) as bell:
+        async with results.backend.watch(ids) as bell:
             other.store_many(dict.fromkeys(sorted(ids), 1))
             silent, deadline = set(ids), time.monotonic() + RINGS
             while silent and time.monotonic() < deadline:
-                silent.difference_update(bell.wait(0.5))
+                silent.difference_update(await bell.wait(0.5))
 
             assert set() == silent, "these never rang"
 
     @promise(2)
     @needs("open_resources")
-    def test_what_is_discarded_is_given_up(self, results: Results) -> None:
+    async def test_what_is_discarded_is_given_up(self, results: Results) -> None:
         """
         What `add` opens ends with `discard`, and not only with the bell.
         """
-        with results.backend.watch(["t"]) as bell:
-            bell.add(["warm"])
-            bell.discard(["warm"])
+        async with results.backend.watch(["t"]) as bell:
+            await bell.add(["warm"])
+            await bell.discard(["warm"])
             before = self.open_resources()
             ids = [f"t{n}" for n in range(50)]
-            bell.add(ids)
-            bell.discard(ids)
+            await bell.add(ids)
+            await bell.discard(ids)
 
-            def given_up() -> bool | Not:
-                bell.wait(0.01)
+            async def given_up() -> bool | Not:
+                await bell.wait(0.01)
                 now = self.open_resources()
                 return now <= before or Not(f"the store sees {now} open, and had {before} before")
 
-            until(given_up)
+            await until(given_up)
 
+    @core
     @promise(2)
-    def test_watch_is_a_barrier(self, results: Results, other: Results) -> None:
+    async def test_watch_is_a_barrier(self, results: Results, other: SyncResults) -> None:
         """
         What is written after `watch` or `add` returned rings, however soon.
         """
         if not has(results, Capability.PUSH):
             return
         for round_ in range(5):
-            with results.backend.watch([f"t{round_}"]) as bell:
+            async with results.backend.watch([f"t{round_}"]) as bell:
                 other.store_result(f"t{round_}", 1)
-                assert heard(bell, f"t{round_}")
-                bell.add([f"u{round_}", f"v{round_}"])
+                assert await heard(bell, f"t{round_}")
+                await bell.add([f"u{round_}", f"v{round_}"])
                 other.store_result(f"u{round_}", 1)
-                assert heard(bell, f"u{round_}")
+                assert await heard(bell, f"u{round_}")
 
     @promise(2)
-    def test_latches(self, results: Results, other: Results) -> None:
+    async def test_latches(self, results: Results, other: SyncResults) -> None:
         """
         A ring between two waits ends the next one.
         """
         if not has(results, Capability.PUSH):
             return
-        with results.backend.watch(["t"]) as bell:
-            bell.wait(0.01)
+        async with results.backend.watch(["t"]) as bell:
+            await bell.wait(0.01)
             other.store_result("t", 1)
-            time.sleep(0.2)  # by now it rang
+            await pause(0.2)  # by now it rang
 
-            assert heard(bell, "t")
+            assert await heard(bell, "t")
 
     @promise(2)
-    def test_wake(self, results: Results) -> None:
+    async def test_wake(self, results: Results) -> None:
         """
         `wake` ends the wait that goes on, or else the next one.
         """
-        with results.backend.watch(["t"]) as bell:
+        async with results.backend.watch(["t"]) as bell:
             bell.wake()
-            latched = Started(bell.wait, 2 * PATIENCE)
-            latched.answer()
-            waiting = Started(bell.wait, 2 * PATIENCE)
-            time.sleep(0.05)
+            await patiently(bell.wait(2 * PATIENCE))
+            waiting = start(bell.wait(2 * PATIENCE))
+            await pause(0.05)
             bell.wake()
 
-            waiting.answer()
+            await waiting
 
     @promise(2)
-    def test_discard(self, results: Results, other: Results) -> None:
+    async def test_discard(self, results: Results, other: SyncResults) -> None:
         """
         What is no longer watched is no matter, nor what never was; the rest rings on.
         """
-        with results.backend.watch(["t", "u"]) as bell:
-            bell.discard(["t", "never"])
-            bell.discard(["t"])
+        async with results.backend.watch(["t", "u"]) as bell:
+            await bell.discard(["t", "never"])
+            await bell.discard(["t"])
             other.store_many({"t": 1, "u": 2})
 
-            assert not bell.pushing or heard(bell, "u")
+            assert not bell.pushing or await heard(bell, "u")
 
     @promise(2)
-    def test_no_lock_while_listening(self, results: Results) -> None:
+    async def test_no_lock_while_listening(self, results: Results) -> None:
         """
         While a bell listens, the same backend goes on storing and reading.
         """
-        begun = threading.Event()
 
-        def listen() -> None:
-            begun.set()
-            bell.wait(2 * PATIENCE)
+        async def store_and_look() -> bool:
+            return await results.store_result("t", 1) and await results.exists("t")
 
-        def store_and_look() -> bool:
-            return results.store_result("t", 1) and results.exists("t")
-
-        with results.backend.watch(["never"]) as bell:
-            listening = Started(listen)
-            begun.wait()
-            time.sleep(0.05)
+        async with results.backend.watch(["never"]) as bell:
+            listening = start(bell.wait(RINGS))
+            await pause(0.05)
             try:
-                assert Started(store_and_look).answer(patience=RINGS)
+                assert await patiently(store_and_look(), patience=RINGS)
+                went_on = not listening.done()
             finally:
                 bell.wake()
-                listening.answer()
+                await listening
+            assert went_on

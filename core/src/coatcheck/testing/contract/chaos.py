@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
-from ... import BackendError, BackendUnavailableError, WaitTimeoutError, by_url
-from ..._results.results import Results
+from ... import BackendError, BackendUnavailableError, WaitTimeoutError
+from ... import Results as SyncResults
 from ..history import History
 from ..promises import needs, promise
 from ..proof import PATIENCE
 from ..proxy import Proxy
-from ..threads import Started, in_threads
+from ..sides import patiently, pause, start, together
 from .case import Case
 
 
@@ -35,113 +34,118 @@ class Chaos(Case):
 
     @promise(1)
     @needs("address", "through")
-    def test_lost_reply(self, proxy: Proxy, other: Results) -> None:
+    async def test_lost_reply(self, proxy: Proxy, other: SyncResults) -> None:
         """
         A write whose reply is lost is repeated, and recognises itself.
         """
-        with by_url(self.through(proxy.port)) as results:
-            results.exists("warm")
+        async with self.client_at(self.through(proxy.port)) as results:
+            await results.exists("warm")
             for round_ in range(5):
                 proxy.drop_replies(1)
-                assert results.store_result(f"t{round_}", round_)
+                assert await patiently(results.store_result(f"t{round_}", round_))
 
                 assert proxy.dropped == round_ + 1
                 assert round_ == other.get_result(f"t{round_}")
             proxy.drop_replies(1)
-            assert {"a": True, "b": True} == results.store_many({"a": 1, "b": 2})
+            assert {"a": True, "b": True} == await results.store_many({"a": 1, "b": 2})
 
     @promise(1)
     @needs("address", "through")
-    def test_race_over_lost_replies(self, proxy: Proxy, other: Results) -> None:
+    async def test_race_over_lost_replies(self, proxy: Proxy, other: SyncResults) -> None:
         """
-        Where replies get lost all the time, what writers and readers see is still one order.
+        Where replies get lost all the time, what writers and readers see is still one order, and
+        one of the writes is told that it won.
         """
-        clients = [by_url(self.through(proxy.port)) for _ in range(4)]
+        clients = [self.client_at(self.through(proxy.port)) for _ in range(4)]
         try:
-            for round_ in range(8):
+            for round_ in range(12):
                 history, id_ = History(), f"t{round_}"
+                act = history.take_part if round_ % 3 else history.store
                 proxy.drop_replies(2)
-                in_threads(partial(history.take_part, c, id_, n) for n, c in enumerate(clients))
-                history.read(other, id_)
+                await together(act(client, id_, n) for n, client in enumerate(clients * 2))
+                async with self.client() as direct:
+                    await history.read(direct, id_)
 
                 assert [] == history.faults()
+                if act == history.store:
+                    assert history.winner == other.get_result(id_)
         finally:
             proxy.drop_replies(0)
             for client in clients:
-                client.close()
+                await client.close()
 
     @promise(2)
     @needs("address", "through")
-    def test_cut_during_wait(self, proxy: Proxy, other: Results) -> None:
+    async def test_cut_during_wait(self, proxy: Proxy, other: SyncResults) -> None:
         """
         A wait whose connections are cut, again and again, gets what is stored meanwhile.
         """
-        with by_url(self.through(proxy.port)) as results:
+        async with self.client_at(self.through(proxy.port)) as results:
             for round_ in range(3):
-                wait = Started(results.wait_for, f"t{round_}", PATIENCE)
-                time.sleep(0.1)
+                wait = start(results.wait_for(f"t{round_}", PATIENCE))
+                await pause(0.1)
                 proxy.cut()
                 other.store_result(f"t{round_}", round_)
 
-                assert round_ == wait.answer().result
+                assert round_ == (await wait).result
 
     @promise(2, 3)
     @needs("address", "through")
-    def test_stall(self, proxy: Proxy, other: Results) -> None:
+    async def test_stall(self, proxy: Proxy, other: SyncResults) -> None:
         """
         While the store says nothing, operations and waits end in their time; after that all goes
         on without anything being opened by hand.
         """
-        with by_url(self.through(proxy.port), operation_timeout=1.0) as results:
-            results.store_result("warm", 1)
-            wait = Started(results.wait_for, "t", PATIENCE)
-            time.sleep(0.1)
+        async with self.client_at(self.through(proxy.port), operation_timeout=1.0) as results:
+            await results.store_result("warm", 1)
+            wait = start(results.wait_for("t", PATIENCE))
+            await pause(0.1)
             proxy.stall()
-            start = time.monotonic()
+            began = time.monotonic()
             for timeout in (0, 0.2):
                 with pytest.raises(WaitTimeoutError):
-                    Started(results.wait_for, "u", timeout).answer()
+                    await patiently(results.wait_for("u", timeout))
             with pytest.raises(BackendUnavailableError):
-                Started(results.store_result, "u", 1).answer()
-            took = time.monotonic() - start
+                await patiently(results.store_result("u", 1))
+            took = time.monotonic() - began
             proxy.resume()
             other.store_result("t", 2)
 
-            assert 2 == wait.answer().result
+            assert 2 == (await wait).result
             assert took < PATIENCE / 2
-            assert 1 == results.get_result("warm")
+            assert 1 == await results.get_result("warm")
 
     @promise(2, 9)
     @needs("address", "through")
-    def test_refused_for_a_while(self, proxy: Proxy, other: Results) -> None:
+    async def test_refused_for_a_while(self, proxy: Proxy, other: SyncResults) -> None:
         """
         A client that could not connect can, as soon as the store takes it.
         """
         proxy.refuse()
-        with by_url(self.through(proxy.port), operation_timeout=0.5) as results:
+        async with self.client_at(self.through(proxy.port), operation_timeout=0.5) as results:
             with pytest.raises(BackendError):
-                results.exists("t")
-            wait = Started(results.wait_for, "t", PATIENCE)
-            time.sleep(0.2)
+                await results.exists("t")
+            wait = start(results.wait_for("t", PATIENCE))
+            await pause(0.2)
             proxy.accept()
             other.store_result("t", 1)
 
-            assert 1 == wait.answer().result
-            assert results.exists("t")
+            assert 1 == (await wait).result
+            assert await results.exists("t")
 
     @promise(3)
     @needs("address", "through")
-    def test_delay(self, proxy: Proxy) -> None:
+    async def test_delay(self, proxy: Proxy) -> None:
         """
         A slow way makes nothing wrong, only slow.
         """
         proxy.delay(0.05)
-        with by_url(self.through(proxy.port)) as results:
-            assert results.store_result("t", 1)
-            assert not results.store_result("t", 2)
-            assert 1 == results.wait_for("t", PATIENCE).result
-            start = time.monotonic()
+        async with self.client_at(self.through(proxy.port)) as results:
+            assert await results.store_result("t", 1)
+            assert not await results.store_result("t", 2)
+            assert 1 == (await results.wait_for("t", PATIENCE)).result
+            began = time.monotonic()
             with pytest.raises(WaitTimeoutError):
-                results.wait_for("u", 0.3)
+                await results.wait_for("u", 0.3)
 
-            assert time.monotonic() - start >= 0.3
+            assert time.monotonic() - began >= 0.3

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, ContentDisallowed, SerializationError, TaskError, WaitTimeoutError
-from ..._results.results import Results
+from ...aio import Results
 from ..promises import promise
 from ..proof import PATIENCE, has
 from ..samples import BOMB, DAMAGED, MARKS, NAMES_A_CALL, READABLE
@@ -21,76 +21,76 @@ class Damage(Case):
 
     @promise(6)
     @pytest.mark.parametrize("name", DAMAGED)
-    def test_damaged_record(self, results: Results, name: str) -> None:
+    async def test_damaged_record(self, results: Results, name: str) -> None:
         """
         A record that cannot be read carries its error, and nobody dies of it.
         """
         self.plant(name, DAMAGED[name])
-        results.store_result("fine", 1)
-        metas = results.get_many([name, "fine", "nothing"])
+        await results.store_result("fine", 1)
+        metas = await results.get_many([name, "fine", "nothing"])
 
         assert [name, "fine", "nothing"] == list(metas)
         assert isinstance(metas[name].error, SerializationError)
         assert repr(name) in str(metas[name].error)
         assert ("SUCCESS" if name in READABLE else "PENDING") == metas[name].status
         if has(results, Capability.SCAN):
-            assert {name, "fine"} == {meta.task_id for meta in results.scan()}
+            assert {name, "fine"} == {meta.task_id async for meta in results.scan()}
 
     @promise(6, 1)
     @pytest.mark.parametrize("name", DAMAGED)
-    def test_wait_for_damaged_record(self, results: Results, name: str) -> None:
+    async def test_wait_for_damaged_record(self, results: Results, name: str) -> None:
         """
         A record whose state can be read is ready and protected; any other is as good as none.
         """
         self.plant(name, DAMAGED[name])
         if name in READABLE:
             with pytest.raises(SerializationError):
-                results.AsyncResult(name).get(timeout=5)
-            assert not results.store_result(name, "new")
+                await results.AsyncResult(name).get(timeout=5)
+            assert not await results.store_result(name, "new")
         else:
             with pytest.raises(WaitTimeoutError):
-                results.wait_for(name, 0.05)
-            assert results.store_result(name, "new")
-            assert "new" == results.get_result(name)
+                await results.wait_for(name, 0.05)
+            assert await results.store_result(name, "new")
+            assert "new" == await results.get_result(name)
 
     @promise(6)
-    def test_damaged_among_many(self, results: Results) -> None:
+    async def test_damaged_among_many(self, results: Results) -> None:
         """
         A stream of results goes on over what cannot be read.
         """
         for name, record in DAMAGED.items():
             self.plant(name, record)
-        results.store_many({"a": 1, "b": 2})
+        await results.store_many({"a": 1, "b": 2})
         ids = {"a", "b", *READABLE}
-        metas = {meta.task_id: meta for meta in results.as_completed(ids, timeout=PATIENCE)}
+        metas = {meta.task_id: meta async for meta in results.as_completed(ids, timeout=PATIENCE)}
 
         assert ids == set(metas)
         assert {"a", "b"} == {id_ for id_, meta in metas.items() if meta.error is None}
 
     @promise(5)
-    def test_pickle_is_refused(self, results: Results) -> None:
+    async def test_pickle_is_refused(self, results: Results) -> None:
         """
         Pickle is not even loaded unless the reader accepts it; the error names the way out.
         """
         MARKS.clear()
         self.plant("t", BOMB)
-        meta = results.get_task_meta("t")
+        meta = await results.get_task_meta("t")
         with pytest.raises(ContentDisallowed, match="accept="):
             _ = meta.result
-        assert not results.store_result("t", "late")
+        assert not await results.store_result("t", "late")
         with pytest.raises(ContentDisallowed):
-            results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=5)
 
         assert [] == MARKS
 
     @promise(5)
-    def test_nothing_is_called(self, results: Results) -> None:
+    async def test_nothing_is_called(self, results: Results) -> None:
         """
         What a record names as the failure's type is neither looked up nor called.
         """
         MARKS.clear()
         self.plant("t", NAMES_A_CALL)
         with pytest.raises(TaskError, match="x"):
-            results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=5)
 
         assert [] == MARKS

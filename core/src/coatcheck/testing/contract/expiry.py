@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from ..._backends.backend import DEFAULT_KEY_PREFIX
-from ..._results.results import Results
+from ...aio import Results
 from ...states import READY_STATES
-from ..promises import needs, promise
+from ..promises import core, expiring, needs, promise
 from ..proof import innermost, record_of
-from ..threads import until
+from ..sides import pause, until
 from .case import Case
 
 MONTH = timedelta(days=31)
@@ -23,146 +23,163 @@ MONTH = timedelta(days=31)
 SKEW = 0.05
 
 
+async def gone(results: Results, *task_ids: str) -> None:
+    """
+    Wait until none of the records is there.
+    """
+
+    async def all_gone() -> bool:
+        return not any(meta.known for meta in (await results.get_many(task_ids)).values())
+
+    await until(all_gone)
+
+
 class Expiry(Case):
     """
     Promise 3, for the life of records.
     """
 
+    @expiring
     @promise(3)
     @pytest.mark.parametrize("expires", [0.5, 1])
-    def test_expires(self, results: Results, expires: float) -> None:
+    async def test_expires(self, results: Results, expires: float) -> None:
         """
         A record lives as long as it was to, and is then absent, to reads and to writes.
         """
-        start = time.monotonic()
+        began = time.monotonic()
         for id_ in "abc":
-            results.store_result(id_, 1, expires=expires)
-        until(lambda: not any(map(results.exists, "abc")))
+            await results.store_result(id_, 1, expires=expires)
+        await gone(results, *"abc")
 
-        assert time.monotonic() - start >= expires - SKEW
-        assert results.expect("a")
-        assert results.store_result("b", 2)
-        assert not results.forget("c")
-        assert ["PENDING", "SUCCESS"] == [results.get_state(id_) for id_ in "ab"]
+        assert time.monotonic() - began >= expires - SKEW
+        assert await results.expect("a")
+        assert await results.store_result("b", 2)
+        assert not await results.forget("c")
+        assert ["PENDING", "SUCCESS"] == [await results.get_state(id_) for id_ in "ab"]
 
     @promise(3)
     @pytest.mark.parametrize("expires", [None, MONTH, 366 * 86_400, 90.7])
-    def test_lives(self, results: Results, expires: Any) -> None:
+    async def test_lives(self, results: Results, expires: Any) -> None:
         """
         A record that is to live long, or for ever, is there, and protected.
         """
-        results.store_result("t", 1, expires=expires)
-        time.sleep(0.01)
+        await results.store_result("t", 1, expires=expires)
+        await pause(0.01)
 
-        assert results.exists("t")
-        assert not results.store_result("t", 2)
-        assert 1 == results.wait_for("t", 5).result
+        assert await results.exists("t")
+        assert not await results.store_result("t", 2)
+        assert 1 == (await results.wait_for("t", 5)).result
 
+    @expiring
     @promise(3)
-    def test_every_write_restarts_life(self, results: Results) -> None:
+    async def test_every_write_restarts_life(self, results: Results) -> None:
         """
         Each write gives the record the life that it names, longer or shorter; also batches.
         """
         for id_ in ("longer", "kept", "many"):
-            results.mark_as_started(id_, expires=0.5)
-        results.mark_as_started("shorter", expires=None)
-        results.mark_as_started("longer", expires=60)
-        results.store_result("kept", 1, expires=None)
-        results.store_many({"many": 1}, expires=MONTH)
-        results.mark_as_started("shorter", expires=0.5)
-        results.mark_as_started("short", expires=0.5)
-        until(lambda: not results.exists("short"))
-        until(lambda: not results.exists("shorter"))
+            await results.mark_as_started(id_, expires=0.5)
+        await results.mark_as_started("shorter", expires=None)
+        await results.mark_as_started("longer", expires=60)
+        await results.store_result("kept", 1, expires=None)
+        await results.store_many({"many": 1}, expires=MONTH)
+        await results.mark_as_started("shorter", expires=0.5)
+        await results.mark_as_started("short", expires=0.5)
+        await gone(results, "short", "shorter")
 
-        assert all(results.exists(id_) for id_ in ("longer", "kept", "many"))
+        metas = await results.get_many(["longer", "kept", "many"])
+        assert all(meta.known for meta in metas.values())
 
+    @expiring
     @promise(3)
-    def test_batch_expires(self, results: Results) -> None:
+    async def test_batch_expires(self, results: Results) -> None:
         """
         A batch has the life that it names.
         """
-        results.store_many({"a": 1, "b": 2}, expires=0.5)
-        assert [True, True] == [results.exists(id_) for id_ in "ab"]
-        until(lambda: not any(meta.known for meta in results.get_many("ab").values()))
+        await results.store_many({"a": 1, "b": 2}, expires=0.5)
+        assert [True, True] == [await results.exists(id_) for id_ in "ab"]
+        await gone(results, "a", "b")
 
-        assert {"a": True, "b": True} == results.store_many({"a": 3, "b": 4})
+        assert {"a": True, "b": True} == await results.store_many({"a": 3, "b": 4})
 
+    @expiring
     @promise(3)
-    def test_expired_matches_nothing(self, results: Results) -> None:
+    async def test_expired_matches_nothing(self, results: Results) -> None:
         """
         A write over exactly one record is refused when that one has expired.
         """
-        results.mark_as_started("t", expires=0.5)
-        observed = results.get_task_meta("t")
-        until(lambda: not results.exists("t"))
+        await results.mark_as_started("t", expires=0.5)
+        observed = await results.get_task_meta("t")
+        await gone(results, "t")
         meta = record_of(results, "t", "SUCCESS", 1)
 
         put = results.backend.put
-        assert not put("t", meta, unless=READY_STATES, if_match=observed, expires=60)
-        assert not results.exists("t")
+        assert not await put("t", meta, unless=READY_STATES, if_match=observed, expires=60)
+        assert not await results.exists("t")
 
+    @expiring
     @promise(3)
-    def test_expired_is_purged(self, results: Results) -> None:
+    async def test_expired_is_purged(self, results: Results) -> None:
         """
         After a purge the store itself has nothing left of what expired, and all of the rest.
         """
-        results.store_result("kept", 1, expires=None)
-        results.store_result("long", 1, expires=60)
-        results.store_result("t", 1, expires=0.5)
-        until(lambda: not results.exists("t"))
-        results.purge()
+        await results.store_result("kept", 1, expires=None)
+        await results.store_result("long", 1, expires=60)
+        await results.store_result("t", 1, expires=0.5)
+        await gone(results, "t")
+        await results.purge()
 
-        assert 0 == results.purge()
+        assert 0 == await results.purge()
         assert self.raw_document("t") is None
         assert [True, True] == [self.raw_document(id_) is not None for id_ in ("kept", "long")]
 
+    @core
     @promise(3)
     @needs("raw_ttl")
     @pytest.mark.parametrize("expires", [0.5, 1, 90.7, 86_400, MONTH])
-    def test_life_in_the_store(self, results: Results, expires: Any) -> None:
+    async def test_life_in_the_store(self, results: Results, expires: Any) -> None:
         """
         The store counts down from what was asked for: not from less, and not from more than a
         unit of its own above.
         """
         unit = innermost(results.backend).expires_resolution
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
-        start = time.monotonic()
-        results.store_result("t", 1, expires=expires)
+        began = time.monotonic()
+        await results.store_result("t", 1, expires=expires)
         left = self.raw_ttl(DEFAULT_KEY_PREFIX + "t")
-        passed = time.monotonic() - start
+        passed = time.monotonic() - began
 
         assert left is not None
         assert seconds - passed - unit - SKEW <= left <= seconds + unit + SKEW
 
     @promise(3)
     @needs("raw_ttl")
-    def test_kept_in_the_store(self, results: Results) -> None:
+    async def test_kept_in_the_store(self, results: Results) -> None:
         """
         Without a life the store keeps the record, even where one with a life was.
         """
-        results.mark_as_started("t", expires=60)
-        results.store_result("t", 1, expires=None)
+        await results.mark_as_started("t", expires=60)
+        await results.store_result("t", 1, expires=None)
 
         assert self.raw_ttl(DEFAULT_KEY_PREFIX + "t") is None
 
     @promise(3)
     @needs("raw_ttl")
-    def test_default_life(self, results: Results) -> None:
+    async def test_default_life(self, results: Results) -> None:
         """
         Where nobody says otherwise a record lives for a day.
         """
-        results.store_result("t", 1)
+        await results.store_result("t", 1)
 
         unit = innermost(results.backend).expires_resolution
         assert 86_300 < (self.raw_ttl(DEFAULT_KEY_PREFIX + "t") or 0) <= 86_401 + unit
 
     @promise(3)
     @pytest.mark.parametrize("expires", [0, -1, float("nan"), float("inf"), True])
-    def test_no_life(self, results: Results, expires: Any) -> None:
+    async def test_no_life(self, results: Results, expires: Any) -> None:
         """
         A life of nothing or less is refused, and nothing is stored.
         """
         with pytest.raises(ValueError, match="expires"):
-            results.store_result("t", 1, expires=expires)
+            await results.store_result("t", 1, expires=expires)
 
-        assert not results.exists("t")
+        assert not await results.exists("t")

@@ -1,5 +1,5 @@
 """
-Forks that run no hook of Python's, and forks in the middle of a wait.
+Forks: those that run hooks, those that run none, and those in the middle of a wait.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from functools import partial
 
 import pytest
 
+from ... import Capability
 from ..._results.results import Results
+from ..forked import forked
 from ..forking import on_both_sides
-from ..promises import promise
-from ..proof import PATIENCE, innermost
-from ..threads import in_threads
-from .case import Case
+from ..promises import core, promise
+from ..proof import PATIENCE, has, innermost
+from ..threads import Started, in_threads
+from .case import SyncCase
 
 
 def use(results: Results, side: str, rounds: int = 30) -> None:
@@ -29,53 +31,88 @@ def use(results: Results, side: str, rounds: int = 30) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-class Forks(Case):
+class Forks(SyncCase):
     """
     Promise 9.
     """
 
+    @core
+    @promise(9)
+    @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+    def test_fork(self, sync: Results) -> None:
+        """
+        A forked child waits and stores with the same object, and so does its parent.
+        """
+        sync.store_result("before", 1)
+        sync.wait_for("before", 5)
+
+        def act() -> None:
+            sync.wait_for("before", PATIENCE)
+            sync.store_result("child", 2)
+
+        with forked(act):
+            if has(sync, Capability.SHARED):
+                assert 2 == sync.wait_for("child", PATIENCE).result
+
+        assert sync.store_result("parent", 3)
+        assert 3 == sync.wait_for("parent", 5).result
+
+    @promise(9)
+    @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+    def test_fork_during_wait(self, sync: Results, other: Results) -> None:
+        """
+        A fork while a wait is open harms neither that wait nor the child's own ones.
+        """
+        sync.store_result("before", 1)
+        wait = Started(sync.wait_for, "t", PATIENCE)
+        with forked(partial(sync.wait_for, "before", PATIENCE)):
+            pass
+        other.store_result("t", 2)
+
+        assert 2 == wait.answer().result
+
     @promise(9, 1)
-    def test_fork_in_c(self, results: Results) -> None:
+    def test_fork_in_c(self, sync: Results) -> None:
         """
         After a fork that ran no hook, parent and child store, read and wait at the same time, and
         neither reads what the other asked for.
         """
-        use(results, "before", 2)
+        use(sync, "before", 2)
 
-        on_both_sides(partial(use, results))
+        on_both_sides(partial(use, sync))
 
     @promise(9, 1)
-    def test_fork_in_c_and_threads(self, results: Results) -> None:
+    def test_fork_in_c_and_threads(self, sync: Results) -> None:
         """
         Several threads of such a child may be the first to use the store.
         """
-        use(results, "before", 2)
+        use(sync, "before", 2)
 
         def act(side: str) -> None:
-            in_threads(partial(use, results, f"{side}-{n}", 5) for n in range(6))
+            in_threads(partial(use, sync, f"{side}-{n}", 5) for n in range(6))
 
         on_both_sides(act)
 
     @promise(9)
-    def test_fork_in_c_and_close(self, results: Results) -> None:
+    def test_fork_in_c_and_close(self, sync: Results) -> None:
         """
         Such a child may close first. The parent's connections stay open.
         """
-        use(results, "before", 2)
+        use(sync, "before", 2)
 
         def act(side: str) -> None:
-            results.close()
-            use(results, side, 5)
+            sync.close()
+            use(sync, side, 5)
 
         on_both_sides(act)
 
     @promise(9)
-    def test_fork_in_c_and_the_bare_backend(self, results: Results) -> None:
+    def test_fork_in_c_and_the_bare_backend(self, sync: Results) -> None:
         """
         The backend by itself keeps to that, too.
         """
-        backend = innermost(results.backend)
-        use(results, "before", 2)
+        backend = innermost(sync.backend)
+        use(sync, "before", 2)
 
         def act(side: str) -> None:
             del side
@@ -86,40 +123,40 @@ class Forks(Case):
         on_both_sides(act)
 
     @promise(9)
-    def test_fork_in_c_while_running(self, results: Results) -> None:
+    def test_fork_in_c_while_running(self, sync: Results) -> None:
         """
         Such a child may end a block that it copied, although the thread that gave signs of life is
         not there.
         """
-        with results.running("t", heartbeat=0.2) as task:
+        with sync.running("t", heartbeat=0.2) as task:
 
             def act(side: str) -> None:
                 if side == "child":
                     task.__exit__(None, None, None)
-                use(results, side, 5)
+                use(sync, side, 5)
 
             on_both_sides(act)
 
     @promise(9, 2)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-    def test_fork_within_a_wait(self, results: Results) -> None:
+    def test_fork_within_a_wait(self, sync: Results) -> None:
         """
         Where the process forks between two results of one wait, the child's copy goes on as well.
         """
-        results.store_many({"a": 1, "b": 2})
-        waiting = results.as_completed(["a", "b", "late"], timeout=PATIENCE)
+        sync.store_many({"a": 1, "b": 2})
+        waiting = sync.as_completed(["a", "b", "late"], timeout=PATIENCE)
         first = [next(waiting).result, next(waiting).result]
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                results.store_result("late", 3)
+                sync.store_result("late", 3)
                 first += [meta.result for meta in waiting]
                 status = 0 if sorted(first) == [1, 2, 3] else 2
             finally:
                 os._exit(status)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        results.store_result("late", 3)
+        sync.store_result("late", 3)
         first += [meta.result for meta in waiting]
 
         assert status == 0

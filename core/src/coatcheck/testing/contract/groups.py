@@ -7,10 +7,11 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, WaitTimeoutError
-from ..._results.results import Results
-from ..promises import promise
+from ... import Results as SyncResults
+from ...aio import Results
+from ..promises import core, expiring, promise
 from ..proof import PATIENCE, has
-from ..threads import Started, until
+from ..sides import pause, start, until
 from ..watcher import EXPECTED, Watcher
 from .case import Case
 
@@ -21,75 +22,83 @@ class Groups(Case):
     """
 
     @promise(2)
-    def test_result_set(self, results: Results, other: Results) -> None:
+    async def test_result_set(self, results: Results, other: SyncResults) -> None:
         """
         The values of a set come in its order, in whatever order they were stored.
         """
         ids = [f"t{n}" for n in range(100)]
         tasks = results.ResultSet(ids)
-        waiting = Started(tasks.get, PATIENCE)
+        waiting = start(tasks.get(PATIENCE))
+        await pause(0.01)
         other.store_many({id_: id_ for id_ in reversed(ids)})
 
-        assert ids == waiting.answer()
-        assert (True, True, 100) == (tasks.ready(), tasks.successful(), tasks.completed_count())
+        assert ids == await waiting
+        assert (True, True) == (await tasks.ready(), await tasks.successful())
+        assert 100 == await tasks.completed_count()
 
     @promise(3)
-    def test_result_set_times_out(self, results: Results) -> None:
+    async def test_result_set_times_out(self, results: Results) -> None:
         """
         A set that is not complete at the deadline names what is missing.
         """
-        results.store_result("a", 1)
+        await results.store_result("a", 1)
         with pytest.raises(WaitTimeoutError) as caught:
-            results.ResultSet(["a", "b"]).get(timeout=0.1)
+            await results.ResultSet(["a", "b"]).get(timeout=0.1)
 
         assert {"b"} == caught.value.task_ids
 
+    @core
     @promise(4)
     @pytest.mark.parametrize("group_id", ["group", "of emoji 🎉", "x" * 500, "a/b"])
-    def test_group(self, results: Results, other: Results, group_id: str) -> None:
+    async def test_group(self, results: Results, other: SyncResults, group_id: str) -> None:
         """
         A set is saved under an id of any shape, restored by another client, and deleted alone.
         """
         ids = ["b", "a", "line\nbreak"]
-        results.ResultSet(ids).save(group_id)
-        results.store_result("a", 1)
-        restored = other.restore_group(group_id)
+        await results.ResultSet(ids).save(group_id)
+        await results.store_result("a", 1)
+        restored = await results.restore_group(group_id)
 
         assert ids == restored.task_ids
-        assert not other.exists(group_id)
+        assert ids == other.restore_group(group_id).task_ids
+        assert not await results.exists(group_id)
         if has(results, Capability.SCAN):
-            assert ["a"] == [meta.task_id for meta in results.scan()]
-        assert restored.delete()
-        assert not restored.delete()
-        assert results.exists("a")
+            assert ["a"] == [meta.task_id async for meta in results.scan()]
+        assert await restored.delete()
+        assert not await restored.delete()
+        assert await results.exists("a")
         with pytest.raises(LookupError):
-            results.restore_group(group_id)
+            await results.restore_group(group_id)
 
+    @expiring
     @promise(3)
-    def test_group_expires(self, results: Results) -> None:
+    async def test_group_expires(self, results: Results) -> None:
         """
         A saved set lives as long as it was to, and the last save wins.
         """
-        results.ResultSet(["a"]).save("g", expires=60)
-        results.ResultSet(["a", "b"]).save("g", expires=0.5)
-        assert ["a", "b"] == results.restore_group("g").task_ids
+        await results.ResultSet(["a"]).save("g", expires=60)
+        await results.ResultSet(["a", "b"]).save("g", expires=0.5)
+        assert ["a", "b"] == (await results.restore_group("g")).task_ids
 
-        assert until(lambda: results.backend.get_group("g") is None)
+        async def gone() -> bool:
+            return await results.backend.get_group("g") is None
+
+        assert await until(gone)
 
     @promise(2)
-    def test_hooks(self) -> None:
+    async def test_hooks(self) -> None:
         """
         Plugins are told of every store, read, wait, failure and forgotten record, in order.
         """
         watcher = Watcher()
-        with self.sync_results(plugins=[watcher]) as results:
-            results.store_result("t", 1)
-            results.store_result("t", 2)
-            results.store_many({"a": 1, "t": 3})
-            results.get_many("atx")
-            results.wait_for("t", 5)
+        async with self.client(plugins=[watcher]) as results:
+            await results.store_result("t", 1)
+            await results.store_result("t", 2)
+            await results.store_many({"a": 1, "t": 3})
+            await results.get_many("atx")
+            await results.wait_for("t", 5)
             with pytest.raises(WaitTimeoutError):
-                results.wait_for("x", 0)
-            results.forget("t")
+                await results.wait_for("x", 0)
+            await results.forget("t")
 
         assert EXPECTED == watcher.told

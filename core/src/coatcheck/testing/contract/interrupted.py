@@ -15,13 +15,13 @@ from itertools import count
 
 import pytest
 
-from ... import Capability, UnsupportedError
+from ... import Capability, TaskRevokedError, UnsupportedError
 from ..._results.results import Results
 from ..interrupts import Abort, Limit, places, roots_of, strikes
 from ..promises import promise
 from ..proof import PATIENCE, at_length, has, innermost
 from ..threads import Started, in_threads
-from .case import Case
+from .case import SyncCase
 
 #: At how many places an operation is interrupted, where not at all of them.
 SOME = 25
@@ -141,47 +141,47 @@ lossy = pytest.mark.filterwarnings(
 )
 
 
-class Interrupted(Case):
+class Interrupted(SyncCase):
     """
     Promise 9: what a signal handler raises comes out as it is, and harms nothing.
     """
 
     @promise(9)
     @lossy
-    def test_interrupted_operations(self, results: Results) -> None:
+    def test_interrupted_operations(self, sync: Results) -> None:
         """
         An exception of a signal handler comes out of every operation as it is, of whatever class it
         is, and the client goes on working, in all threads.
         """
-        self._interrupt(results, operations)
+        self._interrupt(sync, operations)
 
     @promise(9, 2)
     @lossy
-    def test_interrupted_waits(self, results: Results) -> None:
+    def test_interrupted_waits(self, sync: Results) -> None:
         """
         The same of waits; those that come after it are served.
         """
-        self._interrupt(results, waits)
+        self._interrupt(sync, waits)
 
     @promise(9)
     @lossy
-    def test_interrupted_running(self, results: Results) -> None:
+    def test_interrupted_running(self, sync: Results) -> None:
         """
         The same of blocks that run as tasks.
         """
-        self._interrupt(results, running)
+        self._interrupt(sync, running)
 
     @promise(9, 2)
     @lossy
     @at_length
     @pytest.mark.parametrize("what", [operations, waits, running])
     def test_interrupted_everywhere(
-        self, results: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
+        self, sync: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
     ) -> None:
         """
         The same at each place where a signal handler can come.
         """
-        self._interrupt(results, what, each=True)
+        self._interrupt(sync, what, each=True)
 
     @promise(9, 2)
     @at_length
@@ -201,6 +201,18 @@ class Interrupted(Case):
         )
 
         assert 0 == done.returncode, done.stderr
+
+    @promise(4)
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+    def test_running_is_broken_off(self, sync: Results, error: type[BaseException]) -> None:
+        """
+        An interrupted block is REVOKED, and the interruption goes on.
+        """
+        with pytest.raises(error), sync.running("t"):
+            raise error
+
+        with pytest.raises(TaskRevokedError, match=error.__name__):
+            sync.AsyncResult("t").get(timeout=5)
 
     def _interrupt(
         self,

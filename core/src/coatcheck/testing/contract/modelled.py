@@ -4,9 +4,9 @@ The backend against a model, in sequences that hypothesis makes up.
 
 from __future__ import annotations
 
-from ..._results.results import Results
 from ..machine import check
 from ..promises import promise
+from ..sides import apart
 from .case import Case
 
 
@@ -16,9 +16,14 @@ class Modelled(Case):
     """
 
     @promise(1, 3, 7)
-    def test_model(self, results: Results) -> None:
+    async def test_model(self) -> None:
         """
         Whatever is put, matched, read, deleted, scanned and expired, in whatever order, comes to
         the same as in a dict.
         """
-        check(results.backend)
+
+        def run() -> None:
+            with self.blocking_backend() as backend:
+                check(backend)
+
+        await apart(run)

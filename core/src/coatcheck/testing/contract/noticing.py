@@ -9,7 +9,8 @@ import logging
 import pytest
 
 from ... import Capability, UnknownTaskError, WaitTimeoutError, WorkerLostError
-from ..._results.results import Results
+from ... import Results as SyncResults
+from ...aio import Results
 from ..promises import promise
 from ..proof import has
 from .case import Case
@@ -24,106 +25,106 @@ class Noticing(Case):
     """
 
     @promise(11)
-    def test_a_check_of_a_living_worker(self, results: Results, other: Results) -> None:
+    async def test_a_check_of_a_living_worker(self, results: Results, other: SyncResults) -> None:
         """
         A check ends with the worker's next sign of life.
         """
         with other.running("t", heartbeat=0.2):
-            assert results.check_alive("t") is True
-            assert results.AsyncResult("t").check_alive() is True
-            assert "STARTED" == results.get_state("t")
+            assert await results.check_alive("t") is True
+            assert await results.AsyncResult("t").check_alive() is True
+            assert "STARTED" == await results.get_state("t")
 
     @promise(11)
-    def test_a_check_of_a_lost_worker(self, results: Results, other: Results) -> None:
+    async def test_a_check_of_a_lost_worker(self, results: Results, other: SyncResults) -> None:
         """
         Reads do not notice a lost worker; a check does, and its record says so to all.
         """
-        results.store_result("t", None, "STARTED", heartbeat=GONE)
-        assert "STARTED" == results.get_state("t")
+        await results.store_result("t", None, "STARTED", heartbeat=GONE)
+        assert "STARTED" == await results.get_state("t")
 
-        assert results.check_alive("t") is False
+        assert await results.check_alive("t") is False
         assert "FAILURE" == other.get_state("t")
         with pytest.raises(WorkerLostError, match="no sign of life"):
             other.AsyncResult("t").get(timeout=5)
-        assert results.check_alive("t") is False
+        assert await results.check_alive("t") is False
 
     @promise(11, 7)
-    def test_a_check_by_a_reader(self, results: Results) -> None:
+    async def test_a_check_by_a_reader(self, results: Results) -> None:
         """
         A reader without write access learns of a lost worker, and leaves its record as it is.
         """
-        results.store_result("t", None, "STARTED", heartbeat=GONE)
+        await results.store_result("t", None, "STARTED", heartbeat=GONE)
         stored = self.raw_document("t")
-        with self.sync_results(read_only=True) as reader:
-            assert reader.check_alive("t") is False
+        async with self.client(read_only=True) as reader:
+            assert await reader.check_alive("t") is False
 
         assert stored == self.raw_document("t")
 
     @promise(11)
-    def test_a_check_that_cannot_tell(self, results: Results) -> None:
+    async def test_a_check_that_cannot_tell(self, results: Results) -> None:
         """
         Without a heartbeat nobody can tell; a task that is over needs no worker.
         """
-        assert results.check_alive("t") is None
-        results.mark_as_started("t")
-        assert results.check_alive("t") is None
-        results.store_result("t", None, "STARTED", heartbeat={"every": "soon", "beat": 1})
-        assert results.check_alive("t") is None
-        results.store_result("t", 1)
-        assert results.check_alive("t") is False
-        assert 1 == results.get_result("t")
+        assert await results.check_alive("t") is None
+        await results.mark_as_started("t")
+        assert await results.check_alive("t") is None
+        await results.store_result("t", None, "STARTED", heartbeat={"every": "soon", "beat": 1})
+        assert await results.check_alive("t") is None
+        await results.store_result("t", 1)
+        assert await results.check_alive("t") is False
+        assert 1 == await results.get_result("t")
 
     @promise(1)
-    def test_running_comes_too_late(
-        self, results: Results, other: Results, caplog: pytest.LogCaptureFixture
+    async def test_running_comes_too_late(
+        self, results: Results, other: SyncResults, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
         A block whose task is over already is told at its start, and runs.
         """
         caplog.set_level(logging.WARNING, "coatcheck")
         other.store_result("t", "first")
-        with results.running("t") as task:
+        async with results.running("t") as task:
             assert task.won is False
             task.result = "second"
 
         assert task.won is False
-        assert "first" == results.get_result("t")
+        assert "first" == await results.get_result("t")
         (record,) = caplog.records
         assert "'t' is over already" in record.getMessage()
 
     @promise(1)
-    def test_a_store_that_comes_too_late(
-        self, results: Results, other: Results, caplog: pytest.LogCaptureFixture
+    async def test_a_store_that_comes_too_late(
+        self, results: Results, other: SyncResults, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
         A result that is not stored is logged, once, unless the caller chose what to protect.
         """
         caplog.set_level(logging.WARNING, "coatcheck")
         other.store_result("t", "first")
-        assert not results.expect("t")
-        assert not results.store_result("t", "second", protect={"SUCCESS"})
+        assert not await results.expect("t")
+        assert not await results.store_result("t", "second", protect={"SUCCESS"})
         assert [] == caplog.records
-        assert [False, False] == [results.store_result("t", n) for n in range(2)]
-        assert {"t": False, "new": True} == results.store_many({"t": 3, "new": 4})
+        assert [False, False] == [await results.store_result("t", n) for n in range(2)]
+        assert {"t": False, "new": True} == await results.store_many({"t": 3, "new": 4})
 
         (record,) = caplog.records
         assert "task 't' was not stored" in record.getMessage()
 
     @promise(10)
-    def test_nothing_from_other_processes(self, results: Results) -> None:
+    async def test_nothing_from_other_processes(self, results: Results) -> None:
         """
         Where records are seen by one process only, a wait for an unknown task says so.
         """
-        results.mark_as_started("known")
+        await results.mark_as_started("known")
         said = []
         for kind, call in (
             (WaitTimeoutError, lambda: results.AsyncResult("t").get(timeout=0)),
-            (WaitTimeoutError, lambda: list(results.as_completed(["known", "t"], timeout=0))),
+            (WaitTimeoutError, lambda: anext(results.as_completed(["known", "t"], timeout=0))),
             (UnknownTaskError, lambda: results.AsyncResult("t").get(missing="raise")),
             (WaitTimeoutError, lambda: results.AsyncResult("known").get(timeout=0)),
         ):
             with pytest.raises(kind) as caught:
-                call()
+                await call()
             said.append("seen by one process only" in str(caught.value))
 
         alone = not has(results, Capability.SHARED)

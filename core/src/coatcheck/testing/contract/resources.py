@@ -4,26 +4,29 @@ What is left after waits: nothing.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from functools import partial
+from collections.abc import Collection
+from contextlib import aclosing, suppress
 from typing import Final
 
 import pytest
 
 from ... import WaitTimeoutError, testing
-from ..._results.results import Results
-from ..promises import needs, promise
-from ..threads import Not, in_threads, until
+from ...aio import Results
+from ..promises import core, needs, promise
+from ..sides import in_loop, pause, together, until
+from ..threads import Not
 from .case import Case
 
-#: The thread that looks for all waits, by its name.
+#: The thread that looks for all waits of the synchronous side, by its name.
 HUB: Final = "coatcheck-hub"
 #: How many objects, or threads, may be there that were not: a pool may have grown.
 FEW: Final = 10
+#: How many do something at the same time.
+MANY: Final = 30
 
 
 def objects() -> Counter[str]:
@@ -36,12 +39,21 @@ def objects() -> Counter[str]:
     return Counter(name for name in ours if not name.startswith(testing.__name__))
 
 
-def no_thread_of_a_wait() -> bool | Not:
+def waiting() -> list[str]:
     """
-    Whether the thread that looks for all waits has ended.
+    Return who is there for the sake of waits: the loop's tasks but this one, or the hub's threads.
     """
-    names = [thread.name for thread in threading.enumerate() if thread.name == HUB]
-    return Not(f"there is still the thread {HUB}, {len(names)} times") if names else True
+    if in_loop():
+        return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    return [thread.name for thread in threading.enumerate() if thread.name == HUB]
+
+
+def no_more_than(before: Collection[str]) -> bool | Not:
+    """
+    Whether no more are `waiting` than *before*: a driver may have some tasks of its own.
+    """
+    now = waiting()
+    return len(now) <= len(before) or Not(f"there are still {now}, and before there were {before}")
 
 
 def few_new_threads(before: Collection[threading.Thread]) -> bool | Not:
@@ -52,25 +64,38 @@ def few_new_threads(before: Collection[threading.Thread]) -> bool | Not:
     return Not(f"{len(new)} threads more than before: {sorted(new)}") if len(new) > FEW else True
 
 
-def a_thousand_waits(results: Results) -> None:
+async def a_thousand_waits(results: Results) -> None:
     """
     Wait: for what is there, for what never comes, and for what is broken off.
     """
     stored = [f"stored{n}" for n in range(500)]
-    results.store_many(dict.fromkeys(stored, 1))
-    for id_ in stored[:200]:
-        results.wait_for(id_, 5)
-    for n in range(100):
-        with suppress(WaitTimeoutError):
-            results.wait_for(f"never{n}", 0)
+    await results.store_many(dict.fromkeys(stored, 1))
+    for first in range(0, 200, MANY):
+        await together(results.wait_for(id_, 5) for id_ in stored[first : first + MANY])
+    for first in range(0, 100, MANY):
+        await together(in_vain(results, n % 2 * 0.05) for n in range(first, first + MANY))
     with suppress(WaitTimeoutError):
-        list(results.as_completed([f"late{n}" for n in range(200)], timeout=0.05))
-    for _ in results.as_completed([*stored[200:], *(f"off{n}" for n in range(170))]):
-        break
-    in_threads(partial(broken_off, results, f"interrupted{n}") for n in range(30))
+        _ = [
+            meta
+            async for meta in results.as_completed([f"late{n}" for n in range(200)], timeout=0.05)
+        ]
+    ids = [*stored[200:], *(f"off{n}" for n in range(170))]
+    async with aclosing(results.as_completed(ids)) as found:
+        await anext(found)
+    await together(broken_off(results, f"interrupted{n}") for n in range(MANY))
+    if in_loop():
+        await cancelled(results)
 
 
-def broken_off(results: Results, task_id: str) -> None:
+async def in_vain(results: Results, timeout: float) -> None:
+    """
+    Wait for what never comes.
+    """
+    with pytest.raises(WaitTimeoutError):
+        await results.wait_for(f"never{timeout}", timeout)
+
+
+async def broken_off(results: Results, task_id: str) -> None:
     """
     Break off a wait from within.
     """
@@ -79,7 +104,18 @@ def broken_off(results: Results, task_id: str) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        results.wait_for(task_id, None, 0.01, interrupt)
+        await results.wait_for(task_id, None, 0.01, interrupt)
+
+
+async def cancelled(results: Results) -> None:
+    """
+    Cancel waits, as only tasks can be.
+    """
+    waits = [asyncio.create_task(results.wait_for(f"cancelled{n}")) for n in range(200)]
+    await pause(0.05)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
 
 
 class Resources(Case):
@@ -88,88 +124,91 @@ class Resources(Case):
     """
 
     @promise(2, 9)
-    def test_no_object_is_left(self, results: Results) -> None:
+    async def test_no_object_is_left(self, results: Results) -> None:
         """
-        After a thousand waits there are as many of our objects and threads as before.
+        After a thousand waits there are as many of our objects, tasks and threads as before.
         """
-        results.store_result("t", 1)
-        results.get_result("t")
-        before, threads = objects(), threading.enumerate()
-        a_thousand_waits(results)
-        until(no_thread_of_a_wait)
-        until(lambda: few_new_threads(threads))
+        await results.store_result("t", 1)
+        await results.get_result("t")
+        before, at_work, threads = objects(), waiting(), threading.enumerate()
+        await a_thousand_waits(results)
+        await until(lambda: no_more_than(at_work))
+        await until(lambda: few_new_threads(threads))
 
         left = objects() - before
         assert {} == {kind: count for kind, count in left.items() if count > FEW}
 
+    @core
     @promise(2, 9)
     @needs("open_resources")
-    def test_nothing_is_left_open(self, results: Results) -> None:
+    async def test_nothing_is_left_open(self, results: Results) -> None:
         """
         After a thousand waits the store sees no more of us than before, but for a pool.
         """
         # As many at the same time as there will be, so that a pool has grown by then.
-        in_threads(partial(results.store_result, "t", 1) for _ in range(30))
-        before = self.open_resources()
-        a_thousand_waits(results)
+        await together(results.store_result("t", 1) for _ in range(MANY))
+        before, at_work = self.open_resources(), waiting()
+        await a_thousand_waits(results)
+        await until(lambda: no_more_than(at_work))
 
-        until(no_thread_of_a_wait)
-        assert until(self._at_most(before))
+        await until(lambda: self._at_most(before))
 
     @promise(2, 9)
     @needs("open_resources")
-    def test_subscriptions_end(self, results: Results) -> None:
+    async def test_subscriptions_end(self, results: Results) -> None:
         """
         What `watch` opens is given up at its end, and what `add` opens as well.
         """
-        results.exists("t")
+        await results.exists("t")
         before = self.open_resources()
         for n in range(20):
-            with results.backend.watch([f"t{n}"]) as bell:
-                bell.add([f"u{n}", f"v{n}"])
-        with pytest.raises(ZeroDivisionError), results.backend.watch(["t"]) as bell:
-            raise ZeroDivisionError
+            async with results.backend.watch([f"t{n}"]) as bell:
+                await bell.add([f"u{n}", f"v{n}"])
+        with pytest.raises(ZeroDivisionError):
+            async with results.backend.watch(["t"]) as bell:
+                raise ZeroDivisionError
 
-        assert until(self._at_most(before))
+        await until(lambda: self._at_most(before))
 
+    @core
     @promise(9)
     @needs("open_resources")
-    def test_close_gives_up_all(self) -> None:
+    async def test_close_gives_up_all(self) -> None:
         """
         A closed client holds nothing of the store, though its user goes on holding it.
         """
         before = self.open_resources()
-        results = self.sync_results()
-        results.store_result("t", 1)
-        results.wait_for("t", 5)
+        results = self.client()
+        await results.store_result("t", 1)
+        await results.wait_for("t", 5)
         with suppress(WaitTimeoutError):
-            results.wait_for("never", 0.05)
-        results.close()
+            await results.wait_for("never", 0.05)
+        await results.close()
 
-        assert until(self._at_most(before))
-        assert results.exists("t")
-        results.close()
-
-    def _at_most(self, count: int) -> Callable[[], bool | Not]:
-        def settled() -> bool | Not:
-            now = self.open_resources()
-            return now <= count or Not(f"the store sees {now} open, and had {count} before")
-
-        return settled
+        await until(lambda: self._at_most(before))
+        assert await results.exists("t")
+        await results.close()
 
     @promise(9)
     @needs("open_resources")
     @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody has closed them
-    def test_what_is_dropped_ends(self) -> None:
+    async def test_what_is_dropped_ends(self) -> None:
         """
         Clients that are dropped without being closed leave nothing open.
         """
         before = self.open_resources()
         for n in range(10):
-            results = self.sync_results()
-            results.store_result(f"t{n}", n)
-            assert n == results.get_result(f"t{n}")
+            results = self.client()
+            await results.store_result(f"t{n}", n)
+            assert n == await results.get_result(f"t{n}")
         del results
-        gc.collect()
 
-        assert until(self._at_most(before))
+        def collected() -> bool | Not:
+            gc.collect()  # again and again: threads may be letting go of them only now
+            return self._at_most(before)
+
+        await until(collected)
+
+    def _at_most(self, count: int) -> bool | Not:
+        now = self.open_resources()
+        return now <= count or Not(f"the store sees {now} open, and had {count} before")

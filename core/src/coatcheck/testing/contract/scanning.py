@@ -7,11 +7,13 @@ from __future__ import annotations
 import pytest
 
 from ... import Capability, UnsupportedError
-from ..._results.results import Results
-from ..promises import promise
+from ... import Results as SyncResults
+from ...aio import Results
+from ..promises import core, promise
 from ..proof import has, has_keys
-from ..threads import until
+from ..sides import until
 from .case import Case
+from .reading import absent
 
 
 class Scanning(Case):
@@ -19,68 +21,70 @@ class Scanning(Case):
     A declared capability works, an undeclared one refuses.
     """
 
+    @core
     @promise(4)
-    def test_scan(self, results: Results, other: Results) -> None:
+    async def test_scan(self, results: Results, other: SyncResults) -> None:
         """
         Every record is found once; a store that cannot scan says so at once.
         """
         if not has(results, Capability.SCAN):
             with pytest.raises(UnsupportedError, match="SCAN"):
-                next(iter(results.scan()))
+                [meta async for meta in results.scan()]
             return
         ids = {f"t{n}" for n in range(1500)}
         other.store_many(dict.fromkeys(ids, 1))
         other.mark_as_started("started")
-        found = [meta.task_id for meta in results.scan()]
+        found = [meta.task_id async for meta in results.scan()]
 
         assert ids | {"started"} == set(found)
         assert len(found) == len(ids) + 1
-        assert ["started"] == [meta.task_id for meta in results.scan(state="STARTED")]
+        assert ["started"] == [meta.task_id async for meta in results.scan(state="STARTED")]
 
     @promise(4)
-    def test_scan_by_prefix(self, results: Results) -> None:
+    async def test_scan_by_prefix(self, results: Results) -> None:
         """
         A prefix is text, not a pattern, and what is of other prefixes is not found.
         """
         if not has(results, Capability.SCAN):
             with pytest.raises(UnsupportedError):
-                next(iter(results.backend.scan("a")))
+                [key async for key in results.backend.scan("a")]
             return
-        results.store_many(dict.fromkeys(["a", "ab", "b", "a*", "[a]", "%", "A"], 1))
+        await results.store_many(dict.fromkeys(["a", "ab", "b", "a*", "[a]", "%", "A"], 1))
 
-        scan = results.backend.scan
-        assert [{"a", "ab", "a*"}, {"a*"}, {"[a]"}, {"%"}, set()] == [
-            set(scan(prefix)) for prefix in ("a", "a*", "[a]", "%", "?")
+        found = [
+            {key async for key in results.backend.scan(prefix)}
+            for prefix in ("a", "a*", "[a]", "%", "?")
         ]
+        assert [{"a", "ab", "a*"}, {"a*"}, {"[a]"}, {"%"}, set()] == found
         if not has_keys(results):
             return
-        with self.sync_results(key_prefix="else:") as elsewhere:
-            assert [] == list(elsewhere.scan())
+        async with self.client(key_prefix="else:") as elsewhere:
+            assert [] == [meta async for meta in elsewhere.scan()]
 
     @promise(3)
-    def test_scan_leaves_out_what_expired(self, results: Results) -> None:
+    async def test_scan_leaves_out_what_expired(self, results: Results) -> None:
         """
         A scan finds no record that has expired, although the store may not have cleared it away.
         """
         if not has(results, Capability.SCAN):
             return
-        results.store_many(dict.fromkeys("ab", 1), expires=0.3)
-        results.store_result("kept", 1)
-        until(lambda: not results.exists("b"))
+        await results.store_many(dict.fromkeys("ab", 1), expires=0.3)
+        await results.store_result("kept", 1)
+        await until(lambda: absent(results, "b"))
 
-        assert ["kept"] == list(results.backend.scan(""))
+        assert ["kept"] == [key async for key in results.backend.scan("")]
 
     @promise(7)
-    def test_scan_while_written(self, results: Results, other: Results) -> None:
+    async def test_scan_while_written(self, results: Results, other: SyncResults) -> None:
         """
         What is written or forgotten meanwhile neither breaks a scan nor hides the rest.
         """
         if not has(results, Capability.SCAN):
             return
         ids = [f"t{n}" for n in range(1200)]
-        results.store_many(dict.fromkeys(ids, 1))
+        await results.store_many(dict.fromkeys(ids, 1))
         found: set[str] = set()
-        for meta in results.scan():
+        async for meta in results.scan():
             if not found:
                 other.store_many({f"new{n}": 1 for n in range(300)})
                 other.backend.delete_many(ids[:100])

@@ -4,21 +4,19 @@ Records in envelopes: compressed and signed, and elected like any others.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
 
 from ... import SignatureError, WaitTimeoutError
-from ..._results.results import Results
-from ..history import History
+from ...aio import Results
 from ..promises import promise
 from ..proof import PATIENCE
 from ..samples import HIDDEN, SEALED, SEALED_OTHERWISE
-from ..threads import in_threads
+from ..sides import together
 from .case import Case
 
-THREADS = 20
+WRITERS = 20
 CLIENTS = 4
 
 
@@ -28,52 +26,58 @@ class Sealed(Case):
     """
 
     @promise(1, 4, 5)
-    def test_sealed_records(self, results: Results) -> None:
+    async def test_sealed_records(self, results: Results) -> None:
         """
         A signed record goes from state to state and stays when it is ready; who has another key
         believes neither its value nor its state, and still does not replace it.
         """
         value = {"text": "x" * 5000, "list": [1, None]}
-        with (
-            self.sync_results(**SEALED) as sealed,
-            self.sync_results(**SEALED_OTHERWISE) as stranger,
+        async with (
+            self.client(**SEALED) as sealed,
+            self.client(**SEALED_OTHERWISE) as stranger,
         ):
-            assert sealed.update_state("t", "PROGRESS", [1, 2])
-            assert ("PROGRESS", [1, 2]) == (sealed.get_state("t"), sealed.get_result("t"))
-            assert sealed.store_result("t", value)
-            assert not sealed.store_result("t", "late")
-            assert not sealed.update_state("t", "PROGRESS", "late")
-            assert value == sealed.AsyncResult("t").get(timeout=PATIENCE)
-            assert value == results.get_result("t")
+            assert await sealed.update_state("t", "PROGRESS", [1, 2])
+            assert "PROGRESS" == await sealed.get_state("t")
+            assert [1, 2] == await sealed.get_result("t")
+            assert await sealed.store_result("t", value)
+            assert not await sealed.store_result("t", "late")
+            assert not await sealed.update_state("t", "PROGRESS", "late")
+            assert value == await sealed.AsyncResult("t").get(timeout=PATIENCE)
+            assert value == await results.get_result("t")
 
-            meta = stranger.get_task_meta("t")
+            meta = await stranger.get_task_meta("t")
             assert ("PENDING", True) == (meta.status, meta.known)
             assert isinstance(meta.error, SignatureError)
             with pytest.raises(WaitTimeoutError, match="not to be trusted"):
-                stranger.wait_for("t", 0.05)
-            assert not stranger.store_result("t", "forged")
-            assert not results.store_result("t", "unsigned")
-            assert value == sealed.get_result("t")
+                await stranger.wait_for("t", 0.05)
+            assert not await stranger.store_result("t", "forged")
+            assert not await results.store_result("t", "unsigned")
+            assert value == await sealed.get_result("t")
 
     @promise(1, 9)
     @pytest.mark.parametrize("options", [SEALED, HIDDEN], ids=["sealed", "hidden"])
-    def test_race_of_sealed_records(self, options: dict[str, Any]) -> None:
+    async def test_race_of_sealed_records(self, options: dict[str, Any]) -> None:
         """
-        Of many threads over several clients one is the first, again and again: where records are
+        Of many writers over several clients one is the first, again and again: where records are
         signed, and where the store cannot see their state.
         """
-        clients = [self.sync_results(**options) for _ in range(CLIENTS)]
+        clients = [self.client(**options) for _ in range(CLIENTS)]
         try:
             for round_ in range(3):
-                history, id_ = History(), f"t{round_}"
-                values = [f"{n} {'x' * 500}" for n in range(THREADS)]
-                in_threads(
-                    partial(history.take_part, clients[n % CLIENTS], id_, value)
+                id_ = f"t{round_}"
+                values = [f"{n} {'x' * 500}" for n in range(WRITERS)]
+                updates = (
+                    clients[n % CLIENTS].update_state(id_, "PROGRESS", value)
                     for n, value in enumerate(values)
                 )
+                assert all(await together(updates))
+                stores = (
+                    clients[n % CLIENTS].store_result(id_, value) for n, value in enumerate(values)
+                )
+                won = await together(stores)
 
-                assert [] == history.faults()
-                assert history.winner == clients[0].get_result(id_)
+                kept = [value for value, first in zip(values, won, strict=True) if first]
+                assert [await clients[0].get_result(id_)] == kept
         finally:
             for client in clients:
-                client.close()
+                await client.close()

@@ -1,21 +1,17 @@
 """
-One client used by many threads, by a forked child, and one store used by other processes.
+One client used by many at once, and one store used by other processes.
 """
 
 from __future__ import annotations
 
-import os
-from functools import partial
-
-import pytest
+from contextlib import aclosing
 
 from ... import Capability
-from ..._results.results import Results
+from ...aio import Results
 from ..child import children
-from ..forked import forked
 from ..promises import promise
 from ..proof import PATIENCE, has
-from ..threads import Started, in_threads
+from ..sides import start, together
 from .case import Case
 
 
@@ -25,35 +21,48 @@ class Sharing(Case):
     """
 
     @promise(9, 2)
-    def test_threads(self, results: Results) -> None:
+    async def test_one_client_for_all(self, results: Results) -> None:
         """
-        Threads store, read, wait and forget with one object, and none sees another's replies.
+        Threads or tasks store, read, wait and forget with one object, and none sees another's
+        replies.
         """
 
-        def work(number: int) -> list[object]:
+        async def work(number: int) -> list[object]:
             got: list[object] = []
             for round_ in range(10):
                 id_ = f"t{number}-{round_}"
-                wait = results.as_completed([id_], timeout=PATIENCE)
-                results.store_result(id_, [number, round_])
-                got.append(next(iter(wait)).result)
-                got.append(results.get_result(id_))
-                results.forget(id_)
+                async with aclosing(results.as_completed([id_], timeout=PATIENCE)) as wait:
+                    await results.store_result(id_, [number, round_])
+                    got.append((await anext(wait)).result)
+                got.append(await results.get_result(id_))
+                await results.forget(id_)
             return got
 
-        answers = in_threads(partial(work, number) for number in range(16))
+        answers = await together(map(work, range(16)))
 
         expected = [[[n, round_] for round_ in range(10) for _ in range(2)] for n in range(16)]
         assert expected == answers
 
+    @promise(9, 2)
+    async def test_waits_of_one_client(self, results: Results) -> None:
+        """
+        Each of many waits that began before their stores gets the value of its own id.
+        """
+        for round_ in range(5):
+            ids = [f"t{round_}-{n}" for n in range(16)]
+            waits = [start(results.wait_for(id_, PATIENCE)) for id_ in ids]
+            await together(results.store_result(id_, id_) for id_ in ids)
+
+            assert ids == [(await wait).result for wait in waits]
+
     @promise(9)
-    def test_other_processes(self, results: Results) -> None:
+    async def test_other_processes(self, results: Results) -> None:
         """
         Where other processes are said to see the records, they do, both ways.
         """
         if not has(results, Capability.SHARED):
             return
-        results.store_result("ours", "from here")
+        await results.store_result("ours", "from here")
         jobs = [("read", (self.store_url, "ours")), ("store", (self.store_url, "theirs", 2))]
         with children(jobs) as started:
             for child in started:
@@ -61,40 +70,4 @@ class Sharing(Case):
             answers = [child.answer() for child in started]
 
         assert ["from here", True] == answers
-        assert 2 == results.get_result("theirs")
-
-    @promise(9)
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-    @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-    def test_fork(self, results: Results) -> None:
-        """
-        A forked child waits and stores with the same object, and so does its parent.
-        """
-        results.store_result("before", 1)
-        results.wait_for("before", 5)
-
-        def act() -> None:
-            results.wait_for("before", PATIENCE)
-            results.store_result("child", 2)
-
-        with forked(act):
-            if has(results, Capability.SHARED):
-                assert 2 == results.wait_for("child", PATIENCE).result
-
-        assert results.store_result("parent", 3)
-        assert 3 == results.wait_for("parent", 5).result
-
-    @promise(9)
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-    @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-    def test_fork_during_wait(self, results: Results, other: Results) -> None:
-        """
-        A fork while a wait is open harms neither that wait nor the child's own ones.
-        """
-        results.store_result("before", 1)
-        wait = Started(results.wait_for, "t", PATIENCE)
-        with forked(partial(results.wait_for, "before", PATIENCE)):
-            pass
-        other.store_result("t", 2)
-
-        assert 2 == wait.answer().result
+        assert 2 == await results.get_result("theirs")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from ... import Results as SyncResults
 from ... import WaitTimeoutError
-from ..._results.results import Results
-from ..promises import promise
+from ...aio import Results
+from ..promises import core, promise
 from ..proof import PATIENCE
-from ..threads import Started, answered
+from ..sides import answered, apart, start
 from .case import Case
 
 
@@ -21,59 +22,70 @@ class Streams(Case):
     Promises 2 and 3, for several records.
     """
 
+    @core
     @promise(2)
-    def test_as_completed(self, results: Results, other: Results) -> None:
+    async def test_as_completed(self, results: Results, other: SyncResults) -> None:
         """
         A thousand tasks come as they are stored, each once.
         """
         ids = [f"t{n}" for n in range(1000)]
         other.store_many({id_: id_ for id_ in ids[:500]})
-        storing = Started(lambda: [other.store_result(id_, id_) for id_ in ids[500:]])
-        got = [meta.result for meta in results.as_completed(ids, timeout=PATIENCE)]
-        storing.answer()
+
+        def store() -> None:
+            for id_ in ids[500:]:
+                other.store_result(id_, id_)
+
+        storing = start(apart(store))
+        got = [meta.result async for meta in results.as_completed(ids, timeout=PATIENCE)]
+        await storing
 
         assert sorted(ids) == sorted(got)
 
     @promise(3)
-    def test_as_completed_times_out(self, results: Results) -> None:
+    async def test_as_completed_times_out(self, results: Results) -> None:
         """
         What is there comes, then the rest is named.
         """
-        results.store_many({"a": 1, "b": 2})
+        await results.store_many({"a": 1, "b": 2})
         got: list[str] = []
 
         with pytest.raises(WaitTimeoutError) as caught:
-            got.extend(meta.task_id for meta in results.as_completed("abcd", timeout=0.2))
+            async for meta in results.as_completed("abcd", timeout=0.2):
+                got.append(meta.task_id)  # noqa: PERF401 - it raises in the end
         assert ["a", "b"] == sorted(got)
         assert {"c", "d"} == caught.value.task_ids
 
     @promise(3)
-    def test_as_completed_at_once(self, results: Results) -> None:
+    async def test_as_completed_at_once(self, results: Results) -> None:
         """
         A timeout of 0 looks once at every one of many tasks, or says that the store did not answer.
         """
         ids = [f"t{n}" for n in range(2500)]
-        results.store_many(dict.fromkeys(ids, 1))
+        await results.store_many(dict.fromkeys(ids, 1))
         got: set[str] = set()
 
-        answered(lambda: got.update(meta.task_id for meta in results.as_completed(ids, timeout=0)))
+        async def look() -> None:
+            async for meta in results.as_completed(ids, timeout=0):
+                got.add(meta.task_id)
+
+        await answered(look)
 
         assert set(ids) == got
 
     @promise(2)
-    def test_updates(self, results: Results, other: Results) -> None:
+    async def test_updates(self, results: Results, other: SyncResults) -> None:
         """
         States and progress come as they change, up to the ready one.
         """
         other.mark_as_started("t")
         got: list[tuple[str, Any]] = []
-        for meta in results.AsyncResult("t").updates(timeout=PATIENCE):
+        async for meta in results.AsyncResult("t").updates(timeout=PATIENCE):
             got.append((meta.status, meta.result))
             if meta.status == "STARTED":
                 other.update_state("t", "PROGRESS", 1)
             elif meta.result == 1:
-                other.update_state("t", "PROGRESS", 2)
+                await results.update_state("t", "PROGRESS", 2)
             elif meta.result == 2:
-                other.store_result("t", "end")
+                await results.store_result("t", "end")
 
         assert [("STARTED", None), ("PROGRESS", 1), ("PROGRESS", 2), ("SUCCESS", "end")] == got

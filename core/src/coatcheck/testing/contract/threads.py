@@ -13,54 +13,54 @@ from ...errors import BackendError, WaitTimeoutError
 from ..promises import promise
 from ..proof import PATIENCE
 from ..starved import without_threads
-from .case import Case
+from .case import SyncCase
 
 
-class Threads(Case):
+class Threads(SyncCase):
     """
     Promise 9.
     """
 
     @promise(9, 2)
-    def test_no_thread_for_a_while(self, results: Results) -> None:
+    def test_no_thread_for_a_while(self, sync: Results) -> None:
         """
         Where no thread can be started, a wait or a task with a heartbeat says so or works without,
         and all works when there can be threads again.
         """
-        results.store_result("a", 1)
+        sync.store_result("a", 1)
         for _ in range(2):
             with without_threads():
                 with pytest.raises((BackendError, WaitTimeoutError)):
-                    results.wait_for("never", 0.2)
-                with pytest.raises(BackendError, match="thread"), results.running("r", heartbeat=9):
+                    sync.wait_for("never", 0.2)
+                with pytest.raises(BackendError, match="thread"), sync.running("r", heartbeat=9):
                     pass
-            assert results.wait_for("a", PATIENCE).result == 1
-            results.close()
+            assert sync.wait_for("a", PATIENCE).result == 1
+            sync.close()
 
     @promise(9)
-    def test_no_thread_for_the_first_operation(self, results: Results) -> None:
+    def test_no_thread_for_the_first_operation(self, sync: Results) -> None:
         """
         What the first operation could not start, the next one does.
         """
         with without_threads():
             try:
-                results.store_result("a", 1)
+                sync.store_result("a", 1)
             except BackendError as error:
                 assert "thread" in str(error)  # noqa: PT017 - not every store needs one
-        results.store_result("a", 1)
+        sync.store_result("a", 1)
 
-        assert results.get_result("a") == 1
-        assert results.wait_for("a", PATIENCE).result == 1
+        assert sync.get_result("a") == 1
+        assert sync.wait_for("a", PATIENCE).result == 1
 
     @promise(9, 2)
-    def test_no_thread_and_close(self, results: Results) -> None:
+    def test_no_thread_and_close(self, sync: Results) -> None:
         """
         Results that could start no thread can be closed.
         """
         before = set(threading.enumerate())
         with without_threads():
             with pytest.raises((BackendError, WaitTimeoutError)):
-                results.wait_for("never", 0.1)
-            results.close()
+                sync.wait_for("never", 0.1)
+            sync.close()
 
         assert not [t for t in set(threading.enumerate()) - before if t.name == "coatcheck-hub"]

@@ -4,18 +4,20 @@ What is stored is what comes back, or the caller is told.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ... import EncodeError, ResultTooLargeError
+from ... import Results as SyncResults
 from ..._backends.backend import DEFAULT_KEY_PREFIX
-from ..._results.results import Results
+from ...aio import Results
 from ...states import READY_STATES
-from ..promises import promise
+from ..promises import core, promise
 from ..proof import ALL_SERIALIZERS, has_keys, innermost
 from ..samples import VALUES
-from ..threads import Started
+from ..sides import answer_of, apart, start
 from .case import Case
 
 
@@ -26,25 +28,29 @@ class Values(Case):
 
     @promise(4)
     @pytest.mark.parametrize(("serializer", "value"), VALUES)
-    def test_round_trip(self, serializer: str, value: Any) -> None:
+    async def test_round_trip(self, serializer: str, value: Any) -> None:
         """
-        A value of every kind comes back equal, of its type, and with its state.
+        A value of every kind comes back equal, of its type, also to another client, and from it.
         """
         options = {"serializer": serializer, "unsafe_pickle": True, "accept": ALL_SERIALIZERS}
-        with self.sync_results(**options) as writer, self.sync_results(**options) as reader:
-            assert writer.store_result("t", value)
-            meta = reader.get_task_meta("t")
+        async with self.client(**options) as results:
+            assert await results.store_result("t", value)
+            meta = await results.get_task_meta("t")
+            with self.sync_results(**options) as other:
+                other.store_result("u", value)
+                read = other.get_result("t")
 
             assert ("SUCCESS", value) == (meta.status, meta.result)
             assert type(value) is type(meta.result)
-            assert value == reader.AsyncResult("t").get(timeout=5)
+            assert (value, type(value)) == (read, type(read))
+            assert value == await results.AsyncResult("u").get(timeout=5)
 
     @promise(4)
-    def test_record_in_the_store(self, results: Results) -> None:
+    async def test_record_in_the_store(self, results: Results) -> None:
         """
         The store holds one record with Celery's fields, seen round the backend.
         """
-        results.store_result("t", 579, name="add")
+        await results.store_result("t", 579, name="add")
         document = self.raw_document("t")
 
         assert document is not None
@@ -52,28 +58,28 @@ class Values(Case):
         assert {"result", "traceback", "children", "date_done", "write_id"} <= set(document)
 
     @promise(4)
-    def test_foreign_record(self, results: Results) -> None:
+    async def test_foreign_record(self, results: Results) -> None:
         """
         What somebody else put into the store is read.
         """
         self.plant("t", b'{"status": "SUCCESS", "result": [1, 2], "task_id": "t"}')
 
-        assert [1, 2] == results.get_result("t")
+        assert [1, 2] == await results.get_result("t")
 
     @promise(4)
     @pytest.mark.parametrize("size", [1_000, 65_536, 1_000_000])
-    def test_size(self, results: Results, size: int) -> None:
+    async def test_size(self, results: Results, size: int) -> None:
         """
         A record within the store's limit comes back to the last byte.
         """
         limit = innermost(results.backend).max_value_bytes
         value = "x" * (size if limit is None else min(size, limit - 1_000)) + "end"
-        results.store_result("t", value)
+        await results.store_result("t", value)
 
-        assert value == results.get_result("t")
+        assert value == await results.get_result("t")
 
     @promise(4)
-    def test_every_byte(self, results: Results) -> None:
+    async def test_every_byte(self, results: Results) -> None:
         """
         A store of bytes keeps every one of them, wherever it stands.
         """
@@ -85,63 +91,64 @@ class Values(Case):
         keys = [f"{DEFAULT_KEY_PREFIX}t{n}" for n in range(len(values))]
         pairs = list(zip(keys, values, strict=True))
         for key, value in pairs:
-            assert store.put(key, value, unless=READY_STATES, expires=60)
+            put = store.put(key, value, unless=READY_STATES, expires=60)
+            assert await answer_of(put)
 
-        found = store.get_many(keys)
+        found = await answer_of(store.get_many(keys))
         assert pairs == [(key, found.get(key)) for key in keys]
 
     @promise(4, 10)
-    def test_none_is_a_value(self, results: Results) -> None:
+    async def test_none_is_a_value(self, results: Results) -> None:
         """
         A stored `None` is there, and is not the same as nothing.
         """
-        results.store_result("t", None)
+        await results.store_result("t", None)
 
-        assert results.exists("t")
-        assert results.wait_for("t", 5).result is None
+        assert await results.exists("t")
+        assert (await results.wait_for("t", 5)).result is None
 
     @promise(4)
-    def test_strict(self) -> None:
+    async def test_strict(self) -> None:
         """
         Under `strict` a value that would change its type is refused, and waiters hear of it.
         """
-        with self.sync_results(strict=True) as results:
+        async with self.client(strict=True) as results:
             with pytest.raises(EncodeError):
-                results.store_result("t", {"key": range(3)})
+                await results.store_result("t", {"key": range(3)})
 
-            assert "FAILURE" == results.wait_for("t", 5).status
+            assert "FAILURE" == (await results.wait_for("t", 5)).status
 
     @promise(4)
-    def test_unencodable(self, results: Results) -> None:
+    async def test_unencodable(self, results: Results) -> None:
         """
         A value that cannot be kept is a failure that waiters hear of, and an error here.
         """
         with pytest.raises(EncodeError, match=r"result\['a'\]\[1\]"):
-            results.store_result("t", {"a": [1, object()]})
+            await results.store_result("t", {"a": [1, object()]})
         with pytest.raises(EncodeError):
-            results.update_state("u", "PROGRESS", object())
+            await results.update_state("u", "PROGRESS", object())
 
         with pytest.raises(TypeError, match=r"result\['a'\]\[1\]"):
-            results.AsyncResult("t").get(timeout=5)
-        assert not results.exists("u")
+            await results.AsyncResult("t").get(timeout=5)
+        assert not await results.exists("u")
 
     @promise(4)
-    def test_too_large(self, results: Results) -> None:
+    async def test_too_large(self, results: Results) -> None:
         """
         A value over the limit is a failure that waiters hear of, and an error here.
         """
         innermost(results.backend).max_value_bytes = 10_000
         with pytest.raises(ResultTooLargeError, match="10000"):
-            results.store_result("t", "x" * 10_000)
-        assert results.mark_as_failure("long", ValueError("y" * 20_000))
+            await results.store_result("t", "x" * 10_000)
+        assert await results.mark_as_failure("long", ValueError("y" * 20_000))
         with pytest.raises(ResultTooLargeError):
-            results.store_many({"a": 1, "b": "x" * 10_000, "c": 3})
+            await results.store_many({"a": 1, "b": "x" * 10_000, "c": 3})
 
-        assert ["FAILURE", "FAILURE"] == [results.get_state(i) for i in ("t", "long")]
-        assert ["SUCCESS", "FAILURE", "SUCCESS"] == [results.get_state(i) for i in "abc"]
+        assert ["FAILURE", "FAILURE"] == [await results.get_state(i) for i in ("t", "long")]
+        assert ["SUCCESS", "FAILURE", "SUCCESS"] == [await results.get_state(i) for i in "abc"]
 
     @promise(4)
-    def test_failure(self, results: Results, other: Results) -> None:
+    async def test_failure(self, results: Results, other: SyncResults) -> None:
         """
         A failure comes back as the type it was, with its arguments, notes and traceback.
         """
@@ -150,29 +157,34 @@ class Values(Case):
         try:
             raise error
         except KeyError as raised:
-            results.mark_as_failure("t", raised)
+            await results.mark_as_failure("t", raised)
 
-        with pytest.raises(KeyError) as caught:
-            other.AsyncResult("t").get(timeout=5)
-        assert ("missing", 7) == caught.value.args
-        assert "a note" in caught.value.__notes__
+        for get in (results.AsyncResult("t").get, partial(apart, other.AsyncResult("t").get)):
+            with pytest.raises(KeyError) as caught:
+                await get(5)
+            assert ("missing", 7) == caught.value.args
+            assert "a note" in caught.value.__notes__
         assert "raise error" in (other.get_traceback("t") or "")
 
+    @core
     @promise(4)
-    def test_state_and_value_are_one(self, results: Results, other: Results) -> None:
+    async def test_state_and_value_are_one(self, results: Results) -> None:
         """
         Whoever sees the state of a moment sees the value of that moment.
         """
         ids = [f"t{n}" for n in range(50)]
 
-        def write() -> None:
+        async def write() -> None:
             for id_ in ids:
-                results.update_state(id_, "PROGRESS", "unready")
-                results.store_result(id_, "ready")
+                await results.update_state(id_, "PROGRESS", "unready")
+                await results.store_result(id_, "ready")
 
-        writing, seen = Started(write), set()
-        while writing.running:
-            seen |= {(meta.status, meta.result) for meta in other.get_many(ids).values()}
-        writing.answer()
+        seen: set[tuple[str, Any]] = set()
+        async with self.client() as reader:
+            writing = start(write())
+            while not writing.done():
+                metas = await reader.get_many(ids)
+                seen |= {(meta.status, meta.result) for meta in metas.values()}
+            await writing
 
         assert seen <= {("PENDING", None), ("PROGRESS", "unready"), ("SUCCESS", "ready")}

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from ... import Capability
+from ... import Capability, TaskRevokedError
 from ... import Results as SyncResults
 from ...aio import Results
 from ..cancelling import everywhere
-from ..promises import promise
+from ..promises import core, promise
 from ..proof import PATIENCE, has
-from .case import AioCase, patiently
+from ..sides import patiently
+from .case import AioCase
 
 
 async def _first(results: Results) -> None:
@@ -74,6 +75,7 @@ class Cancelled(AioCase):
     Promise 9, for tasks.
     """
 
+    @core
     @promise(9, 2)
     @pytest.mark.parametrize("call", CALLS)
     async def test_cancelled_everywhere(
@@ -114,6 +116,7 @@ class Cancelled(AioCase):
         clients.clear()
         gc.collect()  # what was dropped without being closed says so here
 
+    @core
     @promise(1, 9)
     async def test_cancelled_store(self, results: Results, other: SyncResults) -> None:
         """
@@ -146,3 +149,25 @@ class Cancelled(AioCase):
 
         assert all(isinstance(error, asyncio.CancelledError) for error in ended[:199])
         assert 1 == (await waits[199]).result
+
+    @promise(4, 9)
+    async def test_running_is_broken_off(self, results: Results) -> None:
+        """
+        A cancelled block is REVOKED, and the cancellation goes on.
+        """
+
+        entered = asyncio.Event()
+
+        async def block() -> None:
+            async with results.running("t"):
+                entered.set()
+                await asyncio.sleep(PATIENCE)
+
+        task = asyncio.create_task(block())
+        await patiently(entered.wait())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        with pytest.raises(TaskRevokedError, match="CancelledError"):
+            await results.AsyncResult("t").get(timeout=5)

@@ -34,6 +34,9 @@ class MongoProof:
     def open_resources(self):
         return self.server.connections()
 
+    def limited(self):
+        return self.store_url, 16 * 1024 * 1024
+
     def unreachable_url(self):
         return f"mongodb://user:{SECRET}@127.0.0.1:{free_port()},127.0.0.1:{free_port()}/db"
 

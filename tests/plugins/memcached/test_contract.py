@@ -17,10 +17,17 @@ def server():
         yield server
 
 
+@pytest.fixture(scope="module")
+def small():
+    """Have a server that takes items of half a megabyte."""
+    with MemcachedServer(("-I", "512k")) as server:
+        yield server
+
+
 class MemcachedProof:
     @pytest.fixture
-    def url(self, server):
-        self.server = server
+    def url(self, server, request):
+        self.server, self.request = server, request
         with server.client as self.client:
             self.client.flush_all()
             yield server.url
@@ -37,6 +44,10 @@ class MemcachedProof:
 
     def open_resources(self):
         return int(self.client.stats()[b"curr_connections"])
+
+    def limited(self):
+        # What is said by hand is not asked for, so that only the server knows.
+        return f"{self.request.getfixturevalue('small').url}?max_item_size=5000000", 524_288
 
     def unreachable_url(self):
         return f"memcached://127.0.0.1:{free_port()}"

@@ -18,10 +18,18 @@ def server(request, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def small(server, tmp_path_factory):
+    """Have a server of the same kind that takes values of a megabyte."""
+    options = ("--proto-max-bulk-len", "1mb")
+    with RedisServer(tmp_path_factory.mktemp("small"), server.kind, options=options) as small:
+        yield small
+
+
 class RedisProof:
     @pytest.fixture
-    def url(self, server):
-        self.server = server
+    def url(self, server, request):
+        self.server, self.request = server, request
         with server.client as self.client:
             self.client.flushall()
             yield server.url
@@ -39,6 +47,9 @@ class RedisProof:
     def open_resources(self):
         ours = self.client.info("clients")["connected_clients"]
         return ours + len(self.client.pubsub_channels())
+
+    def limited(self):
+        return self.request.getfixturevalue("small").url, 1_048_576
 
     def unreachable_url(self):
         return f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"

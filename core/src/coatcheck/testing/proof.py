@@ -48,7 +48,7 @@ class Proof:
     HOOKS: ClassVar[frozenset[str]] = frozenset(
         {
             "url", "sync_results", "aio_results", "raw_get", "raw_put", "raw_ttl", "raw_document",
-            "raw_plant", "open_resources", "unreachable_url", "address", "through", "cut",
+            "raw_plant", "open_resources", "limited", "unreachable_url", "address", "through", "cut",
         }
     )  # fmt: skip
     _contract: ClassVar[type] = object
@@ -112,6 +112,13 @@ class Proof:
     def open_resources(self) -> int:
         """
         Return how many connections, subscriptions or files of ours the store sees open.
+        """
+        raise NotImplementedError
+
+    def limited(self) -> tuple[str, int]:
+        """
+        Return the URL of a store whose server refuses records over a limit of its own, and that limit
+        in bytes; best a small one. Tests leave records there.
         """
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,10 +15,10 @@ from ... import Results as SyncResults
 from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
 from ...states import READY_STATES
-from ..promises import core, promise
-from ..proof import ALL_SERIALIZERS, has_keys, innermost
+from ..promises import core, needs, promise
+from ..proof import ALL_SERIALIZERS, PATIENCE, has_keys, innermost
 from ..samples import VALUES
-from ..sides import answer_of, apart, start
+from ..sides import answer_of, apart, pause, start
 from .case import Case
 
 
@@ -146,6 +147,36 @@ class Values(Case):
 
         assert ["FAILURE", "FAILURE"] == [await results.get_state(i) for i in ("t", "long")]
         assert ["SUCCESS", "FAILURE", "SUCCESS"] == [await results.get_state(i) for i in "abc"]
+
+    @promise(4)
+    @needs("limited")
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_too_large_for_the_server(self, times: int) -> None:
+        """
+        A value over a limit of the server is a failure that waiters hear of, and an error here, both
+        with the size; the rest of a batch is stored. What fits is stored afterwards.
+        """
+        url, limit = self.limited()
+        value, prefix = "x" * (times * limit), uuid4()
+        one, many, fits, later = (f"{prefix}-{n}" for n in range(4))
+        async with self.client_at(url) as results:
+            waiting = start(results.wait_for(one, PATIENCE))
+            await pause(0.05)
+            with pytest.raises(ResultTooLargeError) as caught:
+                await results.store_result(one, value)
+            failure = (await waiting).failure
+            with pytest.raises(ResultTooLargeError, match=many):
+                await results.store_many({many: value, fits: 1})
+
+            assert caught.value.size >= len(value)
+            assert failure is not None
+            assert ("ResultTooLargeError", True) == (
+                failure.qualname,
+                str(caught.value.size) in failure.message,
+            )
+            assert not await results.store_result(one, "late")
+            assert ["FAILURE", 1] == [await results.get_state(many), await results.get_result(fits)]
+            assert await results.store_result(later, "x" * (limit // 2))
 
     @promise(4)
     async def test_failure(self, results: Results, other: SyncResults) -> None:

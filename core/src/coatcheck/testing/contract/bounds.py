@@ -59,7 +59,9 @@ class Bounds(Case):
         A wait that looks once at a store that says nothing ends like an operation, and says why.
         """
         proxy.stall()
-        async with self.client_at(self.through(proxy.port), operation_timeout=OPERATION) as results:
+        async with self.results_at(
+            self.through(proxy.port), operation_timeout=OPERATION
+        ) as results:
             for ids in (["t"], ["u", "v"]):
                 with pytest.raises(WaitTimeoutError) as info:
                     await patiently(anext(results.as_completed(ids, timeout=0)))
@@ -72,7 +74,9 @@ class Bounds(Case):
         Records that do not arrive together within an operation's time are stored and read in parts.
         """
         proxy.slow_down(RATE)
-        async with self.client_at(self.through(proxy.port), operation_timeout=OPERATION) as results:
+        async with self.results_at(
+            self.through(proxy.port), operation_timeout=OPERATION
+        ) as results:
             await results.exists("warm")
             other.store_many(LARGE)
             found = results.as_completed(LARGE, timeout=PATIENCE)
@@ -88,7 +92,7 @@ class Bounds(Case):
         An operation whose connection leads nowhere takes a new one, whatever else the pool holds.
         """
         other.store_result("ready", 1)
-        async with self.client_at(self.through(proxy.port), operation_timeout=2.0) as results:
+        async with self.results_at(self.through(proxy.port), operation_timeout=2.0) as results:
             proxy.delay(0.02)
             await together(results.get_result("ready") for _ in range(8))
             proxy.delay(0.0)

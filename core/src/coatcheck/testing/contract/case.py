@@ -33,24 +33,24 @@ class Case(Checked):
     """
 
     #: The job of `testing.child` that runs a task on this side.
-    worker: ClassVar[str]
+    _job: ClassVar[str]
 
     @pytest.fixture
     def results(self) -> Iterator[Results]:
         """
         The client under test.
         """
-        results = self.recorded(self.client())
+        results = self.recorded(self.new_results())
         yield results
         self._run(results.close())
 
-    def client(self, **options: Any) -> Results:
+    def new_results(self, **options: Any) -> Results:
         """
         Return a new client of the store.
         """
         raise NotImplementedError
 
-    def client_at(self, url: str, **options: Any) -> Results:
+    def results_at(self, url: str, **options: Any) -> Results:
         """
         Return a client by a URL of the test's own.
         """
@@ -87,7 +87,7 @@ class SyncCase(Case):
     The synchronous side.
     """
 
-    worker = "work"
+    _job = "work"
 
     @pytest.fixture
     def sync(self) -> Iterator[SyncResults]:
@@ -97,10 +97,10 @@ class SyncCase(Case):
         with self.recorded(self.sync_results()) as results:
             yield results
 
-    def client(self, **options: Any) -> Results:
+    def new_results(self, **options: Any) -> Results:
         return cast("Results", awaited(self.sync_results(**options)))
 
-    def client_at(self, url: str, **options: Any) -> Results:
+    def results_at(self, url: str, **options: Any) -> Results:
         return cast("Results", awaited(by_url(url, **options)))
 
     @contextmanager
@@ -120,7 +120,7 @@ class AioCase(Case):
     The side for asyncio.
     """
 
-    worker = "aio_work"
+    _job = "aio_work"
     _runner: asyncio.Runner
 
     @pytest.fixture(autouse=True)
@@ -128,10 +128,10 @@ class AioCase(Case):
         with asyncio.Runner() as self._runner:
             yield
 
-    def client(self, **options: Any) -> Results:
+    def new_results(self, **options: Any) -> Results:
         return self.aio_results(**options)
 
-    def client_at(self, url: str, **options: Any) -> Results:
+    def results_at(self, url: str, **options: Any) -> Results:
         return aio.by_url(url, **options)
 
     @contextmanager

@@ -38,7 +38,7 @@ class Chaos(Case):
         """
         A write whose reply is lost is repeated, and recognises itself.
         """
-        async with self.client_at(self.through(proxy.port)) as results:
+        async with self.results_at(self.through(proxy.port)) as results:
             await results.exists("warm")
             for round_ in range(5):
                 proxy.drop_replies(1)
@@ -56,14 +56,14 @@ class Chaos(Case):
         Where replies get lost all the time, what writers and readers see is still one order, and
         one of the writes is told that it won.
         """
-        clients = [self.client_at(self.through(proxy.port)) for _ in range(4)]
+        clients = [self.results_at(self.through(proxy.port)) for _ in range(4)]
         try:
             for round_ in range(12):
                 history, id_ = History(), f"t{round_}"
                 act = history.take_part if round_ % 3 else history.store
                 proxy.drop_replies(2)
                 await together(act(client, id_, n) for n, client in enumerate(clients * 2))
-                async with self.client() as direct:
+                async with self.new_results() as direct:
                     await history.read(direct, id_)
 
                 assert [] == history.faults()
@@ -80,7 +80,7 @@ class Chaos(Case):
         """
         A wait whose connections are cut, again and again, gets what is stored meanwhile.
         """
-        async with self.client_at(self.through(proxy.port)) as results:
+        async with self.results_at(self.through(proxy.port)) as results:
             for round_ in range(3):
                 wait = start(results.wait_for(f"t{round_}", PATIENCE))
                 await pause(0.1)
@@ -96,7 +96,7 @@ class Chaos(Case):
         While the store says nothing, operations and waits end in their time; after that all goes
         on without anything being opened by hand.
         """
-        async with self.client_at(self.through(proxy.port), operation_timeout=1.0) as results:
+        async with self.results_at(self.through(proxy.port), operation_timeout=1.0) as results:
             await results.store_result("warm", 1)
             wait = start(results.wait_for("t", PATIENCE))
             await pause(0.1)
@@ -122,7 +122,7 @@ class Chaos(Case):
         A client that could not connect can, as soon as the store takes it.
         """
         proxy.refuse()
-        async with self.client_at(self.through(proxy.port), operation_timeout=0.5) as results:
+        async with self.results_at(self.through(proxy.port), operation_timeout=0.5) as results:
             with pytest.raises(BackendError):
                 await results.exists("t")
             wait = start(results.wait_for("t", PATIENCE))
@@ -140,7 +140,7 @@ class Chaos(Case):
         A slow way makes nothing wrong, only slow.
         """
         proxy.delay(0.05)
-        async with self.client_at(self.through(proxy.port)) as results:
+        async with self.results_at(self.through(proxy.port)) as results:
             assert await results.store_result("t", 1)
             assert not await results.store_result("t", 2)
             assert 1 == (await results.wait_for("t", PATIENCE)).result

@@ -43,7 +43,7 @@ class Errors(Case):
         """
         Every operation on a store that is away raises our error, in its time, with the cause.
         """
-        async with self.client_at(self.unreachable_url(), operation_timeout=SHORT) as results:
+        async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             with pytest.raises(BackendUnavailableError) as caught:
                 await patiently(OPERATIONS[operation](results))
 
@@ -58,7 +58,7 @@ class Errors(Case):
         A wait on a store that is away ends at its own deadline and by nothing else; the store's
         error is the cause.
         """
-        async with self.client_at(self.unreachable_url(), operation_timeout=SHORT) as results:
+        async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             began = time.monotonic()
             with pytest.raises(WaitTimeoutError) as caught:
                 await patiently(results.wait_for("t", timeout))
@@ -72,7 +72,7 @@ class Errors(Case):
         """
         A block runs although nothing can be stored, and its own exception is the one raised.
         """
-        async with self.client_at(self.unreachable_url(), operation_timeout=SHORT) as results:
+        async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             with pytest.raises(KeyError) as caught:
                 async with results.running("t"):
                     raise KeyError("own")
@@ -91,7 +91,7 @@ class Errors(Case):
         """
         caplog.set_level(logging.DEBUG)
         said = []
-        async with self.client_at(self.unreachable_url(), operation_timeout=SHORT) as results:
+        async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             said += [repr(results), str(results), repr(results.backend)]
             said += [repr(innermost(results.backend)), repr(results.AsyncResult("t"))]
             for operation in OPERATIONS.values():
@@ -113,7 +113,7 @@ class Errors(Case):
             return
         for options in ({"no_such_option": SECRET}, {"expires": SECRET}):
             with pytest.raises(ConfigurationError, match=next(iter(options))) as caught:
-                self.client(**options)
+                self.new_results(**options)
             assert SECRET not in "".join(traceback.format_exception(caught.value))
 
     @promise(3)

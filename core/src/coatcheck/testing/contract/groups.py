@@ -91,7 +91,7 @@ class Groups(Case):
         Plugins are told of every store, read, wait, failure and forgotten record, in order.
         """
         watcher = Watcher()
-        async with self.client(plugins=[watcher]) as results:
+        async with self.new_results(plugins=[watcher]) as results:
             await results.store_result("t", 1)
             await results.store_result("t", 2)
             await results.store_many({"a": 1, "t": 3})

@@ -69,9 +69,9 @@ class Ids(Case):
         """
         if not has_keys(results):
             with pytest.raises(ConfigurationError, match="key_prefix"):
-                self.client(key_prefix="app:")
+                self.new_results(key_prefix="app:")
             return
-        async with self.client(key_prefix=prefix) as prefixed:
+        async with self.new_results(key_prefix=prefix) as prefixed:
             assert await prefixed.store_result("t", "prefixed")
             assert await results.store_result("t", "default")
 

@@ -55,7 +55,7 @@ class Noticing(Case):
         """
         await results.store_result("t", None, "STARTED", heartbeat=GONE)
         stored = self.raw_document("t")
-        async with self.client(read_only=True) as reader:
+        async with self.new_results(read_only=True) as reader:
             assert await reader.check_alive("t") is False
 
         assert stored == self.raw_document("t")

@@ -31,7 +31,7 @@ class Races(Case):
         Of 50 threads or tasks over 5 clients exactly one is the first, again and again, and what all
         of them saw can have happened in one order.
         """
-        clients = [self.client() for _ in range(CLIENTS)]
+        clients = [self.new_results() for _ in range(CLIENTS)]
         try:
             for round_ in range(6):
                 history, id_ = History(), f"t{round_}"
@@ -72,7 +72,7 @@ class Races(Case):
         Batches that meet share out the ids: each has one winner, and its record stays.
         """
         ids = [f"t{n}" for n in range(200)]
-        async with self.client() as second:
+        async with self.new_results() as second:
             clients = {"a": results, "b": second, "c": results}
             won = await together(
                 client.store_many(dict.fromkeys(ids, name)) for name, client in clients.items()
@@ -89,7 +89,7 @@ class Races(Case):
         """
         Unready writes that meet a ready one never replace it.
         """
-        async with self.client() as second:
+        async with self.new_results() as second:
             for round_ in range(20):
                 id_ = f"t{round_}"
                 writes = [second.update_state(id_, "PROGRESS", n) for n in range(4)]
@@ -104,7 +104,7 @@ class Races(Case):
         """
         Of many that expect a task one has made the record.
         """
-        async with self.client() as second:
+        async with self.new_results() as second:
             for round_ in range(10):
                 clients = (results, second) * 5
 
@@ -115,7 +115,7 @@ class Races(Case):
         """
         Of many writes over exactly the record they saw, one goes through.
         """
-        async with self.client() as second:
+        async with self.new_results() as second:
             for round_ in range(10):
                 id_, writes = f"t{round_}", []
                 await results.mark_as_started(id_)

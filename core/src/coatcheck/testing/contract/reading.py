@@ -54,7 +54,7 @@ class Reading(Case):
         await results.store_result("t", 1, expires=60)
         stored = self.raw_document("t")
         await read_in_every_way(results, "t")
-        async with self.client() as second:
+        async with self.new_results() as second:
             await read_in_every_way(second, "t")
 
         assert stored is not None
@@ -114,7 +114,7 @@ class Reading(Case):
                     await client.get_many(ids[first : first + 20])
                     await pause(0.0005)  # lets the writer run
 
-        async with self.client() as second:
+        async with self.new_results() as second:
             readers = [start(read(client)) for client in (results, second) * 2]
             acknowledged = [id_ for id_ in ids if await results.store_result(id_, "new")]
             done.set()
@@ -131,7 +131,7 @@ class Reading(Case):
         """
         Who may only read writes and deletes nothing.
         """
-        async with self.client(read_only=True) as reader:
+        async with self.new_results(read_only=True) as reader:
             with pytest.raises(NotImplementedError, match="read-only"):
                 await reader.store_result("t", 1)
             other.store_result("t", 2)

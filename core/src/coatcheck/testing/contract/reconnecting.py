@@ -55,11 +55,11 @@ class Reconnecting(Case):
         A client, and a function that cuts its connections; new ones are taken.
         """
         if self.cuts_by_itself():
-            async with self.client(safety_look=FAR) as results:
+            async with self.new_results(safety_look=FAR) as results:
                 yield results, self.cut
             return
         with Proxy(*self.address()) as proxy:
-            async with self.client_at(self.through(proxy.port), safety_look=FAR) as results:
+            async with self.results_at(self.through(proxy.port), safety_look=FAR) as results:
                 yield results, proxy.cut
 
     @promise(2)
@@ -98,7 +98,7 @@ class Reconnecting(Case):
         """
         with Proxy(*self.address()) as proxy:
             url = self.through(proxy.port)
-            async with self.client_at(url, operation_timeout=1.0) as results:
+            async with self.results_at(url, operation_timeout=1.0) as results:
                 if not has(results, Capability.PUSH):
                     return
                 async with results.backend.watch(["a", "b", "c", "later"]) as bell:

@@ -178,7 +178,7 @@ class Resources(Case):
         A closed client holds nothing of the store, though its user goes on holding it.
         """
         before = self.open_resources()
-        results = self.client()
+        results = self.new_results()
         await results.store_result("t", 1)
         await results.wait_for("t", 5)
         with suppress(WaitTimeoutError):
@@ -198,7 +198,7 @@ class Resources(Case):
         """
         before = self.open_resources()
         for n in range(10):
-            results = self.client()
+            results = self.new_results()
             await results.store_result(f"t{n}", n)
             assert n == await results.get_result(f"t{n}")
         del results

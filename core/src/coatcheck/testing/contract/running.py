@@ -73,7 +73,7 @@ class Running(Case):
         A task that gives signs of life is not lost, however long it takes.
         """
         # Two seconds without a sign would be needed to take it for lost.
-        async with self.client() as worker, worker.running("t", heartbeat=0.7) as task:
+        async with self.new_results() as worker, worker.running("t", heartbeat=0.7) as task:
             with pytest.raises(WaitTimeoutError):
                 await results.wait_for("t", 1)
             beat = (await results.get_task_meta("t")).heartbeat
@@ -110,7 +110,7 @@ class Running(Case):
         """
         if not has(results, Capability.SHARED):
             return
-        with children([(self.worker, (self.store_url, "t", 0.2))]) as (child,):
+        with children([(self._job, (self.store_url, "t", 0.2))]) as (child,):
             child.go()
             await until(lambda: other.get_state("t") == "STARTED")
             os.kill(child.process.pid, signal.SIGSTOP)
@@ -128,7 +128,7 @@ class Running(Case):
         """
         await results.store_result("t", None, "STARTED", heartbeat={"every": 0.05, "beat": 1})
         stored = self.raw_document("t")
-        async with self.client(read_only=True) as reader:
+        async with self.new_results(read_only=True) as reader:
             with pytest.raises(WorkerLostError):
                 await patiently(reader.AsyncResult("t").get())
 
@@ -140,7 +140,7 @@ class Running(Case):
         A worker that was taken for lost and ends after all hears that it came second.
         """
         fields = {"every": 0.05, "beat": 1}
-        async with self.client() as worker, worker.running("t") as task:
+        async with self.new_results() as worker, worker.running("t") as task:
             await worker.store_result("t", None, "STARTED", heartbeat=fields)
             with pytest.raises(WorkerLostError):
                 await patiently(results.AsyncResult("t").get())

@@ -58,7 +58,7 @@ class Scanning(Case):
         assert [{"a", "ab", "a*"}, {"a*"}, {"[a]"}, {"%"}, set()] == found
         if not has_keys(results):
             return
-        async with self.client(key_prefix="else:") as elsewhere:
+        async with self.new_results(key_prefix="else:") as elsewhere:
             assert [] == [meta async for meta in elsewhere.scan()]
 
     @promise(3)

@@ -33,8 +33,8 @@ class Sealed(Case):
         """
         value = {"text": "x" * 5000, "list": [1, None]}
         async with (
-            self.client(**SEALED) as sealed,
-            self.client(**SEALED_OTHERWISE) as stranger,
+            self.new_results(**SEALED) as sealed,
+            self.new_results(**SEALED_OTHERWISE) as stranger,
         ):
             assert await sealed.update_state("t", "PROGRESS", [1, 2])
             assert "PROGRESS" == await sealed.get_state("t")
@@ -61,7 +61,7 @@ class Sealed(Case):
         Of many writers over several clients one is the first, again and again: where records are
         signed, and where the store cannot see their state.
         """
-        clients = [self.client(**options) for _ in range(CLIENTS)]
+        clients = [self.new_results(**options) for _ in range(CLIENTS)]
         try:
             for round_ in range(3):
                 id_ = f"t{round_}"

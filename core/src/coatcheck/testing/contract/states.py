@@ -57,7 +57,7 @@ class States(Case):
         All ready states are final, whatever serializer wrote them and whatever the next one uses.
         """
         value = None if first == "SUCCESS" else ValueError("x")
-        async with self.client(serializer=serializer, unsafe_pickle=True) as writer:
+        async with self.new_results(serializer=serializer, unsafe_pickle=True) as writer:
             await writer.store_result("t", value, first)
 
             assert not await writer.store_result("t", "late")
@@ -87,7 +87,7 @@ class States(Case):
         success = frozenset({"SUCCESS"})
         await results.mark_as_failure("t", ValueError("first try"))
         await results.mark_as_failure("u", ValueError("first try"))
-        async with self.client(protect=success) as loose:
+        async with self.new_results(protect=success) as loose:
             assert await loose.store_result("u", 2)
 
         assert await results.store_result("t", 2, protect=success)

@@ -34,7 +34,7 @@ class Values(Case):
         A value of every kind comes back equal, of its type, also to another client, and from it.
         """
         options = {"serializer": serializer, "unsafe_pickle": True, "accept": ALL_SERIALIZERS}
-        async with self.client(**options) as results:
+        async with self.new_results(**options) as results:
             assert await results.store_result("t", value)
             meta = await results.get_task_meta("t")
             with self.sync_results(**options) as other:
@@ -113,7 +113,7 @@ class Values(Case):
         """
         Under `strict` a value that would change its type is refused, and waiters hear of it.
         """
-        async with self.client(strict=True) as results:
+        async with self.new_results(strict=True) as results:
             with pytest.raises(EncodeError):
                 await results.store_result("t", {"key": range(3)})
 
@@ -159,7 +159,7 @@ class Values(Case):
         url, limit = self.limited()
         value, prefix = "x" * (times * limit), uuid4()
         one, many, fits, later = (f"{prefix}-{n}" for n in range(4))
-        async with self.client_at(url) as results:
+        async with self.results_at(url) as results:
             waiting = start(results.wait_for(one, PATIENCE))
             await pause(0.05)
             with pytest.raises(ResultTooLargeError) as caught:
@@ -211,7 +211,7 @@ class Values(Case):
                 await results.store_result(id_, "ready")
 
         seen: set[tuple[str, Any]] = set()
-        async with self.client() as reader:
+        async with self.new_results() as reader:
             writing = start(write())
             while not writing.done():
                 metas = await reader.get_many(ids)

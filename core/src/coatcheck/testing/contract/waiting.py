@@ -100,7 +100,7 @@ class Waiting(Case):
         """
         if not has(results, Capability.PUSH):
             return
-        async with self.client(safety_look=600.0) as patient:
+        async with self.new_results(safety_look=600.0) as patient:
             for round_ in range(20):
                 wait = start(patient.wait_for(f"t{round_}"))
                 await pause(0.01)
@@ -113,7 +113,7 @@ class Waiting(Case):
         """
         What was written without a ring is found by the safety look.
         """
-        async with self.client(safety_look=0.2) as watchful:
+        async with self.new_results(safety_look=0.2) as watchful:
             wait = start(watchful.wait_for("t", PATIENCE))
             await pause(0.1)
             self.plant("t", b'{"status": "SUCCESS", "result": 1, "task_id": "t"}')
@@ -172,7 +172,7 @@ class Waiting(Case):
                     raise
                 return None  # the machine is too busy for so short a time
 
-        async with self.client(safety_look=600.0) as patient:
+        async with self.new_results(safety_look=600.0) as patient:
             meta = await found(0.5) or await found(2.0) or await found(8.0)
             assert meta is not None
             assert 1 == meta.result
@@ -195,7 +195,7 @@ class Waiting(Case):
         """
         Closing breaks the waits, and a later call opens anew.
         """
-        results = self.client()
+        results = self.new_results()
         wait = start(results.wait_for("t"))
         await pause(0.1)
         await results.close()

@@ -39,6 +39,14 @@ def shared_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A Redis that takes values of a megabyte."""
+    options = ("--proto-max-bulk-len", "1mb")
+    with RedisServer(tmp_path_factory.mktemp("small"), options=options) as server:
+        yield server
+
+
 @pytest.fixture
 def server(shared_server):
     """That Redis, empty."""

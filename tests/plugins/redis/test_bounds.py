@@ -18,13 +18,6 @@ SIZES = pytest.mark.parametrize("size", [LIMIT, 4 * LIMIT], ids=["just over", "f
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    options = ("--proto-max-bulk-len", "1mb")
-    with RedisServer(tmp_path_factory.mktemp("small"), options=options) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def silent(tmp_path_factory):
     options = ("--proto-max-bulk-len", "1mb", "--rename-command", "CONFIG", "")
     with RedisServer(tmp_path_factory.mktemp("silent"), options=options) as server:

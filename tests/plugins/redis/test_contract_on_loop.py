@@ -31,8 +31,8 @@ class TestRedisOnLoop(RedisProof, BackendContract):
             yield
 
     @pytest.fixture
-    def url(self, shared_server):
-        self.server = shared_server
+    def url(self, shared_server, request):
+        self.server, self.request = shared_server, request
         with shared_server.client as self.client:
             self.client.flushall()
             yield shared_server.url

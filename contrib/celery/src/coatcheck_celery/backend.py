@@ -69,18 +69,16 @@ class CoatcheckBackend(Waiting, Chording):
         self._patience = patience_of({**self.retry_policy, **policy})
         self._store = self.results.backend
         self.expires = self.results.expires
-        failures = conf.get("result_failure_expires")
-        self._failure_expires = (
-            self.expires if failures is None else _lifetime(self.prepare_expires(failures))
-        )
-        chords = conf.get("result_chord_expires")
-        self._chord_expires = (
-            self.expires if chords is None else _lifetime(self.prepare_expires(chords))
-        )
+        self._failure_expires = self._lifetime_by("result_failure_expires")
+        self._chord_expires = self._lifetime_by("result_chord_expires")
         join = conf.result_chord_join_timeout
         # A member may be about to store, and may do so for as long.
         self._join_timeout = None if join is None else max(join, self._patience or 0.0)
         self._protect = self.results.protect
+
+    def _lifetime_by(self, setting: str) -> float | None:
+        seconds = self.app.conf.get(setting)
+        return self.expires if seconds is None else _lifetime(self.prepare_expires(seconds))
 
     @property
     def supports_autoexpire(self) -> bool:
@@ -99,9 +97,7 @@ class CoatcheckBackend(Waiting, Chording):
         shown = url if include_password else str(URL(url))
         return shown if url.startswith(celeryconfig.NAMED) else f"{celeryconfig.PREFIX}{shown}"
 
-    def __reduce__(
-        self, args: object = (), kwargs: object = None
-    ) -> tuple[Callable[..., object], object]:
+    def __reduce__(self, args: object = (), kwargs: object = None) -> tuple[object, object]:
         return _unpickle, (type(self), self.url)
 
     # -- one task -------------------------------------------------------------------------

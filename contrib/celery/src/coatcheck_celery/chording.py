@@ -56,10 +56,8 @@ class Chording(Backend):
         chord = self._chord(group_id, body_id)
         with celery_errors(group_id, states.PENDING):
             chord.begin()
-        if isinstance(members, _regen) or not any(isinstance(m, ResultSet) for m in members):
-            return
-        with celery_errors(group_id, states.PENDING):
-            chord.save_header([member.as_tuple() for member in members])
+            if not isinstance(members, _regen) and any(isinstance(m, ResultSet) for m in members):
+                chord.save_header([member.as_tuple() for member in members])
 
     def set_chord_size(self, group_id: TaskId, chord_size: int) -> None:
         with celery_errors(group_id, states.PENDING):

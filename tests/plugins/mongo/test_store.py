@@ -8,6 +8,7 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
+import pymongo
 import pytest
 from bson.datetime_ms import DatetimeMS
 from pymongo.monitoring import CommandListener
@@ -16,10 +17,15 @@ from support.mongo import MongoServer, until
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.threads import Started
-from coatcheck_mongo import asyncio_link
+from coatcheck_mongo import asyncio as asyncio_backend
 from coatcheck_mongo import link as links
 from coatcheck_mongo.clock import EPOCH, LATE, TRUST
 from coatcheck_mongo.records import encoded
+
+#: Looks into the backend that uses the driver's side for asyncio.
+NATIVE = pytest.mark.skipif(
+    not asyncio_backend.has_asyncio(), reason="the driver is so old that threads serve asyncio"
+)
 
 
 def test_document(results, oracle):
@@ -130,13 +136,28 @@ def test_indexes_are_made_again(server, oracle, monkeypatch):
 
 async def test_indexes_are_made_again_aio(server, oracle, monkeypatch):
     """The same for asyncio."""
-    monkeypatch.setattr(asyncio_link, "REINDEX", 0.0)
+    monkeypatch.setattr(links, "REINDEX", 0.0)
     async with coatcheck.aio.by_url(server.url) as results:
         await results.store_result("t", 1)
         oracle.drop()
         await results.store_result("u", 1)
 
     assert {"_id_", "expires_at_1", "status_1_date_done_1"} == set(oracle.index_information())
+
+
+def test_asyncio_of_the_driver_is_used_where_it_is_good_enough():
+    """That of pymongo 4.18 and later, and no other."""
+    assert asyncio_backend.has_asyncio() == (pymongo.version_tuple[:2] >= (4, 18))
+
+
+async def test_asyncio_with_an_older_driver(server, monkeypatch):
+    """Otherwise threads serve asyncio."""
+    monkeypatch.setattr(asyncio_backend, "has_asyncio", lambda: False)
+    async with coatcheck.aio.by_url(server.url) as results:
+        wait = asyncio.create_task(results.AsyncResult("t").get(timeout=20))
+
+        assert await results.store_result("t", 1)
+        assert 1 == await wait
 
 
 def test_a_wait_notices_that_the_collection_was_dropped(results, server, oracle):
@@ -334,6 +355,7 @@ def test_round_trips_over_records(server, oracle):
         assert ["insert", "update", "find"] == heard.take()
 
 
+@NATIVE
 async def test_round_trips_over_records_aio(server, oracle):
     """Over an unready record of one's own a store is one command, over another one it is two."""
     heard = Heard()
@@ -410,6 +432,7 @@ def test_lives_with_nothing_heard_of_a_clock(server, oracle):
     assert oracle.find_one({"_id": "t"})["expires_at"]
 
 
+@NATIVE
 async def test_a_driver_that_does_not_close(server, monkeypatch):
     """To close ends in the time of an operation, also where the driver would wait for ever."""
     results = coatcheck.aio.by_url(server.url)

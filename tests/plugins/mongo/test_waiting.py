@@ -16,9 +16,14 @@ import coatcheck.aio
 from coatcheck.testing.awaited import awaited, driven
 from coatcheck.testing.contract.bells import heard
 from coatcheck.testing.proxy import Proxy
+from coatcheck_mongo import asyncio as asyncio_backend
 from coatcheck_mongo import stream as streams
 
 DEADLINE = 30
+#: Looks into the backend that uses the driver's side for asyncio.
+NATIVE = pytest.mark.skipif(
+    not asyncio_backend.has_asyncio(), reason="the driver is so old that threads serve asyncio"
+)
 
 
 def waiting(results, *ids):
@@ -54,6 +59,7 @@ def test_looks_on_a_standalone_server(standalone):
         assert "replica sets" in str(results.backend.polling)
 
 
+@NATIVE
 async def test_looks_on_a_standalone_server_aio(standalone):
     """A server that stands alone has no streams: waits look, and say why."""
     async with coatcheck.aio.by_url(standalone.url) as results:
@@ -166,6 +172,7 @@ def test_too_many_events(server, hasty):
         assert {"t": 1} == got
 
 
+@NATIVE
 async def test_too_many_events_aio(server, hasty):
     """Where others write very much waits look for a while, and are woken again after that."""
     async with coatcheck.aio.by_url(f"{server.url}?push_limit=20") as results:
@@ -220,6 +227,7 @@ def test_stale_token(small):
             assert driven(heard(awaited(bell), "t"))
 
 
+@NATIVE
 async def test_stale_token_aio(small):
     """Where the server no longer knows what happened since, a new stream opens and all rings."""
     proxy = Proxy("127.0.0.1", small.port)

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self
+from inspect import isasyncgenfunction, unwrap
+from typing import TYPE_CHECKING, Any
 
+import pymongo
 from pymongo.errors import BulkWriteError
 
 from coatcheck import Capability
@@ -17,13 +19,26 @@ from coatcheck.aio.plugin import PerLoop
 from coatcheck.errors import BackendUnavailableError
 from coatcheck.plugin import BATCH, URL, Portions, ResultMeta, Unless, Writing, batches
 
-from . import answers, commands, records
+from . import answers, commands, records, sync
 from .answers import MAX_VALUE_BYTES
-from .asyncio_bell import MongoBell
-from .asyncio_link import Link
 from .records import Record
 from .settings import Settings
 from .sync import CAPABILITIES
+
+if TYPE_CHECKING:
+    from .asyncio_link import Link
+
+
+def has_asyncio() -> bool:
+    """
+    Whether the driver has a side for asyncio that can be closed while a loop ends.
+
+    It has had one since pymongo 4.9. Before 4.18 closing begins an asynchronous generator, of which a
+    loop that ends warns.
+    """
+    client = getattr(pymongo, "AsyncMongoClient", None)
+    opening = getattr(client, "_conn_from_server", None)
+    return client is not None and not (opening and isasyncgenfunction(unwrap(opening)))
 
 
 class MongoBackend(Backend[ResultMeta]):
@@ -37,17 +52,24 @@ class MongoBackend(Backend[ResultMeta]):
     max_value_bytes = MAX_VALUE_BYTES
 
     def __init__(self, settings: Settings) -> None:
+        from .asyncio_link import Link  # noqa: PLC0415 - not every driver has what it needs
+
         self._settings = settings
         self._portions = Portions()
-        self._links = PerLoop(lambda: Link(settings), Link.close)
+        self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
         if not settings.push:
             self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
 
     @classmethod
-    def from_url(
+    def from_url(  # type: ignore[override]
         cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
-    ) -> Self:
-        return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+    ) -> MongoBackend | sync.MongoBackend:
+        """
+        Return a backend; for a driver whose side for asyncio is not good enough the sync one, which
+        runs in threads.
+        """
+        settings = Settings(url, options or {}, operation_timeout=operation_timeout)
+        return cls(settings) if has_asyncio() else sync.MongoBackend(settings)
 
     @property
     def trouble(self) -> Exception | None:  # type: ignore[override]
@@ -253,6 +275,8 @@ class MongoBackend(Backend[ResultMeta]):
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
+        from .asyncio_bell import MongoBell  # noqa: PLC0415 - as above
+
         bell = MongoBell(self._links.get())
         try:
             await bell.open()

@@ -21,7 +21,7 @@ from coatcheck.plugin import BATCH, Attempts, monotonic
 
 from . import answers, commands
 from .errors import is_lost, is_transient, is_unknown, mapped
-from .link import CLOSING_PART, MAJORITY, REINDEX, Line
+from .link import CLOSING_PART, MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -145,15 +145,14 @@ class Link(Line):
         """
         collection = self.collection(name)
         if self.indexed.get(name, 0.0) <= monotonic():
+            failed = None
             try:
                 await collection.create_indexes(self.index_models(name))
             except errors.OperationFailure as error:
                 if is_transient(error) or is_unknown(error):
                     raise
-                self.note_unindexed(error)
-            else:
-                self.unindexed = None
-            self.indexed[name] = monotonic() + REINDEX
+                failed = error
+            self.note_indexes(name, failed)
         return collection
 
     async def find_one(self, name: str, id_: str, *, primary: bool) -> list[dict[str, Any]]:

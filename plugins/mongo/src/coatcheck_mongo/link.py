@@ -118,12 +118,15 @@ class Line:
         listeners = [self.clock]
         return {**self.settings.driver, "connect": False, "event_listeners": listeners}
 
-    def note_unindexed(self, error: Exception) -> None:
+    def note_indexes(self, name: str, error: Exception | None) -> None:
         """
-        Take in that indexes could not be made, and say so once.
+        Take in that the indexes of the collection *name* are there for a while, or could not be made,
+        because of *error*, which is said once.
         """
-        known, self.unindexed = self.unindexed, mapped(error, self.settings.label, writing=True)
-        if known is not None:
+        self.indexed[name] = monotonic() + REINDEX
+        known = self.unindexed
+        self.unindexed = error and mapped(error, self.settings.label, writing=True)
+        if self.unindexed is None or known is not None:
             return
         _logger.warning(
             "the indexes could not be made, so expired records stay until they are purged: %s",
@@ -271,15 +274,14 @@ class Link(Line):
         """
         collection = self.collection(name)
         if self.indexed.get(name, 0.0) <= monotonic():
+            failed = None
             try:
                 collection.create_indexes(self.index_models(name))
             except errors.OperationFailure as error:
                 if is_transient(error) or is_unknown(error):
                     raise
-                self.note_unindexed(error)
-            else:
-                self.unindexed = None
-            self.indexed[name] = monotonic() + REINDEX
+                failed = error
+            self.note_indexes(name, failed)
         return collection
 
     def find_one(self, name: str, id_: str, *, primary: bool) -> list[dict[str, Any]]:

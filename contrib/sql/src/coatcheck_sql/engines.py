@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import pool
+from sqlalchemy.engine.default import DefaultDialect
 
 from coatcheck.plugin import lookups
 
@@ -19,6 +21,12 @@ from .deadline import left
 from .limits import Limits
 from .settings import Settings
 
+#: In autocommit there is nothing to roll back. SQLAlchemy before 2.0.43 cannot be told so.
+_WITHOUT_ROLLBACK: Final = {
+    name: True
+    for name in ("skip_autocommit_rollback",)
+    if name in signature(DefaultDialect).parameters
+}
 #: What part of an operation's time a wait for a connection may take.
 PART: Final = 0.4
 
@@ -29,7 +37,7 @@ def options_of(settings: Settings, limits: Limits) -> dict[str, Any]:
     """
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
-        "skip_autocommit_rollback": True,
+        **_WITHOUT_ROLLBACK,
         "hide_parameters": True,
         "pool_size": settings.max_connections,
         "max_overflow": 0,

@@ -8,7 +8,8 @@ The protocol:
     `Capability` says what the store can do, `Unless` and `ANY` what a write must not replace.
 
 The workshop:
-    `Attempts` repeats an operation within its time. `Pool` and `Turns` lend connections. `forks` keeps
+    `Repeats` repeats an operation within its time, for threads and for asyncio, and `Attempts` is its
+    schedule. `Pool` and `Turns` lend connections. `forks` keeps
     state apart in forked children. `lookups` and `sockets` wait for names and sockets no longer than they
     may. `Alarm` wakes a thread. `Portions` and `batches` divide groups. `start` starts a thread whole or
     not at all. `reached` looks at a deadline without running signal handlers, for the callbacks of drivers.
@@ -37,6 +38,7 @@ from ._backends.backend import (
 from ._backends.bells import Bell, LocalBell
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import Portions, Writing
+from ._backends.repeats import Repeats
 from ._coding.codec import Codec
 from ._coding.compression import MARKER as COMPRESSION_MARKER
 from ._coding.jsontags import TYPE as TYPE_TAG
@@ -89,6 +91,7 @@ __all__ = [
     "LocalBell",
     "Pool",
     "Portions",
+    "Repeats",
     "ResultMeta",
     "Serializer",
     "Tree",

@@ -22,11 +22,13 @@ class Attempts:
     too: a connection that was idle may lead nowhere without anybody having said so.
     """
 
+    __slots__ = ("_part", "_pause", "_seconds", "_start")
+
     def __init__(self, operation_timeout: float, start: float | None = None) -> None:
-        now = monotonic() if start is None else start
-        self._deadline = now + operation_timeout
-        self._until = now + operation_timeout / 2
-        self._end = now + operation_timeout * _FIRST_TRY
+        # Most operations need one try, so all else is computed where it is asked for.
+        self._start = monotonic() if start is None else start
+        self._seconds = operation_timeout
+        self._part = _FIRST_TRY
         self._pause = 0.0
 
     @property
@@ -34,23 +36,27 @@ class Attempts:
         """
         The seconds left for this try.
         """
-        return self._end - monotonic()
+        return self._start + self._seconds * self._part - monotonic()
 
     @property
     def may_try(self) -> bool:
         """
         Whether there is time for another try.
         """
-        return monotonic() < self._until
+        return self._seconds_to_repeat > 0
 
     def next_pause(self) -> float | None:
         """
         Return the pause before the next try, in seconds; `None` if there is to be none.
         """
-        if monotonic() + self._pause >= self._until:
+        if self._pause >= self._seconds_to_repeat:
             return None
-        self._end = self._deadline
+        self._part = 1.0
         pause = self._pause
         # The first repeat comes at once: most often a connection was closed while it was idle.
         self._pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         return jittered(pause)
+
+    @property
+    def _seconds_to_repeat(self) -> float:
+        return self._start + self._seconds / 2 - monotonic()

@@ -134,8 +134,10 @@ class Pool(Generic[C]):
     def lend(self, act: Callable[[C], T], seconds: float) -> T:
         """
         Return what *act* returns, which is called with a connection, the one used last if it is
-        free. When *act* raises, the connection is disposed of: nobody knows what is still on its
-        way. Raises `BusyError` after *seconds*.
+        free. Raises `BusyError` after *seconds*.
+
+        When *act* raises, the connection is disposed of, because a reply may be on its way. So are
+        those that are idle: what befell one may have befallen them.
         """
         # As `Turns.during`, in one function: each call is a part of a round trip.
         forks.check()
@@ -158,6 +160,7 @@ class Pool(Generic[C]):
             if connection is not None:
                 self._dispose(connection)
             pass_on_interruption(error)
+            self.close()
             raise
         finally:
             if held:

@@ -5,7 +5,6 @@ repeats within it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -13,8 +12,7 @@ from typing import Final
 from pymemcache.client.rendezvous import RendezvousHash
 
 from coatcheck.errors import BackendError
-from coatcheck.plugin import Attempts as Repeats
-from coatcheck.plugin import monotonic, pass_on_interruption
+from coatcheck.plugin import Attempts, Repeats, monotonic, pass_on_interruption
 
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool
@@ -29,30 +27,14 @@ _MOMENT: Final = 0.25
 _REMEMBERED: Final = 16_384
 
 
-class Attempts(Repeats):
+class Failures(Exception):  # noqa: N818 - several errors
     """
-    As core's, where each try has its end, and of several in turn each its share.
+    What went wrong in one try, and at which servers.
     """
 
-    def __init__(self, settings: Settings, start: float) -> None:
-        super().__init__(settings.operation_timeout, start)
-        self._try = first_try(settings)
-
-    def end(self, after: int) -> float:
-        """
-        Return when a try that begins now has to end, on the monotonic clock, so that as many as
-        *after* can follow.
-        """
-        now = monotonic()
-        share = max(self._deadline - now, 0) / (after + 1)
-        return now + min(self._try, share)
-
-
-def first_try(settings: Settings) -> float:
-    """
-    Return how long a try may take, in seconds.
-    """
-    return min(settings.read_timeout, settings.operation_timeout * _TRY)
+    def __init__(self, errors: Mapping[Pool, Exception]) -> None:
+        super().__init__(errors)
+        self.errors = errors
 
 
 class Link:
@@ -64,10 +46,14 @@ class Link:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._first_try = first_try(settings)
-        #: The error for which an operation is being repeated just now.
-        self.trouble: Exception | None = None
+        self._seconds = settings.operation_timeout
+        self._try_seconds = min(settings.read_timeout, settings.operation_timeout * _TRY)
+        self.repeats = Repeats(
+            settings.operation_timeout,
+            errors=(Failures,),
+            is_transient=_all_transient,
+            mapped=_mapped,
+        )
         #: The largest value that all servers take, in bytes, of those that said so.
         self.max_value_bytes: int | None = None
         self._pools = {
@@ -94,13 +80,18 @@ class Link:
         """
         Do *step* at one server, see `run`.
         """
-        start = monotonic()
-        error = _do(pool, step, start + self._first_try)
-        if error is not None:
-            errors = self._repeat({pool: step}, {pool: error}, Attempts(self._settings, start))
-            if errors:
-                raise self._given_up({pool: step}, errors)
-        self.trouble = None
+        seconds = self._try_seconds
+
+        def act(_: Attempts) -> None:
+            error = _do(pool, step, monotonic() + seconds)
+            if error is not None:
+                raise Failures({pool: error})
+
+        try:
+            self.repeats.run(act, writing=step.writing)
+        except BackendError:
+            pool.is_down = True
+            raise
         pool.is_down = False
         step.check(pool.label)
 
@@ -112,64 +103,45 @@ class Link:
         To read from a server that did not come through the last time is tried for a moment only,
         so that those who wait for the others' keys need not wait for it each time.
         """
-        attempts = Attempts(self._settings, monotonic())
+        deadline = monotonic() + self._seconds
         down = {pool for pool, step in work.items() if pool.is_down and not step.writing}
-        up = {pool: step for pool, step in work.items() if pool not in down} or work
-        errors = dict(self._repeat(up, self._try(up, attempts), attempts))
-        for pool in work.keys() - up.keys():
-            error = _do(pool, work[pool], min(attempts.end(0), monotonic() + _MOMENT))
-            if error is not None:
-                errors[pool] = error
+        left = {pool: step for pool, step in work.items() if pool not in down} or dict(work)
+        later = work.keys() - left.keys()
+
+        def act(_: Attempts) -> None:
+            errors = self._try(left, deadline)
+            for pool in left.keys() - errors.keys():
+                del left[pool]
+            if errors:
+                raise Failures(errors)
+
+        failure: BackendError | None = None
+        try:
+            self.repeats.run(act, writing=any(step.writing for step in work.values()))
+        except BackendError as error:
+            failure = error
+        for pool in later:
+            found = _do(pool, work[pool], min(deadline, monotonic() + _MOMENT))
+            if found is not None:
+                left[pool] = work[pool]
+                failure = failure or _mapped(Failures({pool: found}), writing=False)
         for pool in work:
-            pool.is_down = False
-        if errors:
-            raise self._given_up(work, errors)
-        self.trouble = None
+            pool.is_down = pool in left
+        if failure is not None:
+            raise failure
         for pool, step in work.items():
             step.check(pool.label)
 
-    def _repeat(
-        self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception], attempts: Attempts
-    ) -> Mapping[Pool, Exception]:
+    def _try(self, work: Mapping[Pool, Step], deadline: float) -> dict[Pool, Exception]:
         """
-        Do again what went wrong by *errors*, while there is time; return what did to the end.
-        """
-        while errors and all(map(is_transient, errors.values())):
-            pause = attempts.next_pause()
-            if pause is None:
-                break
-            self._failure(work, errors)
-            left = {pool: work[pool] for pool in errors}
-            for step in left.values():
-                step.restart()
-            time.sleep(pause)
-            errors = self._try(left, attempts)
-        return errors
-
-    def _given_up(
-        self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]
-    ) -> BackendError:
-        for pool in errors:
-            pool.is_down = True
-        return self._failure(work, errors)
-
-    def _failure(self, work: Mapping[Pool, Step], errors: Mapping[Pool, Exception]) -> BackendError:
-        """
-        Return ours for one of *errors*: one that will not pass, if there is one.
-        """
-        pool = min(errors, key=lambda pool: is_transient(errors[pool]))
-        ours = mapped(errors[pool], pool.label, writing=work[pool].writing)
-        ours.__cause__ = errors[pool]
-        self.trouble = ours
-        return ours
-
-    def _try(self, work: Mapping[Pool, Step], attempts: Attempts) -> dict[Pool, Exception]:
-        """
-        Do *work* once, one server after the other; return what went wrong, and where.
+        Do *work* once, one server after the other, each in its share of the time; return what went
+        wrong, and where.
         """
         errors: dict[Pool, Exception] = {}
         for after, (pool, step) in zip(range(len(work) - 1, -1, -1), work.items(), strict=True):
-            error = _do(pool, step, attempts.end(after))
+            now = monotonic()
+            share = max(deadline - now, 0) / (after + 1)
+            error = _do(pool, step, now + min(self._try_seconds, share))
             if error is not None:
                 errors[pool] = error
         return errors
@@ -184,13 +156,26 @@ class Link:
 
 def _do(pool: Pool, step: Step, end: float) -> Exception | None:
     """
-    Do a step over a connection of *pool*, until *end*; return what went wrong.
+    Do a step over a connection of *pool*, until *end*; return what went wrong. The next try begins anew.
     """
     try:
         pool.lend(step.run, end)
     except ERRORS as error:
         pass_on_interruption(error)
-        # What befell one connection may have befallen those that were idle as long.
-        pool.close()
+        step.restart()
         return error
     return None
+
+
+def _all_transient(error: Failures) -> bool:
+    return all(map(is_transient, error.errors.values()))
+
+
+def _mapped(error: Failures, /, *, writing: bool) -> BackendError:
+    """
+    Return ours for one of the errors: one that will not pass, if there is one.
+    """
+    pool = min(error.errors, key=lambda pool: is_transient(error.errors[pool]))
+    ours = mapped(error.errors[pool], pool.label, writing=writing)
+    ours.__cause__ = error.errors[pool]
+    return ours

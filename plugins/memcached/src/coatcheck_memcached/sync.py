@@ -69,7 +69,7 @@ class MemcachedBackend(KeyValueBackend):
         """
         The error for which an operation is being repeated just now.
         """
-        return self._link.trouble
+        return self._link.repeats.trouble
 
     # -- writing --------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class RedisBackend(KeyValueBackend):
         """
         The error for which an operation is being repeated just now.
         """
-        return self._links.get().trouble
+        return self._links.get().repeats.trouble
 
     @property
     def polling(self) -> Exception | None:

@@ -12,9 +12,9 @@ from redis import exceptions
 
 from coatcheck.plugin import Attempts
 
-from .asyncio_link import Line, exchange
+from .asyncio_link import Line, exchange, make_pool
 from .asyncio_pool import Pool
-from .link import Place
+from .link import ERRORS, Place
 from .script import Command
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
@@ -55,7 +55,7 @@ class Cluster(Line):
     async def _send(self, batch: Batch, errand: Errand) -> None:
         try:
             errand.absorb(batch, await exchange(self._pool(batch.node), batch.commands))
-        except (exceptions.RedisError, OSError) as error:
+        except ERRORS as error:
             errand.failed(batch, error)
 
     async def _refresh(self, attempts: Attempts) -> None:
@@ -75,7 +75,7 @@ class Cluster(Line):
                     await self._forget_nodes()
                     return
                 refusal = reply
-            except (exceptions.RedisError, OSError) as error:
+            except ERRORS as error:
                 refusal = error
         raise refusal
 
@@ -89,7 +89,7 @@ class Cluster(Line):
 
     def _pool(self, node: Node) -> Pool:
         if node not in self._pools:
-            self._pools[node] = self._make_pool(host=node[0], port=node[1])
+            self._pools[node] = make_pool(self._settings, host=node[0], port=node[1])
         return self._pools[node]
 
     async def places(self) -> list[Place]:

@@ -17,23 +17,19 @@ from .asyncio_connections import Connection, SSLConnection, UnixConnection
 from .asyncio_pipeline import AutoPipeline
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
-from .errors import is_transient, mapped
-from .link import Place, raise_transient
+from .errors import mapped
+from .link import ERRORS, Place, raise_transient
+from .link import Line as BothLine
 from .script import Command, packed
 from .settings import Settings
 
 T = TypeVar("T")
 
 
-class Line:
+class Line(BothLine):
     """
     As `coatcheck_redis.link.Line`.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.trouble: Exception | None = None
-        self.polling: Exception | None = None
 
     async def _repeat(
         self,
@@ -43,32 +39,22 @@ class Line:
         start: float | None = None,
     ) -> T:
         """
-        Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
-        where no try came through. The time counts from *start* on, of the monotonic clock.
+        Return what *act* returns, see `Repeats.arun`.
         """
-        attempts = Attempts(self._settings.operation_timeout, start)
-        while True:
-            error: Exception
+
+        async def bounded(attempts: Attempts) -> T:
             try:
                 async with asyncio.timeout(attempts.left):
-                    result = await act(attempts)
-            except TimeoutError as late:
-                pass_on_interruption(late)
-                error = exceptions.TimeoutError("the server did not answer in time")
-            except (exceptions.RedisError, OSError) as raised:
-                pass_on_interruption(raised)
-                error = raised
-            else:
-                self.trouble = None
-                return result
-            # What befell one connection may have befallen those that were idle as long.
-            await self._drop_idle()
-            pause = attempts.next_pause() if is_transient(error) else None
-            ours = mapped(error, self._settings.label, writing=writing)
-            if pause is None:
-                raise ours from error
-            self.trouble = ours
-            await asyncio.sleep(pause)
+                    return await act(attempts)
+            except ERRORS as error:
+                pass_on_interruption(error)
+                # What befell one connection may have befallen those that were idle as long.
+                await self._drop_idle()
+                if isinstance(error, TimeoutError):
+                    raise exceptions.TimeoutError("the server did not answer in time") from error
+                raise
+
+        return await self.repeats.arun(bounded, writing=writing, start=start)
 
     async def _drop_idle(self) -> None:
         """
@@ -76,12 +62,15 @@ class Line:
         """
         raise NotImplementedError
 
-    def _make_pool(self, **place: Any) -> Pool:
-        settings = self._settings
-        # Its own timeouts are ours already; with one of the socket's, the driver sends in a way
-        # that swallows cancellations on Python 3.11, and takes a task for each command.
-        options = {**settings.connection, "socket_timeout": None, **place}
-        return Pool(connection_class(settings), options, limit=settings.max_connections)
+
+def make_pool(settings: Settings, /, **place: Any) -> Pool:
+    """
+    As `coatcheck_redis.link.make_pool`.
+    """
+    # Its own timeouts are ours already; with one of the socket's, the driver sends in a way that
+    # swallows cancellations on Python 3.11, and takes a task for each command.
+    options = {**settings.connection, "socket_timeout": None, **place}
+    return Pool(connection_class(settings), options, limit=settings.max_connections)
 
 
 class Link(Line):
@@ -93,7 +82,7 @@ class Link(Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._pool = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+        self._pool = make_pool(settings, **({"settings": settings} if settings.sentinel else {}))
         # Apart, because errors say what was being done.
         self._writes = self._make_pipeline(writing=True)
         self._reads = self._make_pipeline(writing=False)
@@ -106,7 +95,7 @@ class Link(Line):
 
         def renew(error: BackendError) -> BackendError:
             cause = error.__cause__
-            assert isinstance(cause, Exception)  # noqa: S101 - `_repeat` gives it one
+            assert isinstance(cause, Exception)  # noqa: S101 - `Repeats` gives it one
             again = mapped(cause, self._settings.label, writing=writing)
             again.__cause__ = cause
             return again
@@ -181,7 +170,7 @@ async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = Fal
 
 async def _read(connection: Any) -> Any:
     try:
-        return await connection.read_response()  # without a timeout, see `_make_pool`
+        return await connection.read_response()  # without a timeout, see `make_pool`
     except exceptions.ResponseError as error:
         return error
 

@@ -12,7 +12,7 @@ from redis import exceptions
 
 from coatcheck.plugin import Attempts, pass_on_interruption
 
-from .link import Line, Place, receive, send
+from .link import ERRORS, Line, Place, make_pool, receive, send
 from .pool import Pool
 from .script import Command
 from .settings import Node, Settings
@@ -37,7 +37,7 @@ class Cluster(Line):
         """
         errand = Errand(commands, self._topology, place)
         while errand.is_open:
-            self._repeat(lambda attempts: self._round(errand, attempts), writing=writing)
+            self.repeats.run(lambda attempts: self._round(errand, attempts), writing=writing)
         return errand.replies[: len(commands)]
 
     def _round(self, errand: Errand, attempts: Attempts) -> None:
@@ -68,7 +68,7 @@ class Cluster(Line):
 
         try:
             self._pool(batch.node).lend(act)
-        except (exceptions.RedisError, OSError) as error:
+        except ERRORS as error:
             pass_on_interruption(error)
             errand.failed(batch, error)
             if not sent:
@@ -90,14 +90,10 @@ class Cluster(Line):
                     self._forget_nodes()
                     return
                 refusal = reply
-            except (exceptions.RedisError, OSError) as error:
+            except ERRORS as error:
                 pass_on_interruption(error)
                 refusal = error
         raise refusal
-
-    def _drop_idle(self) -> None:
-        for pool in list(self._pools.values()):
-            pool.close()
 
     def _forget_nodes(self) -> None:
         # Not disconnected here: another thread may just have taken a connection.
@@ -108,7 +104,7 @@ class Cluster(Line):
         pool = self._pools.get(node)
         if pool is None:
             # Of two threads that make one, one makes it in vain: it has not connected yet.
-            made = self._make_pool(host=node[0], port=node[1])
+            made = make_pool(self._settings, host=node[0], port=node[1])
             pool = self._pools.setdefault(node, made)
         return pool
 
@@ -116,7 +112,7 @@ class Cluster(Line):
         """
         Return where keys are, for `ask`.
         """
-        self._repeat(self._refresh, writing=False)
+        self.repeats.run(self._refresh, writing=False)
         return list(self._topology.nodes)
 
     # -- for the bell ---------------------------------------------------------------------

@@ -4,13 +4,13 @@ Commands to the server: one deadline for each, and repeats within it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, Final
 
 from redis import exceptions
 
-from coatcheck.plugin import Attempts, monotonic, pass_on_interruption
+from coatcheck.plugin import Attempts, Repeats, monotonic
 
 from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped
@@ -20,7 +20,8 @@ from .script import Command, packed
 from .sentinel import MasterConnection, MasterTLSConnection
 from .settings import Node, Settings
 
-T = TypeVar("T")
+#: What the driver raises.
+ERRORS: Final = (exceptions.RedisError, OSError)
 #: A node of a cluster; `None` where there is one server.
 Place = Node | None
 
@@ -36,56 +37,31 @@ def raise_transient(replies: Sequence[object]) -> None:
 
 class Line:
     """
-    What the lines to one server and to a cluster have in common: repeats, and what is wrong.
+    What the lines to one server and to a cluster have in common, for threads and for asyncio.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        #: The error for which an operation is being repeated just now.
-        self.trouble: Exception | None = None
+        self.repeats = Repeats(
+            settings.operation_timeout,
+            errors=ERRORS,
+            is_transient=is_transient,
+            mapped=partial(mapped, label=settings.label),
+        )
         #: The error for which there is no subscription just now, so that waits look by themselves.
         self.polling: Exception | None = None
 
-    def _repeat(self, act: Callable[[Attempts], T], *, writing: bool) -> T:
-        """
-        Return what *act* returns, which raises the driver's errors. Raises a `BackendError`
-        where no try came through.
-        """
-        attempts = Attempts(self._settings.operation_timeout)
-        while True:
-            try:
-                result = act(attempts)
-            except (exceptions.RedisError, OSError) as error:
-                pass_on_interruption(error)
-                # What befell one connection may have befallen those that were idle as long.
-                self._drop_idle()
-                pause = attempts.next_pause() if is_transient(error) else None
-                ours = mapped(error, self._settings.label, writing=writing)
-                if pause is None:
-                    raise ours from error
-                self.trouble = ours
-            else:
-                self.trouble = None
-                return result
-            time.sleep(pause)
 
-    def _drop_idle(self) -> None:
-        """
-        Close the connections that are not in use.
-        """
-        raise NotImplementedError
-
-    def _make_pool(self, **place: Any) -> Pool:
-        """
-        Return a pool. Nothing is connected yet.
-        """
-        settings = self._settings
-        return Pool(
-            connection_class(settings),
-            {**settings.connection, "parser_class": BoundedParser, **place},
-            limit=settings.max_connections,
-            timeout=settings.operation_timeout / 2,  # to connect takes time as well
-        )
+def make_pool(settings: Settings, /, **place: Any) -> Pool:
+    """
+    Return a pool of connections to the server at *place*. It connects when it is used.
+    """
+    return Pool(
+        connection_class(settings),
+        {**settings.connection, "parser_class": BoundedParser, **place},
+        limit=settings.max_connections,
+        timeout=settings.operation_timeout / 2,  # to connect takes time as well
+    )
 
 
 class Link(Line):
@@ -98,13 +74,13 @@ class Link(Line):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._pool = self._make_pool(**({"settings": settings} if settings.sentinel else {}))
+        self._pool = make_pool(settings, **({"settings": settings} if settings.sentinel else {}))
 
     def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
         """
         Return the replies; the server's errors among them as exceptions of the driver.
         """
-        return self._repeat(lambda attempts: self._try(commands, attempts), writing=writing)
+        return self.repeats.run(lambda attempts: self._try(commands, attempts), writing=writing)
 
     def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
         def act(connection: Any) -> list[Any]:
@@ -116,9 +92,6 @@ class Link(Line):
             return replies
 
         return self._pool.lend(act)
-
-    def _drop_idle(self) -> None:
-        self._pool.close()
 
     def places(self) -> list[Place]:
         """

@@ -61,7 +61,7 @@ class RedisBackend(KeyValueBackend):
         """
         The error for which an operation is being repeated just now.
         """
-        return self._link.trouble
+        return self._link.repeats.trouble
 
     @property
     def polling(self) -> Exception | None:

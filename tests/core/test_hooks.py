@@ -85,7 +85,7 @@ def test_what_is_told():
         assert results.delete_group("g")
         assert ["a", "o"] == sorted(meta.task_id for meta in results.scan())
         assert 0 == results.purge()
-        assert results.backend.trouble is None
+        assert results.trouble is None
 
     assert EXPECTED == log.lines[: len(EXPECTED)]
 
@@ -112,7 +112,7 @@ async def test_what_is_told_aio():
         assert await results.delete_group("g")
         assert ["a", "o"] == sorted([meta.task_id async for meta in results.scan()])
         assert 0 == await results.purge()
-        assert results.backend.trouble is None
+        assert results.trouble is None
 
     assert EXPECTED == log.lines[: len(EXPECTED)]
 

@@ -73,7 +73,7 @@ async def test_a_worker_wakes_a_coroutine(redis_server, settings, side):
             await asyncio.to_thread(until, lambda: subscribed(redis_server, task_id))
             await asyncio.to_thread(side.ask, "send", task_id, "tasks.add", [2, 3])
             value = await wait
-            polling = results.backend.backend.polling
+            polling = results.polling
 
     assert 5 == value
     assert polling is None

@@ -41,7 +41,7 @@ def test_waits_are_woken_by_a_way_round(pooler):
         assert {f"t{n}": n for n in range(30)} == {
             id_: meta.result for id_, meta in results.get_many([f"t{n}" for n in range(30)]).items()
         }
-        assert results.backend.polling is None
+        assert results.polling is None
 
 
 def test_without_a_way_round_waits_look(pooler):

@@ -98,7 +98,7 @@ def test_the_connection_that_listens_is_replaced(results, postgresql):
         results.store_result("t", 1)
 
         assert 1 == wait.answer().result
-        assert waiting.backend.polling is None
+        assert waiting.polling is None
 
 
 def test_deadlocks_are_repeated(results, postgresql):
@@ -238,7 +238,7 @@ async def test_the_user_is_not_named(request, caplog, kind, side):
                 await results.store_result("t", 1)
             with pytest.raises(coatcheck.WaitTimeoutError) as late:
                 await results.wait_for("t", timeout=0.2)
-            said += str(getattr(results.backend, "polling", None))
+            said += str(results.polling)
     for error in (caught.value, late.value):
         said += "".join(traceback.format_exception(error))
 

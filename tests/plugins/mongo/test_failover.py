@@ -75,7 +75,7 @@ def test_primary_dies(three):
         assert {id_: id_ for id_ in acknowledged} == {
             id_: meta.result for id_, meta in worker.get_many(ids).items()
         }
-        until(lambda: results.backend.polling is None)
+        until(lambda: results.polling is None)
 
 
 async def test_primary_dies_aio(three):

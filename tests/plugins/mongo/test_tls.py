@@ -72,7 +72,7 @@ def test_tls(certified):
 
         assert 100_000 == len(results.wait_for("t", DEADLINE).result)
         timer.join()
-        assert results.backend.polling is None
+        assert results.polling is None
 
 
 async def test_tls_aio(certified):
@@ -83,7 +83,7 @@ async def test_tls_aio(certified):
         await results.store_result("t", "x" * 100_000)
 
         assert 100_000 == len((await wait).result)
-        assert results.backend.polling is None
+        assert results.polling is None
 
 
 def test_server_is_verified(url, certificates):

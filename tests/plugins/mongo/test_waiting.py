@@ -43,20 +43,20 @@ def test_push_on_a_set(results):
     """On a replica set waits are woken, and which way it is can be asked for."""
     with results.backend.watch(["t"]) as bell:
         assert (True, False, 0.0) == (bell.pushing, bell.unready, bell.lag)
-        assert results.backend.polling is None
+        assert results.polling is None
 
 
 def test_looks_on_a_standalone_server(standalone):
     """A server that stands alone has no streams: waits look, and say why."""
     with coatcheck.by_url(standalone.url) as results:
         got, threads = waiting(results, "t")
-        until(lambda: results.backend.polling is not None)
+        until(lambda: results.polling is not None)
         results.store_result("t", 1)
         for thread in threads:
             thread.join(DEADLINE)
 
         assert {"t": 1} == got
-        assert "replica sets" in str(results.backend.polling)
+        assert "replica sets" in str(results.polling)
 
 
 @NATIVE
@@ -68,7 +68,7 @@ async def test_looks_on_a_standalone_server_aio(standalone):
         await results.store_result("t", 1)
 
         assert 1 == (await wait).result
-        assert "replica sets" in str(results.backend.polling)
+        assert "replica sets" in str(results.polling)
 
 
 def test_push_can_be_switched_off(server):
@@ -77,7 +77,7 @@ def test_push_can_be_switched_off(server):
         assert coatcheck.Capability.PUSH not in results.backend.capabilities
         with results.backend.watch(["t"]) as bell:
             assert not bell.pushing
-        assert results.backend.polling is None
+        assert results.polling is None
 
 
 def test_ready_over_expired_of_the_same_state(results, oracle):
@@ -164,7 +164,7 @@ def test_too_many_events(server, hasty):
     with coatcheck.by_url(f"{server.url}?push_limit=20") as results:
         got, threads = waiting(results, "t")
         write_much(server, results.backend)
-        until(lambda: results.backend.polling is None)
+        until(lambda: results.polling is None)
         results.store_result("t", 1)
         for thread in threads:
             thread.join(DEADLINE)

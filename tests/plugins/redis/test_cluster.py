@@ -145,7 +145,7 @@ def test_connections(cluster, results):
 
     assert [1, 1, 1] == held
     assert sorted(IDS) == sorted(got)
-    assert results.backend.backend.polling is None
+    assert results.polling is None
     until(lambda: watched(cluster) == 0)
 
 
@@ -158,7 +158,7 @@ async def test_connections_aio(cluster, aio_results):
 
     assert IDS == [meta.task_id for meta in await asyncio.gather(*waits)]
     assert [1, 1, 1] == held
-    assert aio_results.backend.backend.polling is None
+    assert aio_results.polling is None
 
 
 def connected(cluster: RedisCluster) -> int:
@@ -191,7 +191,7 @@ async def test_rights(cluster):
     with coatcheck.by_url(url) as results:
         threading.Timer(0.2, results.store_many, (dict.fromkeys(IDS, 1),)).start()
         assert len(IDS) == len(list(results.as_completed(IDS, timeout=60)))
-        assert results.backend.backend.polling is None
+        assert results.polling is None
         with pytest.raises(coatcheck.BackendStoreError, match="'del'"):
             results.forget("t0")
 
@@ -259,7 +259,7 @@ async def move_in_the_middle(cluster: RedisCluster, migrate) -> None:
             assert len(channels) <= 2
             assert not results.store_result(read, "after")
             assert "before" == (await aio_results.get_task_meta(read)).result
-            assert results.backend.backend.polling is None
+            assert results.polling is None
 
 
 @everywhere
@@ -414,9 +414,9 @@ async def test_no_sharded_channels(tmp_path):
                 threading.Timer(0.2, results.store_result, ("t", 1)).start()
 
                 assert 1 == results.wait_for("t", 60).result
-                assert "unknown command" in str(results.backend.backend.polling)
+                assert "unknown command" in str(results.polling)
             assert 1 == (await wait).result
-            assert "unknown command" in str(aio_results.backend.backend.polling)
+            assert "unknown command" in str(aio_results.polling)
 
 
 @pytest.mark.long

@@ -165,16 +165,16 @@ def test_no_right_to_publish(guarded):
 
         assert 2 == results.wait_for("u", 30).result
         timer.join()
-        assert "no permissions" in str(results.backend.backend.polling)
+        assert "no permissions" in str(results.polling)
 
 
 async def test_no_right_to_subscribe_aio(guarded):
     """A user without the right to subscribe waits by looking."""
     async with coatcheck.aio.by_url(as_user(guarded, "mute")) as results:
         assert await results.store_result("t", 1)
-        assert results.backend.backend.polling is None
+        assert results.polling is None
         assert 1 == (await results.wait_for("t", 5)).result
-        assert "no permissions" in str(results.backend.backend.polling)
+        assert "no permissions" in str(results.polling)
 
 
 def test_push_is_told(guarded, caplog):
@@ -183,7 +183,7 @@ def test_push_is_told(guarded, caplog):
     with coatcheck.by_url(as_user(guarded, "worker")) as results:
         results.store_result("t", 1)
         results.wait_for("t", 5)
-        assert results.backend.backend.polling is None
+        assert results.polling is None
         assert [] == caplog.messages
     with coatcheck.by_url(as_user(guarded, "mute")) as results:
         results.wait_for("t", 5)

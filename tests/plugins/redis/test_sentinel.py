@@ -43,7 +43,7 @@ def test_store_and_wait(quiet):
         threading.Timer(0.2, results.store_result, ("t", 1)).start()
 
         assert 1 == results.wait_for("t", 30).result
-        assert results.backend.backend.polling is None
+        assert results.polling is None
         assert quiet.master.ask("EXISTS", "celery-task-meta-t")
 
 
@@ -54,7 +54,7 @@ async def test_store_and_wait_aio(quiet):
         await results.store_result("u", 1)
 
         assert 1 == (await wait).result
-        assert results.backend.backend.polling is None
+        assert results.polling is None
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ async def check_woken(reader, aio_reader, writer, master: RedisServer, prefix: s
     await asyncio.to_thread(thread.join, 60)
 
     assert 1 == (await wait).result
-    assert reader.backend.backend.polling is None
-    assert aio_reader.backend.backend.polling is None
+    assert reader.polling is None
+    assert aio_reader.polling is None
 
 
 def subscribed(server: RedisServer) -> int:

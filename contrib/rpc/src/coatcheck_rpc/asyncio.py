@@ -67,7 +67,7 @@ class RPCBackend(Backend[ResultMeta]):
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         Why there is no connection just now.
         """
@@ -267,7 +267,7 @@ class MailBell(Bell):
         self._rang: deque[str] = deque()
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether what is sent arrives.
         """

@@ -70,7 +70,7 @@ class RPCBackend(Backend[ResultMeta]):
         return celerysettings.celery_options(url, settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         Why there is no connection just now.
         """
@@ -243,7 +243,7 @@ class MailBell(LocalBell):
         self._mailbox = mailbox
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether what is sent arrives.
         """

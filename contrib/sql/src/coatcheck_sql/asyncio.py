@@ -55,7 +55,7 @@ class SQLBackend(Backend[ResultMeta]):
         self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
         self.max_value_bytes = settings.dialect.largest
         if settings.listen is not None:
-            self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
+            self.capabilities = CAPABILITIES | Capability.PUSH
 
     @classmethod
     def from_url(  # type: ignore[override]
@@ -69,7 +69,7 @@ class SQLBackend(Backend[ResultMeta]):
         return cls(settings) if settings.native_asyncio else sync.SQLBackend(settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

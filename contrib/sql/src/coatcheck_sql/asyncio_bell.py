@@ -37,7 +37,7 @@ class PostgreSQLBell(Bell):
         self._reader: asyncio.Task[None] | None = None
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the connection listens, and there is something to hear.
         """

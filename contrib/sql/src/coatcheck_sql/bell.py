@@ -40,7 +40,7 @@ class PostgreSQLBell(Bell):
         self._waker.settimeout(0)
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the connection listens, and there is something to hear.
         """

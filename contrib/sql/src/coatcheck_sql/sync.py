@@ -51,7 +51,7 @@ class SQLBackend(Backend[ResultMeta]):
         self._link = Link(settings)
         self.max_value_bytes = settings.dialect.largest
         if settings.listen is not None:
-            self.capabilities = CAPABILITIES | Capability.PUSH  # type: ignore[misc]
+            self.capabilities = CAPABILITIES | Capability.PUSH
 
     @classmethod
     def from_url(
@@ -64,7 +64,7 @@ class SQLBackend(Backend[ResultMeta]):
         return celerysettings.celery_options(url, settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

@@ -17,6 +17,7 @@ from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .asyncio_bells import Bell
 from .backend import BaseBackend, Capability, Unless, encoded, lifted, size_of
 from .portions import Portions, Writing
+from .wrapper import Wrapper
 
 V = TypeVar("V")
 
@@ -143,31 +144,17 @@ class KeyValueBackend(Backend[bytes]):
     """
 
 
-class Records(Backend[ResultMeta]):
+class Records(Wrapper, Backend[ResultMeta], to="backend"):
     """
     As `coatcheck._backends.backend.Records`, with coroutines.
     """
 
     def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
         self.backend = backend
-        self.codec = backend.codec = codec
+        self._codec = backend.codec = codec
         self._prefix = key_prefix
         self._group_prefix = groups.key_prefix_of(key_prefix)
         self._portions = Portions()
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the key-value backend.
-        """
-        return self.backend.capabilities
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
-        """
-        That of the key-value backend.
-        """
-        return self.backend.trouble
 
     async def put(
         self,
@@ -180,7 +167,7 @@ class Records(Backend[ResultMeta]):
     ) -> bool:
         return await self.backend.put(
             self._prefix + key,
-            encoded(value, self.codec, self.backend.max_value_bytes),
+            encoded(value, self._codec, self.backend.max_value_bytes),
             unless=unless,
             if_match=None if if_match is None else if_match.version,
             expires=expires,
@@ -190,7 +177,7 @@ class Records(Backend[ResultMeta]):
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
         limit = self.backend.max_value_bytes
-        pairs = ((self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items)
+        pairs = ((self._prefix + id_, encoded(meta, self._codec, limit)) for id_, meta in items)
         writing = Writing(self._portions, pairs, size_of)
         won: list[bool] = []
         while portion := writing.next():
@@ -212,7 +199,7 @@ class Records(Backend[ResultMeta]):
 
     def _metas(self, found: Mapping[str, bytes]) -> dict[str, ResultMeta]:
         skip = len(self._prefix)
-        decode = self.codec.decode
+        decode = self._codec.decode
         return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
 
     async def delete_many(self, keys: Collection[str]) -> int:
@@ -239,17 +226,17 @@ class Records(Backend[ResultMeta]):
         await self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
 
     async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        data = self.codec.encode_group(group_id, tree)
+        data = self._codec.encode_group(group_id, tree)
         key = self._group_prefix + group_id
         await self.backend.put(key, data, unless=frozenset(), expires=expires)
 
     async def get_group(self, group_id: str) -> list[str] | None:
         data = await self._group(group_id)
-        return None if data is None else self.codec.decode_group(group_id, data)
+        return None if data is None else self._codec.decode_group(group_id, data)
 
     async def get_group_tree(self, group_id: str) -> Tree | None:
         data = await self._group(group_id)
-        return None if data is None else self.codec.decode_group_tree(group_id, data)
+        return None if data is None else self._codec.decode_group_tree(group_id, data)
 
     async def _group(self, group_id: str) -> bytes | None:
         key = self._group_prefix + group_id
@@ -258,25 +245,12 @@ class Records(Backend[ResultMeta]):
     async def delete_group(self, group_id: str) -> bool:
         return await self.backend.delete_many([self._group_prefix + group_id]) > 0
 
-    async def purge(self) -> int:
-        return await self.backend.purge()
-
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the key-value backend.
-        """
-        return self.backend.keeps_others
-
     async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         given = prefixes or (self._prefix, self._group_prefix)
         return await self.backend.purge_others(age, given)
 
-    async def close(self) -> None:
-        await self.backend.close()
 
-
-class PrefixedBell(Bell):
+class PrefixedBell(Wrapper, Bell, to="_bell"):
     """
     A bell over keys, seen as one over task ids.
     """
@@ -284,27 +258,6 @@ class PrefixedBell(Bell):
     def __init__(self, bell: Bell, prefix: str) -> None:
         self._bell = bell
         self._prefix = prefix
-
-    @property
-    def pushing(self) -> bool:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.pushing
-
-    @property
-    def lag(self) -> float:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.lag
-
-    @property
-    def unready(self) -> bool:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.unready
 
     async def add(self, keys: Collection[str]) -> None:
         await self._bell.add([self._prefix + id_ for id_ in keys])
@@ -315,6 +268,3 @@ class PrefixedBell(Bell):
     async def wait(self, timeout: float) -> Collection[str]:
         skip = len(self._prefix)
         return [key[skip:] for key in await self._bell.wait(timeout)]
-
-    def wake(self) -> None:
-        self._bell.wake()

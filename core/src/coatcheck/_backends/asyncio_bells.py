@@ -16,12 +16,18 @@ class Bell:
     As `coatcheck.Bell`; this one only sleeps. Belongs to one event loop.
     """
 
-    pushing: bool = False
     lag: float = 0.0
     unready: bool = True
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
+
+    @property
+    def pushing(self) -> bool:
+        """
+        See `coatcheck.Bell.pushing`.
+        """
+        return False
 
     async def add(self, keys: Collection[str]) -> None:
         """

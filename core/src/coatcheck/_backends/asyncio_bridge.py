@@ -21,19 +21,19 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from .._coding.codec import Codec
 from .._record.groups import Tree
 from .._runtime import forks
 from .._runtime.loopthread import LOOPS, Loop
 from . import asyncio_backend as aio
 from . import asyncio_bells, bells
-from .backend import BATCH, Backend, Capability, KeyValueBackend, Unless
+from .backend import BATCH, Backend, KeyValueBackend, Unless
+from .wrapper import Wrapper
 
 T = TypeVar("T")
 V = TypeVar("V")
 
 
-class LoopBackend(Backend[V]):
+class LoopBackend(Wrapper, Backend[V], to="native"):
     """
     Runs an asyncio backend on the loop that all of them share in this process.
 
@@ -52,60 +52,8 @@ class LoopBackend(Backend[V]):
     def after_fork(self) -> None:
         self._loop: Loop | None = None
 
-    # -- what it declares -----------------------------------------------------------------
-
     @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the asyncio backend.
-        """
-        return self.native.capabilities
-
-    @property
-    def max_value_bytes(self) -> int | None:
-        """
-        That of the asyncio backend.
-        """
-        return self.native.max_value_bytes
-
-    @max_value_bytes.setter
-    def max_value_bytes(self, limit: int | None) -> None:
-        self.native.max_value_bytes = limit
-
-    @property
-    def expires_resolution(self) -> float:  # type: ignore[override]
-        """
-        That of the asyncio backend.
-        """
-        return self.native.expires_resolution
-
-    @property
-    def spread(self) -> bool:  # type: ignore[override]
-        """
-        That of the asyncio backend.
-        """
-        return self.native.spread
-
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the asyncio backend.
-        """
-        return self.native.keeps_others
-
-    @property
-    def codec(self) -> Codec:
-        """
-        That of the asyncio backend, which has to know the states of records.
-        """
-        return self.native.codec
-
-    @codec.setter
-    def codec(self, codec: Codec) -> None:
-        self.native.codec = codec
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         That of the asyncio backend, on the loop; `None` where there is none yet.
         """
@@ -114,13 +62,14 @@ class LoopBackend(Backend[V]):
     @property
     def polling(self) -> Exception | None:
         """
-        That of the asyncio backend, on the loop; `None` where it has none.
+        That of the asyncio backend, on the loop; `None` where there is none yet.
         """
         return self._asked("polling")
 
     def _asked(self, name: str) -> Exception | None:
         async def asked() -> Exception | None:
-            return getattr(self.native, name, None)
+            found: Exception | None = getattr(self.native, name)
+            return found
 
         forks.check()
         return None if self._loop is None else self._loop.run(asked)
@@ -236,7 +185,7 @@ class LoopKeyValueBackend(LoopBackend[bytes], KeyValueBackend):
     """
 
 
-class LoopBell(bells.Bell):
+class LoopBell(Wrapper, bells.Bell, to="_bell"):
     """
     An asyncio bell, for a thread.
     """
@@ -244,27 +193,6 @@ class LoopBell(bells.Bell):
     def __init__(self, bell: asyncio_bells.Bell, loop: Loop) -> None:
         self._bell = bell
         self._loop = loop
-
-    @property
-    def pushing(self) -> bool:  # type: ignore[override]
-        """
-        As the asyncio bell says.
-        """
-        return self._bell.pushing
-
-    @property
-    def lag(self) -> float:  # type: ignore[override]
-        """
-        As the asyncio bell says.
-        """
-        return self._bell.lag
-
-    @property
-    def unready(self) -> bool:  # type: ignore[override]
-        """
-        As the asyncio bell says.
-        """
-        return self._bell.unready
 
     def add(self, keys: Collection[str]) -> None:
         self._loop.run(partial(self._bell.add, keys))

@@ -31,6 +31,7 @@ from ..errors import (
 from . import portions
 from .bells import Bell
 from .portions import Portions, Writing
+from .wrapper import Wrapper
 
 if TYPE_CHECKING:
     from .._settings.url import URL
@@ -86,7 +87,7 @@ class BaseBackend(Generic[V]):
     #: The version of the protocol that the class was written for. Each plugin states the number
     #: itself: inherited from the core that is installed, it would always match.
     PROTOCOL_VERSION: ClassVar[int]
-    capabilities: ClassVar[Capability] = Capability.NONE
+    capabilities: Capability = Capability.NONE
     #: The largest encoded record the store takes, in bytes; `None`: no limit is known.
     max_value_bytes: int | None = None
     #: The unit in which the store counts a record's life, in seconds.
@@ -96,8 +97,21 @@ class BaseBackend(Generic[V]):
     #: Whether the records are on several servers, some of which may be away. Then the first read of
     #: many asks all of them at once, so that `PartlyUnavailableError` tells of all records.
     spread: bool = False
-    #: The error for which operations are being repeated just now, if any.
-    trouble: Exception | None = None
+
+    @property
+    def trouble(self) -> Exception | None:
+        """
+        The error for which an operation is being repeated now; `None` if there is none.
+        """
+        return None
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        The error for which waits poll although the store can wake them; `None` while it wakes them, and
+        before the first wait.
+        """
+        return None
 
     @classmethod
     def from_url(
@@ -277,31 +291,17 @@ class KeyValueBackend(Backend[bytes]):
     """
 
 
-class Records(Backend[ResultMeta]):
+class Records(Wrapper, Backend[ResultMeta], to="backend"):
     """
     Lifts a key-value backend to records: encodes, decodes, and makes keys of ids.
     """
 
     def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
         self.backend = backend
-        self.codec = backend.codec = codec
+        self._codec = backend.codec = codec
         self._prefix = key_prefix
         self._group_prefix = groups.key_prefix_of(key_prefix)
         self._portions = Portions()
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the key-value backend.
-        """
-        return self.backend.capabilities
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
-        """
-        That of the key-value backend.
-        """
-        return self.backend.trouble
 
     def put(
         self,
@@ -314,7 +314,7 @@ class Records(Backend[ResultMeta]):
     ) -> bool:
         return self.backend.put(
             self._prefix + key,
-            encoded(value, self.codec, self.backend.max_value_bytes),
+            encoded(value, self._codec, self.backend.max_value_bytes),
             unless=unless,
             if_match=None if if_match is None else if_match.version,
             expires=expires,
@@ -324,7 +324,7 @@ class Records(Backend[ResultMeta]):
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
         limit = self.backend.max_value_bytes
-        pairs = ((self._prefix + id_, encoded(meta, self.codec, limit)) for id_, meta in items)
+        pairs = ((self._prefix + id_, encoded(meta, self._codec, limit)) for id_, meta in items)
         writing = Writing(self._portions, pairs, size_of)
         won: list[bool] = []
         while portion := writing.next():
@@ -346,7 +346,7 @@ class Records(Backend[ResultMeta]):
 
     def _metas(self, found: Mapping[str, bytes]) -> dict[str, ResultMeta]:
         skip = len(self._prefix)
-        decode = self.codec.decode
+        decode = self._codec.decode
         return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
 
     def delete_many(self, keys: Collection[str]) -> int:
@@ -370,17 +370,17 @@ class Records(Backend[ResultMeta]):
         self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
 
     def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        data = self.codec.encode_group(group_id, tree)
+        data = self._codec.encode_group(group_id, tree)
         key = self._group_prefix + group_id
         self.backend.put(key, data, unless=frozenset(), expires=expires)
 
     def get_group(self, group_id: str) -> list[str] | None:
         data = self._group(group_id)
-        return None if data is None else self.codec.decode_group(group_id, data)
+        return None if data is None else self._codec.decode_group(group_id, data)
 
     def get_group_tree(self, group_id: str) -> Tree | None:
         data = self._group(group_id)
-        return None if data is None else self.codec.decode_group_tree(group_id, data)
+        return None if data is None else self._codec.decode_group_tree(group_id, data)
 
     def _group(self, group_id: str) -> bytes | None:
         key = self._group_prefix + group_id
@@ -389,24 +389,11 @@ class Records(Backend[ResultMeta]):
     def delete_group(self, group_id: str) -> bool:
         return self.backend.delete_many([self._group_prefix + group_id]) > 0
 
-    def purge(self) -> int:
-        return self.backend.purge()
-
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the key-value backend.
-        """
-        return self.backend.keeps_others
-
     def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         return self.backend.purge_others(age, prefixes or (self._prefix, self._group_prefix))
 
-    def close(self) -> None:
-        self.backend.close()
 
-
-class PrefixedBell(Bell):
+class PrefixedBell(Wrapper, Bell, to="_bell"):
     """
     A bell over keys, seen as one over task ids.
     """
@@ -414,27 +401,6 @@ class PrefixedBell(Bell):
     def __init__(self, bell: Bell, prefix: str) -> None:
         self._bell = bell
         self._prefix = prefix
-
-    @property
-    def pushing(self) -> bool:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.pushing
-
-    @property
-    def lag(self) -> float:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.lag
-
-    @property
-    def unready(self) -> bool:  # type: ignore[override]
-        """
-        As the bell itself says.
-        """
-        return self._bell.unready
 
     def add(self, keys: Collection[str]) -> None:
         self._bell.add([self._prefix + id_ for id_ in keys])
@@ -445,9 +411,6 @@ class PrefixedBell(Bell):
     def wait(self, timeout: float) -> Collection[str]:
         skip = len(self._prefix)
         return [key[skip:] for key in self._bell.wait(timeout)]
-
-    def wake(self) -> None:
-        self._bell.wake()
 
 
 def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:

@@ -22,8 +22,6 @@ class Bell:
     store: a bell that lost its subscription says so by `pushing` and goes on trying.
     """
 
-    #: Whether rings can be relied on now; if not, the waiter looks at the adaptive pace.
-    pushing: bool = False
     #: How late a ring may come, in seconds, after what it tells of can be read. So long the waiter
     #: looks at the adaptive pace as well.
     lag: float = 0.0
@@ -32,6 +30,13 @@ class Bell:
 
     def __init__(self) -> None:
         self._woken = Alarm()
+
+    @property
+    def pushing(self) -> bool:
+        """
+        Whether rings can be relied on now; if not, the waiter looks at the adaptive pace.
+        """
+        return False
 
     def add(self, keys: Collection[str]) -> None:
         """
@@ -64,12 +69,14 @@ class LocalBell(Bell):
     A bell that the same process rings.
     """
 
-    pushing = True
-
     def __init__(self) -> None:
         super().__init__()
         self._keys: set[str] = set()
         self._rang: deque[str] = deque()
+
+    @property
+    def pushing(self) -> bool:
+        return True
 
     def add(self, keys: Collection[str]) -> None:
         self._keys.update(keys)

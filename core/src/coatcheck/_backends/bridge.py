@@ -19,7 +19,8 @@ from . import backend as sync
 from . import bells
 from .asyncio_backend import Backend
 from .asyncio_bells import Bell
-from .backend import Capability, Unless
+from .backend import Unless
+from .wrapper import Wrapper
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 PAUSE: Final = 0.01
 
 
-class ThreadedBackend(Backend[ResultMeta]):
+class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     """
     Runs a sync backend in threads. A wait costs no thread: all waits share one bell.
     """
@@ -44,20 +45,6 @@ class ThreadedBackend(Backend[ResultMeta]):
         # Threads start with the first operation, and end when the executor is collected.
         self._executor = ThreadPoolExecutor(self.THREADS, thread_name_prefix="coatcheck")
         self._under_way: set[asyncio.Future[Any]] = set()
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the sync backend.
-        """
-        return self.backend.capabilities
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
-        """
-        That of the sync backend.
-        """
-        return self.backend.trouble
 
     async def _run(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         forks.check()
@@ -145,13 +132,6 @@ class ThreadedBackend(Backend[ResultMeta]):
     async def purge(self) -> int:
         return await self._run(self.backend.purge)
 
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the backend in threads.
-        """
-        return self.backend.keeps_others
-
     async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         return await self._run(self.backend.purge_others, age, prefixes)
 
@@ -196,7 +176,7 @@ def submit(executor: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Futur
         raise ThreadStartError("coatcheck", error) from error
 
 
-class ThreadedBell(Bell):
+class ThreadedBell(Wrapper, Bell, to="_bell"):
     """
     A sync bell that waits in a thread of its own.
     """
@@ -204,27 +184,6 @@ class ThreadedBell(Bell):
     def __init__(self, bell: bells.Bell, thread: ThreadPoolExecutor) -> None:
         self._bell = bell
         self._thread = thread
-
-    @property
-    def pushing(self) -> bool:  # type: ignore[override]
-        """
-        As the sync bell says.
-        """
-        return self._bell.pushing
-
-    @property
-    def lag(self) -> float:  # type: ignore[override]
-        """
-        As the sync bell says.
-        """
-        return self._bell.lag
-
-    @property
-    def unready(self) -> bool:  # type: ignore[override]
-        """
-        As the sync bell says.
-        """
-        return self._bell.unready
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
@@ -237,6 +196,3 @@ class ThreadedBell(Bell):
 
     async def wait(self, timeout: float) -> Collection[str]:
         return await self._run(self._bell.wait, timeout)
-
-    def wake(self) -> None:
-        self._bell.wake()

@@ -49,7 +49,7 @@ class MemoryBackend(KeyValueBackend):
     """
 
     PROTOCOL_VERSION: ClassVar[int] = 1
-    capabilities: ClassVar[Capability] = Capability.PUSH | Capability.TTL | Capability.SCAN
+    capabilities: Capability = Capability.PUSH | Capability.TTL | Capability.SCAN
     #: Each time after this many writes, expired records are looked for.
     SWEEP_EVERY = 1000
 

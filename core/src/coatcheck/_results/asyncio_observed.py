@@ -4,15 +4,12 @@ A backend for asyncio that is watched, see `coatcheck._results.observed`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from typing import TypeVar
 
 from .._backends.asyncio_backend import Backend
-from .._backends.asyncio_bells import Bell
-from .._backends.backend import Capability, Unless
-from .._coding.codec import Codec
-from .._record.groups import Tree
+from .._backends.backend import Unless
+from .._backends.wrapper import Wrapper
 from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
 from .hooks import Hooks
@@ -20,29 +17,14 @@ from .hooks import Hooks
 T = TypeVar("T")
 
 
-class ObservedBackend(Backend[ResultMeta]):
+class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     """
-    Does the same as *backend*, and tells the hooks.
+    Does what *backend* does, and tells the hooks of stores, reads and deletions.
     """
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
-        self.codec: Codec = backend.codec
         self._hooks = hooks
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the backend.
-        """
-        return self.backend.capabilities
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
-        """
-        That of the backend.
-        """
-        return self.backend.trouble
 
     async def _timed(self, operation: str, call: Awaitable[T]) -> tuple[T, float]:
         start = monotonic()
@@ -89,48 +71,6 @@ class ObservedBackend(Backend[ResultMeta]):
         count, seconds = await self._timed("forget", self.backend.delete_many(keys))
         self._hooks.call("forgotten", task_ids=list(keys), count=count, seconds=seconds)
         return count
-
-    def watch(self, keys: Collection[str] = ()) -> AbstractAsyncContextManager[Bell]:
-        return self.backend.watch(keys)
-
-    def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        return self.backend.scan(prefix)
-
-    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        return self.backend.scan_state(state, prefix)
-
-    async def put_group(
-        self, group_id: str, task_ids: Sequence[str], *, expires: float | None
-    ) -> None:
-        await self.backend.put_group(group_id, task_ids, expires=expires)
-
-    async def get_group(self, group_id: str) -> list[str] | None:
-        return await self.backend.get_group(group_id)
-
-    async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        await self.backend.put_group_tree(group_id, tree, expires=expires)
-
-    async def get_group_tree(self, group_id: str) -> Tree | None:
-        return await self.backend.get_group_tree(group_id)
-
-    async def delete_group(self, group_id: str) -> bool:
-        return await self.backend.delete_group(group_id)
-
-    async def purge(self) -> int:
-        return await self.backend.purge()
-
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the backend.
-        """
-        return self.backend.keeps_others
-
-    async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        return await self.backend.purge_others(age, prefixes)
-
-    async def close(self) -> None:
-        await self.backend.close()
 
 
 async def observed_wait(

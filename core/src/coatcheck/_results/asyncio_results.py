@@ -50,12 +50,14 @@ class Results(ResultsBase):
         options: see `coatcheck._results.results.ResultsBase`.
     """
 
+    backend: Backend[ResultMeta]
+
     def __init__(self, backend: Backend[Any] | sync.Backend[Any], **options: Any) -> None:
         super().__init__(**options)
         self._portions = Portions(spread=backend.spread)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         observed = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
-        self.backend: Backend[ResultMeta] = observed
+        self.backend = observed
         on_lost = partial(_end_lost, self.backend, self._writer)
         # No method of this object, see `coatcheck.Results`.
         make = partial(
@@ -463,9 +465,6 @@ class Results(ResultsBase):
             hint=self._hint,
         )
         return self._results(waiter)
-
-    def _hint(self) -> str:
-        return self._hint_of(self.backend)
 
     async def check_alive(self, task_id: str) -> bool | None:
         """

@@ -4,14 +4,11 @@ A backend that tells the hooks about each operation of another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TypeVar
 
-from .._backends.backend import Backend, Capability, Unless
-from .._backends.bells import Bell
-from .._coding.codec import Codec
-from .._record.groups import Tree
+from .._backends.backend import Backend, Unless
+from .._backends.wrapper import Wrapper
 from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
 from .hooks import Hooks
@@ -19,29 +16,14 @@ from .hooks import Hooks
 T = TypeVar("T")
 
 
-class ObservedBackend(Backend[ResultMeta]):
+class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     """
-    Does the same as *backend*, and tells the hooks.
+    Does what *backend* does, and tells the hooks of stores, reads and deletions.
     """
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
-        self.codec: Codec = backend.codec
         self._hooks = hooks
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the backend.
-        """
-        return self.backend.capabilities
-
-    @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
-        """
-        That of the backend.
-        """
-        return self.backend.trouble
 
     def _timed(self, operation: str, call: Callable[[], T]) -> tuple[T, float]:
         start = monotonic()
@@ -88,46 +70,6 @@ class ObservedBackend(Backend[ResultMeta]):
         count, seconds = self._timed("forget", lambda: self.backend.delete_many(keys))
         self._hooks.call("forgotten", task_ids=list(keys), count=count, seconds=seconds)
         return count
-
-    def watch(self, keys: Collection[str] = ()) -> AbstractContextManager[Bell]:
-        return self.backend.watch(keys)
-
-    def scan(self, prefix: str = "") -> Iterator[str]:
-        return self.backend.scan(prefix)
-
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
-        return self.backend.scan_state(state, prefix)
-
-    def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
-        self.backend.put_group(group_id, task_ids, expires=expires)
-
-    def get_group(self, group_id: str) -> list[str] | None:
-        return self.backend.get_group(group_id)
-
-    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        self.backend.put_group_tree(group_id, tree, expires=expires)
-
-    def get_group_tree(self, group_id: str) -> Tree | None:
-        return self.backend.get_group_tree(group_id)
-
-    def delete_group(self, group_id: str) -> bool:
-        return self.backend.delete_group(group_id)
-
-    def purge(self) -> int:
-        return self.backend.purge()
-
-    @property
-    def keeps_others(self) -> bool:  # type: ignore[override]
-        """
-        That of the backend.
-        """
-        return self.backend.keeps_others
-
-    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        return self.backend.purge_others(age, prefixes)
-
-    def close(self) -> None:
-        self.backend.close()
 
 
 def observed_wait(

@@ -114,6 +114,9 @@ class ResultsBase(HoldsConnections):
         name: the text in `repr()`, such as the URL without its secrets.
     """
 
+    #: Where records are kept.
+    backend: BaseBackend[ResultMeta]
+
     def __init__(
         self,
         *,
@@ -178,6 +181,28 @@ class ResultsBase(HoldsConnections):
         """
         return self._writer.protect
 
+    @property
+    def capabilities(self) -> Capability:
+        """
+        What the store can do.
+        """
+        return self.backend.capabilities
+
+    @property
+    def trouble(self) -> Exception | None:
+        """
+        The error for which an operation is being repeated now; `None` if there is none.
+        """
+        return self.backend.trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        The error for which waits poll although the store can wake them; `None` while it wakes them, and
+        before the first wait. In asyncio it is that of the running loop.
+        """
+        return self.backend.polling
+
     def _lost_to_first(self, meta: ResultMeta) -> None:
         """
         Log, once, that *meta* was not stored: many callers ignore what a store returns.
@@ -191,14 +216,14 @@ class ResultsBase(HoldsConnections):
                 meta.task_id,
             )
 
-    def _hint_of(self, backend: BaseBackend[Any]) -> str:
+    def _hint(self) -> str:
         """
         Return a likely reason why nothing is stored.
         """
-        if Capability.SHARED in backend.capabilities:
+        if Capability.SHARED in self.capabilities:
             return ""
         return (
-            f"{self._name or type(backend).__name__} is seen by one process only: if another "
+            f"{self._name or type(self.backend).__name__} is seen by one process only: if another "
             "process stores the result, use a store that both can reach"
         )
 
@@ -237,12 +262,14 @@ class Results(ResultsBase):
         options: see `ResultsBase`.
     """
 
+    backend: Backend[ResultMeta]
+
     def __init__(self, backend: Backend[Any] | aio.Backend[Any], **options: Any) -> None:
         super().__init__(**options)
         self._portions = Portions(spread=backend.spread)
         lifted = lift(_for_threads(backend), self._codec, key_prefix=self._key_prefix)
         observed = ObservedBackend(lifted, self._hooks) if self._hooks else lifted
-        self.backend: Backend[ResultMeta] = observed
+        self.backend = observed
         # Not a method of this object: in a cycle, a dropped object would stay connected until the next
         # garbage collection.
         on_lost = partial(_end_lost, self.backend, self._writer)
@@ -657,9 +684,6 @@ class Results(ResultsBase):
             hint=self._hint,
         )
         return self._results(waiter)
-
-    def _hint(self) -> str:
-        return self._hint_of(self.backend)
 
     def check_alive(self, task_id: str) -> bool | None:
         """

@@ -7,14 +7,14 @@ A double holds a real backend and passes everything on, but for the one thing it
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .._backends.backend import Capability, KeyValueBackend, Unless
 from .._backends.bells import Bell
-from .._coding.codec import Codec
+from .._backends.wrapper import Wrapper
 from .._embedded.memory import MemoryBackend
 from ..errors import BackendUnavailableError
 
@@ -52,7 +52,7 @@ class FakeClock:
         self._now += seconds
 
 
-class Wrapping(KeyValueBackend):
+class Wrapping(Wrapper, KeyValueBackend, to="wrapped"):
     """
     Passes on everything to the backend it holds; by default one in memory.
     """
@@ -61,24 +61,6 @@ class Wrapping(KeyValueBackend):
 
     def __init__(self, backend: KeyValueBackend | None = None) -> None:
         self.wrapped = MemoryBackend() if backend is None else backend
-
-    @property
-    def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the backend it holds.
-        """
-        return self.wrapped.capabilities
-
-    @property
-    def codec(self) -> Codec:
-        """
-        That of the backend it holds.
-        """
-        return self.wrapped.codec
-
-    @codec.setter
-    def codec(self, codec: Codec) -> None:
-        self.wrapped.codec = codec
 
     def put(
         self,
@@ -91,28 +73,11 @@ class Wrapping(KeyValueBackend):
     ) -> bool:
         return self.wrapped.put(key, value, unless=unless, if_match=if_match, expires=expires)
 
-    def put_many(
-        self, items: Sequence[tuple[str, bytes]], *, unless: Unless, expires: float | None
-    ) -> list[bool]:
-        return self.wrapped.put_many(items, unless=unless, expires=expires)
-
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
         return self.wrapped.get_many(keys)
 
     def delete_many(self, keys: Collection[str]) -> int:
         return self.wrapped.delete_many(keys)
-
-    def watch(self, keys: Collection[str] = ()) -> AbstractContextManager[Bell]:
-        return self.wrapped.watch(keys)
-
-    def scan(self, prefix: str = "") -> Iterator[str]:
-        return self.wrapped.scan(prefix)
-
-    def purge(self) -> int:
-        return self.wrapped.purge()
-
-    def close(self) -> None:
-        self.wrapped.close()
 
 
 class Quiet(Wrapping):

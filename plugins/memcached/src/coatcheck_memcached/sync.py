@@ -65,7 +65,7 @@ class MemcachedBackend(KeyValueBackend):
         self._max_value_bytes = limit
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

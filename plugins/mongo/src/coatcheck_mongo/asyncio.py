@@ -58,7 +58,7 @@ class MongoBackend(Backend[ResultMeta]):
         self._portions = Portions()
         self._links: PerLoop[Link] = PerLoop(lambda: Link(settings), Link.close)
         if not settings.push:
-            self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
+            self.capabilities = CAPABILITIES & ~Capability.PUSH
 
     @classmethod
     def from_url(  # type: ignore[override]
@@ -72,7 +72,7 @@ class MongoBackend(Backend[ResultMeta]):
         return cls(settings) if has_asyncio() else sync.MongoBackend(settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

@@ -39,7 +39,7 @@ class MongoBell(Bell):
         self._pause = 0.0
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the stream is live.
         """

@@ -40,7 +40,7 @@ class MongoBell(Bell):
         self._pause = 0.0
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the stream is live.
         """

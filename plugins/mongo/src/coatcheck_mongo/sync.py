@@ -41,7 +41,7 @@ class MongoBackend(Backend[ResultMeta]):
         self._portions = Portions()
         self._link = Link(settings)
         if not settings.push:
-            self.capabilities = CAPABILITIES & ~Capability.PUSH  # type: ignore[misc]
+            self.capabilities = CAPABILITIES & ~Capability.PUSH
 
     @classmethod
     def from_url(
@@ -54,7 +54,7 @@ class MongoBackend(Backend[ResultMeta]):
         return celery_options(url, settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

@@ -55,7 +55,7 @@ class RedisBackend(KeyValueBackend):
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

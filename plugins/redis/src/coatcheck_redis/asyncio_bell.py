@@ -47,7 +47,7 @@ class RedisBell(Bell):
         self._keeper: asyncio.Task[None] | None = None
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the subscription to every key is live.
         """

@@ -44,7 +44,7 @@ class RedisBell(Bell):
         self._alarm.settimeout(0)
 
     @property
-    def pushing(self) -> bool:  # type: ignore[override]
+    def pushing(self) -> bool:
         """
         Whether the subscription to every key is live.
         """

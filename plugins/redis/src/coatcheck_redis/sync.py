@@ -57,7 +57,7 @@ class RedisBackend(KeyValueBackend):
         return celery_options(url, settings)
 
     @property
-    def trouble(self) -> Exception | None:  # type: ignore[override]
+    def trouble(self) -> Exception | None:
         """
         The error for which an operation is being repeated just now.
         """

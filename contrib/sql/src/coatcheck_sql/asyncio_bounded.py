@@ -90,7 +90,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         """
         See `Connection.ask`.
         """
-        wire = self.wire
+        wire = self._wire or self.wire
         if wire.is_due(statement):
             wire.prepare(statement)
             await self.answer()

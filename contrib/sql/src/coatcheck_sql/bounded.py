@@ -276,7 +276,7 @@ class Connection(Bounded, psycopg.Connection[Any]):
         Return the rows that the server answers to *statement* with the values *given*. Nothing else
         may be under way. Raises psycopg's errors.
         """
-        wire = self.wire
+        wire = self._wire or self.wire
         if wire.is_due(statement):
             wire.prepare(statement)
             self._received(partial(self._receive, []))

@@ -133,17 +133,26 @@ class Link(LinkBase):
 
     def _in_turn(self, make: Make[T], seconds: float, *, writing: bool) -> T:
         operation = self.made(make, writing=writing)
-
-        def work() -> T:
-            if self.is_direct(operation):
-                return self._ask(operation)
-            return self._do(make, operation, writing=writing)
-
-        turn = partial(self._turns.during, work, seconds)
-        # SQLAlchemy's pool has locks that an exception of a signal handler would leave locked.
-        result = turn() if self._warm and self.is_direct(operation) else undisturbed(turn)
+        if not (self._warm and self.is_direct(operation)):
+            act = partial(self._act, make, operation, writing=writing)
+            # SQLAlchemy's pool has locks that an exception of a signal handler would leave locked.
+            result = undisturbed(partial(self._turns.during, act, seconds))
+        else:
+            # As `Turns.during`, in one function: each call is a part of a fetch.
+            free, held = self._turns.free, list[None]()
+            try:
+                self._turns.take(held, seconds)
+                result = self._ask(operation)
+            finally:
+                if held:
+                    free.put(None)
         self.trouble = None
         return result
+
+    def _act(self, make: Make[T], operation: Operation[T] | None, *, writing: bool) -> T:
+        if self.is_direct(operation):
+            return self._ask(operation)
+        return self._do(make, operation, writing=writing)
 
     def _failed(self, error: Exception, attempts: Attempts, *, writing: bool) -> float:
         """
@@ -175,7 +184,7 @@ class Link(LinkBase):
                 lent.dispose()
 
     def _ask(self, ask: Ask[T]) -> T:
-        engine = self.engine()
+        engine = self._engine or self.engine()
         warm = self._warmed() or undisturbed(partial(self._warmth, engine))
         driver = warm.driver
         try:

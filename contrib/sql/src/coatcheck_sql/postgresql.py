@@ -51,6 +51,7 @@ class PostgreSQLTable(Table):
         channel: where writes ring; `None`: nowhere.
     """
 
+    takes_lists = True
     types: ClassVar[Mapping[str, str]] = {
         "result": "bytea", "children": "bytea", "args": "bytea", "kwargs": "bytea",
         "failure": "bytea", "heartbeat": "bytea", "more": "bytea", "full_id": "bytea",
@@ -115,9 +116,6 @@ class PostgreSQLTable(Table):
     def _won(self, records: Sequence[Record], rows: Sequence[Mapping[str, Any]]) -> set[str | None]:
         won = {row[self.key] for row in rows}
         return {record.write_id for record in records if record.key in won}
-
-    def reading(self, keys: Sequence[str]) -> Ask[list[dict[str, Any]]]:
-        return super().reading(keys)._replace(direct=True)
 
     def store(self, unless: Unless, given: Collection[str]) -> Statement:
         """

@@ -39,18 +39,22 @@ _RESULT: Final = "result"
 _INTERNAL: Final = frozenset({"task_id", "status", "expires_at", "date_done", _RESULT})
 #: All that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
 _CODED: Final = frozenset({*_ENCODED, _RESULT, "stamps", "more"})
-#: The types of those that are taken as they are.
-_KINDS: Final[Mapping[str, type]] = {
+#: What a record always has, so that readers need not ask.
+_ALWAYS: Final = ("status", "result", "traceback", "children", "date_done")
+#: What is read of a row that we wrote, and of one that Celery wrote, but for dates; and the types of
+#: those that are taken as they are.
+_OURS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("status", *_TEXTS), str),
     **dict.fromkeys(_CODED, bytes),
     **dict.fromkeys(_INTEGERS, int),
 }
-#: What is read of a row that Celery wrote, and of one that we wrote.
-_CELERYS: Final = frozenset(
-    {"name", "worker", "queue", "retries", "children", "args", "kwargs", "stamps"}
-)
-_OURS: Final = frozenset({*_TEXTS, *_INTEGERS, *_CODED})
-#: What a record always has, so that readers need not ask.
-_ALWAYS: Final = ("status", "result", "traceback", "children", "date_done")
+_CELERYS: Final[Mapping[str, type]] = {
+    name: _OURS[name]
+    for name in (
+        "status", "result", "traceback", "name", "worker", "queue", "retries", "children", "args",
+        "kwargs", "stamps",
+    )
+}  # fmt: skip
 
 #: The columns that a write gives, in this order, but for the server's own `expires_at`.
 COLUMNS: Final = (
@@ -188,19 +192,25 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     """
     ours = bool(row.get("sealed"))
     task_id: str = row.get("asked") or id_of(row, "task_id") or ""
-    document: dict[str, Any] = {name: _read(name, row.get(name)) for name in _ALWAYS}
-    document["date_done"] = _date(row.get("date_done"), zone)
-    names = _OURS if ours else _CELERYS
+    document: dict[str, Any] = dict.fromkeys(_ALWAYS)
+    kinds = _OURS if ours else _CELERYS
+    coded = []
     for name, value in row.items():
-        if value is not None and name in names:
-            document[name] = value if type(value) is _KINDS.get(name) else _read(name, value)
-    coded = [name for name in document if name in _CODED and isinstance(document[name], bytes)]
+        kind = None if value is None else kinds.get(name)
+        if kind is None:
+            continue
+        exact = type(value) is kind and (not isinstance(value, str) or value.isascii())
+        document[name] = value if exact else _read(name, value)
+        if kind is bytes:
+            coded.append(name)
     serializer = _read("serializer", row.get("serializer")) if ours else None
     if serializer is None:
         coded = [name for name in coded if not _unpickle(document, name)]
         document |= {name: _as_celery_reads(document[name], codec) for name in coded}
     if ours:
-        document |= _dates(row)
+        _fill_dates(document, row)
+    if document["date_done"] is None:
+        document["date_done"] = _date(row.get("date_done"), zone)
     for name in ("stamps", "more"):
         if name in document:
             document |= _unpacked(document, coded, name, codec, serializer)
@@ -223,10 +233,12 @@ def _as_celery_reads(data: bytes, codec: Codec) -> str | bytes:
         return data
 
 
-def _dates(row: Row) -> dict[str, datetime | None]:
-    exact = {"date_done": row.get("done_at")}
-    given = exact | {name: row.get(name) for name in ("date_started", "expires_at")}
-    return {name: _date(value, None) for name, value in given.items() if value is not None}
+def _fill_dates(document: dict[str, Any], row: Row) -> None:
+    # Celery's column of the first one knows no zone, and fewer digits.
+    for name, column in (("date_done", "done_at"), ("date_started",) * 2, ("expires_at",) * 2):
+        value = row.get(column)
+        if value is not None:
+            document[name] = _date(value, None)
 
 
 def _unpacked(

@@ -50,6 +50,9 @@ class Table(Statements):
     One of the two tables, in one database.
     """
 
+    #: Whether a list is one value for the driver, so that rows are read past SQLAlchemy as well.
+    takes_lists = False
+
     @abstractmethod
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
         """
@@ -99,17 +102,23 @@ class Table(Statements):
         given |= {f"match_{name}": value for name, value in version.items()}
         return Ask(self.statement("store_over"), given, bool)
 
-    def reading(self, keys: Sequence[str]) -> Ask[list[Row]]:
+    def reading(self, asked: Mapping[str, str]) -> Ask[list[Row]]:
         """
-        Return what reads the rows of *keys* that live.
+        Return what reads the rows that live of the keys in *asked*, each with the id that stands there
+        in "asked".
         """
+        answer = partial(self._asked, asked)
         # Of one row the server knows that it is one: it would read through a table that was small
         # when it first made a plan for several.
-        if len(keys) == 1:
-            return Ask(
-                self.statement("read_one"), {"key": keys[0], **self.moment()}, list, direct=True
-            )
-        return Ask(self.statement("read"), {"keys": list(keys), **self.moment()}, list)
+        if len(asked) == 1:
+            given = {"key": next(iter(asked)), **self.moment()}
+            return Ask(self.statement("read_one"), given, answer, direct=True)
+        given = {"keys": list(asked), **self.moment()}
+        return Ask(self.statement("read"), given, answer, direct=self.takes_lists)
+
+    def _asked(self, asked: Mapping[str, str], rows: list[Row]) -> list[Row]:
+        key = self.key
+        return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
 
     def deleting(self, keys: Collection[str]) -> Ask[int]:
         """

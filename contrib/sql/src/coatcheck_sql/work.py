@@ -11,7 +11,7 @@ from coatcheck.plugin import Codec, ResultMeta, Tree, Unless
 
 from . import records
 from .letters import key_of
-from .operations import Ask, Operation, Row, Together
+from .operations import Operation, Row, Together
 from .records import Record
 from .schema import Layout
 from .settings import Settings
@@ -108,23 +108,14 @@ def store_group(
     return _written(layout, grouped=True).storing(record, frozenset(), expires)
 
 
-def read(
-    layout: Layout, *, ids: Sequence[str], grouped: bool = False
-) -> Operation[list[Mapping[str, Any]]]:
+def read(layout: Layout, *, ids: Sequence[str], grouped: bool = False) -> Operation[list[Row]]:
     """
     Return the rows of *ids* that live, each with the id as it was asked for in "asked".
     """
     table = layout.groups if grouped else layout.tasks
     if table is None:
         return Together([], lambda _: [])
-    asked = {key_of(id_, layout.letters): id_ for id_ in ids}
-    key = table.key
-
-    def answer(rows: list[Row]) -> list[Mapping[str, Any]]:
-        return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
-
-    ask = table.reading(list(asked))
-    return Ask(ask.statement, ask.given, answer, ask.direct)
+    return table.reading({key_of(id_, layout.letters): id_ for id_ in ids})
 
 
 def metas(

@@ -5,10 +5,10 @@ Waiting for sockets, also in processes that gevent or eventlet has patched.
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
-def ready(reading: Iterable[int], seconds: float, *, writing: Iterable[int] = ()) -> set[int]:
+def ready(reading: Collection[int], seconds: float, *, writing: Collection[int] = ()) -> set[int]:
     """
     Return the descriptors that can be read or written, as soon as one can; none after *seconds*.
     """
@@ -17,10 +17,10 @@ def ready(reading: Iterable[int], seconds: float, *, writing: Iterable[int] = ()
     if not hasattr(select, "poll"):
         readable, writable, _ = select.select(list(reading), list(writing), [], seconds)
         return {*readable, *writable}
-    events = dict.fromkeys(reading, select.POLLIN)
-    for descriptor in writing:
-        events[descriptor] = events.get(descriptor, 0) | select.POLLOUT
     poller = select.poll()
-    for descriptor, mask in events.items():
-        poller.register(descriptor, mask)
+    for descriptor in reading:
+        poller.register(descriptor, select.POLLIN)
+    for descriptor in writing:
+        both = descriptor in reading
+        poller.register(descriptor, select.POLLIN | select.POLLOUT if both else select.POLLOUT)
     return {descriptor for descriptor, _ in poller.poll(seconds * 1000)}

@@ -76,7 +76,6 @@ def clock(monkeypatch):
     """
     now = SimpleNamespace(value=1e9)
     monkeypatch.setattr(sqlite, "wall", lambda: now.value)
-    monkeypatch.setattr(sqlite, "monotonic", lambda: 0.0)
     return now
 
 

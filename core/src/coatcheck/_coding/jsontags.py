@@ -100,8 +100,10 @@ def _is_json(value: Collection[Any], *, strict: bool, room: int) -> bool | None:
     """
     Whether *value*, of many items, is known to need no tags at any depth.
 
-    Level by level, so that the interpreter runs once a level and not once an item. `None` if that
-    is no way to find out: there are too many on a level, as of what contains itself there would be,
+    Level by level, so that the interpreter runs once a level and not once an item. To write 150 rows
+    takes 1.5 to 1.7 times as long without (`tests/bench/fast_paths.py`), and 1.15 to 1.2 times with
+    `dict.values` and `itertools.chain` in place of what the collector is shown. `None` if that is no
+    way to find out: there are too many on a level, as of what contains itself there would be,
     or the collector is not shown what is in a dict.
     """
     kept = _JSON if strict else _JSON_AND_TUPLES

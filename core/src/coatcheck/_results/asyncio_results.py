@@ -431,7 +431,8 @@ class Results(ResultsBase):
         if self._hooks:
             async with aclosing(self._results(waiter)) as metas:
                 return await anext(metas)
-        # Without a generator, which is large as well.
+        # By way of the generator a wait takes 1.25 times the CPU time and 500 bytes more, see
+        # tests/bench/fast_paths.py.
         watch = self._hubs.get().join(waiter)
         try:
             while (pause := watch.pause(waiter)) is not None:

@@ -104,6 +104,8 @@ class Delete(Step):
 class Mark(NamedTuple):
     """
     What this process wrote last under a name: something is likely there.
+
+    Without it, to store STARTED and then SUCCESS takes 1.57 times as long: `tests/bench/fast_paths.py`.
     """
 
     state: str | None = None

@@ -31,8 +31,8 @@ class ServerClock(ServerHeartbeatListener):
     """
     Tells which records surely live on, from the time in the servers' heartbeats.
 
-    A read so need not ask the server to compare times, which takes longer than to find a record by
-    its id. What is not sure has to be asked. Shared by threads.
+    So most reads need not ask the server to compare times. What is not sure has to be asked. Shared by
+    threads. A fetch without this clock takes 1.82 times as long: `tests/bench/fast_paths.py`.
     """
 
     def __init__(self) -> None:

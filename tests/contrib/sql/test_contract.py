@@ -4,6 +4,8 @@ PostgreSQL, MariaDB and SQLite keep the contract.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from support.sql_proof import MariaDBProof, PostgreSQLProof, SQLiteProof
 
@@ -19,9 +21,16 @@ class PostgreSQL(PostgreSQLProof):
 
 class MariaDB(MariaDBProof):
     @pytest.fixture
-    def url(self, mariadb):
-        self.server = mariadb
+    def url(self, mariadb, request):
+        self.server, self.request = mariadb, request
         return mariadb.url
+
+    def limited(self):
+        size = "SET GLOBAL max_allowed_packet = {}".format
+        self.request.addfinalizer(partial(self.server.execute, size("DEFAULT")))
+        self.server.execute(size(1_048_576))
+        # As statements escape what they hold, a record may have half of a packet's bytes.
+        return self.server.url, 491_520
 
 
 class SQLite(SQLiteProof):

@@ -37,15 +37,20 @@ NOTICED_AWAY = {
     "TakesItsTime": "test_store_is_away[read]",
     "TellsInTheCause": "test_secrets_are_masked",
 }
-#: Those that only a native backend for asyncio can be: a synchronous one is not cancelled, and no
-#: loop can bind it.
+#: Those that only a native backend for asyncio can be, each with the reason.
 NOTICED_NATIVELY = {
+    # Two awaits, with other tasks between them; a synchronous one of the kind is `ReadThenWrite`.
     "ReadsThenWrites": "test_race",
+    # No loop can bind a synchronous backend.
     "KnowsOneLoop": "test_one_loop_after_the_other",
+    # Nobody cancels a call of a synchronous backend: what an exception of a signal handler leaves behind
+    # is found by `test_interrupted_operations`, line by line.
     "ReadsStaleReplies": "test_cancelled_everywhere[read]",
     "StoresByHalves": "test_cancelled_store",
     "SwallowsCancellations": "test_cancelled_everywhere[store]",
+    # Only a loop stands still for one wait; a synchronous one of the kind is `HangsInWait`.
     "ListensInTheLoop": "test_no_lock_while_listening",
+    # A synchronous backend has no tasks; that of threads is `StartsThreads`.
     "LeavesTasks": "test_no_object_is_left",
 }
 

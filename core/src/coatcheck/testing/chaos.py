@@ -36,6 +36,7 @@ from .._results.results import Results
 from ..aio import Results as AioResults
 from ..aio import by_url as aio_by_url
 from ..errors import BackendError, CoatcheckError, WaitTimeoutError
+from .awaited import awaited, driven
 from .faults import Fault, Timetable
 from .history import Event, History
 from .lateness import Lateness, Metronome, holdings
@@ -368,19 +369,20 @@ class _Crew:
         """
         plan, began = self._run.plan, time.monotonic()
         histories = {f"{self._word}-{number}-{n}": History() for n in range(plan.ids)}
+        late_threads, late_tasks = (
+            self._run.report.threads_lateness,
+            self._run.report.tasks_lateness,
+        )
         threads = [
-            *((self._write, f"w{n}", n) for n in range(plan.writers)),
-            *((self._wait, f"r{n}", n) for n in range(plan.waiters)),
+            *(self._write(histories, f"w{n}", self._client(n)) for n in range(plan.writers)),
+            *(self._wait(histories, self._client(n), late_threads) for n in range(plan.waiters)),
         ]
         tasks = [
-            *((self._write_aio, f"c{n}") for n in range(max(plan.writers // 3, 1))),
-            *((self._wait_aio, f"l{n}") for n in range(plan.waiters)),
+            *(self._write(histories, f"c{n}", self._aio) for n in range(max(plan.writers // 3, 1))),
+            *(self._wait(histories, self._aio, late_tasks) for _ in range(plan.waiters)),
         ]
-        futures: list[concurrent.futures.Future[None]] = [
-            self._pool.submit(work, histories, name, self._clients[n % len(self._clients)])
-            for work, name, n in threads
-        ]
-        futures += [self._loop.submit(work(histories, name)) for work, name in tasks]
+        futures = [self._pool.submit(driven, work) for work in threads]
+        futures += [self._loop.submit(work) for work in tasks]
         longest = plan.ids * 4 * plan.operation_timeout + HANGS
         _, late = concurrent.futures.wait(futures, longest)
         if late:
@@ -391,6 +393,10 @@ class _Crew:
                 self._run.fail(error)
         self._run.check(histories, began)
 
+    def _client(self, number: int) -> AioResults:
+        client: AioResults = awaited(self._clients[number % len(self._clients)])
+        return client
+
     def _order(self, histories: Mapping[str, History]) -> list[tuple[str, History]]:
         # Nearly the same order for all, so that they meet.
         items = list(histories.items())
@@ -399,20 +405,9 @@ class _Crew:
 
     # -- those who write ------------------------------------------------------------------
 
-    def _write(self, histories: Mapping[str, History], name: str, results: Results) -> None:
-        for id_, history in self._order(histories):
-            value = f"{id_} by {name}"
-            with self._step(history, "write", f"{value}, unready", ready=False) as step:
-                step.won = results.update_state(id_, "PROGRESS", f"{value}, unready")
-            with self._step(history, "read") as step:
-                step.seen(results.get_task_meta(id_))
-            with self._step(history, "write", value) as step:
-                step.won = results.store_result(id_, value)
-            with self._step(history, "read") as step:
-                step.seen(results.get_task_meta(id_))
-
-    async def _write_aio(self, histories: Mapping[str, History], name: str) -> None:
-        results = self._aio
+    async def _write(
+        self, histories: Mapping[str, History], name: str, results: AioResults
+    ) -> None:
         for id_, history in self._order(histories):
             value = f"{id_} by {name}"
             with self._step(history, "write", f"{value}, unready", ready=False) as step:
@@ -465,16 +460,12 @@ class _Crew:
         yield [nobodys], random.random() * longest / 4  # noqa: S311
         yield list(histories), longest
 
-    def _wait(self, histories: Mapping[str, History], name: str, results: Results) -> None:
+    async def _wait(
+        self, histories: Mapping[str, History], results: AioResults, lateness: Lateness
+    ) -> None:
         for ids, timeout in self._waits(histories):
-            with self._waiting(timeout, self._run.report.threads_lateness) as began:
-                for meta in results.as_completed(ids, timeout=timeout):
-                    self._got(histories, meta, began)
-
-    async def _wait_aio(self, histories: Mapping[str, History], name: str) -> None:
-        for ids, timeout in self._waits(histories):
-            with self._waiting(timeout, self._run.report.tasks_lateness) as began:
-                async for meta in self._aio.as_completed(ids, timeout=timeout):
+            with self._waiting(timeout, lateness) as began:
+                async for meta in results.as_completed(ids, timeout=timeout):
                     self._got(histories, meta, began)
 
     def _got(self, histories: Mapping[str, History], meta: ResultMeta, began: float) -> None:

@@ -4,15 +4,26 @@ The page on writing a backend is true: its backend keeps the contract by its pro
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from coatcheck.testing import PROMISES
 from coatcheck.testing.proof import Proof
 
 ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "docs" / "examples" / "board"
+#: What is run of the contract by default.
+SOME = (
+    "shape or first_ready or if_match or lost_reply or rings_after or barrier or fork_in_c or forgotten or "
+    "cancelled_store or dropped"
+)
 PAGE = (ROOT / "docs" / "how-to" / "write-a-backend.md").read_text(encoding="utf-8")
 
 
@@ -50,6 +61,58 @@ def test_the_example_survives(tmp_path):
 
     assert 0 == run.returncode, run.stdout + run.stderr
     assert "'confirmed': " in run.stdout
+
+
+@pytest.fixture
+def board(tmp_path):
+    """The networked example as an installed plugin: other processes find it by its entry point."""
+    shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    metadata = tmp_path / f"coatcheck_board-{project['version']}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = [
+        f"[{group}]\n{name} = {target}\n"
+        for group, entries in project["entry-points"].items()
+        for name, target in entries.items()
+    ]
+    (metadata / "entry_points.txt").write_text("".join(lines))
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [pytest.param(["-k", SOME], id="some"), pytest.param([], id="all", marks=pytest.mark.long)],
+)
+def test_the_networked_example_keeps_the_contract(board, tests):
+    """The networked example passes the contract, on both sides, warnings included."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    run = subprocess.run(
+        command,
+        cwd=board,
+        env={**os.environ, "PYTHONPATH": str(board)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+    assert 0 == run.returncode, run.stdout[-5000:]
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 20
+
+
+def test_the_page_shows_the_example():
+    """Each part that the page includes from the example is there."""
+    source = (EXAMPLE / "board.py").read_text(encoding="utf-8")
+    marks = re.findall(r':(?:start-after|end-before): "(.*)"', PAGE)
+
+    assert len(marks) >= 8
+    assert [] == [mark for mark in marks if 1 != source.count(f"{mark}\n")]
 
 
 def test_the_proof_is_short():

@@ -3,8 +3,11 @@ Plugins see only the doors of core.
 """
 
 import ast
+import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,6 +15,7 @@ import coatcheck.aio.plugin
 import coatcheck.plugin
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "reference" / "doors.md").read_text(encoding="utf-8")
 PLUGINS = sorted(path for top in ("plugins", "contrib") for path in ROOT.glob(f"{top}/*/src/*"))
 DOORS = {
     "coatcheck",
@@ -83,3 +87,41 @@ def test_a_door_offers_what_it_names(door: object) -> None:
 
     assert len(set(names)) == len(names)
     assert all(hasattr(door, name) and not name.startswith("_") for name in names)
+
+
+@pytest.mark.parametrize("door", [coatcheck.plugin, coatcheck.aio.plugin], ids=lambda d: d.__name__)
+def test_the_page_has_every_name(door: ModuleType) -> None:
+    """
+    The reference page of the doors names all that they offer, each by directive, table or sentence.
+    """
+    _, sync, aio = re.split(r"^## The protocol|^## asyncio", PAGE, flags=re.MULTILINE)
+    text = aio if door is coatcheck.aio.plugin else sync
+    told = {name.rpartition(".")[2] for name in re.findall(r"[\w.]+", text)}
+
+    assert set() == set(vars(door)["__all__"]) - told
+
+
+@pytest.mark.parametrize("door", [coatcheck.plugin, coatcheck.aio.plugin], ids=lambda d: d.__name__)
+def test_every_name_is_described(door: ModuleType) -> None:
+    """
+    Classes, functions and modules of the doors have docstrings, and so have their public methods.
+    """
+    offered = {name: getattr(door, name) for name in vars(door)["__all__"]}
+    described = {
+        name: thing
+        for name, thing in offered.items()
+        if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing)
+    }
+    methods = {
+        f"{name}.{attribute}": getattr(cls, attribute)
+        for name, cls in described.items()
+        if inspect.isclass(cls)
+        for attribute in vars(cls)
+        if attribute != "after_fork"
+        and attribute[0] != "_"
+        and inspect.isroutine(getattr(cls, attribute))
+    }
+
+    assert [] == [
+        name for name, thing in (described | methods).items() if not inspect.getdoc(thing)
+    ]

@@ -101,7 +101,7 @@ class BoardBackend(coatcheck.KeyValueBackend):
         self._repeats = Repeats(
             operation_timeout,
             errors=(OSError, ValueError),  # the network, or half of an answer
-            is_transient=lambda error: True,
+            is_transient=lambda _error: True,
             mapped=self.mapped,
         )
         forks.register(self)

@@ -117,7 +117,11 @@ def test_every_name_is_described(door: ModuleType) -> None:
         for name, cls in described.items()
         if inspect.isclass(cls)
         for attribute in vars(cls)
-        if attribute != "after_fork"
+        if (
+            cls is coatcheck.plugin.Serializer
+            or not hasattr(coatcheck.plugin.Serializer, attribute)
+        )  # which describes them
+        and attribute != "after_fork"
         and attribute[0] != "_"
         and inspect.isroutine(getattr(cls, attribute))
     }

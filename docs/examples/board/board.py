@@ -11,7 +11,6 @@ from functools import partial
 
 import coatcheck
 from coatcheck.plugin import (
-    BusyError,
     Pool,
     Repeats,
     batches,
@@ -126,14 +125,7 @@ class BoardBackend(coatcheck.KeyValueBackend):
     def _run(self, act, *, writing):
         def attempt(attempts):
             deadline = monotonic() + attempts.left
-            try:
-                return self._pool.lend(partial(act, deadline=deadline), attempts.left)
-            except BusyError:
-                raise
-            except OSError as error:
-                pass_on_interruption(error)
-                self._pool.close()  # its idle connections may lead nowhere, too
-                raise
+            return self._pool.lend(partial(act, deadline=deadline), attempts.left)
 
         return self._repeats.run(attempt, writing=writing)
 

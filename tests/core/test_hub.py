@@ -164,10 +164,11 @@ def test_no_subscription(make):
     timer.join()
 
 
-def test_bug_in_a_plugin(make):
-    """A bug in a bell is raised in those who wait; none of them hangs."""
+def test_bug_in_a_plugin(make, caplog):
+    """A bug in a bell is raised in those who wait, and logged; none of them hangs."""
     with pytest.raises(ZeroDivisionError):
         make(Broken()).wait_for("t")
+    assert caplog.messages == ["the hub failed, and with it all waits"]
 
 
 def test_unread_generator(make):
@@ -312,7 +313,7 @@ async def test_aio_store_is_away(timeout):
             await results.wait_for("t", timeout)
 
 
-async def test_aio_no_patience_helps():
+async def test_aio_no_patience_helps(caplog):
     """What is no error of the store is raised in those who wait."""
     async with coatcheck.aio.by_url("disabled://") as results:
         with pytest.raises(coatcheck.UnsupportedError, match="disabled"):
@@ -320,6 +321,7 @@ async def test_aio_no_patience_helps():
     async with coatcheck.aio.Results(AioBroken()) as results:
         with pytest.raises(ZeroDivisionError):
             await results.wait_for("t")
+    assert "the hub failed, and with it all waits" in caplog.messages
 
 
 async def test_aio_hub_is_cancelled():

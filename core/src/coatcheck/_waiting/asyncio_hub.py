@@ -213,7 +213,8 @@ class Watch:
         except asyncio.CancelledError:
             self.waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
             raise
-        except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
+        except Exception as error:
+            _logger.exception("the hub failed, and with it all waits")
             self._hub.dismiss(self)
             self.waits.abort_all(error)
 

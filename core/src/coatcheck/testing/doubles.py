@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from .._backends.backend import Capability, KeyValueBackend, Unless
 from .._backends.bells import Bell
@@ -57,10 +57,10 @@ class Wrapping(Wrapper, KeyValueBackend, to="wrapped"):
     Passes on everything to the backend it holds; by default one in memory.
     """
 
-    PROTOCOL_VERSION = 1
+    PROTOCOL_VERSION: ClassVar[int] = 1
 
     def __init__(self, backend: KeyValueBackend | None = None) -> None:
-        self.wrapped = MemoryBackend() if backend is None else backend
+        self.wrapped: KeyValueBackend = MemoryBackend() if backend is None else backend
 
     def put(
         self,
@@ -85,7 +85,7 @@ class Quiet(Wrapping):
     Never rings, and counts the reads in `looks`.
     """
 
-    looks = 0
+    looks: int = 0
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
@@ -116,7 +116,7 @@ class Failing(Wrapping):
     ) -> None:
         super().__init__(backend)
         self.error = BackendUnavailableError("away") if error is None else error
-        self.operations = frozenset(operations)
+        self.operations: frozenset[str] = frozenset(operations)
 
     error: Exception | None
 
@@ -152,7 +152,7 @@ class Stalling(Wrapping):
 
     def __init__(self, backend: KeyValueBackend | None = None, *, patience: float = 30.0) -> None:
         super().__init__(backend)
-        self.answer = threading.Event()
+        self.answer: threading.Event = threading.Event()
         self._patience = patience
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ class Lateness:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = [0] * (len(_BOUNDS) + 1)
-        self.worst = 0.0
+        self.worst: float = 0.0
 
     def add(self, seconds: float) -> None:
         """
@@ -80,7 +80,7 @@ class Metronome:
     TICK = 0.02
 
     def __init__(self) -> None:
-        self.lateness = Lateness()
+        self.lateness: Lateness = Lateness()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)
 

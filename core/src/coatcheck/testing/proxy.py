@@ -39,14 +39,14 @@ class Proxy:
         # By direction: one line for all connections.
         self._lines = (threading.Lock(), threading.Lock())
         #: How many bytes were passed on to clients, and to the server.
-        self.passed = [0, 0]
+        self.passed: list[int] = [0, 0]
         self._to_drop = 0
         self._to_truncate = 0
         self._refusing = False
         self._closed = False
         #: How many replies were dropped, and truncated.
-        self.dropped = 0
-        self.truncated = 0
+        self.dropped: int = 0
+        self.truncated: int = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.2)  # a closed listener does not always end an accept
         self.port: int = self._listener.getsockname()[1]

@@ -36,7 +36,7 @@ from .proof import innermost, record_of
 from .threads import HangError, Started
 
 #: The keyword arguments that core gives, by the method's name.
-KEYWORDS: Final = {
+KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("unless", "if_match", "expires"),
     "put_many": ("unless", "expires"),
 }
@@ -139,7 +139,7 @@ class Probe:
         self._backend: Any = backend
         self._native = isinstance(backend, aio.Backend)
         #: The operation that goes on.
-        self.at = ""
+        self.at: str = ""
         self._won: Any = None
         self._got: Any = None
         self._bell: Any = None

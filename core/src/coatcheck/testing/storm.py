@@ -35,7 +35,7 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self.struck = 0
+        self.struck: int = 0
         self._is_armed = False
         self._raised: BaseException | None = None
         signal.signal(signal.SIGALRM, self._strike)

@@ -136,7 +136,7 @@ def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
 
 
 #: What is lost in an interruption is closed by the garbage collector, which warns.
-lossy = pytest.mark.filterwarnings(
+lossy: pytest.MarkDecorator = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 

@@ -16,7 +16,7 @@ from ..proof import has
 from .case import Case
 
 #: The heartbeat of a worker that is gone.
-GONE = {"every": 0.05, "beat": 1}
+GONE: dict[str, float] = {"every": 0.05, "beat": 1}
 
 
 class Noticing(Case):

@@ -31,6 +31,8 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 SOURCES = [f"{member}/src" for member in MEMBERS]
 #: What plain pytest runs; see `addopts` in pyproject.toml.
 PLAIN = "not long and not chaos and not environments"
+#: Without servers, and without the tests of the contract itself, most of which run tests.
+QUICK = ["-m", f"not server and {PLAIN}", "--ignore=tests/core/testing"]
 #: Tests mostly wait: one process more than there are CPUs, each with servers of its own.
 AT_ONCE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 
@@ -187,9 +189,8 @@ def quick(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", *SOURCES, "tests/typing")
-    chosen = f"not server and {PLAIN}"
-    run = ["pytest", *AT_ONCE, "-q", "-m", chosen, "--ignore=tests/packaging", *session.posargs]
-    session.run(*run, env={"COATCHECK_TESTING_SERVERS": "no"})
+    run = ["pytest", *AT_ONCE, "-q", *QUICK, "--ignore=tests/packaging", *session.posargs]
+    session.run(*run, env={"COATCHECK_TESTING_QUICK": "1"})
 
 
 @nox.session(python=PYTHONS)
@@ -208,8 +209,8 @@ def store(session: nox.Session, member: Path) -> None:
     """
     Run the tests of one member with no other member installed; arguments go to pytest.
 
-    So nothing leans on what happens to be there. Members that the tests themselves need are in the
-    dependency group `tests-MEMBER`, and come after all modules of the member were imported without.
+    So a hidden dependency fails. The dependency group `tests-MEMBER` names other members that the tests
+    need; they are installed after all modules of the member were imported without them.
     """
     ready_servers(session)
     session.install(*alone(member))
@@ -224,7 +225,7 @@ def store(session: nox.Session, member: Path) -> None:
 @nox.session(python=PYTHONS)
 def together(session: nox.Session) -> None:
     """
-    Run the tests that need several members, which `store` leaves out; arguments go to pytest.
+    Run the tests that belong to no single member; arguments go to pytest.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
@@ -235,9 +236,9 @@ def together(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """
-    Run what `tests` leaves out for its length; arguments go to pytest.
+    Run the tests that `tests` leaves out for their length; arguments go to pytest.
 
-    That is the whole contract on every form of a store, and what sentinels and clusters survive.
+    They run the whole contract on every form of a store, and failovers of sentinels and clusters.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
@@ -307,20 +308,22 @@ def fuzz(session: nox.Session) -> None:
 @nox.parametrize("of", ["core", "everything"], ids=["core", "everything"])
 def coverage(session: nox.Session, of: str) -> None:
     """
-    Report what the tests pass through, with branches; of core it must be what pyproject.toml names.
+    Measure coverage with branches; fail if less of core is covered than pyproject.toml demands.
 
-    Apart from `tests`: to be traced slows a process down, and many tests are about time. Arguments go
-    to pytest.
+    `tests` does not measure it: tracing slows a process down, and many tests are about time. Arguments
+    go to pytest.
     """
     if of == "core":
         session.install(*group("tests"), *alone(Path("core")))
-        paths, report = ["tests/core"], ["--include=core/src/*"]
+        paths = ["tests/core", *QUICK]
+        report = ["--include=core/src/*", "--omit=core/src/coatcheck/testing/*"]
     else:
         ready_servers(session)
         session.install(*group("tests"), *members())
         paths, report = ["tests", "--ignore=tests/packaging"], ["--fail-under=0"]
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *AT_ONCE, *paths, *session.posargs)
+    quick = {"COATCHECK_TESTING_QUICK": "1"} if of == "core" else {}
+    session.run("coverage", "run", "-m", "pytest", *AT_ONCE, *paths, *session.posargs, env=quick)
     # Processes that tests kill leave files cut short.
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])
     session.run("coverage", "report", *report)

@@ -1,6 +1,5 @@
 """
-Tests that need a server are told apart by what they and their fixtures call, thorough ones by where
-they come from.
+Marks tests that start a server, which are found by the functions that they and their fixtures call.
 """
 
 from __future__ import annotations
@@ -15,39 +14,34 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
-from support.processes import serve
+from support.processes import is_quick, serve
 
 TESTS = str(Path(__file__).parent)
-#: The tests of `coatcheck.testing`, most of which run tests.
-KIT = Path(TESTS, "core", "testing")
+
+
+def pytest_pycollect_makeitem(name: str, obj: object) -> list[pytest.Item] | None:
+    """
+    Collect only the core of the contract in a quick run: to collect the rest takes as long as the run.
+    """
+    if not is_quick() or not name.startswith("test") or not isinstance(obj, FunctionType):
+        return None
+    of_contract = obj.__module__.startswith("coatcheck.testing.")
+    return [] if of_contract and not hasattr(obj, "contract_core") else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Mark each test that starts a server, or whose fixtures do, and each that `quick` leaves out.
+    Mark each test that starts a server, or whose fixtures do.
     """
     for item in items:
-        if isinstance(item, pytest.Function):
-            if any(map(starts_server, functions_of(item))):
-                item.add_marker("server")
-            if is_thorough(item):
-                item.add_marker("thorough")
-
-
-def is_thorough(item: pytest.Function) -> bool:
-    """
-    Whether the test is of the contract, but for the core of that, or of the contract itself.
-    """
-    if KIT in item.path.parents:
-        return True
-    of_contract = item.function.__module__.startswith("coatcheck.testing.")
-    return of_contract and not hasattr(item.function, "contract_core")
+        if isinstance(item, pytest.Function) and any(map(starts_server, functions_of(item))):
+            item.add_marker("server")
 
 
 def functions_of(item: pytest.Function) -> list[Any]:
     """
-    Return the functions of the test and of its fixtures, with those that they may ask for by name.
+    Return the functions of the test and of its fixtures, including fixtures requested by name.
     """
     known = item._fixtureinfo.name2fixturedefs
     functions, names = [function_in(item.function)], [*known, *asked_by_name(item.function, item)]
@@ -63,7 +57,7 @@ def functions_of(item: pytest.Function) -> list[Any]:
 
 def asked_by_name(function: Any, item: pytest.Function) -> set[str]:
     """
-    Return the words that a function may give to `getfixturevalue`: its own, and the parameters'.
+    Return the words that a function may pass to `getfixturevalue`: its own and those of the parameters.
     """
     words = words_in(function)
     if "getfixturevalue" not in words:
@@ -97,7 +91,7 @@ def starts_server(thing: FunctionType | type) -> bool:
 
 def used_by(thing: FunctionType | type) -> Iterator[FunctionType | type]:
     """
-    Return the functions and classes of the tests that a function names, or that a class consists of.
+    Return the functions and classes of the tests that a function names or a class contains.
     """
     if isinstance(thing, FunctionType):
         named = flat(thing.__globals__.get(name) for name in names_in(thing.__code__))
@@ -122,7 +116,7 @@ def flat(values: Iterable[object], depth: int = 2) -> Iterator[object]:
 
 def is_ours(thing: FunctionType | type) -> bool:
     """
-    Whether the tests define it.
+    Whether it is defined in this directory.
     """
     file = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
     return file.startswith(TESTS)
@@ -130,7 +124,7 @@ def is_ours(thing: FunctionType | type) -> bool:
 
 def function_in(thing: Any) -> Any:
     """
-    Return the function of a method, a property, or what else has one; else what was given.
+    Return the function of a method or property; anything else is returned as it is.
     """
     inner = getattr(thing, "__func__", None) or getattr(thing, "fget", None)
     return inspect.unwrap(inner or getattr(thing, "func", None) or thing)

@@ -26,13 +26,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_quick() -> bool:
+    """
+    Whether this is `nox -s quick`, or another run of the tests that need no server.
+    """
+    return os.environ.get("COATCHECK_TESTING_QUICK") == "1"
+
+
 def serve(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """
-    Start a server, a worker, or what installs another Celery. All are started here, by which
-    `conftest.py` tells the tests that need one. Raise where COATCHECK_TESTING_SERVERS is "no", as in
-    `nox -s quick`.
+    Start a server, a worker, or the installation of another Celery.
+
+    All are started here, so that `conftest.py` finds the tests that need one. Raise in a quick run,
+    which has none of them.
     """
-    if os.environ.get("COATCHECK_TESTING_SERVERS") == "no":
+    if is_quick():
         raise RuntimeError(f"{command[0]} is started by a test that does not carry the mark server")
     return subprocess.Popen(command, **options)
 

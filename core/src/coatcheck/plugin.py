@@ -9,12 +9,12 @@ The protocol:
 
 The workshop:
     `Repeats` repeats an operation within its time, for threads and for asyncio, and `Attempts` is its
-    schedule. `Pool` and `Turns` lend connections. `forks` keeps state apart in forked children. `lookups`
-    and `sockets` wait for names and sockets no longer than they may. `Alarm` wakes a thread. `Portions` and
-    `batches` divide groups. `start` starts a thread whole or not at all. `Wrapper` passes on to another
-    backend or bell what it does not do itself. `reached` looks at a deadline without running signal
-    handlers, for the callbacks of drivers. `pass_on_interruption` lets exceptions of signal handlers
-    through.
+    schedule. `Backoff` says when to connect again. `Pool` and `Turns` lend connections. `forks` keeps state
+    apart in forked children. `lookups` and `sockets` wait for names and sockets no longer than they may.
+    `Alarm` wakes a thread, and `Waker` one that waits for sockets. `Portions` and `batches` divide groups.
+    `start` starts a thread whole or not at all. `Wrapper` passes on to another backend or bell what it
+    does not do itself. `reached` looks at a deadline without running signal handlers, for the callbacks
+    of drivers. `pass_on_interruption` lets exceptions of signal handlers through.
 
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
@@ -36,10 +36,12 @@ from ._backends.backend import (
     batches,
     encoded,
 )
+from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import Portions, Writing
 from ._backends.repeats import Repeats
+from ._backends.waker import Waker
 from ._backends.wrapper import Wrapper
 from ._coding.codec import Codec
 from ._coding.compression import MARKER as COMPRESSION_MARKER
@@ -82,6 +84,7 @@ __all__ = [
     "Alarm",
     "Attempts",
     "Backend",
+    "Backoff",
     "BaseBackend",
     "Bell",
     "BusyError",
@@ -99,6 +102,7 @@ __all__ = [
     "Tree",
     "Turns",
     "Unless",
+    "Waker",
     "Wrapper",
     "Writing",
     "accepted_content",

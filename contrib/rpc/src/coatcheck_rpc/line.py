@@ -19,7 +19,7 @@ from typing import Any, Final
 import pika
 from pika.adapters.select_connection import IOLoop, SelectConnection
 
-from coatcheck.plugin import forks, monotonic, start
+from coatcheck.plugin import Backoff, forks, monotonic, start
 
 from .errors import Blocked, Silent, Unroutable, is_refused, text_of, too_large
 from .mailbox import Mailbox
@@ -154,7 +154,7 @@ class Session:
         self._heard = 0.0
         self._readers: dict[Mailbox, Reader] = {}
         self._node = 0
-        self._pause = PAUSES[0]
+        self._backoff = Backoff(*PAUSES)
         self._retry: Any = None
         self._ending = False
         # Not named as the threads of waits are: it lasts as long as the connection.
@@ -345,7 +345,7 @@ class Session:
 
     def _ready(self, channel: Any) -> None:
         self._channel, self._sent = channel, 0
-        self._pause = PAUSES[0]
+        self._backoff.worked()
         self._line.error = None
         for reader in self._readers.values():
             if reader.channel is None:
@@ -384,8 +384,7 @@ class Session:
     def _connect_later(self) -> None:
         if self._ending or self._retry is not None or not (self._readers or self._posts):
             return
-        self._retry = self._loop.call_later(self._pause, self._connect_again)
-        self._pause = min(self._pause * 2, PAUSES[1])
+        self._retry = self._loop.call_later(self._backoff.failed(), self._connect_again)
 
     def _connect_again(self) -> None:
         self._retry = None

@@ -77,7 +77,7 @@ class PostgreSQLBell(Bell):
     async def _run(self) -> None:
         while True:
             if self._connection is None:
-                await asyncio.sleep(max(self._listener.retry_at - monotonic(), 0.0))
+                await asyncio.sleep(self._listener.backoff.left)
                 if await self._open():
                     self._ring_all()
             if self._connection is not None:
@@ -139,4 +139,4 @@ class PostgreSQLBell(Bell):
         ours = mapped(error, self._link.settings.label, writing=False)
         _logger.info("nobody listens, polling for now: %s", ours)
         self._link.polling = ours
-        self._listener.failed(refused=is_refused(error))
+        self._listener.backoff.failed(refused=is_refused(error))

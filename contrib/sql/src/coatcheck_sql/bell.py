@@ -5,13 +5,12 @@ The bell of synchronous code: one connection that listens.
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Collection, Iterable
 
 import psycopg
 
 from coatcheck import Bell
-from coatcheck.plugin import monotonic, pass_on_interruption, sockets
+from coatcheck.plugin import Waker, monotonic
 
 from .bounded import Connection
 from .deadline import DEADLINE
@@ -34,10 +33,7 @@ class PostgreSQLBell(Bell):
         self._listener = Listener()
         self._connection: Connection | None = None
         self._heard = 0.0
-        # Not an event: a wait is for the connection, too.
-        self._alarm, self._waker = socket.socketpair()
-        self._alarm.settimeout(0)
-        self._waker.settimeout(0)
+        self._waker = Waker()
 
     @property
     def pushing(self) -> bool:
@@ -57,7 +53,7 @@ class PostgreSQLBell(Bell):
         """
         Connect and listen, unless that failed a moment ago; whether it was done.
         """
-        if self._connection is not None or monotonic() < self._listener.retry_at:
+        if self._connection is not None or self._listener.backoff.left:
             return False
         settings = self._link.settings
         before = DEADLINE.get()
@@ -118,23 +114,13 @@ class PostgreSQLBell(Bell):
         """
         Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
         """
-        now = monotonic()
-        listening = [self._alarm.fileno()]
         if self._connection is None:
-            seconds = min(seconds, max(self._listener.retry_at - now, 0.0))
-        else:
-            seconds = min(seconds, max(self._heard + PING_AFTER - now, 0.0) + 0.001)
-            listening.append(self._connection.fileno())
-        if self._alarm.fileno() not in sockets.ready(listening, seconds):
-            return False
-        self._alarm.recv(4096)
-        return True
+            return self._waker.sleep((), min(seconds, self._listener.backoff.left))[1]
+        silent = max(self._heard + PING_AFTER - monotonic(), 0.0) + 0.001
+        return self._waker.sleep([self._connection.fileno()], min(seconds, silent))[1]
 
     def wake(self) -> None:
-        try:
-            self._waker.send(b"!")
-        except OSError as error:  # full: it is awake already; closed: nobody waits
-            pass_on_interruption(error)
+        self._waker.wake()
 
     def _drop(self, error: Exception) -> None:
         connection, self._connection = self._connection, None
@@ -148,7 +134,7 @@ class PostgreSQLBell(Bell):
         ours = mapped(error, self._link.settings.label, writing=False)
         _logger.info("nobody listens, polling for now: %s", ours)
         self._link.polling = ours
-        self._listener.failed(refused=is_refused(error))
+        self._listener.backoff.failed(refused=is_refused(error))
 
     def close(self) -> None:
         """
@@ -158,4 +144,3 @@ class PostgreSQLBell(Bell):
         if connection is not None:
             connection.close()
         self._waker.close()
-        self._alarm.close()

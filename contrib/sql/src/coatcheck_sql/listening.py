@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
-from coatcheck.plugin import monotonic
+from coatcheck.plugin import Backoff
 
 from .letters import EXACT, Letters, key_of
 from .wire import Statement
@@ -15,10 +15,6 @@ from .wire import Statement
 #: A connection that was silent for so long, in seconds, is asked for a sign of life.
 PING_AFTER: Final = 10.0
 PING: Final = Statement("SELECT 1")
-#: The pause after a connection that failed, in seconds, doubled up to the second number.
-RECONNECT: Final = (0.05, 1.0)
-#: The pause where the server refused us, in seconds.
-REFUSED: Final = 30.0
 
 
 class Listener:
@@ -30,8 +26,7 @@ class Listener:
         self._letters = EXACT
         self._ids: dict[str, str] = {}
         self._rang: set[str] = set()
-        self._pause = RECONNECT[0]
-        self.retry_at = 0.0
+        self.backoff = Backoff()
 
     def add(self, ids: Collection[str]) -> None:
         """
@@ -77,17 +72,10 @@ class Listener:
         """
         Take in that the connection is live, and which *letters* the database knows.
         """
-        self._pause = RECONNECT[0]
+        self.backoff.worked()
         if letters != self._letters:
             self._letters = letters
             self._ids = {key_of(id_, letters): id_ for id_ in self._ids.values()}
-
-    def failed(self, *, refused: bool) -> None:
-        """
-        Take in that it is not.
-        """
-        self.retry_at = monotonic() + (REFUSED if refused else self._pause)
-        self._pause = min(self._pause * 2, RECONNECT[1])
 
 
 def connect_arguments(url: Any) -> tuple[list[Any], dict[str, Any]]:

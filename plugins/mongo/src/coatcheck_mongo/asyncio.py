@@ -76,7 +76,7 @@ class MongoBackend(Backend[ResultMeta]):
         """
         The error for which an operation is being repeated just now.
         """
-        return self._links.get().trouble
+        return self._links.get().repeats.trouble
 
     @property
     def polling(self) -> Exception | None:

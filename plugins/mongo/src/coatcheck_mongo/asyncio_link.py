@@ -17,11 +17,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_preferences import Primary
 
 from coatcheck.aio.plugin import tasks
-from coatcheck.plugin import BATCH, Attempts, monotonic
+from coatcheck.plugin import BATCH, monotonic, pass_on_interruption
 
 from . import answers, commands
-from .errors import is_lost, is_transient, is_unknown, mapped
-from .link import CLOSING_PART, MAJORITY, Line
+from .errors import is_lost, is_transient, is_unknown
+from .link import CLOSING_PART, ERRORS, MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
@@ -65,24 +65,20 @@ class Link(Line):
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
         no try came through.
         """
-        attempts = Attempts(self.settings.operation_timeout)
-        while True:
-            client = self._client
-            try:
-                with pymongo.timeout(max(attempts.left, 0.001)):  # 0 would be no limit
-                    result = await self.apart(act)
-            except (errors.PyMongoError, OSError) as error:
-                if is_lost(error):
-                    self._replace(client)
-                pause = attempts.next_pause() if is_transient(error) else None
-                ours = mapped(error, self.settings.label, writing=writing)
-                if pause is None:
-                    raise ours from error
-                self.trouble = ours
-            else:
-                self.trouble = None
-                return result
-            await asyncio.sleep(pause)
+        return await self.repeats.arun(
+            lambda attempts: self._try(act, attempts.left), writing=writing
+        )
+
+    async def _try(self, act: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+        client = self._client
+        try:
+            with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
+                return await self.apart(act)
+        except ERRORS as error:
+            pass_on_interruption(error)
+            if is_lost(error):
+                self._replace(client)
+            raise
 
     def _replace(self, client: AsyncMongoClient[dict[str, Any]] | None) -> None:
         """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
@@ -22,7 +21,7 @@ from pymongo.read_preferences import Primary
 from coatcheck.errors import ThreadStartError
 from coatcheck.plugin import (
     BATCH,
-    Attempts,
+    Repeats,
     ResultMeta,
     forks,
     monotonic,
@@ -43,6 +42,8 @@ MAJORITY: Final = ReadConcern("majority")
 _logger = logging.getLogger("coatcheck")
 
 T = TypeVar("T")
+#: What the driver raises.
+ERRORS: Final = (errors.PyMongoError, OSError)
 Collections = MongoCollection[dict[str, Any]]
 
 #: What part of an operation's time a client that was given up may take to say so to the server.
@@ -64,8 +65,12 @@ class Line:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = ServerClock()
-        #: The error for which an operation is being repeated just now.
-        self.trouble: Exception | None = None
+        self.repeats = Repeats(
+            settings.operation_timeout,
+            errors=ERRORS,
+            is_transient=is_transient,
+            mapped=partial(mapped, label=settings.label),
+        )
         #: The error for which waits look by themselves just now.
         self.polling: Exception | None = None
         #: The error for which there may be no indexes.
@@ -196,41 +201,19 @@ class Link(Line):
         Return what *act* returns, which raises the driver's errors. Raises a `BackendError` where
         no try came through.
         """
-        attempts = Attempts(self.settings.operation_timeout)
-        while True:
-            client = self._client
-            try:
-                # Undisturbed: an exception of a signal handler would leave the driver's locks locked,
-                # and its deadline in a variable for all that follows.
-                result = undisturbed(partial(self._within, attempts.left, act))
-            except (errors.PyMongoError, OSError) as error:
-                pass_on_interruption(error)
-                pause = self._failed(error, client, attempts, writing=writing)
-            else:
-                self.trouble = None
-                return result
-            time.sleep(pause)
+        return self.repeats.run(lambda attempts: self._try(act, attempts.left), writing=writing)
 
-    def _failed(
-        self,
-        error: Exception,
-        client: MongoClient[dict[str, Any]] | None,
-        attempts: Attempts,
-        *,
-        writing: bool,
-    ) -> float:
-        """
-        Take in an error of a try, and return the pause before the next one. Raises ours if no other
-        try follows.
-        """
-        if is_lost(error):
-            undisturbed(partial(self._replace, client))
-        pause = attempts.next_pause() if is_transient(error) else None
-        ours = mapped(error, self.settings.label, writing=writing)
-        if pause is None:
-            raise ours from error
-        self.trouble = ours
-        return pause
+    def _try(self, act: Callable[[], T], seconds: float) -> T:
+        client = self._client
+        try:
+            # Undisturbed: an exception of a signal handler would leave the driver's locks locked,
+            # and its deadline in a variable for all that follows.
+            return undisturbed(partial(self._within, seconds, act))
+        except ERRORS as error:
+            pass_on_interruption(error)
+            if is_lost(error):
+                undisturbed(partial(self._replace, client))
+            raise
 
     def _within(self, seconds: float, act: Callable[[], T]) -> T:
         with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from coatcheck.errors import BackendError
-from coatcheck.plugin import monotonic
+from coatcheck.plugin import Backoff, monotonic
 
 from .errors import has_no_streams, is_stale, mapped
 
@@ -16,10 +16,6 @@ from .errors import has_no_streams, is_stale, mapped
 #: reader sees whether it is to end, so that closing takes as long: the server does not let go of an
 #: answer sooner, not even if its cursor is killed.
 AWAIT_MS: Final = 200
-#: The pause after a stream that failed, in seconds, doubled up to the second number.
-REOPEN: Final = (0.05, 1.0)
-#: The pause where the server has no streams, in seconds, and where there was too much to tell.
-REFUSED: Final = 30.0
 #: Over how many seconds events are counted.
 WINDOW: Final = 2.0
 #: How late events may come, in seconds, of writes that are not acknowledged by a majority. They are
@@ -48,13 +44,13 @@ class Listener:
         self.token: Mapping[str, Any] | None = None
         self._foreign = 0
         self._since = monotonic()
-        self._pause = REOPEN[0]
+        self._backoff = Backoff()
 
     def opened(self) -> None:
         """
         Take in that the stream is live.
         """
-        self._pause = REOPEN[0]
+        self._backoff.worked()
         self._foreign, self._since = 0, monotonic()
 
     def heard(self, event: Mapping[str, Any]) -> bool:
@@ -102,13 +98,12 @@ class Listener:
         """
         if isinstance(error, TooManyEvents):
             self.token = None
-            return BackendError(f"{self._label}: looking instead of listening: {error}"), REFUSED
+            reason = BackendError(f"{self._label}: looking instead of listening: {error}")
+            return reason, self._backoff.failed(refused=True)
         if has_no_streams(error):
             self.token = None
             message = f"{self._label} has no change streams for us, so waits look: {error}"
-            return BackendError(message), REFUSED
+            return BackendError(message), self._backoff.failed(refused=True)
         if is_stale(error):
             self.token = None
-        pause = self._pause
-        self._pause = min(pause * 2, REOPEN[1])
-        return mapped(error, self._label, writing=False), pause
+        return mapped(error, self._label, writing=False), self._backoff.failed()

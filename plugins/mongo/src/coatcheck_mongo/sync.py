@@ -58,7 +58,7 @@ class MongoBackend(Backend[ResultMeta]):
         """
         The error for which an operation is being repeated just now.
         """
-        return self._link.trouble
+        return self._link.repeats.trouble
 
     @property
     def polling(self) -> Exception | None:

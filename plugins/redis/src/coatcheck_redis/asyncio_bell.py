@@ -13,14 +13,14 @@ from redis import exceptions
 
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import tasks
-from coatcheck.plugin import monotonic
+from coatcheck.plugin import Backoff
 
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link
 from .errors import is_refused, mapped
 from .link import Place
 from .script import Command
-from .subscription import PING_AFTER, RECONNECT, REFUSED, Subscription
+from .subscription import PING_AFTER, Subscription
 
 _logger = logging.getLogger("coatcheck")
 
@@ -40,8 +40,7 @@ class RedisBell(Bell):
         self._homeless: set[str] = set()
         self._ears: dict[Place, Ear] = {}
         self._rang: set[str] = set()
-        self._pause = RECONNECT[0]
-        self._retry_at = 0.0
+        self._backoff = Backoff()
         self._settling = asyncio.Lock()
         self._work = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -87,7 +86,7 @@ class RedisBell(Bell):
         Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
         """
         async with self._settling:
-            if not self._homeless or monotonic() < self._retry_at:
+            if not self._homeless or self._backoff.left:
                 return set()
             try:
                 homes = await self._link.locate(self._homeless)
@@ -101,10 +100,10 @@ class RedisBell(Bell):
         settled = {key for key in self._homeless if any(ear.hears(key) for ear in ears)}
         self._homeless -= settled
         if not self._homeless:
-            self._pause = RECONNECT[0]
+            self._backoff.worked()
             self._link.polling = None
-        elif monotonic() >= self._retry_at:
-            self._put_off(self._pause)
+        elif not self._backoff.left:
+            self._backoff.failed()
         return settled
 
     async def _subscribe(self, place: Place, keys: Collection[str]) -> None:
@@ -169,11 +168,7 @@ class RedisBell(Bell):
     def _fail(self, error: Exception) -> None:
         _logger.info("%s: no subscription, polling for now: %s", self._label, error)
         self._link.polling = mapped(error, self._label, writing=False)
-        self._put_off(REFUSED if is_refused(error) else self._pause)
-
-    def _put_off(self, pause: float) -> None:
-        self._retry_at = monotonic() + pause
-        self._pause = min(self._pause * 2, RECONNECT[1])
+        self._backoff.failed(refused=is_refused(error))
 
     def _keep(self) -> None:
         """
@@ -188,7 +183,7 @@ class RedisBell(Bell):
             await self._work.wait()
             self._work.clear()
             while self._homeless:
-                await asyncio.sleep(max(self._retry_at - monotonic(), 0.0))
+                await asyncio.sleep(self._backoff.left)
                 self._ring(await self._settle_in_time())
 
     # -- listening ------------------------------------------------------------------------

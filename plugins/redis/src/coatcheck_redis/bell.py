@@ -5,7 +5,6 @@ The bell of synchronous code: connections that subscribe to the keys' channels, 
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
@@ -13,13 +12,13 @@ from typing import Any
 from redis import exceptions
 
 from coatcheck import Bell
-from coatcheck.plugin import monotonic, pass_on_interruption, sockets
+from coatcheck.plugin import Backoff, Waker, monotonic
 
 from .cluster import Cluster
 from .errors import is_refused, mapped
 from .link import Link, Place
 from .script import Command
-from .subscription import PING_AFTER, RECONNECT, REFUSED, Subscription
+from .subscription import PING_AFTER, Subscription
 
 _logger = logging.getLogger("coatcheck")
 
@@ -37,11 +36,8 @@ class RedisBell(Bell):
         self._homeless: set[str] = set()
         self._ears: dict[Place, Ear] = {}
         self._rang: set[str] = set()
-        self._pause = RECONNECT[0]
-        self._retry_at = 0.0
-        self._waker, self._alarm = socket.socketpair()
-        self._waker.settimeout(0)
-        self._alarm.settimeout(0)
+        self._backoff = Backoff()
+        self._waker = Waker()
 
     @property
     def pushing(self) -> bool:
@@ -70,7 +66,7 @@ class RedisBell(Bell):
         """
         Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
         """
-        if not self._homeless or monotonic() < self._retry_at:
+        if not self._homeless or self._backoff.left:
             return set()
         try:
             homes = self._link.locate(self._homeless)
@@ -86,10 +82,10 @@ class RedisBell(Bell):
         settled = {key for key in self._homeless if any(key in keys for keys in heard)}
         self._homeless -= settled
         if not self._homeless:
-            self._pause = RECONNECT[0]
+            self._backoff.worked()
             self._link.polling = None
-        elif monotonic() >= self._retry_at:
-            self._put_off(self._pause)
+        elif not self._backoff.left:
+            self._backoff.failed()
         return settled
 
     def _subscribe(self, place: Place, keys: Collection[str]) -> None:
@@ -131,11 +127,7 @@ class RedisBell(Bell):
     def _fail(self, error: Exception) -> None:
         _logger.info("%s: no subscription, polling for now: %s", self._label, error)
         self._link.polling = mapped(error, self._label, writing=False)
-        self._put_off(REFUSED if is_refused(error) else self._pause)
-
-    def _put_off(self, pause: float) -> None:
-        self._retry_at = monotonic() + pause
-        self._pause = min(self._pause * 2, RECONNECT[1])
+        self._backoff.failed(refused=is_refused(error))
 
     # -- listening ------------------------------------------------------------------------
 
@@ -159,19 +151,14 @@ class RedisBell(Bell):
         `None` stands for a call of `wake`.
         """
         if self._homeless:
-            seconds = min(seconds, max(self._retry_at - monotonic(), 0.0))
-        heard: dict[int, Ear | None] = {ear.descriptor: ear for ear in self._ears.values()}
-        heard[self._alarm.fileno()] = None
-        readable = {heard[descriptor] for descriptor in sockets.ready(heard, seconds)}
-        if None in readable:
-            self._alarm.recv(4096)
-        return readable
+            seconds = min(seconds, self._backoff.left)
+        ears = {ear.descriptor: ear for ear in self._ears.values()}
+        readable, woken = self._waker.sleep(ears, seconds)
+        heard: set[Ear | None] = {ears[descriptor] for descriptor in readable}
+        return heard | {None} if woken else heard
 
     def wake(self) -> None:
-        try:
-            self._waker.send(b"!")
-        except OSError as error:  # full: it is awake already; closed: nobody waits
-            pass_on_interruption(error)
+        self._waker.wake()
 
     def close(self) -> None:
         """
@@ -181,7 +168,6 @@ class RedisBell(Bell):
             ear.connection.disconnect()
         self._ears.clear()
         self._waker.close()
-        self._alarm.close()
 
 
 class Ear:

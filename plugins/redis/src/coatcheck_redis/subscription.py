@@ -16,10 +16,6 @@ from .topology import slot_of
 
 #: A connection that was silent for so long, in seconds, is asked for a sign of life.
 PING_AFTER: Final = 10.0
-#: The pause after a connection that failed, in seconds, doubled up to the second number.
-RECONNECT: Final = (0.05, 1.0)
-#: The pause where the server refused the subscription, in seconds.
-REFUSED: Final = 30.0
 
 _MESSAGES: Final = (b"message", b"smessage")
 _SUBSCRIBED: Final = (b"subscribe", b"ssubscribe")

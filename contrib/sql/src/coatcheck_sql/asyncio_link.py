@@ -5,16 +5,15 @@ As `link`, for one event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from coatcheck.aio.plugin import lookups, tasks
+from coatcheck.aio.plugin import Apart, lookups, tasks
 from coatcheck.plugin import Attempts, monotonic
 
 from .asyncio_bounded import AsyncConnection
@@ -39,8 +38,7 @@ class Link(LinkBase):
         self._looking = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._warm: list[Warm] = []
-        # What goes on although whoever asked for it was cancelled.
-        self._left: set[asyncio.Task[Any]] = set()
+        self._apart = Apart()
 
     def engine(self) -> AsyncEngine:
         """
@@ -89,28 +87,7 @@ class Link(LinkBase):
             finally:
                 DEADLINE.set(before)
             await asyncio.sleep(pause)
-        return await self.apart(self._run(make, attempts, writing=writing))
-
-    async def apart(self, work: Coroutine[Any, Any, T]) -> T:
-        """
-        Return what *work* returns, which goes on where the caller is cancelled.
-        """
-        task = tasks.start(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._leave(task)
-            raise
-
-    def _leave(self, task: asyncio.Task[Any]) -> None:
-        if not task.done():
-            self._left.add(task)
-            task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._left.discard(task)
-        if not task.cancelled():
-            task.exception()  # nobody is there to hear of it
+        return await self._apart.run(lambda: self._run(make, attempts, writing=writing))
 
     async def _run(self, make: Make[T], attempts: Attempts, *, writing: bool) -> T:
         while True:
@@ -158,16 +135,16 @@ class Link(LinkBase):
         try:
             found = await warm.driver.ask(ask.statement, ask.given)
         except asyncio.CancelledError:
-            self._leave(tasks.start(self._finish(warm, engine)))
+            self._apart.leave(tasks.start(self._finish(warm, engine)))
             raise
         except BaseException as error:
-            await self.apart(self._lose(warm, engine, error))
+            await self._apart.run(partial(self._lose, warm, engine, error))
             raise
         if self._engine is engine and len(self._warm) < self._most_warm:
             warm.used = monotonic()
             self._warm.append(warm)
         else:
-            await self.apart(self._keep(warm, engine))
+            await self._apart.run(partial(self._keep, warm, engine))
         return ask.answer(found)
 
     async def _finish(self, warm: Warm, engine: AsyncEngine) -> None:
@@ -235,8 +212,7 @@ class Link(LinkBase):
         """
         Close the connections; the next operation opens new ones.
         """
-        if self._left:
-            await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
+        await self._apart.wait(self.settings.operation_timeout)
         engine, self._engine = self._engine, None
         while self._warm:
             await self._warm.pop().connection.close()

@@ -108,7 +108,7 @@ class MongoBell(Bell):
     async def _listen(self) -> None:
         try:
             with pymongo.timeout(self._link.patience):
-                event = await self._link.apart(self._stream.try_next, stop=True)
+                event = await self._link.apart.run(self._stream.try_next, stop=True)
             self._listener.token = self._stream.resume_token
             if event is not None and self._listener.heard(event):
                 self._woken.set()
@@ -133,6 +133,6 @@ class MongoBell(Bell):
         if stream is not None:
             try:
                 with pymongo.timeout(self._link.patience):
-                    await self._link.apart(stream.close)
+                    await self._link.apart.run(stream.close)
             except (errors.PyMongoError, OSError) as error:
                 _logger.debug("the change stream was not closed: %s", error)

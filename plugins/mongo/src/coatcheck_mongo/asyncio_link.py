@@ -4,11 +4,9 @@ As `link`, for one event loop.
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient, errors
@@ -16,7 +14,7 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncCollectio
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_preferences import Primary
 
-from coatcheck.aio.plugin import tasks
+from coatcheck.aio.plugin import Apart, tasks
 from coatcheck.plugin import BATCH, monotonic, pass_on_interruption
 
 from . import answers, commands
@@ -25,9 +23,6 @@ from .link import CLOSING_PART, ERRORS, MAJORITY, Line
 from .records import CODEC_OPTIONS, Record
 from .settings import Settings
 from .stream import AWAIT_MS
-
-#: Where Python can, a task takes its first step at once, and not in the loop's next turn.
-_EAGERLY: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 T = TypeVar("T")
 Collections = AsyncCollection[dict[str, Any]]
@@ -42,8 +37,8 @@ class Link(Line):
         super().__init__(settings)
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._collections: dict[str, Collections] = {}
-        # What goes on although whoever asked for it was cancelled.
-        self._left: set[asyncio.Task[Any]] = set()
+        #: The driver may swallow a cancellation, and loses sockets by one while it connects.
+        self.apart = Apart(_close_stream)
 
     def collection(self, name: str, *, primary: bool = False) -> Collections:
         """
@@ -73,7 +68,7 @@ class Link(Line):
         client = self._client
         try:
             with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
-                return await self.apart(act)
+                return await self.apart.run(act)
         except ERRORS as error:
             pass_on_interruption(error)
             if is_lost(error):
@@ -86,51 +81,9 @@ class Link(Line):
         """
         if client is not None and self._client is client:
             self._client, self._collections = None, {}
-            self._close_apart(client, self.settings.operation_timeout * CLOSING_PART)
-
-    def _close_apart(
-        self, client: AsyncMongoClient[dict[str, Any]], seconds: float | None = None
-    ) -> asyncio.Task[None]:
-        # The driver waits for its monitors, which may have swallowed that they were cancelled.
-        closing = asyncio.create_task(_close(client, seconds))
-        self._left.add(closing)
-        closing.add_done_callback(self._end)
-        return closing
-
-    async def apart(self, act: Callable[[], Coroutine[Any, Any, T]], *, stop: bool = False) -> T:
-        """
-        Return what *act* returns, which the driver does.
-
-        It has a task of its own, because the driver may swallow a cancellation, and loses sockets
-        by one while it connects. So whoever is cancelled goes at once, and the task comes to its
-        own end, which is bounded; with *stop* it is cancelled as well.
-        """
-        # By a future of its own, which the task sets: to shield it takes one more turn of the loop.
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Any] = loop.create_future()
-        task = asyncio.Task(_told(act, outcome), loop=loop, **_EAGERLY)
-        try:
-            result: T = await outcome
-            return result
-        except asyncio.CancelledError:
-            if task.done():
-                self._end(task)
-            else:
-                self._left.add(task)
-                task.add_done_callback(self._end)
-                if stop:
-                    task.cancel()
-            raise
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._left.discard(task)
-        if task.cancelled() or task.exception() is not None:
-            return
-        stream = task.result()
-        if isinstance(stream, AsyncChangeStream):  # nobody is there to listen
-            closing = tasks.start(stream.close())
-            self._left.add(closing)
-            closing.add_done_callback(self._end)
+            # Apart: the driver waits for its monitors, which may have swallowed a cancellation.
+            seconds = self.settings.operation_timeout * CLOSING_PART
+            self.apart.leave(tasks.start(_close(client, seconds)))
 
     async def ready(self, name: str) -> Collections:
         """
@@ -201,7 +154,7 @@ class Link(Line):
         tasks = self.collection(self.settings.tasks, primary=True)
         tasks = tasks.with_options(read_concern=MAJORITY)  # streams have no other
         with pymongo.timeout(self.settings.operation_timeout):
-            return await self.apart(
+            return await self.apart.run(
                 partial(
                     tasks.watch, commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS
                 )
@@ -217,36 +170,22 @@ class Link(Line):
         if client is not None:
             # The driver waits for its monitors, which may have swallowed that they were cancelled.
             closing = tasks.start(client.close())
-            self._left.add(closing)
-            closing.add_done_callback(self._end)
-        if self._left:
-            await asyncio.wait(self._left, timeout=self.settings.operation_timeout)
+            self.apart.leave(closing)
+        await self.apart.wait(self.settings.operation_timeout)
         if closing is not None and closing.done():
             closing.result()
 
 
-async def _close(client: AsyncMongoClient[dict[str, Any]], seconds: float | None) -> None:
+def _close_stream(result: object) -> Coroutine[Any, Any, None] | None:
+    """
+    Return what closes a stream to which nobody will listen.
+    """
+    return result.close() if isinstance(result, AsyncChangeStream) else None
+
+
+async def _close(client: AsyncMongoClient[dict[str, Any]], seconds: float) -> None:
     """
     Close *client*; the server hears of that within *seconds*, or not at all.
     """
     with pymongo.timeout(seconds):
         await client.close()
-
-
-async def _told(act: Callable[[], Coroutine[Any, Any, Any]], outcome: asyncio.Future[Any]) -> Any:
-    """
-    Return what *act* returns, and make it, or what it raises, the *outcome*, unless nobody waits.
-    """
-    try:
-        result = await act()
-    except asyncio.CancelledError:
-        outcome.cancel()
-        raise
-    except Exception as error:
-        if outcome.done():
-            raise
-        outcome.set_exception(error)
-        return None
-    if not outcome.done():
-        outcome.set_result(result)
-    return result

@@ -26,7 +26,7 @@ from .threads import Started, in_threads
 _KINDS = (Limit, Abort, TimeoutError)
 #: The longest time before an alarm, in seconds.
 _LONGEST = 0.003
-_THREADS = 24
+_THREADS = 70
 
 
 class Alarms:

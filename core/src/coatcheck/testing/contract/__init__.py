@@ -16,6 +16,7 @@ from .forks import Forks
 from .groups import Groups
 from .ids import Ids
 from .interrupted import Interrupted
+from .interrupted_loops import InterruptedLoops
 from .loops import Loops
 from .modelled import Modelled
 from .noticing import Noticing
@@ -73,7 +74,7 @@ class BackendContract(Forks, Threads, Interrupted, Both, contract=True):
     """
 
 
-class AioBackendContract(Loops, Cancelled, Both, contract=True):
+class AioBackendContract(Loops, Cancelled, InterruptedLoops, Both, contract=True):
     """
     As `coatcheck.testing.BackendContract`, for `coatcheck.aio`: of a native backend, or of a sync
     one that runs in threads.

@@ -19,6 +19,8 @@ from typing import Any, ClassVar, Final, Self
 import psycopg
 import pymysql
 
+import coatcheck
+
 from .processes import free_port, serve, stopped
 
 DEADLINE: Final = 60.0
@@ -43,6 +45,19 @@ def _as_user(user: str) -> list[str]:
     if os.geteuid() != 0:
         return []
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+def at_length(operation, *arguments):
+    """
+    Repeat an operation that has next to no time until it succeeds; return its value.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return operation(*arguments)
+        except coatcheck.BackendUnavailableError:
+            if time.monotonic() > deadline:
+                raise
 
 
 class Server:

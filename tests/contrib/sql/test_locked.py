@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 from psycopg.errors import QueryCanceled
-from support.sql import PgBouncer
+from support.sql import PgBouncer, at_length
 
 import coatcheck
 import coatcheck.aio
@@ -59,19 +59,8 @@ def tried(operation, *arguments, **options):
         return
 
 
-def at_length(operation, *arguments):
-    """Repeat an operation that has next to no time until it succeeds; return what it returns."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return operation(*arguments)
-        except coatcheck.BackendUnavailableError:
-            if time.monotonic() > deadline:
-                raise
-
-
 async def aio_at_length(operation, *arguments):
-    """The same for the side for asyncio."""
+    """As `at_length`, for asyncio."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

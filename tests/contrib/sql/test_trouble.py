@@ -12,7 +12,7 @@ import traceback
 import weakref
 
 import pytest
-from support.sql import MariaDBServer, PostgreSQLServer
+from support.sql import MariaDBServer, PostgreSQLServer, at_length
 
 import coatcheck
 import coatcheck.aio
@@ -51,11 +51,11 @@ def test_a_server_that_says_nothing(own_server):
     An operation on a server that takes it and never answers ends in its time.
     """
     with coatcheck.by_url(own_server.url, operation_timeout=1.0) as results:
-        results.store_result("t", 1)
+        at_length(results.store_result, "t", 1)
         with own_server.stopped(), pytest.raises(coatcheck.BackendUnavailableError):
             Started(results.store_result, "u", 1).answer()
 
-        assert 1 == results.get_result("t")
+        assert 1 == at_length(results.get_result, "t")
 
 
 async def test_a_restart_is_survived_under_asyncio(postgresql_of_my_own):

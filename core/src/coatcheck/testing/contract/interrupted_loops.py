@@ -19,7 +19,7 @@ from ..proof import PATIENCE, at_length, innermost
 from .case import AioCase
 
 #: At how many places a loop is interrupted, where not at all of them.
-SOME = 12
+SOME = 6
 
 
 class Runs:

@@ -100,7 +100,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
 
     async def answer(self) -> PGresult:
         """
-        Return the answer to what was sent. Raises psycopg's errors.
+        Wait for the answer to the statement that was sent. Raises psycopg's errors.
         """
         return await self._received(partial(self._receive, []))
 

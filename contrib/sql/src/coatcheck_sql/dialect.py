@@ -1,5 +1,5 @@
 """
-What the databases say and do differently, apart from their statements on records.
+How the databases differ, apart from their statements on records.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Dialect(ABC):
     name: ClassVar[str]
     #: How many records one statement or transaction stores.
     portion: ClassVar[int]
-    #: What the largest value leaves for the rest of a record, in bytes.
+    #: The largest record, in bytes.
     largest: ClassVar[int]
     #: The types of columns, by kind, see `catalog`.
     types: ClassVar[Mapping[str, str]]
-    #: What names are quoted by.
+    #: The quotation mark of names.
     mark: ClassVar[str] = '"'
     #: Whether dates come with their zone.
     has_zones: ClassVar[bool] = False
@@ -42,7 +42,7 @@ class Dialect(ABC):
     joined: ClassVar[bool] = False
     #: Whether an index may leave rows out.
     partial_indexes: ClassVar[bool] = True
-    #: What follows the columns of a new table.
+    #: The text behind the columns of a new table.
     table_options: ClassVar[str] = ""
     #: For SQLAlchemy's engine.
     engine_options: ClassVar[Mapping[str, Any]] = {}
@@ -70,7 +70,7 @@ class Dialect(ABC):
     @abstractmethod
     def table(self, connection: sa.Connection, found: Found, **options: Any) -> Table:
         """
-        Return the table that was found.
+        Return the table for *found*.
         """
 
     def is_sequenced(self, connection: sa.Connection) -> bool:
@@ -102,7 +102,7 @@ class Dialect(ABC):
     @contextmanager
     def transaction(self, connection: sa.Connection) -> Iterator[None]:
         """
-        End the transaction that has begun.
+        Commit the transaction after the block, or roll it back after an error.
         """
         try:
             yield

@@ -1,5 +1,5 @@
 """
-What the links of both colours have in common. No I/O of its own.
+The base of the synchronous link and the one for asyncio.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .settings import Settings
 _logger = logging.getLogger("coatcheck")
 
 T = TypeVar("T")
-#: Returns what is asked of the tables as they are.
+#: Returns the operation for the tables as they are.
 Make = Callable[[Layout], Operation[T]]
 
 #: Every so many writes of a process remove a portion of expired records.
@@ -49,7 +49,7 @@ class Warm:
 
     def __init__(self, connection: Any, driver: Any) -> None:
         self.connection = connection
-        #: What takes an `Ask`.
+        #: The driver's connection, which takes an `Ask`.
         self.driver = driver
         #: When, by the monotonic clock.
         self.used = monotonic()
@@ -63,7 +63,7 @@ class Warm:
 
 class LinkBase:
     """
-    What the links of both colours have in common.
+    State and decisions of both links. No I/O.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -101,7 +101,7 @@ class LinkBase:
 
     def made(self, make: Make[T], *, writing: bool) -> Operation[T] | None:
         """
-        Return what *make* does, if the tables need not be looked up.
+        Return the operation, if the tables need not be looked up.
         """
         layout = self.known(writing=writing)
         return make(layout) if layout else None

@@ -97,7 +97,7 @@ class MySQLTable(Table):
 
     def _steps(self, record: Record, unless: Unless, expires: float | None) -> list[Ask[Any]]:
         """
-        Return what elects and stores *record*; the last one tells whether it is the record now.
+        Return the statements that store *record*; the last one answers whether it is the record now.
         """
 
         def is_won(rows: list[Row]) -> bool:
@@ -112,7 +112,7 @@ class MySQLTable(Table):
 
     def store(self, unless: Unless, returning: bool) -> Statement:  # noqa: FBT001 - part of a key
         """
-        Return what elects and stores.
+        Return the upsert of a record.
         """
         written = self.written
         columns, values = ", ".join(written), ", ".join(map(self.value, written))
@@ -134,7 +134,7 @@ class MySQLTable(Table):
 
     def own(self) -> Statement:
         """
-        Return what reads who wrote the row of `:key`.
+        Return the query for the `write_id` of the row `:key`.
         """
         return Statement(f"SELECT write_id FROM {self.name} WHERE {self.key} = :key")
 

@@ -1,5 +1,5 @@
 """
-What one operation asks the database, and how that is asked by way of SQLAlchemy.
+Operations as data, and how SQLAlchemy runs them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from .wire import Statement
 
 T = TypeVar("T")
-#: What the columns of a row hold, by their names.
+#: The values of a row, by column.
 Row = dict[str, Any]
 
 
 class Ask(NamedTuple, Generic[T]):
     """
-    One statement, its values, and what to make of the rows of the answer. A statement that returns no
-    rows answers with an empty one for each row that it changed.
+    One statement, its values, and a function that turns the rows of the answer into the result. A
+    statement that returns no rows answers with an empty one for each row that it changed.
     """
 
     statement: Statement
@@ -31,12 +31,13 @@ class Ask(NamedTuple, Generic[T]):
 
 class Together(NamedTuple, Generic[T]):
     """
-    Several statements, in one transaction unless there is only one, and what to make of their answers.
+    Several statements, and a function that turns their answers into the result. More than one run in a
+    transaction.
     """
 
     asks: Sequence[Ask[Any]]
     join: Callable[[list[Any]], T]
-    #: What begins the transaction.
+    #: The statement that begins the transaction.
     begin: str = "START TRANSACTION"
 
 

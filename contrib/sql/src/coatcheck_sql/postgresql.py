@@ -119,7 +119,7 @@ class PostgreSQLTable(Table):
 
     def store(self, unless: Unless, given: Collection[str]) -> Statement:
         """
-        Return what elects and stores a record that has no columns but those *given*.
+        Return the upsert of a record that has only the columns *given*.
         """
         columns = [c for c in self.written if c in given or c in SEALS]
         source = ", ".join(map(self.value, columns))
@@ -127,8 +127,8 @@ class PostgreSQLTable(Table):
 
     def store_batch(self, unless: Unless, given: Sequence[str]) -> Statement:
         """
-        Return what stores many records, each parameter a list with a value for each of them; they
-        have no columns but those *given*.
+        Return the upsert of many records that have only the columns *given*. Each parameter is a list
+        with one value for each record.
         """
         lists = ", ".join(f"CAST(:{c} AS {self.type_of(c)}[])" for c in given)
         values = [f"n.{column}" for column in given] + [self.ends(), "n.status", "n.date_done"]

@@ -65,7 +65,7 @@ class SQLiteTable(Table):
 
     def store(self, unless: Unless) -> Statement:
         """
-        Return what elects and stores.
+        Return the upsert of a record.
         """
         values = ", ".join(map(self.value, self.written))
         return Statement(self.upsert(self.written, f"VALUES ({values})", unless))

@@ -1,9 +1,9 @@
 """
-What each database is asked to do. No I/O.
+The statements on the two tables. No I/O.
 
 Statements have names for what is put into them; tables and columns are ours, and never a value of
 anybody's. Whether a record may be replaced is decided by the database, in the statement that writes it.
-`postgresql`, `mysql` and `sqlite` have what these say differently, `tables` what is done by them.
+`postgresql`, `mysql` and `sqlite` add what differs; `tables` makes operations of the statements.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Statements(ABC):
             *self.columns,
             *(s for s in SEALS if s != "seal_status" or not self.grouped),
         )
-        #: Return what the method of that name makes, made once for each of its arguments.
+        #: Calls the method of that name; remembers the statement for each of its arguments.
         self.statement = lru_cache(maxsize=512)(self._statement)
 
     def _statement(self, name: str, *arguments: Any) -> Statement:
@@ -85,7 +85,7 @@ class Statements(ABC):
 
     def matched(self, column: str) -> str:
         """
-        Return how what was read of *column* stands in a condition.
+        Return how a value that was read from *column* stands in a condition.
         """
         return f":match_{column}"
 
@@ -136,15 +136,15 @@ class Statements(ABC):
 
     def value(self, column: str) -> str:
         """
-        Return what a write puts into *column*.
+        Return the value that a write gives to *column*.
         """
         seals = {"seal_status": "status", "seal_date": "date_done"}
         return self.ends() if column == "expires_at" else self.bind(seals.get(column, column))
 
     def upsert(self, columns: Sequence[str], values: str, unless: Unless) -> str:
         """
-        Return what puts *values* into *columns*, unless the row that is there stays; columns that are
-        not given become empty.
+        Return the upsert of *values* into *columns*, where the row there may be replaced. The other
+        columns become empty.
         """
         changes = ", ".join(f"{c} = excluded.{c}" for c in self.written if c != self.key)
         own = "" if self.grouped else " OR r.write_id = excluded.write_id"
@@ -156,7 +156,7 @@ class Statements(ABC):
 
     def store_over(self) -> Statement:
         """
-        Return what puts a record in place of exactly the one that was read.
+        Return the update that replaces exactly the record that was read.
         """
         changes = ", ".join(f"{c} = {self.value(c)}" for c in self.written if c != self.key)
         match = " AND ".join(
@@ -182,25 +182,25 @@ class Statements(ABC):
 
     def told(self) -> str:
         """
-        Return what of a write is answered.
+        Return the clause for the answer of a write.
         """
         return ""
 
     def delete(self) -> Statement:
         """
-        Return what deletes `:keys` that live.
+        Return the deletion of the live rows of `:keys`.
         """
         return self.of_keys(f"DELETE FROM {self.deleted()} WHERE {self.among()} AND {self.alive}")
 
     @abstractmethod
     def purge(self) -> Statement:
         """
-        Return what deletes up to `CHUNK` rows that have expired, and passes over those in use.
+        Return the deletion of up to `CHUNK` expired rows, which passes over those in use.
         """
 
     def purge_others(self) -> Statement:
         """
-        Return what deletes up to `CHUNK` rows that other programs wrote before `:before`.
+        Return the deletion of up to `CHUNK` rows that other programs wrote before `:before`.
         """
         older = f"r.date_done < :before AND {self.sealed} IS NOT TRUE"
         # MariaDB deletes from no table that it selects from, but by way of another one.
@@ -215,13 +215,13 @@ class Statements(ABC):
 
     def of_keys(self, text: str, types: Mapping[str, str] | None = None) -> Statement:
         """
-        Return a statement that is given `:keys`.
+        Return a statement with the parameter `:keys`.
         """
         return Statement(text, types or {}, lists=("keys",))
 
     def known(self) -> dict[str, str]:
         """
-        Return what `read` reads, in its order, and of which types those are.
+        Return the names that `read` reads, in its order, with their types.
         """
         names = self.columns if self.grouped else _TASK_FIELDS
         if self.present is None or "seal_date" in self.present:
@@ -237,13 +237,13 @@ class Statements(ABC):
 
     def read(self) -> Statement:
         """
-        Return what reads the rows of `:keys` that live.
+        Return the query for the live rows of `:keys`.
         """
         return self.of_keys(self._select(self.among()), self.known())
 
     def read_one(self) -> Statement:
         """
-        Return what reads the row of `:key`, if that lives.
+        Return the query for the row of `:key`, if it lives.
         """
         return Statement(self._select(f"r.{self.key} = :key"), self.known())
 
@@ -256,8 +256,8 @@ class Statements(ABC):
 
     def page(self) -> Statement:
         """
-        Return what reads `:size` ids behind `:last`, by the primary key, which writes do not
-        change. Those that have expired come too, marked, so that a page takes no longer for them.
+        Return the query for `:size` ids behind `:last`, by the primary key, which writes do not
+        change. Expired ones come too, marked, so that a page takes no longer for them.
         """
         full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
         return Statement(

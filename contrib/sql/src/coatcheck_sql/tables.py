@@ -1,5 +1,5 @@
 """
-The two tables: what is done with their rows, each operation as statements, values and an answer. No I/O.
+The operations on the two tables, each as statements, values and an answer. No I/O.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def until(expires: float | None) -> float | None:
 
 def moment_of_wall(seconds: float = 0.0) -> datetime:
     """
-    Return the moment so many *seconds* ago, by this machine's clock.
+    Return the moment *seconds* ago, by this machine's clock.
     """
     return datetime.fromtimestamp(wall() - seconds, UTC)
 
@@ -56,19 +56,19 @@ class Table(Statements):
     @abstractmethod
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
         """
-        Return what to give with a write.
+        Return the parameters of a write.
         """
 
     def moment(self) -> dict[str, Any]:
         """
-        Return what to give with every statement that looks at the time.
+        Return the parameters of every statement that looks at the time.
         """
         return {}
 
     def earliest(self, seconds: float) -> datetime:
         """
-        Return the moment so many *seconds* ago without a zone. Where dates have none Celery writes the
-        application's, up to 5.4 UTC, as of groups still. A row does not say which: none goes too early.
+        Return the moment *seconds* ago, without a zone. Celery writes such dates in the application's zone;
+        up to 5.4, and for groups still, in UTC. A row does not say in which, so the earlier one counts.
         """
         moment, zones = moment_of_wall(seconds), {UTC} if self.grouped else {UTC, self.zone}
         return min(moment.astimezone(zone).replace(tzinfo=None) for zone in zones)
@@ -76,13 +76,13 @@ class Table(Statements):
     @abstractmethod
     def before(self, seconds: float) -> Any:
         """
-        Return the dates before which a row is older than *seconds*, whatever zone Celery wrote it in.
+        Return the date before which a row is older than *seconds*, in any zone that Celery may have used.
         """
 
     @abstractmethod
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Operation[bool]:
         """
-        Return what elects and stores *record*, and tells whether it is the record now.
+        Store *record* unless the row there stays; answers whether it is the record now.
         """
 
     @abstractmethod
@@ -90,13 +90,12 @@ class Table(Statements):
         self, records: Sequence[Record], unless: Unless, expires: float | None
     ) -> Operation[set[str | None]]:
         """
-        Return what stores records of different ids, and tells the `write_id`s of those that are the
-        record now.
+        Store records of different ids; answers the `write_id`s of those that are the record now.
         """
 
     def replacing(self, record: Record, version: Row, expires: float | None) -> Ask[bool]:
         """
-        Return what stores *record* over exactly the one of *version*, and tells whether it did.
+        Store *record* over exactly the one of *version*; answers whether that was still there.
         """
         given = self.parameters(record.values, expires)
         given |= {f"match_{name}": value for name, value in version.items()}
@@ -104,8 +103,7 @@ class Table(Statements):
 
     def reading(self, asked: Mapping[str, str]) -> Ask[list[Row]]:
         """
-        Return what reads the rows that live of the keys in *asked*, each with the id that stands there
-        in "asked".
+        Read the live rows of the keys in *asked*; each gets the id behind its key as "asked".
         """
         answer = partial(self._asked, asked)
         # Of one row the server knows that it is one: it would read through a table that was small
@@ -122,27 +120,27 @@ class Table(Statements):
 
     def deleting(self, keys: Collection[str]) -> Ask[int]:
         """
-        Return what deletes those of *keys* that live, and tells how many there were.
+        Delete the live rows of *keys*; answers their number.
         """
         # In one order, so that no two deletions wait for each other.
         return Ask(self.statement("delete"), {"keys": sorted(keys), **self.moment()}, len)
 
     def purging(self) -> Ask[int]:
         """
-        Return what deletes a portion of what has expired, and tells how many those were.
+        Delete a portion of the expired rows; answers their number.
         """
         return Ask(self.statement("purge"), self.moment(), len)
 
     def purging_others(self, seconds: float) -> Ask[int]:
         """
-        Return what deletes a portion of what other programs wrote so long ago; and tells how many.
+        Delete a portion of the rows that other programs wrote *seconds* ago or earlier; answers their number.
         """
         return Ask(self.statement("purge_others"), {"before": self.before(seconds)}, len)
 
     def paging(self, last: int, size: int, state: str | None) -> Ask[tuple[list[str], int, bool]]:
         """
-        Return what reads the ids of the records behind the row *last*, or of those in *state*. It
-        tells the last row as well, and whether there may be more.
+        Read the ids of the records behind the row *last*, or of those in *state*; answers the last row as
+        well, and whether there may be more.
         """
         given = {"last": last, "size": size, **self.moment()}
         return Ask(self.statement("page"), given, partial(self._paged, last, size, state))

@@ -1,5 +1,5 @@
 """
-What each call of a backend asks of the tables, the same for both colours. No I/O.
+The operation behind each method of a backend, for both sides. No I/O.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import threading
 import weakref
 from collections import deque
@@ -40,11 +41,23 @@ class HonestLoop(asyncio.SelectorEventLoop):
     A loop by a clock that no test can stop, whichever loop the application's policy makes.
     """
 
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        try:
+            super().__init__(selector)
+        except OSError:  # no descriptors for its own pipe: it would warn that it is not closed
+            asyncio.BaseEventLoop.close(self)
+            selector.close()
+            raise
+
     def time(self) -> float:
         """
         Return the time that the loop's timers go by.
         """
         return monotonic()
+
+
+def _honest_loop() -> HonestLoop:
+    return HonestLoop(selectors.DefaultSelector())
 
 
 class Call(Generic[T]):
@@ -143,7 +156,8 @@ class LoopThread:
         """
         start(self._thread)
         self._begun.sleep(threading.TIMEOUT_MAX)
-        if self._error is not None:  # such as for want of descriptors
+        if self._error is not None:  # such as no free descriptor
+            self._thread.join(PATIENCE)
             raise ThreadStartError(self._thread.name, self._error) from self._error
 
     def ask(self, act: Callable[[], object]) -> None:
@@ -172,7 +186,7 @@ class LoopThread:
 
     def _serve(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=HonestLoop) as runner:
+            with asyncio.Runner(loop_factory=_honest_loop) as runner:
                 runner.run(self._main())
         except Exception as error:  # noqa: BLE001 - raised where the thread was started
             self._error = error

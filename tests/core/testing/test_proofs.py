@@ -18,7 +18,7 @@ from coatcheck.testing.promises import promise, suite_of
 SIDES = [BackendContract, AioBackendContract]
 #: What one side alone can have, by the modules that hold it.
 SYNC_ONLY = {"forks", "interrupted", "threads"}
-AIO_ONLY = {"cancelled", "loops"}
+AIO_ONLY = {"cancelled", "interrupted_loops", "loops"}
 
 
 @pytest.mark.parametrize("side", SIDES)

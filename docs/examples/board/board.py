@@ -11,8 +11,10 @@ from functools import partial
 
 import coatcheck
 from coatcheck.plugin import (
+    Backoff,
     Pool,
     Repeats,
+    Waker,
     batches,
     forks,
     host_and_port,
@@ -20,12 +22,10 @@ from coatcheck.plugin import (
     monotonic,
     pass_on_interruption,
     read_options,
-    sockets,
 )
 
 PORT = 7878
 CONNECTIONS = 8
-RECONNECT = 0.2  # seconds between two tries to subscribe
 
 logger = logging.getLogger("board")
 
@@ -192,9 +192,8 @@ class BoardBell(coatcheck.Bell):
         self._connection = None
         self._keys = set()
         self._rang = set()
-        self._retry_at = 0.0
-        self._alarm, self._waker = socket.socketpair()
-        self._waker.settimeout(0)
+        self._backoff = Backoff()
+        self._waker = Waker()
 
     @property
     def pushing(self):
@@ -225,40 +224,32 @@ class BoardBell(coatcheck.Bell):
                 rang, self._rang = self._rang, set()
                 return rang
             if self._connection is None:
-                left = min(left, max(self._retry_at - monotonic(), 0.0))
+                left = min(left, self._backoff.left)
             if self._heard(left):
                 deadline = 0.0  # somebody called wake()
 
     def _heard(self, seconds):
         """Read what comes within *seconds*; return whether that is a call of `wake`."""
-        listening = [self._alarm.fileno()]
-        if self._connection is not None:
-            listening.append(self._connection.fileno())
-        ready = sockets.ready(listening, seconds)
-        if ready - {self._alarm.fileno()}:
+        listening = () if self._connection is None else (self._connection.fileno(),)
+        ready, woken = self._waker.sleep(listening, seconds)
+        if ready:
             self._guarded(self._read)
-        if self._alarm.fileno() in ready:
-            self._alarm.recv(4096)
-            return True
-        return False
+        return woken
 
     def wake(self):
-        try:
-            self._waker.send(b"!")
-        except OSError as error:  # full: it is awake already. Closed: nobody waits.
-            pass_on_interruption(error)
+        self._waker.wake()
 
     def close(self):
         if self._connection is not None:
             self._connection.close()
-        self._alarm.close()
         self._waker.close()
 
     def _subscribe(self):
-        if monotonic() < self._retry_at:
+        if self._backoff.left:
             return
         self._connection = Connection(*self._backend.place)
         if self._ask("watch", self._keys):
+            self._backoff.worked()
             self._rang |= self._keys  # of what happened meanwhile nobody has heard
 
     def _ask(self, do, keys):
@@ -287,6 +278,6 @@ class BoardBell(coatcheck.Bell):
             logger.info("no subscription, polling for now: %s", self._backend.mapped(error))
             self._connection.close()
             self._connection = None
-            self._retry_at = monotonic() + RECONNECT
+            self._backoff.failed()
             return False
         return True

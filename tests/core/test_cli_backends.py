@@ -300,12 +300,3 @@ def test_what_by_url_refuses_is_listed_as_an_error(listed: Any, distribution: An
     ):
         assert "error" == listed()[name]["status"]
         assert said in listed()[name]["error"]
-
-
-def test_capabilities_are_those_of_a_url(listed: Any) -> None:
-    """
-    What depends on the scheme is as a backend for it has it.
-    """
-    assert "PUSH" in listed()["postgresql"]["sync"]["capabilities"]
-    assert "PUSH" in listed()["postgresql"]["asyncio"]["capabilities"]
-    assert "PUSH" not in listed()["mysql"]["sync"]["capabilities"]

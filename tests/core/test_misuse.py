@@ -9,37 +9,12 @@ import copy
 import inspect
 import multiprocessing
 import pickle
-from dataclasses import asdict, dataclass
 
 import pytest
 
 import coatcheck
 import coatcheck.aio
 from coatcheck._results.misuse import Call
-
-URL = "redis://:s3cret-word@127.0.0.1:1/0"
-
-
-@dataclass
-class Job:
-    """Has a handle, as an application's own class may."""
-
-    handle: object
-
-
-@pytest.mark.parametrize("side", [coatcheck, coatcheck.aio])
-@pytest.mark.parametrize(
-    "copied",
-    [pickle.dumps, copy.deepcopy, lambda held: asdict(Job(held))],
-    ids=["pickle", "copy", "dataclass"],
-)
-def test_nothing_secret_is_said(side, copied):
-    """The error of a pickle names the way out, and no secret."""
-    with pytest.raises(TypeError, match=r"by_url\(url\)") as caught:
-        copied(side.by_url(URL))
-    assert "s3cret" not in str(caught.value)
-    with pytest.raises(TypeError, match=r"by_url\(url\)\.AsyncResult\(task_id\)"):
-        copied(side.by_url(URL).AsyncResult("t"))
 
 
 def nothing(held):

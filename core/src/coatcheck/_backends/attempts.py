@@ -17,9 +17,14 @@ _FIRST_TRY: Final = 0.45
 
 class Attempts:
     """
-    How often and how soon an operation may be repeated: while half of its time is left, so that
-    a last try, which may take the other half, ends in time. The first try ends before that half,
-    too: a connection that was idle may lead nowhere without anybody having said so.
+    The schedule of an operation that may be repeated.
+
+    The first try gets 45 % of the time, because an idle connection may lead nowhere without an error. Further
+    tries begin in the first half of the time. Each of them may last until the end of the operation.
+
+    Args:
+        operation_timeout: seconds for all tries together.
+        start: when the operation began, on the clock `monotonic`; by default now.
     """
 
     __slots__ = ("_part", "_pause", "_seconds", "_start")
@@ -34,7 +39,7 @@ class Attempts:
     @property
     def left(self) -> float:
         """
-        The seconds left for this try.
+        The seconds left for this try; negative when they are over.
         """
         return self._start + self._seconds * self._part - monotonic()
 
@@ -47,7 +52,9 @@ class Attempts:
 
     def next_pause(self) -> float | None:
         """
-        Return the pause before the next try, in seconds; `None` if there is to be none.
+        Return the seconds to pause before the next try, or `None` if it is too late for one.
+
+        The first pause is 0. Later ones double from 10 ms up to 250 ms, with a little jitter.
         """
         if self._pause >= self._seconds_to_repeat:
             return None

@@ -27,13 +27,13 @@ _ONCE: Final = ((),)
 
 class BusyError(TimeoutError):
     """
-    No turn came in time.
+    All connections, or all turns, stayed in use for as long as the caller could wait.
     """
 
 
 class Turns:
     """
-    Lets so many work at once. Shared by threads.
+    Lets at most *number* callers work at the same time. Shared by threads. The owner registers with `forks`.
     """
 
     def __init__(self, number: int) -> None:
@@ -42,7 +42,7 @@ class Turns:
 
     def after_fork(self) -> None:
         """
-        Begin anew: who is at work works in the parent.
+        Begin anew: the callers at work are in the parent.
         """
         #: The turns that are free. No semaphore: that is written in Python, and takes a tenth of an
         #: SQLite store.
@@ -60,7 +60,7 @@ class Turns:
 
     def during(self, act: Callable[[], T], seconds: float) -> T:
         """
-        Return what *act* returns, which is called in a turn. Raises `BusyError` after *seconds*.
+        Call *act* in a turn and return its value. Raises `BusyError` after *seconds* without a turn.
         """
         free = self.free
         held: list[None] = []
@@ -73,7 +73,7 @@ class Turns:
 
     def take(self, held: list[None], seconds: float) -> None:
         """
-        Note in *held* that a turn is taken, to be put back into `free`. Raises `BusyError` after
+        Take a turn and note it in *held*. The caller puts it back into `free`. Raises `BusyError` after
         *seconds*.
         """
         try:
@@ -113,7 +113,7 @@ class Pool(Generic[C]):
     Args:
         make: returns a new connection.
         dispose: closes a connection that is not used again.
-        limit: how many there may be.
+        limit: the largest number of connections.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class Pool(Generic[C]):
 
     def after_fork(self) -> None:
         """
-        Begin anew: what there is belongs to the parent.
+        Begin anew: the connections belong to the parent.
         """
         self._turns.after_fork()
         self._idle: list[C] = []
 
     def lend(self, act: Callable[[C], T], seconds: float) -> T:
         """
-        Return what *act* returns, which is called with a connection, the one used last if it is
-        free. Raises `BusyError` after *seconds*.
+        Call *act* with a connection, preferably the one used last, and return its value. Raises `BusyError`
+        after *seconds* without a free connection.
 
         When *act* raises, the connection is disposed of, because a reply may be on its way. So are
         those that are idle: what befell one may have befallen them.
@@ -169,7 +169,7 @@ class Pool(Generic[C]):
 
     def close(self) -> None:
         """
-        Dispose of all connections: of those in use when they come back.
+        Dispose of all connections. Those in use follow when they come back.
         """
         forks.check()
         idle, self._idle = self._idle, []

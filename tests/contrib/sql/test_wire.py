@@ -164,7 +164,7 @@ async def test_a_cancelled_store_keeps_its_connection(aio_results, postgresql):
         with pytest.raises(asyncio.CancelledError):
             await storing
         assert [] == link._warm
-    while link._left:
+    while link._apart._left:
         await asyncio.sleep(0.01)
 
     assert [warm] == link._warm

@@ -445,6 +445,6 @@ async def test_a_driver_that_does_not_close(server, monkeypatch):
     async with asyncio.timeout(30):
         await results.close()
 
-    assert [False] == [task.done() for task in link._left]
+    assert [False] == [task.done() for task in link.apart._left]
     ended.set()
     await close()

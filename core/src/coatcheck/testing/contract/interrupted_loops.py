@@ -60,7 +60,7 @@ class Runs:
 
 
 #: What is lost in an interruption is closed by the garbage collector, which warns.
-lossy = pytest.mark.filterwarnings(
+lossy: pytest.MarkDecorator = pytest.mark.filterwarnings(
     "ignore::ResourceWarning",
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore:coroutine .* was never awaited:RuntimeWarning",

@@ -14,6 +14,16 @@ import coatcheck
 import coatcheck.aio
 
 HERE = Path(__file__).parent
+#: The driver for asyncio loses the socket of a monitor that is cancelled as it connects, and monitors of
+#: loops that a signal handler ended, which the garbage collector finds in a later test.
+LOST_BY_DRIVER = (
+    "ignore:unclosed <socket:ResourceWarning",
+    "ignore:unclosed transport:ResourceWarning",
+    (
+        "ignore:Exception ignored in. <coroutine object AsyncPeriodicExecutor:"
+        "pytest.PytestUnraisableExceptionWarning"
+    ),
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,8 +33,7 @@ def pytest_collection_modifyitems(items):
         if item.path.name == "test_contract_three.py" and not is_core(item):
             item.add_marker("long")
         if item.path.parent == HERE:
-            # The driver for asyncio loses the socket of a monitor that is cancelled as it connects.
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+            item.add_marker(pytest.mark.filterwarnings(*LOST_BY_DRIVER))
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 from support.mongo import ReplicaSet, until
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.plugin import Backoff
 from coatcheck.testing.awaited import awaited, driven
 from coatcheck.testing.contract.bells import heard
 from coatcheck.testing.proxy import Proxy
@@ -144,7 +146,7 @@ def test_what_is_waited_for_is_read_from_the_primary(server):
 def hasty(monkeypatch):
     """Events are counted for a moment only, and so is the time for which they were too many."""
     monkeypatch.setattr(streams, "WINDOW", 0.05)
-    monkeypatch.setattr(streams, "REFUSED", 1.0)
+    monkeypatch.setattr(streams, "Backoff", partial(Backoff, refused=1.0))
 
 
 def write_much(server, link):

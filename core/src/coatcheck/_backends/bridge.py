@@ -4,6 +4,7 @@ A sync backend for asyncio: its operations in a few threads, its bell in one mor
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,13 +93,29 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
         context = self.backend.watch(keys)
-        with ThreadPoolExecutor(1, thread_name_prefix="coatcheck-bell") as thread:
+        thread = ThreadPoolExecutor(1, thread_name_prefix="coatcheck-bell")
+        try:
             bell = ThreadedBell(await submit(thread, context.__enter__), thread)
-            try:
-                yield bell
-            finally:
-                bell.wake()
-                thread.submit(context.__exit__, None, None, None)
+        except BaseException:
+            thread.shutdown()
+            raise
+
+        def end() -> None:
+            bell.wake()
+            thread.submit(context.__exit__, None, None, None)
+            thread.shutdown()
+
+        try:
+            yield bell
+        except GeneratorExit:
+            # The loop was lost, and the garbage collector came, perhaps within a submission whose lock
+            # this thread holds.
+            _thread.start_new_thread(end, ())
+            raise
+        except BaseException:
+            end()
+            raise
+        end()
 
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self._each(self.backend.scan, prefix)

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 #: How long an idle thread stays, in seconds.
 LINGER: Final = 1.0
+#: Whether gevent or eventlet patched this process. Its threads are greenlets of the main thread then, where
+#: handlers run as well, so handing over protects nothing.
+_PATCHED: Final = SimpleQueue.__module__ != "_queue"
 
 
 def start(thread: threading.Thread) -> None:
@@ -46,9 +49,10 @@ def undisturbed(act: Callable[[], T]) -> T:
 
     Use it for calls that such an exception would break. `Thread.start` would leave a thread that waits
     forever for its own start, and a `threading.Condition` stays locked. If the system allows no other
-    thread, as at the end of the interpreter, the main thread calls *act* directly as well.
+    thread, as at the end of the interpreter, the main thread calls *act* directly as well, and so do
+    processes that gevent or eventlet patched.
     """
-    if threading.get_ident() != threading.main_thread().ident:
+    if _PATCHED or threading.get_ident() != threading.main_thread().ident:
         return act()
     job = _Job(partial(copy_context().run, act))
     forks.check()

@@ -234,13 +234,13 @@ class DeletesWhatExpired(Whole):
 
 
 class DeletesWhatExpiredLater(Whole):
-    """Does so a moment later, over a network."""
+    """Does so a moment later, over a slow network."""
 
     def get_many(self, keys):
         found = super().get_many(keys)
         gone = [key for key in set(keys) - set(found) if key in self._space.records]
         if gone:
-            time.sleep(0.002)
+            time.sleep(0.05)
             for key in gone:
                 self._space.records.pop(key, None)
         return found

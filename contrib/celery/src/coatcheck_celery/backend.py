@@ -56,7 +56,7 @@ class CoatcheckBackend(Waiting, Chording):
         conf = app.conf
         try:
             policy = transport_options(conf).get("retry_policy") or {}
-            #: What the records are kept by.
+            #: Stores and reads the records.
             self.results = results_of(
                 url,
                 conf,

@@ -196,7 +196,8 @@ class LoopThread:
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
-        reading, self._wakes = os.pipe()
+        reading, wakes = os.pipe()
+        self._wakes = wakes
         try:
             loop.add_reader(reading, self._hear, loop, reading)
             self._begun.ring()
@@ -206,7 +207,8 @@ class LoopThread:
         finally:
             loop.remove_reader(reading)
             os.close(reading)
-            os.close(self._wakes)
+            self._wakes = None  # first: another file may get the number, and must not be written to
+            os.close(wakes)
 
     def _hear(self, loop: asyncio.AbstractEventLoop, reading: int) -> None:
         os.read(reading, _WAKES)

@@ -5,21 +5,15 @@ No deadline outlives an operation that a signal handler breaks off.
 from __future__ import annotations
 
 import asyncio
-import gc
-
-import pytest
 
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.interrupts import strikes
+from coatcheck.testing.losses import lossy
 from coatcheck_sql import asyncio_link, link
 from coatcheck_sql.deadline import DEADLINE
 
 NONE = float("inf")
-#: What is lost in an interruption is closed by the garbage collector, which warns.
-lossy = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 
 
 @lossy
@@ -32,7 +26,6 @@ def test_no_deadline_is_left(sqlite):
         results.get_result("one")
         for place in strikes(lambda: results.get_result("one"), roots=(link.__file__,)):
             assert DEADLINE.get() == NONE, place
-    gc.collect()
 
 
 @lossy
@@ -55,4 +48,3 @@ def test_no_deadline_is_left_in_a_task(postgresql):
             assert [NONE] == left, place
             left.clear()
         runner.run(results.close())
-        gc.collect()

@@ -14,15 +14,11 @@ import coatcheck
 import coatcheck.aio
 
 HERE = Path(__file__).parent
-#: The driver for asyncio loses the socket of a monitor that is cancelled as it connects, and monitors of
-#: loops that a signal handler ended, which the garbage collector finds in a later test.
+#: The driver for asyncio loses the socket of a monitor that is cancelled as it connects, which the
+#: garbage collector finds in a later test.
 LOST_BY_DRIVER = (
     "ignore:unclosed <socket:ResourceWarning",
     "ignore:unclosed transport:ResourceWarning",
-    (
-        "ignore:Exception ignored in. <coroutine object AsyncPeriodicExecutor:"
-        "pytest.PytestUnraisableExceptionWarning"
-    ),
 )
 
 

@@ -4,7 +4,6 @@ Operations and waits that a signal handler ends, wherever it comes.
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from ... import Capability, TaskRevokedError, UnsupportedError
 from ..._results.results import Results
 from ..interrupts import Abort, Limit, places, roots_of, strikes
+from ..losses import lossy
 from ..promises import promise
 from ..proof import PATIENCE, at_length, has, innermost
 from ..threads import Started, in_threads
@@ -135,12 +135,6 @@ def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
     yield partial(run, 60)
 
 
-#: What is lost in an interruption is closed by the garbage collector, which warns.
-lossy: pytest.MarkDecorator = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
 class Interrupted(SyncCase):
     """
     Promise 9: what a signal handler raises comes out as it is, and harms nothing.
@@ -228,7 +222,3 @@ class Interrupted(SyncCase):
             except UnsupportedError:
                 continue
         assert calls.lost_nothing()
-        # What was lost warns here, where that is expected, and not in a later test. A pool whose
-        # finalizers bring connections back is collected after those.
-        for _ in range(2):
-            gc.collect()

@@ -5,15 +5,13 @@ Event loops that a signal handler ends, wherever it comes.
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import Iterator
 from itertools import count
 
-import pytest
-
 from ...aio import Results
 from ..interrupts import interrupt, places, roots_of
+from ..losses import lossy
 from ..promises import promise
 from ..proof import PATIENCE, at_length, innermost
 from .case import AioCase
@@ -59,14 +57,6 @@ class Runs:
             yield struck.place
 
 
-#: What is lost in an interruption is closed by the garbage collector, which warns.
-lossy: pytest.MarkDecorator = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore:coroutine .* was never awaited:RuntimeWarning",
-)
-
-
 class InterruptedLoops(AioCase):
     """
     Promise 9: a signal handler that ends a loop harms no other.
@@ -99,5 +89,3 @@ class InterruptedLoops(AioCase):
             except Exception as error:
                 raise AssertionError(f"broken after an interruption at {place}") from error
         asyncio.run(results.close())
-        for _ in range(2):
-            gc.collect()

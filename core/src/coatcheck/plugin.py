@@ -1,20 +1,23 @@
 """
-The door for authors of backends: all that a backend needs of core, next to `coatcheck.errors`.
+The door for authors of backends: everything that a backend needs of core, next to `coatcheck.errors`.
 
-Everything else in core is private. `coatcheck.aio.plugin` has what is particular to asyncio.
+Everything else in core is private. `coatcheck.aio.plugin` has the tools that exist only for asyncio.
 
 The protocol:
     `Backend` works with records, `KeyValueBackend` with keys and bytes. `Bell` is a subscription,
-    `Capability` says what the store can do, `Unless` and `ANY` what a write must not replace.
+    `Capability` names the abilities of a store, `Unless` and `ANY` the records that a write must not replace.
+
+Operations:
+    An operation with a decision in it is written once for both sides, as a generator: an `Operation`. `drive`
+    and `adrive` drive one. `Operations` declares those of a backend, and `DrivenBackend` drives them.
 
 The workshop:
     `Repeats` repeats an operation within its time, for threads and for asyncio, and `Attempts` is its
     schedule. `Backoff` says when to connect again. `Pool` and `Turns` lend connections. `forks` keeps state
     apart in forked children. `lookups` and `sockets` wait for names and sockets no longer than they may.
     `Alarm` wakes a thread, and `Waker` one that waits for sockets. `Portions` and `batches` divide groups.
-    `start` starts a thread whole or not at all. `Wrapper` passes on to another backend or bell what it
-    does not do itself. `reached` looks at a deadline without running signal handlers, for the callbacks
-    of drivers. `pass_on_interruption` lets exceptions of signal handlers through.
+    `start` starts a thread whole or not at all. `Wrapper` passes calls on to another backend or bell. `reached`
+    looks at a deadline without running signal handlers, for the callbacks of drivers. `pass_on_interruption` lets exceptions of signal handlers through.
 
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
@@ -38,6 +41,7 @@ from ._backends.backend import (
 )
 from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
+from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import Portions, Writing
 from ._backends.repeats import Repeats
@@ -90,10 +94,13 @@ __all__ = [
     "BusyError",
     "Capability",
     "Codec",
+    "DrivenBackend",
     "Failure",
     "KeyValueBackend",
     "KombuSerializer",
     "LocalBell",
+    "Operation",
+    "Operations",
     "Pool",
     "Portions",
     "Repeats",
@@ -106,6 +113,7 @@ __all__ = [
     "Wrapper",
     "Writing",
     "accepted_content",
+    "adrive",
     "aware",
     "backend_class",
     "batches",
@@ -113,6 +121,7 @@ __all__ = [
     "celeryconfig",
     "checked_id",
     "choose_backend",
+    "drive",
     "encoded",
     "forks",
     "groups",

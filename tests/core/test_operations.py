@@ -18,11 +18,11 @@ def run(request):
     if request.param == "threads":
         return drive
 
-    def run(operation, ask):
+    def run(operation, ask, *errors):
         async def asking(value):
             return ask(value)
 
-        return asyncio.run(adrive(operation, asking))
+        return asyncio.run(adrive(operation, asking, *errors))
 
     return run
 
@@ -60,6 +60,21 @@ def test_error_is_thrown_into_the_operation(run):
         return request
 
     assert run(recovering(), ask) == "second"
+
+
+def test_errors_of_a_driver(run):
+    """An operation that asks a driver can have the driver's errors thrown into it."""
+
+    def recovering():
+        try:
+            yield 1
+        except OSError:
+            return "recovered"
+
+    def ask(request):
+        raise OSError(request)
+
+    assert run(recovering(), ask, (OSError,)) == "recovered"
 
 
 def test_error_is_raised(run):

@@ -15,20 +15,25 @@ R = TypeVar("R")
 T = TypeVar("T")
 V = TypeVar("V")
 
-#: Yields requests, receives the reply to each, or has our error thrown into it, and returns the outcome.
+#: Yields requests, receives the reply to each, or has its error thrown into it, and returns the outcome.
 Operation = Generator[R, Any, T]
 
 
-def drive(operation: Operation[R, T], ask: Callable[[R], Any]) -> T:
+def drive(
+    operation: Operation[R, T],
+    ask: Callable[[R], Any],
+    errors: tuple[type[Exception], ...] = (CoatcheckError,),
+) -> T:
     """
-    Return the outcome of *operation*. *ask* returns the reply to a request.
+    Return the outcome of *operation*. *ask* returns the reply to a request, or raises one of *errors*. All
+    other exceptions end the operation.
     """
     try:
         request = next(operation)
         while True:
             try:
                 reply = ask(request)
-            except CoatcheckError as error:
+            except errors as error:
                 request = operation.throw(error)
             else:
                 request = operation.send(reply)
@@ -39,7 +44,11 @@ def drive(operation: Operation[R, T], ask: Callable[[R], Any]) -> T:
         operation.close()
 
 
-async def adrive(operation: Operation[R, T], ask: Callable[[R], Awaitable[Any]]) -> T:
+async def adrive(
+    operation: Operation[R, T],
+    ask: Callable[[R], Awaitable[Any]],
+    errors: tuple[type[Exception], ...] = (CoatcheckError,),
+) -> T:
     """
     As `drive`, for asyncio.
     """
@@ -48,7 +57,7 @@ async def adrive(operation: Operation[R, T], ask: Callable[[R], Awaitable[Any]])
         while True:
             try:
                 reply = await ask(request)
-            except CoatcheckError as error:
+            except errors as error:
                 request = operation.throw(error)
             else:
                 request = operation.send(reply)

@@ -240,7 +240,7 @@ def test_without_the_right_to_make_indexes(guarded, caplog):
         assert 1 == results.wait_for("t", 5).result
 
         assert "not authorized" in str(results.backend.unindexed)
-        assert 1 == caplog.text.count("indexes could not be made")
+        assert 1 == caplog.text.count("indexes could not be created")
         assert "p@ss" not in caplog.text
 
 

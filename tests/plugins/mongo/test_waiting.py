@@ -204,7 +204,7 @@ def roll_over(server):
 
 def overheard(bell):
     """Have only those rings count that come after the stream opened again; return its errors."""
-    listener, errors = bell._listener, []
+    listener, errors = bell._feed, []
     failed, opened = listener.failed, listener.opened
     listener.failed = lambda error: errors.append(error) or failed(error)
     listener.opened = lambda: listener.rang.clear() or opened()

@@ -1,112 +1,86 @@
 """
-What the server's answers mean. No I/O.
+The meaning of the server's replies. No I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
-from pymongo.results import BulkWriteResult
+from pymongo.errors import OperationFailure, WriteConcernError
 
-from coatcheck.plugin import ResultMeta, Unless
+from coatcheck.plugin import ResultMeta
 
-from . import commands
 from .clock import ServerClock
 from .errors import DUPLICATE
 from .records import Record
 
-#: Largest document that the server takes, less what the command around it may need.
-MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
+Reply = Mapping[str, Any]
 
 
-def has_won(reply: Mapping[str, Any]) -> bool:
+def check(reply: Reply) -> None:
     """
-    Whether an update put a record into the store. Raises what went wrong in it.
+    Raise the first error of a write, if it had one.
     """
-    failed = reply.get("writeErrors")
-    if failed:
-        raise OperationFailure(failed[0].get("errmsg", ""), failed[0].get("code"), failed[0])
-    _check_concern(reply)
-    return bool(reply["nModified"]) or "upserted" in reply
-
-
-def is_new(reply: Mapping[str, Any]) -> bool:
-    """
-    Whether a record was inserted. Raises if it may not stay.
-    """
-    if "writeErrors" in reply:
-        return False
-    _check_concern(reply)
-    return True
-
-
-def _check_concern(reply: Mapping[str, Any]) -> None:
+    errors = reply.get("writeErrors")
+    if errors:
+        raise OperationFailure(errors[0].get("errmsg", ""), errors[0].get("code"), errors[0])
     concern = reply.get("writeConcernError")
     if concern:
         raise WriteConcernError(concern.get("errmsg", ""), concern.get("code"), concern)
 
 
+def has_won(reply: Reply) -> bool:
+    """
+    Return whether an update stored its record. Raises its error.
+    """
+    check(reply)
+    return bool(reply["nModified"]) or "upserted" in reply
+
+
+def is_new(reply: Reply) -> bool:
+    """
+    Return whether a record was inserted; if not, an update must find out why. Raises if it may not stay.
+    """
+    if "writeErrors" in reply:
+        return False
+    check(reply)
+    return True
+
+
+def collided(reply: Reply, records: Sequence[Record]) -> list[Record]:
+    """
+    Return the *records* that met another upsert of their id. Raises other errors.
+    """
+    errors = reply.get("writeErrors", ())
+    check({**reply, "writeErrors": [e for e in errors if e.get("code") != DUPLICATE]})
+    return [records[error["index"]] for error in errors]
+
+
+def unsettled(reply: Reply, records: Sequence[Record]) -> list[Record]:
+    """
+    Return the *records* that may not have been stored, as far as the reply to their update tells.
+    """
+    upserted = {item["index"] for item in reply.get("upserted", ())}
+    if reply["nModified"] + len(upserted) == len(records):
+        return []
+    return [record for index, record in enumerate(records) if index not in upserted]
+
+
 def split(metas: Iterable[ResultMeta]) -> tuple[dict[str, ResultMeta], list[ResultMeta]]:
     """
-    Return the first record for each id, and those that come later for the same one.
+    Return the first record for each id, and all later ones.
     """
     first: dict[str, ResultMeta] = {}
     later = [m for m in metas if first.setdefault(m.task_id, m) is not m]
     return first, later
 
 
-def updates(records: Iterable[Record], unless: Unless, expires: float | None) -> list[UpdateOne]:
-    """
-    Return the updates that store *records*.
-    """
-    return [
-        UpdateOne({"_id": r.task_id}, commands.store(r.body, unless, expires), upsert=True)
-        for r in records
-    ]
-
-
-def unsettled(result: BulkWriteResult, records: Sequence[Record]) -> list[Record]:
-    """
-    Return those of *records* of which the answer does not say that they were stored.
-    """
-    if result.modified_count == result.matched_count:
-        return []
-    upserted = result.upserted_ids or {}
-    return [record for number, record in enumerate(records) if number not in upserted]
-
-
-def own(records: Iterable[Record]) -> dict[str, Any]:
-    """
-    Return the filter of those of *records* that are in the store.
-    """
-    written = {record.task_id: record.write_id for record in records}
-    same = {"$in": list(written.values())}
-    return {"_id": {"$in": list(written)}, "write_id": same}
-
-
-def met(error: BulkWriteError, records: Sequence[Record]) -> list[Record]:
-    """
-    Return those of *records* that met another upsert of their id. Raises what else went wrong.
-    """
-    details: Any = error.details
-    failed = details.get("writeErrors", [])
-    other = [e for e in failed if e.get("code") != DUPLICATE]
-    if other:
-        raise OperationFailure(other[0].get("errmsg", ""), other[0].get("code"), other[0])
-    concerns = details.get("writeConcernErrors", [])
-    if concerns:
-        raise WriteConcernError(concerns[0].get("errmsg", ""), concerns[0].get("code"), concerns[0])
-    return [records[e["index"]] for e in failed]
-
-
 def living(
     found: Iterable[dict[str, Any]], clock: ServerClock
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """
-    Return the documents that surely live, and the ids of those of which the server has to say so.
+    Return the documents that surely live, and the ids of those that may have expired.
     """
     sure, doubtful = [], []
     for document in found:

@@ -1,94 +1,135 @@
 """
-What the server is asked to do: filters, and the one update that elects the first ready record.
+The words for the server: commands, queries, and the one update that elects the first ready record. No I/O.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 
-from coatcheck.plugin import ANY, PENDING, READY_STATES, Unless, wall
+from coatcheck.plugin import ANY, BATCH, PENDING, READY_STATES, Unless, wall
 
-Document = Mapping[str, Any]
+from .records import Record
+from .requests import Command, Document, Find
+
 Pipeline = list[dict[str, Any]]
 
-#: Lives that are longer than this, in seconds, end in no year that a date has.
+#: A record that lives for more seconds than these has no date of expiry: there is no such year.
 _FOR_EVER: Final = 7_000 * 365.25 * 86_400
-#: Whether the record's time has come, by the server's clock. What is no date never comes.
+#: Whether a record has expired by the server's clock. A value that is no date never expires.
 EXPIRED: Final = {
     "$and": [
         {"$eq": [{"$type": "$expires_at"}, "date"]},
         {"$lte": ["$expires_at", "$$NOW"]},
     ]
 }
-#: The same as a filter that the index on `expires_at` serves.
+#: The same as a filter that uses the index on `expires_at`.
 IS_EXPIRED: Final = {"expires_at": {"$type": "date"}, "$expr": EXPIRED}
 IS_ALIVE: Final = {"$expr": {"$not": [EXPIRED]}}
 _IS_ABSENT: Final = {"$eq": [{"$type": "$status"}, "missing"]}
+_EXPIRY_INDEX: Final = {"key": {"expires_at": 1}, "name": "expires_at_1", "expireAfterSeconds": 0}
+_STATE_INDEX: Final = {
+    "key": {"status": 1, "date_done": 1}, "name": "status_1_date_done_1"
+}  # fmt: skip
+
+
+def find_one(name: str, id_: str, *, primary: bool) -> Command:
+    """
+    Return the command that reads one document.
+    """
+    command = {"find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True}
+    return Command(name, command, writing=False, primary=primary)
+
+
+def find_own(name: str, records: Collection[Record]) -> Find:
+    """
+    Return the query for the write ids of those *records* that are in the store.
+    """
+    ids = [record.task_id for record in records]
+    write_ids = [record.write_id for record in records]
+    query = {"_id": {"$in": ids}, "write_id": {"$in": write_ids}}
+    return Find(name, query, options={"projection": {"write_id": 1}})
+
+
+def find_ids(name: str, query: Document, **options: Any) -> Find:
+    """
+    Return the query for the ids of a batch.
+    """
+    return Find(name, query, options={"projection": {"_id": 1}, "limit": BATCH, **options})
+
+
+def find_page(name: str, prefix: str, after: str | None, state: str | None) -> Find:
+    """
+    Return the query for the next ids that start with *prefix*, in their order, which changes of state keep.
+    """
+    start = {"$gte": prefix} if after is None else {"$gt": after}
+    query: dict[str, Any] = {"_id": start, **IS_ALIVE}
+    # A record whose state is not text reads as PENDING.
+    if state is not None and state != PENDING:
+        query["status"] = state
+    return find_ids(name, query, sort=[("_id", 1)])._replace(primary=False)
+
+
+def alive(ids: Collection[str]) -> dict[str, Any]:
+    """
+    Return the filter for those of *ids* whose record has not expired.
+    """
+    return {"_id": {"$in": list(ids)}, **IS_ALIVE}
 
 
 def is_older(age: float) -> dict[str, Any]:
     """
-    Return the filter for what other programs stored more than *age* seconds ago.
+    Return the filter for records that other programs stored more than *age* seconds ago.
     """
     before = datetime.fromtimestamp(wall() - age, UTC)
     ours = {"write_id": {"$exists": False}, "expires_at": {"$exists": False}}
     return {"date_done": {"$lt": before}, **ours}
 
 
-#: By name, the indexes of both collections, and those of records alone.
-EXPIRY_INDEX: Final = ("expires_at_1", [("expires_at", 1)])
-STATE_INDEX: Final = ("status_1_date_done_1", [("status", 1), ("date_done", 1)])
+def insert(name: str, record: Record) -> Command:
+    """
+    Return the command that inserts a record. It takes the server half the time of an update.
+    """
+    return Command(name, {"insert": name, "documents": [record.body]})
 
 
-def alive(ids: Collection[str]) -> dict[str, Any]:
+def update(name: str, changes: Collection[tuple[str, Pipeline]], *, upsert: bool = True) -> Command:
     """
-    Return the filter of those of *ids* whose record has not expired.
+    Return the command that updates documents, given as pairs of an id and a pipeline.
     """
-    return {"_id": {"$in": list(ids)}, **IS_ALIVE}
+    updates = [{"q": {"_id": id_}, "u": pipeline, "upsert": upsert} for id_, pipeline in changes]
+    return Command(name, {"update": name, "updates": updates, "ordered": False})
 
 
-def find_one(name: str, id_: str, concern: Document) -> dict[str, Any]:
+def delete(name: str, query: Document) -> Command:
     """
-    Return the command that reads one document. As a command it takes the driver two thirds of the
-    time that its cursors take.
+    Return the command that deletes all documents that match *query*.
     """
-    command = {"find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True}
-    return {**command, "readConcern": concern} if concern else command
+    return Command(name, {"delete": name, "deletes": [{"q": query, "limit": 0}]})
 
 
-def update_one(
-    name: str, id_: str, update: Pipeline, concern: Document, *, upsert: bool
-) -> dict[str, Any]:
+def create_indexes(name: str, *, by_state: bool) -> Command:
     """
-    Return the command that updates one document, see `find_one`.
+    Return the command that creates the indexes that a collection lacks.
     """
-    change = {"q": {"_id": id_}, "u": update, "upsert": upsert}
-    return {"update": name, "updates": [change], "writeConcern": concern}
-
-
-def insert_one(name: str, record: RawBSONDocument, concern: Document) -> dict[str, Any]:
-    """
-    Return the command that puts a record where there is none. It takes the server half the time of
-    `update_one`.
-    """
-    return {"insert": name, "documents": [record], "writeConcern": concern}
+    indexes = [_EXPIRY_INDEX, _STATE_INDEX] if by_state else [_EXPIRY_INDEX]
+    return Command(name, {"createIndexes": name, "indexes": indexes})
 
 
 def until(expires: float | None) -> float | None:
     """
-    Return *expires*, or `None` where no date can say so: the record is kept.
+    Return *expires*, or `None` if no date can express it: the record is kept.
     """
     return None if expires is None or expires > _FOR_EVER else expires
 
 
 def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pipeline:
     """
-    Return the update that puts *record* in place of what may be replaced, and else changes nothing.
+    Return the update that replaces a document with *record* if *unless* allows it.
     """
     if unless is ANY:
         may: Document = {"$or": [_IS_ABSENT, EXPIRED]}
@@ -102,7 +143,7 @@ def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pip
 
 def store_over(version: Any, record: RawBSONDocument, expires: float | None) -> Pipeline:
     """
-    Return the update that puts *record* in place of exactly the record of *version*.
+    Return the update that replaces exactly the record of *version* with *record*.
     """
     if isinstance(version, str):
         same: Document = {"$eq": ["$write_id", {"$literal": version}]}
@@ -116,34 +157,21 @@ def _replace_if(may: Document, record: RawBSONDocument, expires: float | None) -
 
 
 def _living(record: RawBSONDocument, expires: float | None) -> Document:
-    """
-    Return *record* as it is, whatever looks like an expression in it, with the end of its life.
-    """
+    # As a literal: the text in a record may look like an expression.
     literal, seconds = {"$literal": record}, until(expires)
     if seconds is None:
         return literal
-    # Up to the next millisecond: a record lives at least as long as it was to.
+    # Rounded up to a millisecond: a record lives at least as long as promised.
     ends = {"$add": ["$$NOW", math.ceil(seconds * 1000)]}
     return {"$mergeObjects": [literal, {"expires_at": ends}]}
 
 
-def starting_with(start: str, *, inclusive: bool, state: str | None = None) -> dict[str, Any]:
-    """
-    Return the filter of ids from *start* on, of records in *state*, if one is given.
-    """
-    query: dict[str, Any] = {"_id": {"$gte" if inclusive else "$gt": start}, **IS_ALIVE}
-    # A record whose state is no text reads as PENDING.
-    if state is not None and state != PENDING:
-        query["status"] = state
-    return query
-
-
 def stream() -> Sequence[dict[str, Any]]:
     """
-    Return the pipeline of the change stream: of records that became ready the id, and the state.
+    Return the pipeline of the change stream: the ids and states of records that became ready.
 
-    An update tells only the fields that it changed. A ready record over one that has expired may
-    have the same state; it has another date.
+    An update tells only the fields that it changed. A ready record over an expired one may have the same
+    state, but it has another date.
     """
     ready = {"$in": sorted(READY_STATES)}
     changed = "updateDescription.updatedFields"

@@ -1,5 +1,5 @@
 """
-The driver's errors, and which of ours each becomes.
+The driver's errors, and ours for each of them.
 """
 
 from __future__ import annotations
@@ -15,67 +15,41 @@ from coatcheck.errors import (
     BackendUnavailableError,
 )
 
+#: The errors that the driver raises.
+ERRORS: Final = (errors.PyMongoError, OSError)
 #: Codes by which the server says "not now": elections, shutdowns, interrupted commands, time-outs.
 _TRANSIENT_CODES: Final = frozenset(
-    {
-        6,
-        7,
-        43,
-        50,
-        64,
-        89,
-        91,
-        112,
-        133,
-        134,
-        189,
-        262,
-        317,
-        9001,
-        10107,
-        11600,
-        11602,
-        13435,
-        13436,
-    }
+    {6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 317, 9001}
+    | {10107, 11600, 11602, 13435, 13436}
 )
 _UNAUTHORIZED: Final = 13
 #: Authentication failed, and the same as Atlas says it.
 _UNKNOWN_CODES: Final = frozenset({18, 8000})
+#: Two upserts of one id met, and this is the later one.
 DUPLICATE: Final = 11000
 #: The server has no change streams: it stands alone, or its storage engine lacks what they need.
 _NO_STREAM_CODES: Final = frozenset({40573, 40324, 72, 115})
-#: A resume token that leads nowhere: the oplog no longer goes back so far, or it never was one.
+#: A resume token that leads nowhere: the oplog no longer goes back that far, or it never was one.
 _STALE_CODES: Final = frozenset({136, 260, 280, 286})
 
 
-def code_of(error: Exception) -> int | None:
-    """
-    Return the server's code for *error*, if it is one of the server's.
-    """
+def _code_of(error: Exception) -> int | None:
     return error.code if isinstance(error, errors.OperationFailure) else None
 
 
 def is_transient(error: Exception) -> bool:
     """
-    Whether the same may succeed in a moment.
+    Return whether the same try may succeed in a moment.
     """
-    if is_refused(error) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if _is_refused(error) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     if isinstance(error, (errors.ConnectionFailure, errors.WTimeoutError, OSError)):
         return True
-    if isinstance(error, errors.InvalidOperation):  # another thread closed the client meanwhile
+    # Another thread closed the client, or a reply belongs to no known question.
+    if isinstance(error, (errors.InvalidOperation, errors.ProtocolError)):
         return True
-    if isinstance(error, errors.ProtocolError):  # a reply to a question of which nobody knows
-        return True
-    return code_of(error) in _TRANSIENT_CODES or is_duplicate(error) or _is_labelled(error)
-
-
-def is_lost(error: Exception) -> bool:
-    """
-    Whether a connection said nothing in time.
-    """
-    return isinstance(error, errors.NetworkTimeout)
+    code = _code_of(error)
+    return code in _TRANSIENT_CODES or code == DUPLICATE or _is_labelled(error)
 
 
 def _is_labelled(error: Exception) -> bool:
@@ -86,44 +60,41 @@ def _is_labelled(error: Exception) -> bool:
     )
 
 
-def is_refused(error: Exception) -> bool:
+def is_lost(error: Exception) -> bool:
     """
-    Whether the server says no to this user.
+    Return whether a connection said nothing in time.
     """
-    return code_of(error) == _UNAUTHORIZED or is_unknown(error)
+    return isinstance(error, errors.NetworkTimeout)
 
 
 def is_unknown(error: Exception) -> bool:
     """
-    Whether the server does not know this user, or the password is another.
+    Return whether the server does not know this user, or the password is wrong.
     """
-    return code_of(error) in _UNKNOWN_CODES
+    return _code_of(error) in _UNKNOWN_CODES
 
 
-def is_duplicate(error: Exception) -> bool:
-    """
-    Whether two upserts of one id met, and this is the later one.
-    """
-    return code_of(error) == DUPLICATE
+def _is_refused(error: Exception) -> bool:
+    return _code_of(error) == _UNAUTHORIZED or is_unknown(error)
 
 
 def is_stale(error: Exception) -> bool:
     """
-    Whether a change stream cannot go on where it was.
+    Return whether a change stream cannot continue where it was.
     """
-    return code_of(error) in _STALE_CODES
+    return _code_of(error) in _STALE_CODES
 
 
 def has_no_streams(error: Exception) -> bool:
     """
-    Whether the server has no change streams, or not for this user.
+    Return whether the server has no change streams, or not for this user.
     """
-    return code_of(error) in _NO_STREAM_CODES or is_refused(error)
+    return _code_of(error) in _NO_STREAM_CODES or _is_refused(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
     """
-    Return ours for the driver's *error*, with the server's place in the message.
+    Return ours for the driver's *error*. Its message begins with the servers' *label*.
     """
     message = f"{label}: {error}"
     if is_unknown(error):

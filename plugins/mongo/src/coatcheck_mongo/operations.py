@@ -1,0 +1,273 @@
+"""
+The operations on records and groups, once for synchronous code and for asyncio. No I/O.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import Any, Final
+
+from pymongo.errors import OperationFailure
+
+from coatcheck import Capability
+from coatcheck.errors import BackendUnavailableError
+from coatcheck.plugin import (
+    BATCH,
+    Operation,
+    Operations,
+    Portions,
+    ResultMeta,
+    Unless,
+    Writing,
+    batches,
+)
+
+from . import answers, commands, records
+from .commands import Pipeline
+from .errors import is_transient, is_unknown
+from .link import BaseLink
+from .records import Record
+from .requests import Document, Find, Steps, Try, once
+from .settings import Settings
+
+_CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
+#: The largest document that the server takes, less what the command around it may need.
+MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
+
+
+class MongoOperations(Operations[ResultMeta]):
+    """
+    Records as documents, written by an update that elects the first ready one.
+    """
+
+    keeps_others = True
+    capabilities = _CAPABILITIES
+    max_value_bytes = MAX_VALUE_BYTES
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._portions = Portions()
+        if not settings.push:
+            self.capabilities = _CAPABILITIES & ~Capability.PUSH
+
+    @property
+    @abstractmethod
+    def _link(self) -> BaseLink: ...
+
+    @property
+    def trouble(self) -> Exception | None:
+        """
+        The error for which an operation is being repeated now.
+        """
+        return self._link.repeats.trouble
+
+    @property
+    def polling(self) -> Exception | None:
+        """
+        The reason why waits poll, such as a server without change streams, or too many events. `None` while
+        the stream wakes them, and before the first wait.
+        """
+        return self._link.polling
+
+    @property
+    def unindexed(self) -> Exception | None:
+        """
+        The error that kept the indexes from being created; `None` if they exist, and before the first write.
+        """
+        return self._link.unindexed
+
+    # -- writing --------------------------------------------------------------------------
+
+    def _put(
+        self,
+        key: str,
+        value: ResultMeta,
+        unless: Unless,
+        if_match: ResultMeta | None,
+        expires: float | None,
+    ) -> Operation[Try, bool]:
+        new, end = self._link.as_new(value, expires) if if_match is None else (False, None)
+        record = records.encoded(value, self.codec, self.max_value_bytes, end)
+        if if_match is None:
+            update = partial(commands.store, record.body, unless, expires)
+        else:
+            update = partial(commands.store_over, if_match.version, record.body, expires)
+        return self._elect(record, update, upsert=if_match is None, new=new)
+
+    def _elect(
+        self, record: Record, update: Callable[[], Pipeline], *, upsert: bool, new: bool = False
+    ) -> Operation[Try, bool]:
+        name = self._settings.tasks
+        act = partial(self._write, name, record, update, upsert=upsert, new=new)
+        won: bool = yield Try(act, writing=True)
+        return won or bool((yield from self._own([record])))
+
+    def _write(
+        self,
+        name: str,
+        record: Record,
+        update: Callable[[], Pipeline],
+        *,
+        upsert: bool = True,
+        new: bool = False,
+    ) -> Steps[bool]:
+        if self._link.may_lack_indexes(name):
+            yield from self._create_indexes(name)
+        if new and answers.is_new((yield commands.insert(name, record))):
+            return True
+        request = commands.update(name, [(record.task_id, update())], upsert=upsert)
+        return answers.has_won((yield request))
+
+    def _create_indexes(self, name: str) -> Steps[None]:
+        """
+        Create the indexes, or note that this user may not: writing goes on without them.
+        """
+        failed = None
+        request = commands.create_indexes(name, by_state=name == self._settings.tasks)
+        try:
+            answers.check((yield request))
+        except OperationFailure as error:
+            if is_transient(error) or is_unknown(error):
+                raise
+            failed = error
+        self._link.note_indexes(name, failed)
+
+    def _own(self, written: Sequence[Record]) -> Operation[Try, set[str]]:
+        """
+        Return the write ids of those of *written* that are in the store: an earlier try stored them, and its
+        reply was lost.
+        """
+        found = yield once(commands.find_own(self._settings.tasks, written), writing=True)
+        return {document["write_id"] for document in found}
+
+    def _put_many(
+        self, items: Sequence[tuple[str, ResultMeta]], unless: Unless, expires: float | None
+    ) -> Operation[Try, list[bool]]:
+        metas = [meta for _, meta in items]
+        first, later = answers.split(metas)
+        encode = partial(records.encoded, codec=self.codec, limit=self.max_value_bytes)
+        writing = Writing(self._portions, map(encode, first.values()), records.size_of)
+        won: set[str | None] = set()
+        while written := writing.next():
+            try:
+                won |= yield from self._put_batch(written, unless, expires)
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+        for record in map(encode, later):
+            update = partial(commands.store, record.body, unless, expires)
+            if (yield from self._elect(record, update, upsert=True)):
+                won.add(record.write_id)
+        return [meta.write_id in won for meta in metas]
+
+    def _put_batch(
+        self, written: list[Record], unless: Unless, expires: float | None
+    ) -> Operation[Try, set[str | None]]:
+        """
+        Return the write ids of the records that won.
+        """
+        act = partial(self._write_batch, written, unless, expires)
+        unsettled: list[Record] = yield Try(act, writing=True)
+        won = {record.write_id for record in written}
+        if unsettled:
+            won -= {record.write_id for record in unsettled}
+            won |= yield from self._own(unsettled)
+        return won
+
+    def _write_batch(
+        self, written: list[Record], unless: Unless, expires: float | None
+    ) -> Steps[list[Record]]:
+        """
+        Return the records that may not have been stored.
+        """
+        name = self._settings.tasks
+        changes = [(r.task_id, commands.store(r.body, unless, expires)) for r in written]
+        if self._link.may_lack_indexes(name):
+            yield from self._create_indexes(name)
+        reply = yield commands.update(name, changes)
+        collided = answers.collided(reply, written)
+        for record in collided:
+            change = (record.task_id, commands.store(record.body, unless, expires))
+            answers.check((yield commands.update(name, [change])))
+        return written if collided else answers.unsettled(reply, written)
+
+    def _delete_many(self, keys: Collection[str]) -> Operation[Try, int]:
+        return self._delete_ids(self._settings.tasks, keys)
+
+    def _delete_ids(self, name: str, ids: Collection[str]) -> Operation[Try, int]:
+        deleted = 0
+        for batch in batches(ids):
+            deleted += yield from self._delete(name, commands.alive(batch))
+        return deleted
+
+    def _delete(self, name: str, query: Document) -> Operation[Try, int]:
+        reply = yield once(commands.delete(name, query), writing=True)
+        answers.check(reply)
+        return int(reply["n"])
+
+    def _purge(self, which: Mapping[str, Any]) -> Operation[Try, int]:
+        """
+        Delete the records and groups that match the filter *which*, a batch at a time.
+        """
+        purged = 0
+        for name in (self._settings.tasks, self._settings.groups):
+            while found := (yield once(commands.find_ids(name, which), writing=True)):
+                ids = [document["_id"] for document in found]
+                purged += yield from self._delete(name, {"_id": {"$in": ids}, **which})
+        return purged
+
+    # -- reading --------------------------------------------------------------------------
+
+    def _get_many(self, keys: Collection[str]) -> Operation[Try, dict[str, ResultMeta]]:
+        found: list[dict[str, Any]] = []
+        for batch in batches(dict.fromkeys(keys)):
+            found += yield from self._read(self._settings.tasks, batch)
+        codec = self.codec
+        return {document["_id"]: records.decoded(document, codec) for document in found}
+
+    def _read(self, name: str, ids: list[str]) -> Operation[Try, list[dict[str, Any]]]:
+        """
+        Return the documents that have not expired.
+        """
+        primary = self._link.is_awaited(ids)
+        if len(ids) == 1:
+            reply = yield once(commands.find_one(name, ids[0], primary=primary), writing=False)
+            found = reply["cursor"]["firstBatch"]
+        else:
+            found = yield once(Find(name, {"_id": {"$in": ids}}, primary), writing=False)
+        sure, doubtful = answers.living(found, self._link.clock)
+        if doubtful:
+            sure += yield once(Find(name, commands.alive(doubtful), primary), writing=False)
+        return sure
+
+    def _page(
+        self, prefix: str, after: str | None, state: str | None
+    ) -> Operation[Try, tuple[list[str], str | None]]:
+        """
+        Return some ids that start with *prefix*, and the last of them, or `None` if no others follow.
+        """
+        request = commands.find_page(self._settings.tasks, prefix, after, state)
+        found = yield once(request, writing=False)
+        ids = [document["_id"] for document in found]
+        page = list(takewhile(lambda id_: id_.startswith(prefix), ids))
+        return page, page[-1] if len(page) == BATCH else None
+
+    # -- groups ---------------------------------------------------------------------------
+
+    def _put_group(
+        self, group_id: str, task_ids: Sequence[str], expires: float | None
+    ) -> Operation[Try, None]:
+        record = records.encoded_group(group_id, task_ids, self.codec, self.max_value_bytes)
+        update = partial(commands.store, record.body, frozenset(), expires)
+        yield Try(partial(self._write, self._settings.groups, record, update), writing=True)
+
+    def _get_group(self, group_id: str) -> Operation[Try, list[str] | None]:
+        found = yield from self._read(self._settings.groups, [group_id])
+        return records.decoded_group(found[0], self.codec) if found else None
+
+    def _delete_group(self, group_id: str) -> Operation[Try, bool]:
+        return (yield from self._delete_ids(self._settings.groups, [group_id])) > 0

@@ -1,18 +1,18 @@
 """
-What a backend is, as code that a plugin's tests run: install `coatcheck[testing]`.
+The contract that every backend keeps, for the tests of plugins: install `coatcheck[testing]`.
 
-`BackendContract` and `AioBackendContract` are pytest classes; a proof is a subclass that names an
-empty store and looks into it round the backend. Besides there are, to be used by themselves:
+`BackendContract` and `AioBackendContract` are pytest classes. A proof is a subclass that names an
+empty store and looks into it without the backend. These modules can also be used alone:
 
 - `machine`: a state machine of hypothesis that compares a backend with a model
-- `history`: whether what racing writers and readers saw is what the first-ready rule allows
-- `chaos`: writers and waiters on a store under `faults`, and a check of all that they saw
+- `history`: checks the observations of racing writers and readers against the first-ready rule
+- `chaos`: writers and waiters on a store under `faults`, with a check of all their observations
 - `proxy`: a TCP proxy that cuts, resets, delays, stalls, and drops or truncates replies
-- `doubles`: a clock to turn by hand, backends that fail, stall, or never ring
+- `doubles`: a clock to turn by hand; backends that fail, stall, or never ring
 - `cancelling`: cancels a coroutine at its n-th suspension
-- `interrupts`: raises at each place where a signal handler can come, in turn; `storm`: real alarms
+- `interrupts`: raises at each place where a signal handler can run, in turn; `storm`: real alarms
 
-The names are imported when they are used: the contract's own child processes need no pytest.
+The names are imported on first use, because the contract's child processes need no pytest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOMES = {
     "left_out": "promises",
     "promises_of": "promises",
 }
-#: The modules whose assertions pytest is to explain.
+#: Pytest explains the assertions of these modules.
 _ASSERTING = ("contract", "history", "sides", "threads", "machine", "forked")
 
 

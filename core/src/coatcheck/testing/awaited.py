@@ -2,7 +2,7 @@
 Synchronous objects under the names of their asyncio twins, so that one test proves both sides.
 
 `awaited(results)` has the coroutines, asynchronous iterators and context managers of `coatcheck.aio`.
-Each of them does at once, in its own thread, what the synchronous object does: nothing is suspended.
+Each runs the synchronous method at once, in the calling thread, and never suspends.
 `driven` runs such a coroutine to its end without an event loop.
 """
 
@@ -39,9 +39,7 @@ RETURN_COROUTINES: Final = frozenset({"wait_for"})
 
 
 def awaited(value: Any) -> Any:
-    """
-    Return *value* under asyncio's names, or as it is if there is no twin of it.
-    """
+    """Return *value* under asyncio's names, or as it is if there is no twin of it."""
     for kind, twin in TWINS:
         if isinstance(value, kind):
             return Awaited(value, twin)
@@ -51,9 +49,7 @@ def awaited(value: Any) -> Any:
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:
-    """
-    Run *coroutine*, which only awaits what `awaited` returned, in this thread.
-    """
+    """Run *coroutine* in this thread; it may await only objects of `awaited`."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -64,9 +60,7 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Within:
-    """
-    A context manager, entered and left by `async with`.
-    """
+    """A context manager, entered and left by `async with`."""
 
     def __init__(self, manager: AbstractContextManager[Any]) -> None:
         self.sync = manager
@@ -84,9 +78,7 @@ class Within:
 
 
 class Iterated:
-    """
-    An iterator for `async for`.
-    """
+    """An iterator for `async for`."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self.sync = iterator
@@ -100,17 +92,13 @@ class Iterated:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """
-        Close the generator.
-        """
+        """Close the generator."""
         if isinstance(self.sync, Generator):
             self.sync.close()
 
 
 class Awaited(Within):
-    """
-    A synchronous object whose methods are coroutine functions where those of its twin are.
-    """
+    """A synchronous object whose methods are coroutine functions where those of its twin are."""
 
     def __init__(self, sync: Any, twin: type) -> None:
         self.__dict__.update(sync=sync, twin=twin)

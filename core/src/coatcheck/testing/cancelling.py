@@ -1,5 +1,5 @@
 """
-Cancels a coroutine wherever it can be cancelled: at its first suspension, at its second, ...
+Cancels a coroutine at each of its suspensions in turn.
 """
 
 from __future__ import annotations
@@ -14,27 +14,23 @@ class CancelAt:
     """
     Runs a coroutine in a task of its own, and cancels that task at the suspension *number*.
 
-    Only what the coroutine itself awaits is counted; tasks that it starts run on as they would.
+    Only suspensions of the coroutine itself count. Tasks that it starts run on.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], number: int) -> None:
         self._coroutine = coroutine
         self._number = number
         self._suspensions = 0
-        #: What it returned, or the exception it ended with.
+        #: The return value, or the exception.
         self.outcome: Any = None
 
     @property
     def reached(self) -> bool:
-        """
-        Whether it was suspended so often; if not, it ended by itself.
-        """
+        """Whether the coroutine reached that suspension; if not, it ended by itself."""
         return self._suspensions >= self._number
 
     async def run(self) -> bool:
-        """
-        Run it to its end, and return `reached`.
-        """
+        """Run the coroutine to its end, and return `reached`."""
         task = asyncio.get_running_loop().create_task(self._in_task())
         (self.outcome,) = await asyncio.gather(task, return_exceptions=True)
         return self.reached
@@ -76,8 +72,9 @@ async def everywhere(
     make: Callable[[int], Coroutine[Any, Any, Any]], *, at_most: int = 200
 ) -> AsyncIterator[tuple[int, Any]]:
     """
-    Cancel what *make* returns at suspension 1, 2, 3, ... until it ends by itself; yield the number
-    and the outcome after each.
+    Cancel a new coroutine of *make* at suspension 1, 2, 3, ... until one ends by itself.
+
+    Yield the number and the outcome after each.
     """
     for number in itertools.takewhile(lambda n: n <= at_most, itertools.count(1)):
         run = CancelAt(make(number), number)

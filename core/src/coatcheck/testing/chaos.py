@@ -1,15 +1,15 @@
 """
-A store under faults: writers race, waiters wait, and all that they saw is checked.
+A store under faults: writers race, waiters wait, and all their observations are checked.
 
-`Subject` says where a store is and what may befall it, `run` works on it meanwhile:
+`Subject` names a store and its faults; `run` works on it meanwhile:
 
     report = run(Subject("notes", "notes:///tmp/n", faults=[...]), Plan(operations=100_000))
     assert not report.violations
 
-Writers, threads and coroutines, race for the first ready record of each id, while others wait
-for it with short timeouts, some of them for ids that nobody writes. What came of each operation
-goes into a `History` for its id. From time to time, between two faults, the store itself is asked
-whether it has what it acknowledged.
+Writers (threads and coroutines) race for the first ready record of each id. Others wait for it
+with short timeouts; some wait for ids that nobody writes. The outcome of each operation goes into
+a `History` of its id. From time to time, between two faults, the store must still have the records
+that it acknowledged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .stacks import stack_of
 
 T = TypeVar("T")
 
-#: What takes longer than its time by so much hangs, in seconds, on whatever machine.
+#: An operation this many seconds over its time hangs, on any machine.
 HANGS: Final = 10.0
 #: How long the store may take to serve again after a fault.
 RECOVERY: Final = 60.0
@@ -53,13 +53,13 @@ RECOVERY: Final = 60.0
 @dataclass
 class Subject:
     """
-    A store, and what may befall it.
+    A store, and the faults that happen to it.
 
     Args:
-        url: the way to it that the faults are on.
-        direct_url: one that they are not on, to ask what it has; *url* if there is none.
-        faults: what befalls it; with none it is worked on all the same.
-        connections: returns how many connections of ours it sees, if it can tell.
+        url: reaches the store through the faults.
+        direct_url: reaches it past the faults, to verify its records; *url* if empty.
+        faults: may be empty.
+        connections: returns the number of our connections that the store sees, if it can tell.
     """
 
     name: str
@@ -75,13 +75,13 @@ class Plan:
     How long to work, and how hard.
 
     Args:
-        operations: end after so many.
-        seconds: or after so long.
-        writers: threads that race; a third as many coroutines, at least one, join them.
-        waiters: threads that wait, and as many coroutines.
-        ids: how many ids a round is about.
+        operations: end after this number.
+        seconds: or after this time.
+        writers: racing threads; a third as many coroutines, at least one, join them.
+        waiters: waiting threads, and as many coroutines.
+        ids: the number of ids in a round.
         operation_timeout: of the clients.
-        longest_wait: timeouts of waits are up to that.
+        longest_wait: the upper bound of the timeouts of waits.
         pause: between two faults, at least and at most.
     """
 
@@ -98,9 +98,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """
-    What happened. `violations` is what may not happen; with nothing in it the promises were kept.
-    """
+    """The outcome of a run. The store kept its promises if `violations` is empty."""
 
     store: str
     operations: int = 0
@@ -124,9 +122,7 @@ class Report:
     violations: list[str] = field(default_factory=list)
 
     def told(self) -> dict[str, Any]:
-        """
-        Return it as plain data.
-        """
+        """Return the report as plain data."""
         plain = {k: v for k, v in vars(self).items() if not isinstance(v, Lateness)}
         figures = {k: v.told() for k, v in vars(self).items() if isinstance(v, Lateness)}
         return {**plain, "seconds": round(self.seconds, 1), **figures}
@@ -135,19 +131,13 @@ class Report:
 def run(
     subject: Subject, plan: Plan, *, progress: Callable[[Report], object] = lambda _: None
 ) -> Report:
-    """
-    Work on *subject* as *plan* says; *progress* is called after each round.
-    """
+    """Work on *subject* as *plan* says; call *progress* after each round."""
     return _Run(subject, plan, progress).run()
 
 
 class _Run:
-    """
-    One run.
-    """
-
-    #: Rounds between two questions to the store, and how many more they may be for the sake of a
-    #: fault that is on: those who work are not to wait for its end.
+    #: Rounds between two checks of the store, and how many more there may be while a fault is on,
+    #: so that nobody waits for its end.
     VERIFY_EVERY = 5
     LATEST = 20
 
@@ -211,7 +201,7 @@ class _Run:
         late = time.monotonic() - self._began >= self.plan.seconds
         return late or self.report.operations >= self.plan.operations
 
-    # -- what is counted ------------------------------------------------------------------
+    # -- counts ---------------------------------------------------------------------------
 
     def count(self, operations: int = 1, **counts: int) -> None:
         with self._lock:
@@ -220,9 +210,7 @@ class _Run:
                 setattr(self.report, name, getattr(self.report, name) + number)
 
     def fail(self, error: BaseException) -> None:
-        """
-        Take in an error: ours is counted, another is a violation.
-        """
+        """Count an error of ours; report any other as a violation."""
         name = type(error).__name__
         with self._lock:
             self.report.errors[name] += 1
@@ -236,9 +224,7 @@ class _Run:
                 self.report.violations.append(text)
 
     def timed(self, began: float) -> None:
-        """
-        Take in that an operation that began at *began* ended now.
-        """
+        """Record that an operation that began at *began* ended now."""
         overrun = time.monotonic() - began - self.plan.operation_timeout
         self.report.overruns.add(overrun)
         if overrun > HANGS:
@@ -257,12 +243,10 @@ class _Run:
         ]
         self._violate(f"{what} hangs:\n" + "\n".join(stacks))
 
-    # -- what is checked ------------------------------------------------------------------
+    # -- checks ---------------------------------------------------------------------------
 
     def check(self, histories: Mapping[str, History], began: float) -> None:
-        """
-        Check what was seen of each id of a round.
-        """
+        """Check the histories of a round."""
         self.count(0, ids=len(histories))
         if self.timetable.lost_since(began):
             return  # an id that the store lost is new, and may be won again
@@ -275,9 +259,7 @@ class _Run:
                 self._acknowledged[id_] = winners[0].value, began
 
     def _verify(self, oracle: Results) -> None:
-        """
-        Ask the store for what it acknowledged, and forget it.
-        """
+        """Check that the store has the records that it acknowledged, then forget them."""
         acknowledged, self._acknowledged = self._acknowledged, {}
         found = self._patiently(lambda: oracle.get_many(list(acknowledged)))
         for id_, (value, began) in acknowledged.items():
@@ -306,7 +288,7 @@ class _Run:
                     return {}
             time.sleep(0.1)
 
-    # -- what is held ---------------------------------------------------------------------
+    # -- resources -------------------------------------------------------------------------
 
     def _holdings(self) -> dict[str, Any]:
         count = self.subject.connections
@@ -319,9 +301,7 @@ class _Run:
     def _check_holdings(
         self, before: Mapping[str, Any], threads: Collection[threading.Thread]
     ) -> None:
-        """
-        Check that all is given back: a moment after the end, since servers take one to notice.
-        """
+        """Check that all is given back, with a moment for servers to notice the end."""
         deadline = time.monotonic() + HANGS
         names = ("descriptors", "threads", "connections")
         while True:
@@ -343,9 +323,7 @@ class _Run:
 
 
 class _Crew:
-    """
-    Those who write and wait.
-    """
+    """Those who work on the store."""
 
     def __init__(
         self,
@@ -364,9 +342,7 @@ class _Crew:
         self._word = f"chaos-{os.urandom(4).hex()}"
 
     def round(self, number: int) -> None:
-        """
-        Have all of them work on some ids, and check what they saw.
-        """
+        """Run all workers on a few ids, and check their histories."""
         plan, began = self._run.plan, time.monotonic()
         histories = {f"{self._word}-{number}-{n}": History() for n in range(plan.ids)}
         late_threads, late_tasks = (
@@ -423,9 +399,7 @@ class _Crew:
     def _step(
         self, history: History, kind: str, value: str = "", *, ready: bool = True
     ) -> Iterator[_Step]:
-        """
-        Time one operation, and record what came of it.
-        """
+        """Time one operation, and record its outcome."""
         step, began = _Step(value, ready), time.monotonic()
         try:
             yield step
@@ -446,9 +420,9 @@ class _Crew:
 
     def _waits(self, histories: Mapping[str, History]) -> Iterator[tuple[list[str], float]]:
         """
-        Iterate over what to wait for, and how long: single ids, one of nobody's, and all.
+        Yield the ids to wait for, with a timeout: single ids, an id that nobody writes, and all.
 
-        While nothing gets ready, not all of the single ones have their turn.
+        Some single ids are left out while nothing becomes ready.
         """
         longest = self._run.plan.longest_wait
         enough = time.monotonic() + 2 * longest
@@ -486,26 +460,17 @@ class _Crew:
 
 
 class _Step:
-    """
-    What comes of one operation.
-    """
-
     def __init__(self, value: Any, ready: bool) -> None:  # noqa: FBT001 - as given
         self.value = value
         self.ready = ready
         self.won: bool | None = None
 
     def seen(self, meta: ResultMeta) -> None:
-        """
-        Take in what was read.
-        """
         self.value, self.ready, self.won = meta.result, meta.ready, True
 
 
 class _Loop:
-    """
-    An event loop in a thread.
-    """
+    """An event loop in a thread."""
 
     def __init__(self, violate: Callable[[str], object]) -> None:
         self._loop = asyncio.new_event_loop()
@@ -531,9 +496,7 @@ class _Loop:
 
 
 async def _at_rest() -> None:
-    """
-    Give tasks that were cancelled the turns they need to end; break off what is left.
-    """
+    """Give cancelled tasks the turns they need to end; cancel the others."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
         _, late = await asyncio.wait(others, timeout=HANGS)
@@ -545,9 +508,7 @@ async def _at_rest() -> None:
 
 @contextmanager
 def _troubles(violate: Callable[[str], object]) -> Iterator[None]:
-    """
-    Have what is logged as an error, or ends a thread, or cannot be raised, told to *violate*.
-    """
+    """Pass logged errors, dead threads and unraisable exceptions to *violate*."""
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -24,7 +24,7 @@ _tested: dict[type, bool] = {}
 
 class Checked(Proof):
     """
-    Leaves out all tests but one where the backend has the wrong shape, as they would say the same.
+    Skips all tests but one if the backend has the wrong shape, since they would all report that.
     """
 
     @pytest.fixture(autouse=True)
@@ -36,9 +36,7 @@ class Checked(Proof):
             pytest.skip(f"the shape of the backend is wrong, as {SHAPE} says: {found[0][:100]}")
 
     def mistakes(self) -> list[str]:
-        """
-        Return what is wrong with the shape of the backend; found out once for each proof.
-        """
+        """Return the mistakes in the backend's shape; looks once for each proof."""
         cls = type(self)
         if cls not in _mistakes:
             _mistakes[cls] = self._find_mistakes()

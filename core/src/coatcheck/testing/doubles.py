@@ -1,7 +1,7 @@
 """
-Doubles for tests of what uses a backend: a clock, and backends that fail, stall, or never ring.
+Doubles for tests of code that uses a backend: a clock, and backends that fail, stall, or never ring.
 
-A double holds a real backend and passes everything on, but for the one thing it is for.
+A double holds a real backend and differs from it in one way only.
 """
 
 from __future__ import annotations
@@ -20,42 +20,28 @@ from ..errors import BackendUnavailableError
 
 
 class FakeClock:
-    """
-    A clock that goes only when told to. Stands in for the functions of `time` by name.
-    """
+    """A clock to turn by hand. Replaces the functions of `time` by name."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self._now = now
 
     def monotonic(self) -> float:
-        """
-        Return the seconds.
-        """
         return self._now
 
     def time(self) -> float:
-        """
-        Return the same seconds, since 1970.
-        """
+        """Return the same seconds, since 1970."""
         return self._now
 
     def now(self) -> datetime:
-        """
-        Return the same moment, in UTC.
-        """
+        """Return the same moment, in UTC."""
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=self._now)
 
     def sleep(self, seconds: float) -> None:
-        """
-        Go on by *seconds*.
-        """
         self._now += seconds
 
 
 class Wrapping(Wrapper, KeyValueBackend, to="wrapped"):
-    """
-    Passes on everything to the backend it holds; by default one in memory.
-    """
+    """Passes all calls to its backend, by default one in memory."""
 
     PROTOCOL_VERSION: ClassVar[int] = 1
 
@@ -81,17 +67,12 @@ class Wrapping(Wrapper, KeyValueBackend, to="wrapped"):
 
 
 class Quiet(Wrapping):
-    """
-    Never rings, and counts the reads in `looks`.
-    """
+    """Never rings, and counts the reads in `looks`."""
 
     looks: int = 0
 
     @property
     def capabilities(self) -> Capability:  # type: ignore[override]
-        """
-        Those of the backend it holds, but for `PUSH`.
-        """
         return self.wrapped.capabilities & ~Capability.PUSH
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
@@ -103,9 +84,7 @@ class Quiet(Wrapping):
 
 
 class Failing(Wrapping):
-    """
-    Raises `error` from the operations named, until `error` is `None`.
-    """
+    """Raises `error` from the operations named, until `error` is `None`."""
 
     def __init__(
         self,
@@ -146,9 +125,7 @@ class Failing(Wrapping):
 
 
 class Stalling(Wrapping):
-    """
-    Does not answer reads until `answer` is set, for *patience* seconds at most.
-    """
+    """Does not answer reads until `answer` is set, for *patience* seconds at most."""
 
     def __init__(self, backend: KeyValueBackend | None = None, *, patience: float = 30.0) -> None:
         super().__init__(backend)

@@ -1,5 +1,5 @@
 """
-What befalls a store: faults with a beginning and an end, and what makes them come and go.
+Faults of a store, with a beginning and an end, and a timetable for them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Fault:
     Args:
         begin: starts it.
         end: ends it; the store serves again when it returns, or soon after.
-        loses: whether the store may lose what it acknowledged before the end.
-        longest: how long it may last, in seconds.
+        loses: whether the store may lose acknowledged records before the end.
+        longest: its longest duration in seconds.
     """
 
     name: str
@@ -43,9 +43,7 @@ class Fault:
 
 
 def network_faults(proxy: Proxy) -> list[Fault]:
-    """
-    Return all that *proxy* can do to the connections that lead through it.
-    """
+    """Return all faults of the connections through *proxy*."""
     return [
         Fault("cut", proxy.cut, longest=0.0),
         Fault("reset", proxy.reset, longest=0.0),
@@ -58,9 +56,7 @@ def network_faults(proxy: Proxy) -> list[Fault]:
 
 
 def stopped(processes: Callable[[], Iterable[int]], name: str = "stop") -> Fault:
-    """
-    Return a fault that stops the *processes*, by their ids, with SIGSTOP, and lets them go on.
-    """
+    """Return a fault that stops *processes*, by their ids, with SIGSTOP, and resumes them."""
     # Those that were stopped go on, whichever there are by then.
     stopped_ones: list[int] = []
 
@@ -83,12 +79,12 @@ def _signal(processes: Iterable[int], number: signal.Signals) -> None:
 
 class Timetable:
     """
-    Faults that come and go, one at a time and in random order, in a thread, within `running()`.
+    Runs faults one at a time and in random order, in a thread, within `running()`.
 
     Args:
-        faults: each comes once before any comes again; those that lose, every third time.
+        faults: each occurs once before any repeats; those that lose, every third time.
         pause: seconds between two of them, at least and at most.
-        seed: of what is random in it.
+        seed: of the random choices.
     """
 
     def __init__(
@@ -102,19 +98,17 @@ class Timetable:
         self._losses: list[tuple[float, float]] = []
         #: How often each began.
         self.counts: Counter[str] = Counter()
-        #: What a fault itself raised, which says that it is not one.
+        #: Errors of the faults themselves, which show that they did not happen.
         self.errors: list[Exception] = []
 
     def lost_since(self, moment: float) -> bool:
-        """
-        Whether the store may have lost something after *moment*, of the monotonic clock.
-        """
+        """Whether the store may have lost records after *moment*, of the monotonic clock."""
         return any(ended >= moment for _, ended in self._losses)
 
     @contextlib.contextmanager
     def calm(self, *, patient: bool) -> Iterator[bool]:
         """
-        Have no fault begin; gives `False` if there is one just now, unless *patient* until its end.
+        Let no fault begin. Yield `False` if one is on, unless *patient*, which waits for its end.
         """
         calm = self._quiet.acquire(blocking=patient)
         try:
@@ -125,9 +119,7 @@ class Timetable:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """
-        Have faults come and go until the block ends; then none is left.
-        """
+        """Run faults until the block ends; then all are over."""
         thread = threading.Thread(target=self._run, name="faults", daemon=True)
         if self._faults:
             thread.start()

@@ -18,8 +18,10 @@ from .patience import PATIENCE
 @contextmanager
 def forked(function: Callable[[], object], fork: Callable[[], int] = os.fork) -> Iterator[None]:
     """
-    Run *function* in a child, beside the block. Fails after the block with the child's traceback if
-    it raises, with its stacks if it hangs, and with its status if it crashes.
+    Run *function* in a child, beside the block.
+
+    Fail after the block with the child's traceback if it raises, with its stacks if it hangs, and with
+    its status if it crashes.
     """
     reading, writing = os.pipe()
     child = fork()
@@ -52,9 +54,6 @@ def _heard(descriptor: int, seconds: float) -> str | None:
 
 
 def _run(function: Callable[[], object], writing: int) -> None:
-    """
-    Do the child's part, and be gone: pytest goes on in the parent.
-    """
     try:
         faulthandler.register(signal.SIGUSR1, os.fdopen(os.dup(writing), "wb"), all_threads=True)
         function()

@@ -19,10 +19,10 @@ CHILD: Final = "child"
 
 def fork() -> int:
     """
-    Fork without any hook but those of Python itself; return as `os.fork` does.
+    Fork without any hook but Python's own; return as `os.fork` does.
 
-    Without Python's own a child may hang in a lock of the interpreter or of the standard library, if
-    another thread holds it, which no library can mend.
+    Without those a child may hang in a lock of the interpreter or of the standard library, if another
+    thread holds it, which no library can mend.
     """
     all_hooks = [(hooks, [*hooks]) for hooks in _registered()]
     try:
@@ -36,9 +36,7 @@ def fork() -> int:
 
 @cache
 def _registered() -> list[list[Callable[[], object]]]:
-    """
-    Return the interpreter's own lists of the hooks that `os.register_at_fork` takes.
-    """
+    """Return the interpreter's own lists of the hooks of `os.register_at_fork`."""
     return [_list_of(when) for when in ("before", "after_in_parent", "after_in_child")]
 
 
@@ -50,9 +48,7 @@ def _list_of(when: str) -> list[Callable[[], object]]:
 
 
 def _is_of_python(hook: Any) -> bool:
-    """
-    Whether a module of the standard library registered *hook*, which may be a method of a lock.
-    """
+    """Whether the standard library registered *hook*, which may be a method of a lock."""
     called: Any = hook.func if isinstance(hook, partial) else hook
     module = called.__module__ or type(called.__self__).__module__
     return module.partition(".")[0] in sys.stdlib_module_names - {"builtins"}
@@ -60,8 +56,8 @@ def _is_of_python(hook: Any) -> bool:
 
 def on_both_sides(act: Callable[[str], object]) -> None:
     """
-    Fork without our hooks, and call *act* with "parent" and "child" at the same time. Raise what
-    either raises.
+    Fork without our hooks, and call *act* with "parent" and "child" at the same time. Raise the
+    error of either.
     """
     with forked(lambda: act(CHILD), fork):
         act(PARENT)

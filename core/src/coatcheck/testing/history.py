@@ -1,10 +1,10 @@
 """
-Whether what racing writers and readers saw is what the first-ready rule allows.
+Checks the observations of racing writers and readers against the first-ready rule.
 
 Each operation is recorded with the moments before and after it. The record of one id becomes ready
-at one moment, which lies within the operation that won: whoever saw it unready began before that
-moment, whoever saw it ready, or was refused, ended after it. A history is allowed if there is such
-a moment. Unready writes and reads before it, and all that comes after it, are then in order.
+at one moment, which lies within the winning operation. An operation that saw the record unready
+began before that moment. One that saw it ready, or was refused, ended after it. A history is allowed
+if such a moment exists.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Event:
     """
     One operation on the id.
 
-    `value` is what was written or read, `ready` whether that is a ready record. `won` is the
-    answer to a write: `None` where there was none, so that it may have taken place or not.
+    `value` was written or read, and `ready` is whether its record was ready. `won` is the answer to a
+    write; `None` if no answer came, so that it may have happened or not.
     """
 
     kind: str
@@ -38,17 +38,14 @@ class Event:
 
     @property
     def is_store(self) -> bool:
-        """
-        Whether it writes a ready record.
-        """
         return self.kind == "write" and self.ready
 
 
 class History:
     """
-    What happened to one id, from its first write to its first expiry or `forget`.
+    The operations on one id, from its first write to its first expiry or `forget`.
 
-    Values are to be different from one another, so that a reader's one tells whose it is.
+    All values must differ, so that a value read identifies its writer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,16 +54,12 @@ class History:
         self.events: list[Event] = []
 
     def add(self, event: Event) -> None:
-        """
-        Record one event. For any thread.
-        """
+        """Record one event. For any thread."""
         with self._lock:
             self.events.append(event)
 
     async def store(self, results: Results, task_id: str, value: Any) -> None:
-        """
-        Store *value* as ready, and record what came of it.
-        """
+        """Store *value* as ready, and record the outcome."""
         began = self._clock()
         won: bool | None = None
         try:
@@ -78,9 +71,7 @@ class History:
             self.add(Event("write", value, began, self._clock(), won=won))
 
     async def update(self, results: Results, task_id: str, value: Any) -> None:
-        """
-        Store *value* as unready, and record what came of it.
-        """
+        """Store *value* as unready, and record the outcome."""
         began = self._clock()
         try:
             won = await results.update_state(task_id, "PROGRESS", value)
@@ -89,9 +80,7 @@ class History:
         self.add(Event("write", value, began, self._clock(), ready=False, won=won))
 
     async def read(self, results: Results, task_id: str) -> None:
-        """
-        Read, and record what was seen.
-        """
+        """Read, and record the observation."""
         began = self._clock()
         try:
             meta = await results.get_task_meta(task_id)
@@ -100,9 +89,7 @@ class History:
         self.add(Event("read", meta.result, began, self._clock(), ready=meta.ready))
 
     async def take_part(self, results: Results, task_id: str, value: Any) -> None:
-        """
-        Update, read, store, and read again: one participant of a race.
-        """
+        """Update, read, store, and read again: one participant of a race."""
         await self.update(results, task_id, ["unready", value])
         await self.read(results, task_id)
         await self.store(results, task_id, value)
@@ -112,18 +99,14 @@ class History:
 
     @property
     def winner(self) -> Any:
-        """
-        The value of the one ready write that was told it won. Raises `LookupError` without one.
-        """
+        """The value of the one ready write that won. Raises `LookupError` without exactly one."""
         winners = [event.value for event in self.events if event.is_store and event.won]
         if len(winners) != 1:
             raise LookupError(f"{len(winners)} writes were told that they won: {winners}")
         return winners[0]
 
     def faults(self) -> list[str]:
-        """
-        Return what is wrong with the history; nothing, if it is allowed.
-        """
+        """Return the contradictions in the history; empty if it is allowed."""
         winners = [event for event in self.events if event.is_store and event.won]
         if len(winners) > 1:
             return [f"several won: {[event.value for event in winners]}"]

@@ -1,10 +1,10 @@
 """
-Interruptions at every place in turn: what a signal handler raises, wherever it can come.
+Interrupts a call at every place where a signal handler can run, in turn.
 
-CPython runs signal handlers at the beginning of a function written in Python, after each call of one
-that is not, and while such a one blocks. The profiler of `sys` is told of just these places, and what
-it raises there goes on as the exception of a handler does. So no signal and no luck is needed: each
-place is struck once, and the same places each time.
+CPython runs signal handlers at the beginning of a Python function, after each call of a function in
+C, and while that blocks. The profiler of `sys` is called at just these places, and its exceptions
+propagate as those of a handler do. So the tests need neither signals nor luck: they strike each
+place once, and the same places each time.
 """
 
 from __future__ import annotations
@@ -27,37 +27,29 @@ _BLOCKING: Final = frozenset(
         "recv", "recv_into", "select", "send", "sendall", "sleep", "wait", "write",
     }
 )  # fmt: skip
-#: What a generator was doing when it is thrown into.
+#: The instructions at which a generator is suspended.
 _SUSPENDED: Final = frozenset(opcode.opmap[name] for name in ("YIELD_VALUE", "SEND"))
 
 
 class Limit(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded
-    """
-    What a handler raises, as an `Exception`.
-    """
+    """A handler's exception that is an `Exception`."""
 
 
 class Abort(BaseException):
-    """
-    What a handler raises, as none.
-    """
+    """A handler's exception that is not."""
 
 
 class Struck(NamedTuple):
-    """
-    What an interrupted call came to.
-    """
+    """The outcome of an interrupted call."""
 
     #: Where it was interrupted; `None` where it ended before.
     place: str | None
-    #: What came out of it.
+    #: The exception it ended with.
     error: BaseException | None
 
 
 class _Profile:
-    """
-    Counts the places of one call, and raises *error* at one of them.
-    """
+    """Counts the places of one call, and raises *error* at one of them."""
 
     def __init__(self, number: int, error: BaseException, roots: tuple[str, ...] | None) -> None:
         self.place: str | None = None
@@ -85,9 +77,7 @@ class _Profile:
 
 
 def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
-    """
-    Whether a signal handler can come here.
-    """
+    """Whether a signal handler can run here."""
     if event == "call":
         # Not where an exception is thrown into a generator, which runs no handlers.
         last = frame.f_lasti
@@ -98,10 +88,7 @@ def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
 
 
 def _is_finalizing(frame: FrameType | None) -> bool:
-    """
-    Whether this is within a finalizer, or what a weak reference calls, where Python itself swallows
-    whatever is raised.
-    """
+    """Whether a finalizer or a weak reference's callback runs: Python swallows their exceptions."""
     while frame is not None:
         code = frame.f_code
         if code.co_name == "__del__" or code.co_filename.endswith("_weakrefset.py"):
@@ -136,9 +123,7 @@ def interrupt(
 
 
 def places(act: Callable[[], object], *, roots: tuple[str, ...] | None = None) -> int:
-    """
-    Call *act*, and return at how many places it can be interrupted.
-    """
+    """Call *act*, and return the number of places where it can be interrupted."""
     profile = _Profile(sys.maxsize, Limit(), roots)
     before = sys.getprofile()
     try:
@@ -160,7 +145,7 @@ def strikes(
     """
     Interrupt *act* at each place in turn, at every *step*-th from *first* on; yield the places.
 
-    The exception is one of *kind*, and has to come out of *act* as it is.
+    The exception is one of *kind*, and must come out of *act* unchanged.
     """
     number = first
     while True:
@@ -176,8 +161,6 @@ def strikes(
 
 
 def roots_of(*modules: Any) -> tuple[str, ...]:
-    """
-    Return the directories of core and of *modules*, for `roots`.
-    """
+    """Return the directories of core and of *modules*, for `roots`."""
     files = (module.__file__ for module in modules if module.__file__ is not None)
     return (_CORE, *(str(Path(file).parent) for file in files))

@@ -1,5 +1,5 @@
 """
-What was asked of a backend in a test, and what it answered: a failure shows the last of it.
+The calls of a backend in a test, with their answers: a failure shows the last of them.
 """
 
 from __future__ import annotations
@@ -30,18 +30,14 @@ LONG: Final = 60
 
 
 class Journal:
-    """
-    The operations of some backends in the order in which they began. For any thread.
-    """
+    """The operations of some backends, in the order of their beginnings. For any thread."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._entries: deque[list[str]] = deque(maxlen=SHOWN)
 
     def record(self, backend: Any) -> None:
-        """
-        Write down what is asked of *backend* from now on. One without a `__dict__` is left alone.
-        """
+        """Write down the calls of *backend* from now on. One without a `__dict__` is left alone."""
         for name in OPERATIONS:
             method = getattr(type(backend), name, None)
             if method is not None and hasattr(backend, "__dict__"):
@@ -85,9 +81,7 @@ class Journal:
         return entry
 
     def text(self) -> str:
-        """
-        Return the last operations, one a line.
-        """
+        """Return the last operations, one a line."""
         return "\n".join(f"{call} -> {answer}" for call, answer in list(self._entries))
 
 

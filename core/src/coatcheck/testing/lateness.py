@@ -1,5 +1,5 @@
 """
-How late things are: of waits, of the machine they run on, and what a process holds.
+How late waits and the machine are, and the resources of a process.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ _BOUNDS: Final = tuple(0.0001 * 1.05**n for n in range(260))
 
 
 class Lateness:
-    """
-    Durations, as many as there are, in a bounded number of classes. For any thread.
-    """
+    """Durations, any number of them, in a bounded number of classes. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,30 +26,21 @@ class Lateness:
         self.worst: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """
-        Count one; less than none is none.
-        """
+        """Count one; a negative one counts as zero."""
         with self._lock:
             self._counts[bisect.bisect_left(_BOUNDS, seconds)] += 1
             self.worst = max(self.worst, seconds)
 
     @property
     def count(self) -> int:
-        """
-        How many were counted.
-        """
         return sum(self._counts)
 
     def over(self, seconds: float) -> int:
-        """
-        Return how many were longer than *seconds*, to within a class.
-        """
+        """Return the number of those longer than *seconds*, to within a class."""
         return sum(self._counts[bisect.bisect_left(_BOUNDS, seconds) + 1 :])
 
     def quantile(self, part: float) -> float:
-        """
-        Return what *part* of them did not exceed, in seconds; 0 where there are none.
-        """
+        """Return the quantile *part* in seconds; 0 if nothing was counted."""
         left = self.count * part
         for bound, count in zip(_BOUNDS, self._counts, strict=False):
             left -= count
@@ -60,9 +49,7 @@ class Lateness:
         return self.worst
 
     def told(self) -> dict[str, float]:
-        """
-        Return the figures of a report, in milliseconds.
-        """
+        """Return the figures of a report, in milliseconds."""
         return {
             "count": self.count,
             "p50_ms": round(self.quantile(0.5) * 1000, 1),
@@ -73,9 +60,7 @@ class Lateness:
 
 
 class Metronome:
-    """
-    Measures how late a thread of this process wakes that does nothing but sleep.
-    """
+    """Measures how late a thread wakes that only sleeps."""
 
     TICK = 0.02
 
@@ -102,8 +87,8 @@ class Metronome:
 
 def holdings() -> dict[str, Any]:
     """
-    Return what this process holds: memory in MB, file descriptors, threads. `None` where the
-    system does not say.
+    Return the memory in MB, file descriptors and threads of this process, as far as the system
+    says.
     """
     gc.collect()
     memory = descriptors = None

@@ -1,5 +1,5 @@
 """
-What an interruption loses, which the garbage collector closes with a warning.
+Objects that an interruption loses; the garbage collector closes them with a warning.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _IGNORED: Final = (
 
 def lossy(test: Test) -> Test:
     """
-    Mark a synchronous test that interrupts others: what it loses is collected before it ends, and warns of nothing.
+    Mark a synchronous test that interrupts others: its losses are collected before it ends, silently.
 
-    Otherwise it would warn in a later test, and fail that.
+    Otherwise they would warn in a later test, and fail that.
     """
     marked = pytest.mark.filterwarnings(*_IGNORED)(_collected()(test))
     return cast("Test", marked)
@@ -36,7 +36,7 @@ def lossy(test: Test) -> Test:
 
 @contextmanager
 def _collected() -> Iterator[None]:
-    # Neither records of logs nor what is kept for pytest's warnings may hold on to tracebacks.
+    # Log records and pytest's record of unraisable errors would keep tracebacks alive.
     hook = sys.unraisablehook
     sys.unraisablehook = _forget
     logging.disable()
@@ -49,9 +49,7 @@ def _collected() -> Iterator[None]:
 
 
 def _forget(_: object) -> None:
-    """
-    Stand in for `sys.unraisablehook`.
-    """
+    """Stand in for `sys.unraisablehook`."""
 
 
 def _collect() -> None:

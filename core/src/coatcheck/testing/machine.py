@@ -41,9 +41,7 @@ _SECONDS = {"kept": None, "long": 60.0, "month": 31 * 86_400.0}
 
 @dataclass
 class Entry:
-    """
-    What the model has under a key; it surely lives until `lives`, and surely no more at `gone`.
-    """
+    """A record of the model. It lives at least until `lives`, and is gone by `gone`."""
 
     meta: ResultMeta
     lives: float = float("inf")
@@ -85,18 +83,12 @@ class BackendMachine(RuleBasedStateMachine):
         self._writer = Writer(codec, expires=None, protect=READY_STATES, read_only=False)
 
     def teardown(self) -> None:
-        """
-        Leave nothing in the store.
-        """
         self._backend.delete_many([self._prefix + key for key in KEYS])
 
-    # -- what can be done -----------------------------------------------------------------
+    # -- the rules ------------------------------------------------------------------------
 
     @rule(key=_keys, state=_states, unless=_unless, life=_lives)
     def put(self, key: str, state: str, unless: Unless, life: str) -> None:
-        """
-        Put a new record.
-        """
         self._settle()
         meta = self._last[key] = self._record(key, state)
         allowed = self._allows(key, unless)
@@ -104,9 +96,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(key=_keys, state=_states, life=_lives)
     def put_over_observed(self, key: str, state: str, life: str) -> None:
-        """
-        Put a new record over exactly the one that was read last, which may be gone by now.
-        """
+        """Put a new record over the exact one that was read last, which may be gone by now."""
         self._settle()
         observed = self._observed.get(key)
         if observed is None:
@@ -118,9 +108,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(key=_keys)
     def put_again(self, key: str) -> None:
-        """
-        Repeat the last write, which may be in the store, or may have been refused.
-        """
+        """Repeat the last write, which may have been stored or refused."""
         self._settle()
         meta, current = self._last.get(key), self._model.get(key)
         if meta is None or (current is not None and current.gone < float("inf")):
@@ -134,9 +122,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(pairs=st.lists(st.tuples(_keys, _states), max_size=5))
     def put_many(self, pairs: list[tuple[str, str]]) -> None:
-        """
-        Put a batch, which may have one key twice.
-        """
+        """Put a batch, which may have one key twice."""
         self._settle()
         items, expected = [], []
         for key, state in pairs:
@@ -151,9 +137,6 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(keys=st.lists(_keys, max_size=6))
     def get_many(self, keys: list[str]) -> None:
-        """
-        Read some.
-        """
         self._settle()
         found = self._backend.get_many([self._prefix + key for key in keys])
         expected = {self._prefix + key: self._model[key] for key in keys if key in self._model}
@@ -165,9 +148,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(keys=st.lists(_keys, max_size=3, unique=True))
     def delete_many(self, keys: list[str]) -> None:
-        """
-        Delete some, and count those that were there.
-        """
+        """Delete some, and count the present ones."""
         self._settle()
         count = self._backend.delete_many([self._prefix + key for key in keys])
         if self._is_certain(keys):
@@ -178,9 +159,7 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: Capability.SCAN in self._backend.capabilities)
     @rule(start=st.sampled_from(["", "a", "a*", "☃"]))
     def scan(self, start: str) -> None:
-        """
-        Find all, or those that start with something.
-        """
+        """Find all, or those with a prefix."""
         self._settle()
         skip = len(self._prefix)
         found = sorted(key[skip:] for key in self._backend.scan(self._prefix + start))
@@ -190,9 +169,7 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._pauses)
     @rule(keys=st.lists(_keys, min_size=1, max_size=3, unique=True), state=_states)
     def let_time_pass(self, keys: list[str], state: str) -> None:
-        """
-        Put short-lived records, and wait until they are gone.
-        """
+        """Put short-lived records, and wait until they are gone."""
         self._settle()
         self._pauses -= 1
         for key in keys:
@@ -234,9 +211,7 @@ class BackendMachine(RuleBasedStateMachine):
                 self._model[key].gone = ended + self._short + self._slack
 
     def _settle(self) -> None:
-        """
-        Wait out what may expire just now, and take what has expired out of the model.
-        """
+        """Wait for records that may expire now, and take expired ones out of the model."""
         now = self._clock()
         for key, entry in list(self._model.items()):
             if entry.lives <= now:
@@ -244,9 +219,7 @@ class BackendMachine(RuleBasedStateMachine):
                 del self._model[key]
 
     def _is_certain(self, keys: Collection[str]) -> bool:
-        """
-        Whether none of *keys* may have expired meanwhile; else they are deleted.
-        """
+        """Whether none of *keys* may have expired meanwhile; else delete them."""
         now = self._clock()
         if all(self._model[key].lives > now for key in keys if key in self._model):
             return True
@@ -271,9 +244,7 @@ def check(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """
-    Run the machine on *backend*, the same way each time; raises with the steps that went wrong.
-    """
+    """Run the machine on *backend*, the same way each time; raise with the failing steps."""
     make: Any = partial(BackendMachine, backend, clock=clock, sleep=sleep)
     run_state_machine_as_test(
         make,

@@ -1,5 +1,5 @@
 """
-How long the tests wait for what should come at once.
+How long the tests wait for answers that should come at once.
 """
 
 from __future__ import annotations

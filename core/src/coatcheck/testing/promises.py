@@ -1,5 +1,5 @@
 """
-The numbered promises, and which test of the contract holds which of them.
+The numbered promises, and the tests of the contract that hold each.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: What every backend promises, in one sentence each.
+#: The promises of every backend, in one sentence each.
 PROMISES: Final[Mapping[int, str]] = {
     1: "The first ready record wins, atomically, across threads and processes.",
     2: "A wait cannot be missed, and leaves nothing behind.",
@@ -26,9 +26,7 @@ PROMISES: Final[Mapping[int, str]] = {
 
 
 def promise(*numbers: int) -> Callable[[F], F]:
-    """
-    Say of a test which promises it holds.
-    """
+    """State which promises a test holds."""
     unknown = set(numbers) - set(PROMISES)
     if unknown or not numbers:
         raise ValueError(f"there are no promises {sorted(unknown)}: use some of 1 to 11")
@@ -41,26 +39,22 @@ def promise(*numbers: int) -> Callable[[F], F]:
 
 
 def core(test: F) -> F:
-    """
-    Mark a test as one of the few that tell most: `pytest -k contract_core` runs these alone.
-    """
+    """Mark a test as one of the few most telling: `pytest -k contract_core` runs these alone."""
     test.__dict__["contract_core"] = True
     return test
 
 
 def expiring(test: F) -> F:
     """
-    Mark a test as one that waits until records expire: `pytest -k "not contract_expiry"` leaves them
-    out, as a store that counts in whole seconds may want.
+    Mark a test that waits until records expire: `pytest -k "not contract_expiry"` leaves these
+    out.
     """
     test.__dict__["contract_expiry"] = True
     return test
 
 
 def needs(*hooks: str) -> Callable[[F], F]:
-    """
-    Say of a test that it applies only where the proof has these hooks.
-    """
+    """Mark a test that applies only if the proof has these hooks."""
 
     def mark(test: F) -> F:
         test.__dict__["needs"] = hooks
@@ -70,17 +64,13 @@ def needs(*hooks: str) -> Callable[[F], F]:
 
 
 def suite_of(contract: type) -> dict[str, Callable[..., Any]]:
-    """
-    Return the tests of a contract, or of a proof, by name.
-    """
+    """Return the tests of a contract, or of a proof, by name."""
     names = sorted(name for name in dir(contract) if name.startswith("test_"))
     return {name: test for name in names if (test := getattr(contract, name)) is not None}
 
 
 def promises_of(contract: type) -> dict[int, list[str]]:
-    """
-    Return for each promise the names of the tests that hold it in *contract*, or in a proof.
-    """
+    """Return for each promise the tests that hold it in *contract*, or in a proof."""
     held: dict[int, list[str]] = {number: [] for number in PROMISES}
     for name, test in suite_of(contract).items():
         for number in getattr(test, "promises", ()):
@@ -89,8 +79,6 @@ def promises_of(contract: type) -> dict[int, list[str]]:
 
 
 def left_out(proof: type) -> dict[str, tuple[str, ...]]:
-    """
-    Return the contract's tests that *proof* lacks the hooks for, each with those hooks.
-    """
+    """Return the contract's tests whose hooks *proof* lacks, each with those hooks."""
     found: dict[str, tuple[str, ...]] = getattr(proof, "_left_out", {})
     return dict(found)

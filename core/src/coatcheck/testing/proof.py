@@ -1,5 +1,5 @@
 """
-What a proof gives: a store, ways into it round the backend, and nothing in place of the tests.
+The hooks of a proof: a store, and ways into it without the backend.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ R = TypeVar("R", Results, AioResults)
 
 class Proof:
     """
-    The hooks of a proof. `url` and two `raw_` ways are given by all, the rest where it can be:
-    tests that need what a proof does not give are left out of it, see `left_out`. The two ways are
-    `raw_get` and `raw_put` for a store of bytes, `raw_document` and `raw_plant` for one of fields.
+    The hooks of a proof.
+
+    Every proof gives `url` and two ways into the store: `raw_get` and `raw_put` for a store of bytes,
+    `raw_document` and `raw_plant` for one of fields. The others are optional; tests that need a missing
+    hook are left out, see `left_out`.
     """
 
-    #: What a proof may define; everything else of the contract stays as it is.
+    #: The names that a proof may define; it may override no others.
     HOOKS: ClassVar[frozenset[str]] = frozenset(
         {
             "url", "sync_results", "aio_results", "raw_get", "raw_put", "raw_ttl", "raw_document",
@@ -58,67 +60,53 @@ class Proof:
 
     @pytest.fixture
     def url(self) -> str:
-        """
-        The URL of an empty store. New processes have to find the backend by it, too.
-        """
+        """The URL of an empty store. New processes must find the backend by it, too."""
         raise NotImplementedError("a proof has a fixture `url`: the URL of an empty store")
 
     def sync_results(self, **options: Any) -> Results:
-        """
-        Return a new client of the store, for synchronous code.
-        """
+        """Return a new client of the store, for synchronous code."""
         return by_url(self.store_url, **options)
 
     def aio_results(self, **options: Any) -> AioResults:
-        """
-        Return a new client of the store, for asyncio.
-        """
+        """Return a new client of the store, for asyncio."""
         return aio_by_url(self.store_url, **options)
 
     # -- the oracle: round the backend ----------------------------------------------------
 
     def raw_get(self, key: str) -> bytes | None:
-        """
-        Return the bytes that the store has under *key*; `None` where it has none.
-        """
+        """Return the bytes that the store has under *key*, or `None`."""
         raise NotImplementedError("a proof has a method raw_get(key) that goes round the backend")
 
     def raw_put(self, key: str, value: bytes) -> None:
-        """
-        Put bytes into the store, without a life.
-        """
+        """Put bytes into the store, without a life."""
         raise NotImplementedError("a proof has a method raw_put(key, value)")
 
     def raw_ttl(self, key: str) -> float | None:
-        """
-        Return the seconds that the store gives *key* to live; `None` where it keeps it.
-        """
+        """Return the store's own count of seconds until *key* expires; `None` for never."""
         raise NotImplementedError
 
     def raw_document(self, task_id: str) -> Mapping[str, Any] | None:
-        """
-        Return the record's fields as stored. For a store that keeps fields instead of bytes.
-        """
+        """Return the record's fields as stored. For a store that keeps fields instead of bytes."""
         data = self.raw_get(DEFAULT_KEY_PREFIX + task_id)
         return None if data is None else self._codec.decode(task_id, data).document
 
     def raw_plant(self, task_id: str, planted: Planted) -> None:
         """
-        Put a record into the store that no backend of ours wrote, without a life. A store that
-        keeps fields instead of bytes takes `planted.fields`.
+        Put a record into the store that no backend of ours wrote, without a life.
+
+        A store that keeps fields instead of bytes takes `planted.fields`.
         """
         self.raw_put(DEFAULT_KEY_PREFIX + task_id, planted.record)
 
     def open_resources(self) -> int:
-        """
-        Return how many connections, subscriptions or files of ours the store sees open.
-        """
+        """Return the number of our connections, subscriptions or files that the store sees open."""
         raise NotImplementedError
 
     def limited(self) -> tuple[str, int]:
         """
-        Return the URL of a store whose server refuses records over a limit of its own, and that limit
-        in bytes; best a small one. Tests leave records there.
+        Return the URL of a store whose server refuses records over a limit of its own, and that limit.
+
+        The limit is in bytes, best a small one. Tests leave records there.
         """
         raise NotImplementedError
 
@@ -126,31 +114,29 @@ class Proof:
 
     def unreachable_url(self) -> str:
         """
-        Return the URL of a store that cannot be reached, with `SECRET` as its password if a URL
-        of this backend can have one.
+        Return the URL of a store that cannot be reached.
+
+        Its password is `SECRET` if a URL of this backend can have one.
         """
         raise NotImplementedError
 
     def address(self) -> tuple[str, int]:
-        """
-        Return host and TCP port of the store, for a proxy before it.
-        """
+        """Return the store's host and TCP port, for a proxy in front of it."""
         raise NotImplementedError
 
     def through(self, port: int) -> str:
-        """
-        Return the URL of the store by way of *port* on 127.0.0.1.
-        """
+        """Return the URL of the store through *port* on 127.0.0.1."""
         raise NotImplementedError
 
     def cut(self) -> None:
         """
-        Cut every connection that clients of ours have to the store; it takes new ones. A proof
-        with `address` and `through` need not have it: the contract cuts those of a proxy.
+        Cut every connection of our clients to the store; it accepts new ones.
+
+        A proof with `address` and `through` may do without: the contract cuts those of a proxy.
         """
         raise NotImplementedError
 
-    # -- what the contract makes of it ----------------------------------------------------
+    # -- the contract's own use of it ----------------------------------------------------
 
     store_url: str
     journal: Journal
@@ -167,30 +153,21 @@ class Proof:
 
     @pytest.fixture
     def other(self) -> Iterator[Results]:
-        """
-        Another client of the same store, synchronous on both sides, and never awaited.
-        """
+        """Another client of the same store, synchronous on both sides, and never awaited."""
         with self.recorded(self.sync_results()) as results:
             yield results
 
     def recorded(self, results: R) -> R:
-        """
-        Return *results*, and write down from now on what its backend is asked.
-        """
+        """Return *results*, and write down the calls of its backend from now on."""
         self.journal.record(innermost(results.backend))
         return results
 
     @classmethod
     def cuts_by_itself(cls) -> bool:
-        """
-        Whether the proof has a `cut` of its own.
-        """
         return cls.cut is not Proof.cut
 
     def plant(self, task_id: str, record: bytes | Planted) -> None:
-        """
-        Put a record, in JSON if it is bytes, into the store that no backend of ours wrote.
-        """
+        """Put a record that no backend of ours wrote into the store; bytes are JSON."""
         self.raw_plant(task_id, Planted.json(record) if isinstance(record, bytes) else record)
 
     def __init_subclass__(cls, *, contract: bool = False, **options: Any) -> None:
@@ -222,15 +199,13 @@ def _leave_out(proof: Any, contract: type) -> None:
         lacking = _lacking(proof, getattr(test, "needs", ()))
         if lacking:
             proof._left_out[name] = tuple(lacking)
-        # A subclass of a proof may have what the proof lacks.
+        # A subclass of a proof may add a missing hook.
         if lacking or getattr(proof, name) is None:
             setattr(proof, name, None if lacking else test)
 
 
 def at_length(test: F) -> F:
-    """
-    Leave a long test out, unless the environment asks for it by `COATCHECK_TESTING_LONG`.
-    """
+    """Leave a long test out, unless the environment asks for it by `COATCHECK_TESTING_LONG`."""
     return pytest.mark.chaos(test) if os.environ.get(LONG) else needs(LONG)(test)
 
 
@@ -242,9 +217,7 @@ def _lacking(proof: Any, hooks: Iterable[str]) -> list[str]:
 
 
 def innermost(backend: Any) -> Any:
-    """
-    Return the backend of the store itself, out of what core put around it.
-    """
+    """Return the backend of the store itself, without core's wrappers."""
     while True:
         backend = backend.sync if isinstance(backend, Awaited) else backend
         if not hasattr(backend, "backend"):
@@ -253,21 +226,14 @@ def innermost(backend: Any) -> Any:
 
 
 def has_keys(results: Results | AioResults) -> bool:
-    """
-    Whether the store has keys and bytes, so that keys can have a prefix.
-    """
+    """Whether the store has keys and bytes, so that keys can have a prefix."""
     return isinstance(innermost(results.backend), (KeyValueBackend, AioKeyValueBackend))
 
 
 def has(results: Results | AioResults, capability: Capability) -> bool:
-    """
-    Whether the backend declares *capability*.
-    """
     return capability in results.backend.capabilities
 
 
 def record_of(results: Results | AioResults, task_id: str, state: str, value: Any) -> ResultMeta:
-    """
-    Return a record as *results* would write it, for calls of the backend itself.
-    """
+    """Return a record as *results* would write it, for calls of the backend itself."""
     return results._writer.record(task_id, state, value)

@@ -1,6 +1,5 @@
 """
-A TCP proxy that cuts, resets, delays, slows down, stalls, forgets, refuses, and drops, truncates
-or spreads replies.
+A TCP proxy that disturbs connections and their replies.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """
-    Passes on what comes to `port` of 127.0.0.1, until it is told otherwise. In threads.
-    """
+    """Passes on the connections to `port` of 127.0.0.1, and disturbs them on demand. In threads."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -63,16 +60,12 @@ class Proxy:
     # -- trouble --------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """
-        Cut all connections; new ones are taken.
-        """
+        """Cut all connections; accept new ones."""
         for pair in self._open_pairs():
             self._hang_up(pair)
 
     def reset(self) -> None:
-        """
-        Reset all connections, which loses what is on its way; new ones are taken.
-        """
+        """Reset all connections, with the loss of data on its way; accept new ones."""
         for pair in self._open_pairs():
             for end in pair:
                 with contextlib.suppress(OSError):
@@ -84,75 +77,56 @@ class Proxy:
             return list(self._pairs)
 
     def delay(self, seconds: float) -> None:
-        """
-        Hold back every piece of data, in both directions.
-        """
+        """Hold back every piece of data, in both directions."""
         self._delay = seconds
 
     def spread(self, seconds: float) -> None:
-        """
-        Pass on replies byte by byte, with a pause of *seconds* before each; 0 ends that.
-        """
+        """Pass on replies byte by byte, with a pause of *seconds* before each; 0 ends that."""
         self._pause = seconds
 
     def slow_down(self, rate: float) -> None:
         """
-        Pass on no more than *rate* bytes a second in each direction, over all connections
-        together; 0 sets no limit.
+        Pass on at most *rate* bytes a second in each direction, over all connections; 0 sets no
+        limit.
         """
         self._rate = rate
 
     def forget(self) -> None:
         """
-        Pass on nothing more on the connections that are open, as a NAT does after a long silence.
-        New ones work.
+        Pass on nothing more on open connections, as a NAT does after a long silence. New ones
+        work.
         """
         with self._lock:
             self._forgotten |= self._pairs
 
     def stall(self) -> None:
-        """
-        Pass on nothing, and go on taking connections.
-        """
+        """Pass on nothing, but accept connections."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """
-        Pass on what was held back, and all that comes.
-        """
+        """Pass on all data again, first the data held back."""
         self._flowing.set()
 
     def drop_replies(self, count: int) -> None:
-        """
-        Drop the next *count* replies, each with its connection. The requests went through.
-        """
+        """Drop the next *count* replies, each with its connection. The requests went through."""
         with self._lock:
             self._to_drop = count
 
     def truncate_replies(self, count: int) -> None:
-        """
-        Pass on the first half of each of the next *count* replies, and cut its connection.
-        """
+        """Pass on the first half of each of the next *count* replies, and cut its connection."""
         with self._lock:
             self._to_truncate = count
 
     def refuse(self) -> None:
-        """
-        Cut all connections, also those to come.
-        """
+        """Cut all connections, and those to come."""
         self._refusing = True
         self.cut()
 
     def accept(self) -> None:
-        """
-        Take connections again.
-        """
+        """Accept connections again."""
         self._refusing = False
 
     def close(self) -> None:
-        """
-        End it all.
-        """
         self._closed = True
         self.resume()
         self._listener.close()
@@ -229,8 +203,8 @@ class Proxy:
 
     def _leave(self, pair: tuple[socket.socket, socket.socket]) -> None:
         """
-        End one direction; the other one with it, unless the connection is forgotten: then nobody hears of
-        the end either.
+        End one direction, and the other with it, unless the connection is forgotten: then nobody
+        learns of the end.
         """
         if pair not in self._forgotten:
             self._hang_up(pair)
@@ -243,9 +217,7 @@ class Proxy:
                 end.close()
 
     def _spread(self, target: socket.socket, data: bytes) -> bytes:
-        """
-        Send *data* byte by byte for as long as that is wanted; return the rest.
-        """
+        """Send *data* byte by byte while that is wanted; return the rest."""
         for number in range(len(data)):
             if not self._pause:
                 return data[number:]
@@ -277,10 +249,10 @@ class Proxy:
             self._forgotten.discard(pair)
             for end in pair:
                 # Wakes the other thread, which a close alone would not. Receiving only, where the
-                # other side is not to hear of an end.
+                # other side must not learn of an end.
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR if orderly else socket.SHUT_RD)
                 # Closes the connection and keeps its descriptor: a thread that is about to receive
-                # would otherwise do so from whatever gets the same number next.
+                # would otherwise receive from the next owner of that number.
                 with socket.socket() as dead:
                     os.dup2(dead.fileno(), end.fileno(), inheritable=False)

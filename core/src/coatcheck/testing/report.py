@@ -1,5 +1,5 @@
 """
-How the contract's failures tell: a plugin of pytest that the first test of a proof loads.
+Explains the contract's failures: a plugin of pytest that the first test of a proof loads.
 
 Under pytest-xdist the process that prints runs no test: load the plugin there by
 `pytest_plugins = ["coatcheck.testing.report"]` in the conftest.py at the root.
@@ -39,17 +39,12 @@ _HUNG: Final = pytest.StashKey[bool]()
 
 
 def load(config: pytest.Config) -> None:
-    """
-    Load this plugin, unless it is loaded.
-    """
     if not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(sys.modules[_NAME], _NAME)
 
 
 def journal_of(item: pytest.Item) -> Journal | None:
-    """
-    Return what was done in *item*, if it is the test of a proof and came far enough.
-    """
+    """Return the journal of *item*, if it is the test of a proof and has one."""
     journal = getattr(getattr(item, "instance", None), "journal", None)
     return journal if isinstance(journal, Journal) else None
 
@@ -59,9 +54,7 @@ def journal_of(item: pytest.Item) -> Journal | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """
-    End a test that hangs, with the stacks of all threads.
-    """
+    """End a test that hangs, with the stacks of all threads."""
     if journal_of(item) is None:
         return (yield)
     with bounded(TEST_ENDS, "the test"):
@@ -70,9 +63,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    """
-    End the closing of clients that hangs, likewise.
-    """
+    """End the closing of clients in the same way if it hangs."""
     if journal_of(item) is None:
         return (yield)
     hung = _HUNG in item.config.stash
@@ -86,9 +77,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """
-    Add to a failure which promise it breaks, what was expected, and what was done.
-    """
+    """Add the promise, the expectation and the calls of the backend to a failure."""
     report = yield
     journal = journal_of(item)
     if journal is None or not report.failed or call.excinfo is None:
@@ -116,9 +105,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """
-    Collect what was left out; a worker of pytest-xdist passes it on.
-    """
+    """Collect the tests left out; a worker of pytest-xdist passes them on."""
     config = session.config
     found = config.stash.setdefault(_LEFT_OUT, {})
     classes = {getattr(item, "cls", None) for item in getattr(session, "items", ())}
@@ -134,9 +121,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """
-    Take over what a worker of pytest-xdist collected.
-    """
+    """Take over the list of a worker of pytest-xdist."""
     found = getattr(node, "workeroutput", {}).get(_OUTPUT, {})
     node.config.stash.setdefault(_LEFT_OUT, {}).update(found)
 
@@ -149,9 +134,7 @@ def _reasons(tests: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """
-    List the promises that were broken, and the tests that were left out, each with the reason.
-    """
+    """List the broken promises, and the tests left out, each with the reason."""
     write = terminalreporter.write_line
     if broken := _broken(terminalreporter.stats):
         terminalreporter.section("coatcheck: broken promises")
@@ -177,9 +160,7 @@ def _broken(stats: Mapping[str, list[Any]]) -> dict[int, list[str]]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """
-    End the process in a while, should threads that hang keep it, for which the interpreter waits.
-    """
+    """End the process soon, since hanging threads would keep the interpreter waiting."""
     if _FAILED in config.stash:
         status = config.stash.get(_STATUS, 1)
         end = threading.Timer(PATIENCE, os._exit, (status,))

@@ -1,5 +1,5 @@
 """
-What the contract stores: values of every kind, ids of any shape, records that are damaged.
+The contract's data: values of every kind, ids of any shape, damaged records.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAGGED: Final[list[Any]] = [
     UUID(int=7), datetime(2026, 11, 5, 12, tzinfo=UTC), date(2026, 11, 5), time(12, 30),
     {"__type__": "datetime", "__value__": "no date"},
 ]  # fmt: skip
-#: What only pickle keeps.
+#: Only pickle keeps these.
 PICKLED: Final[list[Any]] = [(1, (2,)), range(3), bytearray(b"\x00")]
 
 #: Serializer and value, for all that it keeps.
@@ -45,9 +45,7 @@ IDS: Final[list[str]] = [
 
 @dataclass(frozen=True)
 class Planted:
-    """
-    A record as somebody else may have put it into a store.
-    """
+    """A record as somebody else may have put it into a store."""
 
     #: As a store of bytes has it.
     record: bytes
@@ -56,9 +54,7 @@ class Planted:
 
     @classmethod
     def json(cls, record: bytes) -> Planted:
-        """
-        Return a record that is sound JSON.
-        """
+        """Return a record that is sound JSON."""
         fields = json.loads(record)
         fields.pop("task_id", None)
         return cls(record, {**fields, "result": json.dumps(fields["result"])})
@@ -102,7 +98,7 @@ DAMAGED: Final[dict[str, Planted]] = {
 #: Those of them whose state can be read.
 READABLE: Final = frozenset({"newer", "pickled", "cut", "tag", "millions", "alike"})
 
-#: Options by which records are signed and compressed, in envelopes, whatever their size.
+#: Options that sign and compress records of any size, in envelopes.
 SEALED: Final[dict[str, Any]] = {
     "signing_keys": {"one": "a secret of the tests, of 32 bytes"},
     "compression": "zlib",
@@ -113,7 +109,7 @@ SEALED_OTHERWISE: Final[dict[str, Any]] = {
     **SEALED,
     "signing_keys": {"one": "another secret, that is also long"},
 }
-#: Options by which no record shows its state in its first bytes.
+#: Options that hide a record's state from its first bytes.
 HIDDEN: Final[dict[str, Any]] = {"compression": "celery", "compress_over": 0}
 
 #: A pickle that leaves a mark where it is loaded.
@@ -121,9 +117,7 @@ MARKS: Final[list[str]] = []
 
 
 def leave_mark() -> str:
-    """
-    What the pickle below would call.
-    """
+    """Leave a mark if the pickle below is loaded."""
     MARKS.append("called")
     return "SUCCESS"
 

@@ -1,8 +1,8 @@
 """
-The shape of a backend: its methods, what they take and return, and what it says of itself.
+The shape of a backend: its methods, their arguments and answers, and its declarations.
 
-Checked once for a proof and before anything else, so that one mistake is told once and not by
-every test that runs into it.
+It is checked once for a proof, before anything else, so that a mistake is reported once and not by
+every test that it breaks.
 """
 
 from __future__ import annotations
@@ -50,20 +50,18 @@ POSITIONAL: Final = {
     "scan": 1,
 }
 
-#: A call to make: its name, what makes it, and the kinds it may return.
+#: A call: its name, the function that makes it, and the types it may return.
 Call = tuple[str, Callable[[], Any], tuple[type, ...]]
 
 
 def mistakes(results: Results | aio.Results) -> list[str]:
-    """
-    Return what is wrong with the shape of the backend of *results*, in sentences.
-    """
+    """Return the mistakes in the shape of the backend of *results*, in sentences."""
     backend = innermost(results.backend)
     found = [*_declarations(backend), *_signatures(backend)]
     return found or Probe(results, backend).mistakes()
 
 
-# -- what can be seen -------------------------------------------------------------------------
+# -- declarations ----------------------------------------------------------------------------
 
 
 def _declarations(backend: Any) -> Iterator[str]:
@@ -92,9 +90,7 @@ def _version(cls: type) -> Iterator[str]:
 
 
 def _is_literal(cls: type) -> bool:
-    """
-    Whether *cls*, where it states a version and its source can be had, states a number.
-    """
+    """Whether *cls*, if it states a version and has source, states a number."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError, SyntaxError):
@@ -127,13 +123,11 @@ def _signatures(backend: Any) -> Iterator[str]:
             yield f"{name}({names}) cannot be called: {error}"
 
 
-# -- what calls return ------------------------------------------------------------------------
+# -- answers ----------------------------------------------------------------------------------
 
 
 class Probe:
-    """
-    Calls each operation once, with one record.
-    """
+    """Calls each operation once, with one record."""
 
     def __init__(self, results: Results | aio.Results, backend: BaseBackend[Any]) -> None:
         self._backend: Any = backend
@@ -153,9 +147,7 @@ class Probe:
             self._keys, self._values, self._value_type = [one, two], metas, ResultMeta
 
     def mistakes(self) -> list[str]:
-        """
-        Make the calls, in a thread of their own, and return what is wrong with the answers.
-        """
+        """Make the calls, in a thread of their own, and return the mistakes in the answers."""
         try:
             found: list[str] = Started(self._run_natively if self._native else self._run).answer()
         except HangError as hang:
@@ -192,9 +184,7 @@ class Probe:
         return list(self._within())
 
     def _calls(self) -> Generator[Call, Any, None]:
-        """
-        Yield the calls, one after the other, and take what each returned.
-        """
+        """Yield the calls one after the other, and receive the answer of each."""
         backend, keys, values = self._backend, self._keys, self._values
         how = {"unless": READY_STATES, "expires": 60.0}
         put, put_many = backend.put, backend.put_many
@@ -223,9 +213,7 @@ class Probe:
             return bell, await bell.wait(0.01) if isinstance(bell, aio.Bell) else ()
 
     def _within(self) -> Iterator[str]:
-        """
-        Yield what is wrong within what the calls returned.
-        """
+        """Yield the mistakes inside the answers."""
         if [type(answer) for answer in self._won] != [bool]:
             yield f"put_many() returned {self._won!r} for one record: it returns a bool for each"
         for key, value in self._got.items():

@@ -1,7 +1,7 @@
 """
-What the bodies of tests do on either side: go on beside each other, pause, and wait with patience.
+Concurrency, pauses and patient waits, for bodies of tests that run on either side.
 
-Where an event loop runs, they are tasks of it. Elsewhere they are threads, and each coroutine runs in
+If an event loop runs, these are its tasks. Otherwise they are threads, and each coroutine runs in
 one of them by `driven`.
 """
 
@@ -25,22 +25,16 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Begun(Protocol[T_co]):
-    """
-    A coroutine under way in a task or a thread. Await it for its answer, which comes in time.
-    """
+    """A coroutine under way in a task or a thread. Await it for its answer."""
 
     def done(self) -> bool:
-        """
-        Whether it has ended.
-        """
+        """Whether it has ended."""
 
     def __await__(self) -> Generator[Any, Any, T_co]: ...
 
 
 def in_loop() -> bool:
-    """
-    Whether an event loop runs in this thread.
-    """
+    """Whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -49,18 +43,14 @@ def in_loop() -> bool:
 
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Begun[T]:
-    """
-    Begin *coroutine* in a task or a thread of its own.
-    """
+    """Begin *coroutine* in a task or a thread of its own."""
     if in_loop():
         return asyncio.create_task(patiently(coroutine))
     return Started(driven, coroutine)
 
 
 async def patiently(coroutine: Awaitable[T], *, patience: float = PATIENCE) -> T:
-    """
-    Await, and fail instead of hanging.
-    """
+    """Await, and fail instead of hanging."""
     if not in_loop():
         answer: T = Started(driven, coroutine).answer(patience=patience)
         return answer
@@ -84,16 +74,11 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def apart(function: Callable[..., T], *args: Any) -> T:
-    """
-    Call a synchronous function where it holds up nothing else.
-    """
+    """Call a synchronous function without blocking the loop, if one runs."""
     return await asyncio.to_thread(function, *args) if in_loop() else function(*args)
 
 
 async def pause(seconds: float) -> None:
-    """
-    Let the others go on for a while.
-    """
     if in_loop():
         await asyncio.sleep(seconds)
     else:
@@ -101,16 +86,14 @@ async def pause(seconds: float) -> None:
 
 
 async def answer_of(called: Any) -> Any:
-    """
-    Return the answer to a call of a backend, which may be of either side.
-    """
+    """Return the answer to a call of a backend of either side."""
     return await called if inspect.isawaitable(called) else called
 
 
 async def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
     """
-    Return the first true answer of *condition*, which may be a coroutine function; one that is `Not`
-    true says why.
+    Return the first true answer of *condition*, maybe a coroutine function; a `Not` explains
+    itself.
     """
     deadline = time.monotonic() + patience
     while not (answer := await answer_of(condition())):
@@ -122,8 +105,8 @@ async def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> 
 
 async def answered(wait: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
     """
-    Return what *wait* returns, which has next to no time, and is tried again where the store had
-    not answered yet: on a machine under load that says nothing about it.
+    Return the answer of *wait*, which has hardly any time; repeat it while the store has not
+    answered.
     """
     deadline = time.monotonic() + patience
     while True:

@@ -1,5 +1,5 @@
 """
-Where threads stand, for failures that tell of a hang.
+The stacks of threads, for failures that report a hang.
 """
 
 from __future__ import annotations
@@ -19,34 +19,28 @@ HAS_ALARM: Final = hasattr(signal, "SIGALRM")
 
 
 class Hang(Failed):
-    """
-    Something did not come to an end. No `except Exception` of a backend catches it.
-    """
+    """Something did not end. No `except Exception` of a backend catches it."""
 
 
 def stack_of(thread: threading.Thread) -> str:
-    """
-    Return where *thread* stands, with its name.
-    """
+    """Return the stack of *thread*, with its name."""
     frame = sys._current_frames().get(thread.ident or 0)
     lines = [] if frame is None else traceback.format_stack(frame)
     return f"thread {thread.name!r}:\n{''.join(lines) or '  it has ended'}"
 
 
 def all_stacks() -> str:
-    """
-    Return where every thread of this process stands.
-    """
+    """Return the stacks of all threads of this process."""
     return "\n".join(map(stack_of, threading.enumerate()))
 
 
 @contextmanager
 def bounded(seconds: float, what: str) -> Iterator[None]:
     """
-    Raise `Hang` with all stacks in a block of the main thread that takes longer than *seconds*;
-    again and again, should the block swallow it.
+    Raise `Hang` with all stacks if a block of the main thread takes longer than *seconds*.
 
-    Blocks in other threads are not bounded, nor is one while somebody else uses the timer.
+    It does so again and again, should the block swallow it. Blocks in other threads are not bounded, nor
+    is one while somebody else uses the timer.
     """
     if not _is_free():
         yield

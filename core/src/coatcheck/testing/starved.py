@@ -18,10 +18,8 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 
 @contextmanager
 def without_threads() -> Iterator[None]:
-    """
-    Have every start of a thread fail as the system makes it fail.
-    """
-    # Of the functions by which `Thread.start` starts one, that which this Python has.
+    """Make every start of a thread fail as the system makes it fail."""
+    # The function that `Thread.start` uses on this Python.
     names = [n for n in ("_start_new_thread", "_start_joinable_thread") if hasattr(threading, n)]
     refused = [mock.patch.object(threading, name, _refuse) for name in names]
     refused.append(mock.patch.object(_thread, "start_new_thread", _refuse))

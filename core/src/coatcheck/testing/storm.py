@@ -1,8 +1,8 @@
 """
 A storm of signals: ``python -m coatcheck.testing.storm URL STRIKES``.
 
-Alarms strike in the middle of operations and waits, so many of them in all. Ends with 0 if nothing but
-their exceptions came out, and the client works at the end.
+That number of alarms strike within operations and waits. The exit status is 0 if only their
+exceptions came out, and the client works at the end.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ _THREADS = 70
 
 
 class Alarms:
-    """
-    Raises after a random time, once for each call.
-    """
+    """Raises after a random time, once for each call."""
 
     def __init__(self) -> None:
         self.struck: int = 0
@@ -47,9 +45,7 @@ class Alarms:
             raise self._raised
 
     def during(self, act: Callable[[], object]) -> None:
-        """
-        Call *act*, interrupted or not. Raises what comes out of it besides the alarm.
-        """
+        """Call *act*, interrupted or not. Raise any error but the alarm's."""
         try:
             self._is_armed = True
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, _LONGEST))  # noqa: S311
@@ -88,9 +84,7 @@ def _works(results: Results, task_id: str) -> None:
 
 
 def main(url: str, strikes: int) -> None:
-    """
-    Strike so often, and see that the client of *url* works.
-    """
+    """Strike *strikes* times, and check that the client of *url* works."""
     faulthandler.dump_traceback_later(10 * PATIENCE, exit=True)
     results = by_url(url)
     results.store_many({"one": 1, "two": 2})

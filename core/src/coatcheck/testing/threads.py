@@ -16,15 +16,11 @@ T = TypeVar("T")
 
 
 class HangError(AssertionError):
-    """
-    A call in a thread has not ended; says where it stands.
-    """
+    """A call in a thread has not ended; shows its stack."""
 
 
 class Not(str):
-    """
-    A false answer of a condition, which says what is the matter.
-    """
+    """A false answer of a condition, with the reason."""
 
     __slots__ = ()
 
@@ -33,16 +29,12 @@ class Not(str):
 
 
 def told(answer: object) -> str:
-    """
-    Return what a false answer says.
-    """
+    """Return the reason of a false answer."""
     return str(answer) if isinstance(answer, Not) else f"it did not come true, it is {answer!r}"
 
 
 def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
-    """
-    Return the first true answer of *condition*; one that is `Not` true says why.
-    """
+    """Return the first true answer of *condition*; a `Not` explains itself."""
     deadline = time.monotonic() + patience
     while not (answer := condition()):
         if time.monotonic() > deadline:
@@ -52,9 +44,7 @@ def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
 
 
 class Started:
-    """
-    A function under way in a thread; what awaits its answer is held up until then.
-    """
+    """A function under way in a thread. Awaiting its answer blocks."""
 
     def __init__(self, function: Callable[..., T], *args: Any) -> None:
         self._function = function
@@ -72,15 +62,9 @@ class Started:
 
     @property
     def running(self) -> bool:
-        """
-        Whether it goes on.
-        """
         return self._thread.is_alive()
 
     def done(self) -> bool:
-        """
-        Whether it has ended.
-        """
         return not self.running
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -88,9 +72,7 @@ class Started:
         return self.answer()
 
     def answer(self, *, patience: float = PATIENCE) -> Any:
-        """
-        Return what the function returned, or raise what it raised.
-        """
+        """Return the answer of the function, or raise its error."""
         self._thread.join(patience)
         if self._thread.is_alive():
             named = (getattr(part, "__qualname__", "") for part in (self._function, *self._args))

@@ -1,5 +1,5 @@
 """
-A plugin that writes down what its hooks are told.
+A plugin that records the calls of its hooks.
 """
 
 from __future__ import annotations
@@ -12,50 +12,33 @@ from .._results.hooks import hookimpl
 
 
 class Watcher:
-    """
-    Pass it as one of `plugins`; `told` then has a line for each call.
-    """
+    """Pass it as one of `plugins`; `told` then has a line for each call."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
     @hookimpl
     def stored(self, meta: ResultMeta, won: bool) -> None:  # noqa: FBT001 - the hook's signature
-        """
-        A record was sent.
-        """
         self.told.append(("stored", meta.task_id, meta.status, won))
 
     @hookimpl
     def read(self, metas: Mapping[str, ResultMeta], asked: int) -> None:
-        """
-        Records were read.
-        """
         self.told.append(("read", sorted(metas), asked))
 
     @hookimpl
     def waited(self, meta: ResultMeta) -> None:
-        """
-        A wait got its record.
-        """
         self.told.append(("waited", meta.task_id))
 
     @hookimpl
     def failed(self, operation: str, error: Exception) -> None:
-        """
-        An operation raised.
-        """
         self.told.append(("failed", operation, type(error).__name__))
 
     @hookimpl
     def forgotten(self, task_ids: list[str], count: int) -> None:
-        """
-        Records were deleted.
-        """
         self.told.append(("forgotten", task_ids, count))
 
 
-#: What is told of the calls that the contract makes.
+#: The lines for the calls that the contract makes.
 EXPECTED: list[tuple[Any, ...]] = [
     ("stored", "t", "SUCCESS", True),
     ("stored", "t", "SUCCESS", False),

@@ -1,5 +1,5 @@
 """
-The contract, for both sides: what the modules here hold, of which some are particular to one side.
+The contract for both sides. A few of its modules concern one side only.
 """
 
 from __future__ import annotations
@@ -62,23 +62,18 @@ class Both(
     Noticing,
     Shape,  # the last of the bases: pytest runs its test first
 ):
-    """
-    What either side is to keep.
-    """
+    """The promises of either side."""
 
 
 class BackendContract(Forks, Threads, Interrupted, Both, contract=True):
     """
-    What a backend is. Subclass it in a test module and give the hooks of `Proof`; its tests and
-    fixtures cannot be overridden.
+    The contract of a backend. Subclass it in a test module and give the hooks of `Proof`. Its
+    tests and fixtures cannot be overridden.
     """
 
 
 class AioBackendContract(Loops, Cancelled, InterruptedLoops, Both, contract=True):
-    """
-    As `coatcheck.testing.BackendContract`, for `coatcheck.aio`: of a native backend, or of a sync
-    one that runs in threads.
-    """
+    """The same for `coatcheck.aio`: for a native backend, or for a synchronous one in threads."""
 
 
 __all__ = ["AioBackendContract", "BackendContract"]

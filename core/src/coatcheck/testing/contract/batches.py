@@ -13,16 +13,12 @@ from .case import Case
 
 
 class Batches(Case):
-    """
-    Promises 1, 4 and 6, for batches.
-    """
+    """Promises 1, 4 and 6, for batches."""
 
     @core
     @promise(1, 4)
     async def test_many(self, results: Results, other: SyncResults) -> None:
-        """
-        Batches keep the order, answer for each, and are larger than any one round trip.
-        """
+        """A batch keeps its order, answers for each record, and may exceed one round trip."""
         ids = [f"t{n}" for n in range(2500)]
         other.store_result("t7", "first")
         won = await results.store_many((id_, id_) for id_ in ids)
@@ -36,9 +32,7 @@ class Batches(Case):
 
     @promise(4)
     async def test_none_at_all(self, results: Results) -> None:
-        """
-        Empty batches are answered.
-        """
+        """Empty batches are answered."""
         assert {} == await results.store_many({})
         assert {} == await results.get_many([])
         assert [] == await results.backend.put_many([], unless=READY_STATES, expires=60)
@@ -48,9 +42,7 @@ class Batches(Case):
 
     @promise(10)
     async def test_some_absent(self, results: Results) -> None:
-        """
-        The backend leaves out what is absent; `Results` says that it is unknown.
-        """
+        """The backend leaves out absent records; `Results` reports them as unknown."""
         await results.store_many({"a": 1, "c": 3, "aa": 4})
         found = await results.backend.get_many(["a", "b", "c", "a"])
         metas = await results.get_many("abc")
@@ -61,9 +53,7 @@ class Batches(Case):
 
     @promise(1)
     async def test_one_id_twice(self, results: Results) -> None:
-        """
-        Of two records for one id in one batch the first one stays.
-        """
+        """Of two records for one id in one batch the first one stays."""
         pairs = [("t", record_of(results, "t", "SUCCESS", n)) for n in (1, 2)]
         won = await results.backend.put_many(pairs, unless=READY_STATES, expires=60)
 
@@ -73,9 +63,7 @@ class Batches(Case):
     @core
     @promise(7)
     async def test_delete_many(self, results: Results) -> None:
-        """
-        What was there is counted, and the rest stays.
-        """
+        """A deletion counts the records that were there, and touches no others."""
         ids = [f"t{n}" for n in range(1500)]
         await results.store_many(dict.fromkeys(ids, 1))
         assert 1 == await results.backend.delete_many(["t1"])  # and none that begins with it

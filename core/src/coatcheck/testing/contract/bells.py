@@ -1,5 +1,5 @@
 """
-The bell: what a backend that pushes owes to those who wait.
+The bell: a pushing backend's duty to waiters.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from ..sides import apart, patiently, pause, start, until
 from ..threads import Not
 from .case import Case
 
-#: Seconds in which a ring has to come. Less than the safety look, which would hide a lost one.
+#: Longest wait for a ring. Shorter than the safety look, which would hide a lost ring.
 RINGS = min(4.0, PATIENCE)
 
 
 async def heard(bell: Bell, task_id: str) -> bool:
-    """
-    Whether *task_id* rings in time. Other rings are hints that may be false.
-    """
+    """Whether *task_id* rings in time. Other rings are hints that may be false."""
     deadline = time.monotonic() + RINGS
     while (left := deadline - time.monotonic()) > 0:
         if task_id in await bell.wait(left):
@@ -31,15 +29,11 @@ async def heard(bell: Bell, task_id: str) -> bool:
 
 
 class Bells(Case):
-    """
-    Promise 2, for the backend alone.
-    """
+    """Promise 2, for the backend alone."""
 
     @promise(2)
     async def test_without_push(self, results: Results) -> None:
-        """
-        A store that cannot push says so: its bell only sleeps, and can be woken.
-        """
+        """A store that cannot push says so: its bell only sleeps, and can be woken."""
         if has(results, Capability.PUSH):
             return
         async with results.backend.watch(["t"]) as bell:
@@ -53,9 +47,7 @@ class Bells(Case):
     @core
     @promise(2)
     async def test_rings(self, results: Results, other: SyncResults) -> None:
-        """
-        Every write rings, of whoever it is, also of a batch; unready ones where the bell says so.
-        """
+        """Each client's writes ring, batches too, and unready ones where the bell says so."""
         if not has(results, Capability.PUSH):
             return
         async with results.backend.watch(["t", "u", "v"]) as bell:
@@ -69,9 +61,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_rings_when_it_can_be_read(self, results: Results, other: SyncResults) -> None:
-        """
-        A ring may be early, but then another one comes when the record can be read.
-        """
+        """A ring may be early, but then another follows when the record can be read."""
         if not has(results, Capability.PUSH):
             return
         async with results.backend.watch(["t"]) as bell:
@@ -85,9 +75,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_rings_for_each_of_a_batch(self, results: Results, other: SyncResults) -> None:
-        """
-        Every record of a batch rings.
-        """
+        """Every record of a batch rings."""
         if not has(results, Capability.PUSH):
             return
         ids = {f"t{n}" for n in range(20)}
@@ -102,9 +90,7 @@ class Bells(Case):
     @promise(2)
     @needs("open_resources")
     async def test_what_is_discarded_is_given_up(self, results: Results) -> None:
-        """
-        What `add` opens ends with `discard`, and not only with the bell.
-        """
+        """`discard` releases the resources that `add` opened, before the bell itself ends."""
         async with results.backend.watch(["t"]) as bell:
             await bell.add(["warm"])
             await bell.discard(["warm"])
@@ -123,9 +109,7 @@ class Bells(Case):
     @core
     @promise(2)
     async def test_watch_is_a_barrier(self, results: Results, other: SyncResults) -> None:
-        """
-        What is written after `watch` or `add` returned rings, however soon.
-        """
+        """Every write after `watch` or `add` returned rings, however soon it comes."""
         if not has(results, Capability.PUSH):
             return
         for round_ in range(5):
@@ -138,9 +122,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_latches(self, results: Results, other: SyncResults) -> None:
-        """
-        A ring between two waits ends the next one.
-        """
+        """A ring between two waits ends the next one."""
         if not has(results, Capability.PUSH):
             return
         async with results.backend.watch(["t"]) as bell:
@@ -152,9 +134,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_wake(self, results: Results) -> None:
-        """
-        `wake` ends the wait that goes on, or else the next one.
-        """
+        """`wake` ends the current wait, or else the next one."""
         async with results.backend.watch(["t"]) as bell:
             bell.wake()
             await patiently(bell.wait(2 * PATIENCE))
@@ -166,9 +146,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_discard(self, results: Results, other: SyncResults) -> None:
-        """
-        What is no longer watched is no matter, nor what never was; the rest rings on.
-        """
+        """Discarded and unknown ids do no harm; the remaining ones still ring."""
         async with results.backend.watch(["t", "u"]) as bell:
             await bell.discard(["t", "never"])
             await bell.discard(["t"])
@@ -178,9 +156,7 @@ class Bells(Case):
 
     @promise(2)
     async def test_no_lock_while_listening(self, results: Results) -> None:
-        """
-        While a bell listens, the same backend goes on storing and reading.
-        """
+        """While a bell listens, the same backend goes on storing and reading."""
 
         async def store_and_look() -> bool:
             return await results.store_result("t", 1) and await results.exists("t")

@@ -1,5 +1,5 @@
 """
-More at once than arrives in an operation's time, and connections that somebody on the way forgot.
+Large batches over slow lines, and connections that the network forgot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ OPERATION: Final = 0.4
 
 async def with_enough_time(act: Callable[[float], Awaitable[None]], *seconds: float) -> None:
     """
-    Give *act* the least of *seconds*, and more where that was too little: the machine may be busy.
+    Give *act* the shortest of *seconds*, and more if that was too little: the machine may be
+    busy.
     """
     for short in seconds[:-1]:
         with suppress(BackendUnavailableError, WaitTimeoutError):
@@ -36,23 +37,16 @@ async def with_enough_time(act: Callable[[float], Awaitable[None]], *seconds: fl
 
 
 class Bounds(Case):
-    """
-    Promises 2, 3 and 4, where there is much at once or the network is poor.
-    """
+    """Promises 2, 3 and 4, for large batches and poor networks."""
 
     @pytest.fixture
     def proxy(self) -> Iterator[Proxy]:
-        """
-        What stands between `results` and the store.
-        """
         with Proxy(*self.address()) as proxy:
             yield proxy
 
     @promise(2)
     async def test_one_look_at_many_ready_records(self, results: Results) -> None:
-        """
-        A wait that looks once gets everything that is ready, and the timeout names the rest.
-        """
+        """A wait that looks once returns every ready record; its timeout error names the rest."""
         ids = [f"t{number}" for number in range(1500)]
         await results.store_many(dict.fromkeys(ids, 1))
         found: list[str] = []
@@ -66,9 +60,7 @@ class Bounds(Case):
     @promise(2, 3)
     @needs("address", "through")
     async def test_one_look_at_a_silent_store(self, proxy: Proxy) -> None:
-        """
-        A wait that looks once at a store that says nothing ends like an operation, and says why.
-        """
+        """A wait that looks once at a silent store ends like an operation, and gives the reason."""
         proxy.stall()
         async with self.results_at(
             self.through(proxy.port), operation_timeout=OPERATION
@@ -81,9 +73,7 @@ class Bounds(Case):
     @promise(2, 3)
     @needs("address", "through")
     async def test_large_records_over_a_slow_line(self, proxy: Proxy, other: SyncResults) -> None:
-        """
-        Records that do not arrive together within an operation's time are read in parts.
-        """
+        """Records that would exceed an operation's time together are read in parts."""
         other.store_many(LARGE)
 
         async def read(operation: float) -> None:
@@ -103,7 +93,7 @@ class Bounds(Case):
     @needs("address", "through")
     async def test_forgotten_connections(self, proxy: Proxy, other: SyncResults) -> None:
         """
-        An operation whose connection leads nowhere takes a new one, whatever else the pool holds.
+        An operation on a dead connection takes a new one, even if the pool holds other dead ones.
         """
         other.store_result("ready", 1)
 

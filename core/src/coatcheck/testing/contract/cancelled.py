@@ -53,7 +53,7 @@ async def _watch(results: Results) -> None:
         await bell.discard(["more"])
 
 
-#: What is cancelled; "there" is a ready record, "never" does not become one.
+#: The calls to cancel; "there" is a ready record, "never" stays absent.
 CALLS: dict[str, Callable[[Results], Coroutine[Any, Any, Any]]] = {
     "store": lambda results: results.store_result("new", 1),
     "store_many": lambda results: results.store_many({"new": 1, "new2": 2}),
@@ -71,9 +71,7 @@ CALLS: dict[str, Callable[[Results], Coroutine[Any, Any, Any]]] = {
 
 
 class Cancelled(AioCase):
-    """
-    Promise 9, for tasks.
-    """
+    """Promise 9, for tasks."""
 
     @core
     @promise(9, 2)
@@ -81,9 +79,7 @@ class Cancelled(AioCase):
     async def test_cancelled_everywhere(
         self, results: Results, other: SyncResults, call: str
     ) -> None:
-        """
-        Whatever is cancelled, at whatever await, is cancelled, and the client works on.
-        """
+        """Every call can be cancelled at every await, and the client works on."""
         other.store_result("there", 1)
         count = 0
         async for number, outcome in everywhere(lambda _: patiently(CALLS[call](results))):
@@ -93,14 +89,12 @@ class Cancelled(AioCase):
             assert number == (await results.wait_for(f"after{number}", PATIENCE)).result
 
         assert count < 200
-        gc.collect()  # what was dropped without being closed says so here
+        gc.collect()  # objects that nobody closed warn here
 
     @promise(9)
     @pytest.mark.parametrize("call", CALLS)
     async def test_cancelled_at_first_use(self, other: SyncResults, call: str) -> None:
-        """
-        The same, of a client that has yet to connect: it closes, or goes on.
-        """
+        """The same with a client that has yet to connect: it closes, or goes on."""
         other.store_result("there", 1)
         clients: list[Results] = []
 
@@ -114,14 +108,12 @@ class Cancelled(AioCase):
             await patiently(clients[-1].close())
         await clients[-1].close()
         clients.clear()
-        gc.collect()  # what was dropped without being closed says so here
+        gc.collect()  # objects that nobody closed warn here
 
     @core
     @promise(1, 9)
     async def test_cancelled_store(self, results: Results, other: SyncResults) -> None:
-        """
-        A cancelled store took place or not, as a whole, and once at most.
-        """
+        """A cancelled store happened as a whole or not at all, and at most once."""
 
         def store(number: int) -> Coroutine[Any, Any, Any]:
             return results.store_result(f"t{number}", number)
@@ -134,9 +126,7 @@ class Cancelled(AioCase):
 
     @promise(2, 9)
     async def test_cancelled_waits(self, results: Results) -> None:
-        """
-        Waits that are cancelled together, early or late, do not disturb the others.
-        """
+        """Waits that are cancelled together, early or late, do not disturb the others."""
         waits = [asyncio.create_task(results.wait_for(f"t{n}", PATIENCE)) for n in range(200)]
         for wait in waits[:50]:
             wait.cancel()
@@ -152,9 +142,7 @@ class Cancelled(AioCase):
 
     @promise(4, 9)
     async def test_running_is_broken_off(self, results: Results) -> None:
-        """
-        A cancelled block is REVOKED, and the cancellation goes on.
-        """
+        """A cancelled block is REVOKED, and the cancellation goes on."""
 
         entered = asyncio.Event()
 

@@ -1,8 +1,8 @@
 """
-What the tests of the contract have in common: each body is a coroutine, and proves both sides.
+The base of the contract's tests. Each test body is a coroutine and proves both sides.
 
-`BackendContract` runs it without an event loop, over `awaited` clients; `AioBackendContract` runs it in
-a loop of its own. Either way pytest sees a plain function, so no plugin and no setting is needed.
+`BackendContract` runs it without an event loop, over `awaited` clients; `AioBackendContract` runs it
+in a loop of its own. Pytest sees a plain function, so no plugin and no setting is needed.
 """
 
 from __future__ import annotations
@@ -28,38 +28,26 @@ Body = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Case(Checked):
-    """
-    A store, and a client of it under test.
-    """
+    """A store, and a client of it under test."""
 
     #: The job of `testing.child` that runs a task on this side.
     _job: ClassVar[str]
 
     @pytest.fixture
     def results(self) -> Iterator[Results]:
-        """
-        The client under test.
-        """
+        """The client under test."""
         results = self.recorded(self.new_results())
         yield results
         self._run(results.close())
 
     def new_results(self, **options: Any) -> Results:
-        """
-        Return a new client of the store.
-        """
         raise NotImplementedError
 
     def results_at(self, url: str, **options: Any) -> Results:
-        """
-        Return a client by a URL of the test's own.
-        """
         raise NotImplementedError
 
     def blocking_backend(self) -> AbstractContextManager[Backend[ResultMeta]]:
-        """
-        Return the backend of a new client, whose every call ends before it returns.
-        """
+        """Return the backend of a new client; each call of it ends before it returns."""
         raise NotImplementedError
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -83,17 +71,13 @@ def _run_by_its_side(body: Body) -> Callable[..., None]:
 
 
 class SyncCase(Case):
-    """
-    The synchronous side.
-    """
+    """The synchronous side."""
 
     _job = "work"
 
     @pytest.fixture
     def sync(self) -> Iterator[SyncResults]:
-        """
-        The client under test, for tests that only this side has.
-        """
+        """The client under test, for tests of this side only."""
         with self.recorded(self.sync_results()) as results:
             yield results
 
@@ -116,9 +100,7 @@ class SyncCase(Case):
 
 
 class AioCase(Case):
-    """
-    The side for asyncio.
-    """
+    """The side for asyncio."""
 
     _job = "aio_work"
     _runner: asyncio.Runner
@@ -149,9 +131,7 @@ class AioCase(Case):
 
 
 class Blocking:
-    """
-    A backend for asyncio, driven step by step in a loop of its own.
-    """
+    """A backend for asyncio, driven step by step in a loop of its own."""
 
     def __init__(self, backend: Any, runner: asyncio.Runner) -> None:
         self.backend = backend

@@ -20,24 +20,17 @@ from .case import Case
 
 
 class Chaos(Case):
-    """
-    Promises 1, 2, 3 and 9, where the proof has an address and a way through a port.
-    """
+    """Promises 1, 2, 3 and 9, if the proof has an address and a way through a port."""
 
     @pytest.fixture
     def proxy(self) -> Iterator[Proxy]:
-        """
-        What stands between `results` and the store.
-        """
         with Proxy(*self.address()) as proxy:
             yield proxy
 
     @promise(1)
     @needs("address", "through")
     async def test_lost_reply(self, proxy: Proxy, other: SyncResults) -> None:
-        """
-        A write whose reply is lost is repeated, and recognises itself.
-        """
+        """A write whose reply is lost is repeated, and recognises itself."""
         async with self.results_at(self.through(proxy.port)) as results:
             await results.exists("warm")
             for round_ in range(5):
@@ -53,8 +46,7 @@ class Chaos(Case):
     @needs("address", "through")
     async def test_race_over_lost_replies(self, proxy: Proxy, other: SyncResults) -> None:
         """
-        Where replies get lost all the time, what writers and readers see is still one order, and
-        one of the writes is told that it won.
+        Even if replies get lost all the time, the observations fit one order, and one write wins.
         """
         clients = [self.results_at(self.through(proxy.port)) for _ in range(4)]
         try:
@@ -77,9 +69,7 @@ class Chaos(Case):
     @promise(2)
     @needs("address", "through")
     async def test_cut_during_wait(self, proxy: Proxy, other: SyncResults) -> None:
-        """
-        A wait whose connections are cut, again and again, gets what is stored meanwhile.
-        """
+        """A wait whose connections are cut repeatedly still gets its record."""
         async with self.results_at(self.through(proxy.port)) as results:
             for round_ in range(3):
                 wait = start(results.wait_for(f"t{round_}", PATIENCE))
@@ -93,8 +83,8 @@ class Chaos(Case):
     @needs("address", "through")
     async def test_stall(self, proxy: Proxy, other: SyncResults) -> None:
         """
-        While the store says nothing, operations and waits end in their time; after that all goes
-        on without anything being opened by hand.
+        Operations and waits on a stalled store end in time, and all recovers by itself
+        afterwards.
         """
         async with self.results_at(self.through(proxy.port), operation_timeout=1.0) as results:
             await results.store_result("warm", 1)
@@ -118,9 +108,7 @@ class Chaos(Case):
     @promise(2, 9)
     @needs("address", "through")
     async def test_refused_for_a_while(self, proxy: Proxy, other: SyncResults) -> None:
-        """
-        A client that could not connect can, as soon as the store takes it.
-        """
+        """A client that could not connect can do so as soon as the store accepts it."""
         proxy.refuse()
         async with self.results_at(self.through(proxy.port), operation_timeout=0.5) as results:
             with pytest.raises(BackendError):
@@ -136,9 +124,7 @@ class Chaos(Case):
     @promise(3)
     @needs("address", "through")
     async def test_delay(self, proxy: Proxy) -> None:
-        """
-        A slow way makes nothing wrong, only slow.
-        """
+        """A slow network makes nothing wrong, only slow."""
         proxy.delay(0.05)
         async with self.results_at(self.through(proxy.port)) as results:
             assert await results.store_result("t", 1)

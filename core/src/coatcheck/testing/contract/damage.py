@@ -1,5 +1,5 @@
 """
-Records that cannot be read, or that are better not read.
+Records that cannot be read, or should not be.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from .case import Case
 
 
 class Damage(Case):
-    """
-    Promises 5 and 6.
-    """
+    """Promises 5 and 6."""
 
     @promise(6)
     @pytest.mark.parametrize("name", DAMAGED)
     async def test_damaged_record(self, results: Results, name: str) -> None:
-        """
-        A record that cannot be read carries its error, and nobody dies of it.
-        """
+        """A record that cannot be read carries its error, and breaks no reader."""
         self.plant(name, DAMAGED[name])
         await results.store_result("fine", 1)
         metas = await results.get_many([name, "fine", "nothing"])
@@ -39,9 +35,7 @@ class Damage(Case):
     @promise(6, 1)
     @pytest.mark.parametrize("name", DAMAGED)
     async def test_wait_for_damaged_record(self, results: Results, name: str) -> None:
-        """
-        A record whose state can be read is ready and protected; any other is as good as none.
-        """
+        """A record with a readable state is ready and protected; any other counts as absent."""
         self.plant(name, DAMAGED[name])
         if name in READABLE:
             with pytest.raises(SerializationError):
@@ -55,9 +49,7 @@ class Damage(Case):
 
     @promise(6)
     async def test_damaged_among_many(self, results: Results) -> None:
-        """
-        A stream of results goes on over what cannot be read.
-        """
+        """A stream of results passes over unreadable records."""
         for name, record in DAMAGED.items():
             self.plant(name, record)
         await results.store_many({"a": 1, "b": 2})
@@ -70,7 +62,7 @@ class Damage(Case):
     @promise(5)
     async def test_pickle_is_refused(self, results: Results) -> None:
         """
-        Pickle is not even loaded unless the reader accepts it; the error names the way out.
+        Pickle is refused before loading unless the reader accepts it; the error names the option.
         """
         MARKS.clear()
         self.plant("t", BOMB)
@@ -85,9 +77,7 @@ class Damage(Case):
 
     @promise(5)
     async def test_nothing_is_called(self, results: Results) -> None:
-        """
-        What a record names as the failure's type is neither looked up nor called.
-        """
+        """A class that a record names as the failure's type is neither looked up nor called."""
         MARKS.clear()
         self.plant("t", NAMES_A_CALL)
         with pytest.raises(TaskError, match="x"):

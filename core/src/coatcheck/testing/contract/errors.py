@@ -1,5 +1,5 @@
 """
-A store that is away, and what errors tell.
+A store that is away, and the errors that say so.
 """
 
 from __future__ import annotations
@@ -32,17 +32,13 @@ SHORT = 0.5
 
 
 class Errors(Case):
-    """
-    Promises 3 and 8.
-    """
+    """Promises 3 and 8."""
 
     @promise(3)
     @needs("unreachable_url")
     @pytest.mark.parametrize("operation", OPERATIONS)
     async def test_store_is_away(self, operation: str) -> None:
-        """
-        Every operation on a store that is away raises our error, in its time, with the cause.
-        """
+        """An operation on a store that is away raises our error in time, with the cause."""
         async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             with pytest.raises(BackendUnavailableError) as caught:
                 await patiently(OPERATIONS[operation](results))
@@ -55,8 +51,7 @@ class Errors(Case):
     @pytest.mark.parametrize("timeout", [0, 0.05, 1])
     async def test_wait_while_away(self, timeout: float) -> None:
         """
-        A wait on a store that is away ends at its own deadline and by nothing else; the store's
-        error is the cause.
+        A wait on a store that is away ends at its deadline, with the store's error as the cause.
         """
         async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             began = time.monotonic()
@@ -69,9 +64,7 @@ class Errors(Case):
     @promise(2)
     @needs("unreachable_url")
     async def test_running_while_away(self) -> None:
-        """
-        A block runs although nothing can be stored, and its own exception is the one raised.
-        """
+        """A block runs although nothing can be stored; only its own exception is raised."""
         async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
             with pytest.raises(KeyError) as caught:
                 async with results.running("t"):
@@ -86,9 +79,7 @@ class Errors(Case):
     @promise(8)
     @needs("unreachable_url")
     async def test_secrets_are_masked(self, caplog: pytest.LogCaptureFixture) -> None:
-        """
-        No error, no `repr` and no line of the log shows the password.
-        """
+        """No error, no `repr` and no log line shows the password."""
         caplog.set_level(logging.DEBUG)
         said = []
         async with self.results_at(self.unreachable_url(), operation_timeout=SHORT) as results:
@@ -106,9 +97,7 @@ class Errors(Case):
 
     @promise(8)
     async def test_wrong_option(self) -> None:
-        """
-        An option that does not exist is refused by name, and its value is not shown.
-        """
+        """An unknown option is refused by name, and its value is not shown."""
         if not self.store_url:
             return
         for options in ({"no_such_option": SECRET}, {"expires": SECRET}):
@@ -119,9 +108,7 @@ class Errors(Case):
     @promise(3)
     @pytest.mark.parametrize("timeout", [-1, float("nan"), True, "5"])
     async def test_no_timeout(self, results: Results, timeout: Any) -> None:
-        """
-        A timeout that cannot be is refused at once.
-        """
+        """An impossible timeout is refused at once."""
         with pytest.raises(ValueError, match="timeout"):
             await patiently(results.wait_for("t", timeout))
         with pytest.raises(ValueError, match="timeout"):

@@ -1,5 +1,5 @@
 """
-How long records live: by what is read, and by what the store itself says.
+The life of records, as readers and the store itself see it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from ..sides import pause, until
 from .case import Case
 
 MONTH = timedelta(days=31)
-#: Seconds by which a clock of the store may differ from ours over the course of one test.
+#: Seconds by which a clock of the store may drift from ours during a test.
 SKEW = 0.05
 
 
 async def gone(results: Results, *task_ids: str) -> None:
-    """
-    Wait until none of the records is there.
-    """
+    """Wait until all these records are absent."""
 
     async def all_gone() -> bool:
         return not any(meta.known for meta in (await results.get_many(task_ids)).values())
@@ -35,17 +33,13 @@ async def gone(results: Results, *task_ids: str) -> None:
 
 
 class Expiry(Case):
-    """
-    Promise 3, for the life of records.
-    """
+    """Promise 3, for the life of records."""
 
     @expiring
     @promise(3)
     @pytest.mark.parametrize("expires", [0.5, 1])
     async def test_expires(self, results: Results, expires: float) -> None:
-        """
-        A record lives as long as it was to, and is then absent, to reads and to writes.
-        """
+        """A record lives for its time, and is then absent to reads and to writes."""
         began = time.monotonic()
         for id_ in "abc":
             await results.store_result(id_, 1, expires=expires)
@@ -60,9 +54,7 @@ class Expiry(Case):
     @promise(3)
     @pytest.mark.parametrize("expires", [None, MONTH, 366 * 86_400, 90.7])
     async def test_lives(self, results: Results, expires: Any) -> None:
-        """
-        A record that is to live long, or for ever, is there, and protected.
-        """
+        """A record with a long or endless life is there, and protected."""
         await results.store_result("t", 1, expires=expires)
         await pause(0.01)
 
@@ -73,9 +65,7 @@ class Expiry(Case):
     @expiring
     @promise(3)
     async def test_every_write_restarts_life(self, results: Results) -> None:
-        """
-        Each write gives the record the life that it names, longer or shorter; also batches.
-        """
+        """Each write sets the record's life anew, longer or shorter; batches do so, too."""
         for id_ in ("longer", "kept", "many"):
             await results.mark_as_started(id_, expires=0.5)
         await results.mark_as_started("shorter", expires=None)
@@ -92,9 +82,7 @@ class Expiry(Case):
     @expiring
     @promise(3)
     async def test_batch_expires(self, results: Results) -> None:
-        """
-        A batch has the life that it names.
-        """
+        """The records of a batch live for the time that it names."""
         await results.store_many({"a": 1, "b": 2}, expires=0.5)
         assert [True, True] == [await results.exists(id_) for id_ in "ab"]
         await gone(results, "a", "b")
@@ -104,9 +92,7 @@ class Expiry(Case):
     @expiring
     @promise(3)
     async def test_expired_matches_nothing(self, results: Results) -> None:
-        """
-        A write over exactly one record is refused when that one has expired.
-        """
+        """A write over one exact record is refused after that record expired."""
         await results.mark_as_started("t", expires=0.5)
         observed = await results.get_task_meta("t")
         await gone(results, "t")
@@ -119,9 +105,7 @@ class Expiry(Case):
     @expiring
     @promise(3)
     async def test_expired_is_purged(self, results: Results) -> None:
-        """
-        After a purge the store itself has nothing left of what expired, and all of the rest.
-        """
+        """A purge removes all expired records from the store, and no others."""
         await results.store_result("kept", 1, expires=None)
         await results.store_result("long", 1, expires=60)
         await results.store_result("t", 1, expires=0.5)
@@ -137,10 +121,7 @@ class Expiry(Case):
     @needs("raw_ttl")
     @pytest.mark.parametrize("expires", [0.5, 1, 90.7, 86_400, MONTH])
     async def test_life_in_the_store(self, results: Results, expires: Any) -> None:
-        """
-        The store counts down from what was asked for: not from less, and not from more than a
-        unit of its own above.
-        """
+        """The store counts down from the requested life, exact to its time unit."""
         unit = innermost(results.backend).expires_resolution
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
         began = time.monotonic()
@@ -154,9 +135,7 @@ class Expiry(Case):
     @promise(3)
     @needs("raw_ttl")
     async def test_kept_in_the_store(self, results: Results) -> None:
-        """
-        Without a life the store keeps the record, even where one with a life was.
-        """
+        """Without a life the store keeps the record, even in place of one that had a life."""
         await results.mark_as_started("t", expires=60)
         await results.store_result("t", 1, expires=None)
 
@@ -165,9 +144,7 @@ class Expiry(Case):
     @promise(3)
     @needs("raw_ttl")
     async def test_default_life(self, results: Results) -> None:
-        """
-        Where nobody says otherwise a record lives for a day.
-        """
+        """A record lives for a day by default."""
         await results.store_result("t", 1)
 
         unit = innermost(results.backend).expires_resolution
@@ -176,9 +153,7 @@ class Expiry(Case):
     @promise(3)
     @pytest.mark.parametrize("expires", [0, -1, float("nan"), float("inf"), True])
     async def test_no_life(self, results: Results, expires: Any) -> None:
-        """
-        A life of nothing or less is refused, and nothing is stored.
-        """
+        """A life of zero or less is refused, and nothing is stored."""
         with pytest.raises(ValueError, match="expires"):
             await results.store_result("t", 1, expires=expires)
 

@@ -1,5 +1,5 @@
 """
-Forks: those that run hooks, those that run none, and those in the middle of a wait.
+Forks with hooks, without hooks, and during a wait.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from .case import SyncCase
 
 
 def use(results: Results, side: str, rounds: int = 30) -> None:
-    """
-    Store, read and wait, and see that the answers are to the questions.
-    """
+    """Store, read and wait, and check that each answer fits its question."""
     for round_ in range(rounds):
         id_ = f"{side}-{round_}"
         assert results.store_result(id_, id_) is True
@@ -32,17 +30,13 @@ def use(results: Results, side: str, rounds: int = 30) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 class Forks(SyncCase):
-    """
-    Promise 9.
-    """
+    """Promise 9."""
 
     @core
     @promise(9)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
     def test_fork(self, sync: Results) -> None:
-        """
-        A forked child waits and stores with the same object, and so does its parent.
-        """
+        """A forked child waits and stores with the same object, and so does its parent."""
         sync.store_result("before", 1)
         sync.wait_for("before", 5)
 
@@ -60,9 +54,7 @@ class Forks(SyncCase):
     @promise(9)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
     def test_fork_during_wait(self, sync: Results, other: Results) -> None:
-        """
-        A fork while a wait is open harms neither that wait nor the child's own ones.
-        """
+        """A fork during a wait harms neither that wait nor the child's own waits."""
         sync.store_result("before", 1)
         wait = Started(sync.wait_for, "t", PATIENCE)
         with forked(partial(sync.wait_for, "before", PATIENCE)):
@@ -74,8 +66,7 @@ class Forks(SyncCase):
     @promise(9, 1)
     def test_fork_in_c(self, sync: Results) -> None:
         """
-        After a fork that ran no hook, parent and child store, read and wait at the same time, and
-        neither reads what the other asked for.
+        After a fork without hooks, parent and child work at the same time and never mix replies.
         """
         use(sync, "before", 2)
 
@@ -83,9 +74,7 @@ class Forks(SyncCase):
 
     @promise(9, 1)
     def test_fork_in_c_and_threads(self, sync: Results) -> None:
-        """
-        Several threads of such a child may be the first to use the store.
-        """
+        """Several threads of such a child may be the first to use the store."""
         use(sync, "before", 2)
 
         def act(side: str) -> None:
@@ -95,9 +84,7 @@ class Forks(SyncCase):
 
     @promise(9)
     def test_fork_in_c_and_close(self, sync: Results) -> None:
-        """
-        Such a child may close first. The parent's connections stay open.
-        """
+        """Such a child may close first. The parent's connections stay open."""
         use(sync, "before", 2)
 
         def act(side: str) -> None:
@@ -108,9 +95,7 @@ class Forks(SyncCase):
 
     @promise(9)
     def test_fork_in_c_and_the_bare_backend(self, sync: Results) -> None:
-        """
-        The backend by itself keeps to that, too.
-        """
+        """The same holds for the backend alone."""
         backend = innermost(sync.backend)
         use(sync, "before", 2)
 
@@ -124,10 +109,7 @@ class Forks(SyncCase):
 
     @promise(9)
     def test_fork_in_c_while_running(self, sync: Results) -> None:
-        """
-        Such a child may end a block that it copied, although the thread that gave signs of life is
-        not there.
-        """
+        """Such a child may end a block that it copied, although its heartbeat thread is missing."""
         with sync.running("t", heartbeat=0.2) as task:
 
             def act(side: str) -> None:
@@ -140,9 +122,7 @@ class Forks(SyncCase):
     @promise(9, 2)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
     def test_fork_within_a_wait(self, sync: Results) -> None:
-        """
-        Where the process forks between two results of one wait, the child's copy goes on as well.
-        """
+        """If a process forks between two results of a wait, the child's copy goes on as well."""
         sync.store_many({"a": 1, "b": 2})
         waiting = sync.as_completed(["a", "b", "late"], timeout=PATIENCE)
         first = [next(waiting).result, next(waiting).result]

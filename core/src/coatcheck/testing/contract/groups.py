@@ -1,5 +1,5 @@
 """
-Groups of tasks that are saved and restored, and hooks that watch.
+Groups of tasks that are saved and restored, and hooks that observe.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from .case import Case
 
 
 class Groups(Case):
-    """
-    Promises 2, 4 and 7, for sets of tasks; and what plugins are told.
-    """
+    """Promises 2, 4 and 7, for sets of tasks; and the calls of plugins."""
 
     @promise(2)
     async def test_result_set(self, results: Results, other: SyncResults) -> None:
-        """
-        The values of a set come in its order, in whatever order they were stored.
-        """
+        """The values of a set arrive in its order, in any order of storing."""
         ids = [f"t{n}" for n in range(100)]
         tasks = results.ResultSet(ids)
         waiting = start(tasks.get(PATIENCE))
@@ -38,9 +34,7 @@ class Groups(Case):
 
     @promise(3)
     async def test_result_set_times_out(self, results: Results) -> None:
-        """
-        A set that is not complete at the deadline names what is missing.
-        """
+        """A set that is incomplete at the deadline names the missing tasks."""
         await results.store_result("a", 1)
         with pytest.raises(WaitTimeoutError) as caught:
             await results.ResultSet(["a", "b"]).get(timeout=0.1)
@@ -73,9 +67,7 @@ class Groups(Case):
     @expiring
     @promise(3)
     async def test_group_expires(self, results: Results) -> None:
-        """
-        A saved set lives as long as it was to, and the last save wins.
-        """
+        """A saved set lives for its time, and the last save wins."""
         await results.ResultSet(["a"]).save("g", expires=60)
         await results.ResultSet(["a", "b"]).save("g", expires=0.5)
         assert ["a", "b"] == (await results.restore_group("g")).task_ids
@@ -87,9 +79,7 @@ class Groups(Case):
 
     @promise(2)
     async def test_hooks(self) -> None:
-        """
-        Plugins are told of every store, read, wait, failure and forgotten record, in order.
-        """
+        """Plugins hear of every store, read, wait, failure and forgotten record, in order."""
         watcher = Watcher()
         async with self.new_results(plugins=[watcher]) as results:
             await results.store_result("t", 1)

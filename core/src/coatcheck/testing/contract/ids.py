@@ -15,16 +15,12 @@ from .case import Case
 
 
 class Ids(Case):
-    """
-    Promise 4, for ids.
-    """
+    """Promise 4, for ids."""
 
     @promise(4)
     @pytest.mark.parametrize("task_id", IDS)
     async def test_id(self, results: Results, task_id: str) -> None:
-        """
-        An id of any shape can be stored, read, awaited, scanned and forgotten.
-        """
+        """An id of any shape can be stored, read, awaited, scanned and forgotten."""
         assert await results.store_result(task_id, task_id)
 
         assert task_id == (await results.wait_for(task_id, 5)).result
@@ -39,9 +35,7 @@ class Ids(Case):
     @core
     @promise(4)
     async def test_ids_do_not_touch(self, results: Results) -> None:
-        """
-        Ids that are nearly the same are different ones.
-        """
+        """Similar ids stay apart."""
         won = await results.store_many({id_: id_ for id_ in IDS})
         metas = await results.get_many(IDS)
 
@@ -53,9 +47,7 @@ class Ids(Case):
     @promise(4)
     @pytest.mark.parametrize("task_id", ["", None, 5, b"bytes", "\ud800"])
     async def test_no_id(self, results: Results, task_id: str) -> None:
-        """
-        What cannot be an id is refused before it reaches the store.
-        """
+        """A value that cannot be an id is refused before it reaches the store."""
         with pytest.raises(ValueError, match="task id"):
             await results.store_result(task_id, 1)
         with pytest.raises(ValueError, match="task id"):
@@ -64,9 +56,7 @@ class Ids(Case):
     @promise(4)
     @pytest.mark.parametrize("prefix", ["app:", "", "a b/☃*", "%s{x}"])
     async def test_key_prefix(self, results: Results, prefix: str) -> None:
-        """
-        Records under other prefixes are other records; without keys there are no prefixes.
-        """
+        """Each prefix has its own records; a store without keys refuses prefixes."""
         if not has_keys(results):
             with pytest.raises(ConfigurationError, match="key_prefix"):
                 self.new_results(key_prefix="app:")

@@ -1,5 +1,5 @@
 """
-Operations and waits that a signal handler ends, wherever it comes.
+Operations and waits that a signal handler ends, at any place.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ KINDS: tuple[type[BaseException], ...] = (Limit, TimeoutError, Abort)
 
 
 class Interruptions:
-    """
-    A client whose calls are interrupted, and what has to be true after each.
-    """
+    """A client whose calls are interrupted, and the checks after each interruption."""
 
     def __init__(self, results: Results, *, each: bool) -> None:
         self.results = results
@@ -43,14 +41,12 @@ class Interruptions:
         results.store_many({"one": 1, "two": 2})
 
     def fresh(self) -> str:
-        """
-        Return an id that was not used before.
-        """
+        """Return a new id."""
         return f"fresh-{next(self._numbers)}"
 
     def interrupt(self, act: Callable[[], object]) -> None:
         """
-        Interrupt *act*, and see after each time that the client works: for another thread, too.
+        Interrupt *act*, and check after each time that the client works, in another thread, too.
         """
         act()
         step = 1 if self._each else max(places(act, roots=self._roots) // SOME, 1)
@@ -71,9 +67,7 @@ class Interruptions:
         assert [1, task_id, 2] == [meta.result for meta in found.values()]
 
     def lost_nothing(self) -> bool:
-        """
-        Whether as many threads as ever can work at the same time.
-        """
+        """Whether many threads can still work at the same time."""
         won = in_threads(
             partial(self.results.store_result, self.fresh(), 1) for _ in range(THREADS)
         )
@@ -81,9 +75,7 @@ class Interruptions:
 
 
 def operations(calls: Interruptions) -> Iterator[Callable[[], object]]:
-    """
-    Iterate over the operations of a store.
-    """
+    """Yield the operations of a store."""
     results = calls.results
 
     def closed() -> None:
@@ -102,9 +94,7 @@ def operations(calls: Interruptions) -> Iterator[Callable[[], object]]:
 
 
 def waits(calls: Interruptions) -> Iterator[Callable[[], object]]:
-    """
-    Iterate over waits, for what is there and for what comes.
-    """
+    """Yield waits for present and for future records."""
     results = calls.results
 
     def woken() -> None:
@@ -123,9 +113,7 @@ def waits(calls: Interruptions) -> Iterator[Callable[[], object]]:
 
 
 def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
-    """
-    Iterate over blocks that run as tasks.
-    """
+    """Yield blocks that run as tasks."""
 
     def run(heartbeat: float | None) -> None:
         with calls.results.running(calls.fresh(), heartbeat=heartbeat) as task:
@@ -136,33 +124,27 @@ def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
 
 
 class Interrupted(SyncCase):
-    """
-    Promise 9: what a signal handler raises comes out as it is, and harms nothing.
-    """
+    """Promise 9: the exception of a signal handler passes through unchanged, and harms nothing."""
 
     @promise(9)
     @lossy
     def test_interrupted_operations(self, sync: Results) -> None:
         """
-        An exception of a signal handler comes out of every operation as it is, of whatever class it
-        is, and the client goes on working, in all threads.
+        A signal handler's exception, of any class, passes through every operation; the client
+        goes on working in all threads.
         """
         self._interrupt(sync, operations)
 
     @promise(9, 2)
     @lossy
     def test_interrupted_waits(self, sync: Results) -> None:
-        """
-        The same of waits; those that come after it are served.
-        """
+        """The same holds for waits; later waits are served."""
         self._interrupt(sync, waits)
 
     @promise(9)
     @lossy
     def test_interrupted_running(self, sync: Results) -> None:
-        """
-        The same of blocks that run as tasks.
-        """
+        """The same holds for blocks that run as tasks."""
         self._interrupt(sync, running)
 
     @promise(9, 2)
@@ -172,18 +154,13 @@ class Interrupted(SyncCase):
     def test_interrupted_everywhere(
         self, sync: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
     ) -> None:
-        """
-        The same at each place where a signal handler can come.
-        """
+        """The same holds at every place where a signal handler can run."""
         self._interrupt(sync, what, each=True)
 
     @promise(9, 2)
     @at_length
     def test_storm_of_signals(self) -> None:
-        """
-        A process in which hundreds of alarms strike in the middle of operations and waits goes on
-        working.
-        """
+        """A process goes on working after hundreds of alarms within operations and waits."""
         module = "coatcheck.testing.storm"
         done = subprocess.run(
             [sys.executable, "-m", module, self.store_url, "300"],
@@ -199,9 +176,7 @@ class Interrupted(SyncCase):
     @promise(4)
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
     def test_running_is_broken_off(self, sync: Results, error: type[BaseException]) -> None:
-        """
-        An interrupted block is REVOKED, and the interruption goes on.
-        """
+        """An interrupted block is REVOKED, and the interruption goes on."""
         with pytest.raises(error), sync.running("t"):
             raise error
 

@@ -1,5 +1,5 @@
 """
-Event loops that a signal handler ends, wherever it comes.
+Event loops that a signal handler ends, at any place.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ SOME = 6
 
 
 class Runs:
-    """
-    A client that is used by one `asyncio.run` after the other, of which some are interrupted.
-    """
+    """A client in one `asyncio.run` after the other; some of them are interrupted."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
@@ -31,9 +29,7 @@ class Runs:
         self._roots = roots_of(sys.modules[type(innermost(results.backend)).__module__])
 
     def run(self) -> None:
-        """
-        Run a loop in which every operation gives the right answer.
-        """
+        """Run a loop, and check the answer of every operation."""
         asyncio.run(asyncio.wait_for(self._use(), PATIENCE))
 
     async def _use(self) -> None:
@@ -44,13 +40,11 @@ class Runs:
         assert (await self._results.wait_for(task_id, PATIENCE)).result == task_id
 
     def interrupted(self, number: int | None) -> Iterator[str]:
-        """
-        Interrupt a loop at *number* places, or at each, as Ctrl-C does; iterate over the places.
-        """
+        """Interrupt a loop at *number* places, or at each, as Ctrl-C does; yield the places."""
         step = 1 if number is None else max(places(self.run, roots=self._roots) // number, 1)
         for at in count(0, step):
-            # asyncio lets no other exception out of callbacks. What comes out of `asyncio.run` may be
-            # an error of what it closes then, so that is not looked at.
+            # asyncio lets no other exception out of callbacks. The error of `asyncio.run` may come from
+            # closing things, so it is ignored.
             struck = interrupt(self.run, at, KeyboardInterrupt(), roots=self._roots)
             if struck.place is None:
                 return
@@ -58,25 +52,19 @@ class Runs:
 
 
 class InterruptedLoops(AioCase):
-    """
-    Promise 9: a signal handler that ends a loop harms no other.
-    """
+    """Promise 9: a signal handler that ends a loop harms no other."""
 
     @promise(9)
     @lossy
     def test_interrupted_loops(self) -> None:
-        """
-        After Ctrl-C has ended `asyncio.run`, wherever it comes, the same client works in the next one.
-        """
+        """After Ctrl-C ended `asyncio.run` at any place, the same client works in the next one."""
         self._interrupt(SOME)
 
     @promise(9)
     @lossy
     @at_length
     def test_interrupted_everywhere(self) -> None:
-        """
-        The same at each place where a signal handler can come.
-        """
+        """The same holds at every place where a signal handler can run."""
         self._interrupt(None)
 
     def _interrupt(self, number: int | None) -> None:

@@ -1,5 +1,5 @@
 """
-Event loops: several with one client, those that end, whose tasks begin otherwise, and forks of them.
+Event loops: several for one client, ended, forked, and with other task factories.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ from .case import AioCase
 
 
 def _counting(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    """
-    An application's own factory.
-    """
     return asyncio.Task(coroutine, loop=loop, **options)
 
 
@@ -39,9 +36,7 @@ if sys.version_info >= (3, 12):
 
 
 async def use(results: Results, side: str, rounds: int = 20) -> None:
-    """
-    Store, read and wait in several tasks, and see that the answers are to the questions.
-    """
+    """Store, read and wait in several tasks, and check that each answer fits its question."""
 
     async def one(number: int) -> None:
         for round_ in range(rounds):
@@ -54,15 +49,11 @@ async def use(results: Results, side: str, rounds: int = 20) -> None:
 
 
 class Loops(AioCase):
-    """
-    Promises 1, 2, 4 and 9.
-    """
+    """Promises 1, 2, 4 and 9."""
 
     @promise(4)
     async def test_sides_agree(self, results: Results) -> None:
-        """
-        The sync backend of the same URL declares the same.
-        """
+        """The synchronous backend of the same URL declares the same."""
         with self.sync_results() as other:
             ours, theirs = innermost(results.backend), innermost(other.backend)
 
@@ -72,9 +63,7 @@ class Loops(AioCase):
     @core
     @promise(9)
     async def test_one_loop_after_the_other(self) -> None:
-        """
-        One object serves one event loop after the other.
-        """
+        """One object serves one event loop after the other."""
         results = self.aio_results()
 
         async def use(number: int) -> int:
@@ -91,9 +80,7 @@ class Loops(AioCase):
     @core
     @promise(9)
     async def test_loops_side_by_side(self) -> None:
-        """
-        One object serves several event loops at the same time.
-        """
+        """One object serves several event loops at the same time."""
         results = self.aio_results()
 
         async def use(number: int) -> list[object]:
@@ -113,8 +100,8 @@ class Loops(AioCase):
     @promise(1, 9)
     async def test_race_of_loops(self, other: SyncResults) -> None:
         """
-        Of 8 event loops, each in a thread with a client of its own, and as many threads that share
-        one, one is the first, for each of many ids.
+        Of 8 loops with a client each and 8 threads that share one, exactly one is first, for each
+        id.
         """
         ids = [f"t{n}" for n in range(30)]
         barrier = Barrier(16)
@@ -122,7 +109,7 @@ class Loops(AioCase):
         async def store(number: int) -> list[str]:
             async with self.aio_results() as results:
                 await results.exists("t0")
-                barrier.wait(PATIENCE)  # nothing else is to go on in this loop
+                barrier.wait(PATIENCE)  # this loop has nothing else to do
                 return [id_ for id_ in ids if await results.store_result(id_, number)]
 
         def store_sync(number: int) -> list[str]:
@@ -140,10 +127,7 @@ class Loops(AioCase):
     @promise(9)
     @needs("open_resources")
     async def test_a_loop_ends(self) -> None:
-        """
-        A loop that `asyncio.run` ends takes with it what it opened, though nobody closed anything;
-        but for what all loops share.
-        """
+        """A loop that ends releases all that it opened, although nobody closed anything."""
         results = self.aio_results()
 
         async def use() -> None:
@@ -164,9 +148,7 @@ class Loops(AioCase):
     @promise(9, 2)
     @pytest.mark.parametrize("factory", FACTORIES)
     async def test_task_factory(self, results: Results, factory: Any) -> None:
-        """
-        Whatever task factory the loop has, all works: waits, events of other tasks, heartbeats.
-        """
+        """All works under any task factory: waits, events of other tasks, heartbeats."""
         loop = asyncio.get_running_loop()
         before = loop.get_task_factory()
         loop.set_task_factory(factory)
@@ -197,8 +179,8 @@ class Loops(AioCase):
     @promise(9, 2)
     async def test_no_thread_for_a_while(self, results: Results) -> None:
         """
-        Where no thread can be started, calls say so or work without, and nothing that was refused
-        is done later. All works when there can be threads again.
+        Without new threads, calls say so or work, and nothing refused happens later; afterwards
+        all works again.
         """
         refused = True
         with without_threads():
@@ -218,8 +200,8 @@ class Loops(AioCase):
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
     async def test_fork_in_c(self) -> None:
         """
-        After a fork that ran no hook, parent and child have loops at the same time, and neither
-        reads what the other asked for.
+        After a fork without hooks, loops of parent and child work at the same time and never mix
+        replies.
         """
         results = self.aio_results()
 

@@ -1,5 +1,5 @@
 """
-The backend against a model, in sequences that hypothesis makes up.
+The backend against a model, in sequences that hypothesis generates.
 """
 
 from __future__ import annotations
@@ -11,16 +11,11 @@ from .case import Case
 
 
 class Modelled(Case):
-    """
-    Promises 1, 3 and 7, in any order.
-    """
+    """Promises 1, 3 and 7, in any order."""
 
     @promise(1, 3, 7)
     async def test_model(self) -> None:
-        """
-        Whatever is put, matched, read, deleted, scanned and expired, in whatever order, comes to
-        the same as in a dict.
-        """
+        """Every sequence of puts, matches, reads, deletions, scans and expiries equals a dict's."""
 
         def run() -> None:
             with self.blocking_backend() as backend:

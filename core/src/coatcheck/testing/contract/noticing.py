@@ -1,5 +1,5 @@
 """
-Lost workers that nobody waits for, and work that comes too late.
+Lost workers without waiters, and results that come too late.
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ GONE: dict[str, float] = {"every": 0.05, "beat": 1}
 
 
 class Noticing(Case):
-    """
-    Promises 1, 10 and 11.
-    """
+    """Promises 1, 10 and 11."""
 
     @promise(11)
     async def test_a_check_of_a_living_worker(self, results: Results, other: SyncResults) -> None:
-        """
-        A check ends with the worker's next sign of life.
-        """
+        """A check ends with the worker's next sign of life."""
         with other.running("t", heartbeat=0.2):
             assert await results.check_alive("t") is True
             assert await results.AsyncResult("t").check_alive() is True
@@ -36,9 +32,7 @@ class Noticing(Case):
 
     @promise(11)
     async def test_a_check_of_a_lost_worker(self, results: Results, other: SyncResults) -> None:
-        """
-        Reads do not notice a lost worker; a check does, and its record says so to all.
-        """
+        """Reads do not notice a lost worker; a check does, and its record says so to all."""
         await results.store_result("t", None, "STARTED", heartbeat=GONE)
         assert "STARTED" == await results.get_state("t")
 
@@ -50,9 +44,7 @@ class Noticing(Case):
 
     @promise(11, 7)
     async def test_a_check_by_a_reader(self, results: Results) -> None:
-        """
-        A reader without write access learns of a lost worker, and leaves its record as it is.
-        """
+        """A reader without write access learns of a lost worker, and leaves its record as it is."""
         await results.store_result("t", None, "STARTED", heartbeat=GONE)
         stored = self.raw_document("t")
         async with self.new_results(read_only=True) as reader:
@@ -62,9 +54,7 @@ class Noticing(Case):
 
     @promise(11)
     async def test_a_check_that_cannot_tell(self, results: Results) -> None:
-        """
-        Without a heartbeat nobody can tell; a task that is over needs no worker.
-        """
+        """Without a heartbeat nobody can tell; a task that is over needs no worker."""
         assert await results.check_alive("t") is None
         await results.mark_as_started("t")
         assert await results.check_alive("t") is None
@@ -78,9 +68,7 @@ class Noticing(Case):
     async def test_running_comes_too_late(
         self, results: Results, other: SyncResults, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """
-        A block whose task is over already is told at its start, and runs.
-        """
+        """A block whose task is over learns that at its start, and runs."""
         caplog.set_level(logging.WARNING, "coatcheck")
         other.store_result("t", "first")
         async with results.running("t") as task:
@@ -97,7 +85,7 @@ class Noticing(Case):
         self, results: Results, other: SyncResults, caplog: pytest.LogCaptureFixture
     ) -> None:
         """
-        A result that is not stored is logged, once, unless the caller chose what to protect.
+        A result that is not stored is logged once, unless the caller chose its own protection.
         """
         caplog.set_level(logging.WARNING, "coatcheck")
         other.store_result("t", "first")
@@ -112,9 +100,7 @@ class Noticing(Case):
 
     @promise(10)
     async def test_nothing_from_other_processes(self, results: Results) -> None:
-        """
-        Where records are seen by one process only, a wait for an unknown task says so.
-        """
+        """If only one process sees the records, a wait for an unknown task says so."""
         await results.mark_as_started("known")
         said = []
         for kind, call in (

@@ -1,5 +1,5 @@
 """
-Many writers at the same moment: one of them is the first, and everybody agrees on which.
+Many writers at the same moment: one is first, and all agree which.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ PROCESSES = 7  # and this one
 
 
 class Races(Case):
-    """
-    Promise 1, with writers at the same moment.
-    """
+    """Promise 1, with writers at the same moment."""
 
     @core
     @promise(1, 9)
     async def test_race(self) -> None:
         """
-        Of 50 threads or tasks over 5 clients exactly one is the first, again and again, and what all
-        of them saw can have happened in one order.
+        Of 50 threads or tasks exactly one is first, repeatedly, and their observations fit one
+        order.
         """
         # However slow the machine is, each of them gets its answer.
         clients = [self.new_results(operation_timeout=PATIENCE) for _ in range(CLIENTS)]
@@ -48,10 +46,7 @@ class Races(Case):
     @core
     @promise(1, 9)
     async def test_race_of_processes(self, results: Results) -> None:
-        """
-        Of 8 processes, this one among them, exactly one is the first, for each of many ids, and its
-        record stays.
-        """
+        """Of 8 processes exactly one is first for each id, and its record stays."""
         if not has(results, Capability.SHARED):
             return
         ids = [f"t{n}" for n in range(50)]
@@ -69,9 +64,7 @@ class Races(Case):
     @core
     @promise(1)
     async def test_race_of_batches(self, results: Results) -> None:
-        """
-        Batches that meet share out the ids: each has one winner, and its record stays.
-        """
+        """Of batches that meet, each id has one winner, and its record stays."""
         ids = [f"t{n}" for n in range(200)]
         async with self.new_results() as second:
             clients = {"a": results, "b": second, "c": results}
@@ -87,9 +80,7 @@ class Races(Case):
 
     @promise(1)
     async def test_race_with_unready(self, results: Results) -> None:
-        """
-        Unready writes that meet a ready one never replace it.
-        """
+        """Unready writes that meet a ready one never replace it."""
         async with self.new_results() as second:
             for round_ in range(20):
                 id_ = f"t{round_}"
@@ -102,9 +93,7 @@ class Races(Case):
 
     @promise(1, 10)
     async def test_race_to_expect(self, results: Results) -> None:
-        """
-        Of many that expect a task one has made the record.
-        """
+        """Of many that expect a task, one creates the record."""
         async with self.new_results() as second:
             for round_ in range(10):
                 clients = (results, second) * 5
@@ -113,9 +102,7 @@ class Races(Case):
 
     @promise(1)
     async def test_race_over_one_record(self, results: Results) -> None:
-        """
-        Of many writes over exactly the record they saw, one goes through.
-        """
+        """Of many writes over the exact record they saw, one succeeds."""
         async with self.new_results() as second:
             for round_ in range(10):
                 id_, writes = f"t{round_}", []

@@ -1,5 +1,5 @@
 """
-Reads change nothing, and a handle reads no more than it has to.
+Reads change nothing, and a handle reads no more than necessary.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from .case import Case
 
 
 async def read_in_every_way(results: Results, task_id: str) -> None:
-    """
-    Read a ready record as often as there are ways to.
-    """
+    """Read a ready record by every method."""
     await results.get_task_meta(task_id)
     await results.get_many([task_id])
     await results.get_result(task_id)
@@ -35,22 +33,16 @@ async def read_in_every_way(results: Results, task_id: str) -> None:
 
 
 async def absent(results: Results, task_id: str) -> bool:
-    """
-    Whether there is no record.
-    """
+    """Whether there is no record."""
     return not await results.exists(task_id)
 
 
 class Reading(Case):
-    """
-    Promise 7.
-    """
+    """Promise 7."""
 
     @promise(7)
     async def test_reads_change_nothing(self, results: Results) -> None:
-        """
-        After every kind of read the store holds the same, and the next reader gets it.
-        """
+        """After every kind of read the store holds the same, and the next reader gets it."""
         await results.store_result("t", 1, expires=60)
         stored = self.raw_document("t")
         await read_in_every_way(results, "t")
@@ -63,9 +55,7 @@ class Reading(Case):
     @promise(7, 3)
     @needs("raw_ttl")
     async def test_reads_prolong_nothing(self, results: Results) -> None:
-        """
-        A record that is read lives no longer for it.
-        """
+        """Reading a record does not prolong its life."""
         await results.store_result("t", 1, expires=60)
         before = self.raw_ttl(DEFAULT_KEY_PREFIX + "t")
         await read_in_every_way(results, "t")
@@ -78,8 +68,7 @@ class Reading(Case):
     @promise(7)
     async def test_reads_leave_what_expired(self, results: Results) -> None:
         """
-        Reads do not delete what expired: of records that expired together, those that are read and
-        those that are not stay, or are cleared away by the store, alike.
+        Reads delete no expired records; the store may do so itself, whether they are read or not.
         """
         ids = [f"t{n}" for n in range(20)]
         await results.store_many(dict.fromkeys(ids, 1), expires=0.5)
@@ -98,9 +87,7 @@ class Reading(Case):
 
     @promise(1, 7)
     async def test_readers_beside_writers(self, results: Results, other: SyncResults) -> None:
-        """
-        A record that was acknowledged where another had expired stays, whoever reads meanwhile.
-        """
+        """A record acknowledged in place of an expired one stays, even while others read."""
         ids = [f"t{n}" for n in range(200)]
         await results.store_many(dict.fromkeys(ids, "old"), expires=0.2)
         await results.store_result("last", 1, expires=0.2)
@@ -128,9 +115,7 @@ class Reading(Case):
 
     @promise(7)
     async def test_read_only(self, other: SyncResults) -> None:
-        """
-        Who may only read writes and deletes nothing.
-        """
+        """A read-only client writes and deletes nothing."""
         async with self.new_results(read_only=True) as reader:
             with pytest.raises(NotImplementedError, match="read-only"):
                 await reader.store_result("t", 1)
@@ -142,9 +127,7 @@ class Reading(Case):
 
     @promise(7)
     async def test_handle(self, results: Results) -> None:
-        """
-        A handle reads until the task is ready, and remembers it then.
-        """
+        """A handle reads until the task is ready, and remembers it then."""
         handle = results.AsyncResult("t")
         await results.update_state("t", "PROGRESS", 5)
         seen = await handle.state(), await handle.info(), await handle.ready()

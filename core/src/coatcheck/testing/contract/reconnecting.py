@@ -1,7 +1,7 @@
 """
-What a bell owes to those who wait when its connections break.
+The bell's duty to waiters after its connections broke.
 
-No time is measured here: either nothing looks but the bell, or the safety look is far away.
+No time is measured here: either only the bell looks, or the safety look is far away.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ FAR = 3600.0
 
 
 async def unheard(bell: Bell, task_ids: Collection[str]) -> set[str]:
-    """
-    Return those of *task_ids* that do not ring while the bell is waited on.
-    """
+    """Return those of *task_ids* that do not ring in time."""
     left, deadline = set(task_ids), time.monotonic() + PATIENCE
     while left and time.monotonic() < deadline:
         left.difference_update(await bell.wait(0.5))
@@ -34,9 +32,7 @@ async def unheard(bell: Bell, task_ids: Collection[str]) -> set[str]:
 
 
 async def settled(bell: Bell, *, pushing: bool) -> bool:
-    """
-    Wait on *bell* until it says *pushing* and nothing rings any more; whether it came to that.
-    """
+    """Wait until *bell* says *pushing* and is silent; return whether that happened."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not await bell.wait(0.05) and bell.pushing == pushing:
@@ -45,15 +41,11 @@ async def settled(bell: Bell, *, pushing: bool) -> bool:
 
 
 class Reconnecting(Case):
-    """
-    Promise 2, where connections can be cut.
-    """
+    """Promise 2, where connections can be cut."""
 
     @asynccontextmanager
     async def _cut_off(self) -> AsyncIterator[tuple[Results, Callable[[], object]]]:
-        """
-        A client, and a function that cuts its connections; new ones are taken.
-        """
+        """A client, and a function that cuts its connections; new ones are accepted."""
         if self.cuts_by_itself():
             async with self.new_results(safety_look=FAR) as results:
                 yield results, self.cut
@@ -66,8 +58,7 @@ class Reconnecting(Case):
     @needs("cut")
     async def test_rings_after_a_cut(self, other: SyncResults) -> None:
         """
-        A bell whose connections were cut, again and again, rings for all that was written before
-        it could listen again, and for what is written later.
+        After each cut a bell rings for all writes, from before and after it could listen again.
         """
         async with self._cut_off() as (results, cut):
             if not has(results, Capability.PUSH):
@@ -92,10 +83,7 @@ class Reconnecting(Case):
     @promise(2)
     @needs("address", "through")
     async def test_rings_after_an_absence(self, other: SyncResults) -> None:
-        """
-        While the store cannot be reached the bell says that it does not push. Once it can, every
-        key rings that was written meanwhile, and those written later.
-        """
+        """A bell without its store does not claim to push; afterwards it rings for all writes."""
         with Proxy(*self.address()) as proxy:
             url = self.through(proxy.port)
             async with self.results_at(url, operation_timeout=1.0) as results:
@@ -118,9 +106,7 @@ class Reconnecting(Case):
     @promise(2)
     @needs("cut")
     async def test_wait_over_a_cut(self, other: SyncResults) -> None:
-        """
-        A wait whose connections are cut does not depend on the safety look.
-        """
+        """A wait whose connections are cut does not depend on the safety look."""
         async with self._cut_off() as (results, cut):
             for round_ in range(3):
                 ids = [f"at-once{round_}", f"later{round_}"]

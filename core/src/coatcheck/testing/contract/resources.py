@@ -1,5 +1,5 @@
 """
-What is left after waits: nothing.
+Nothing is left behind by waits.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ MANY: Final = 30
 
 
 def objects() -> Counter[str]:
-    """
-    Count our objects, by their type.
-    """
+    """Count our objects by type."""
     gc.collect()
     names = (f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
     ours = (name for name in names if name.startswith("coatcheck"))
@@ -40,34 +38,26 @@ def objects() -> Counter[str]:
 
 
 def waiting() -> list[str]:
-    """
-    Return who is there for the sake of waits: the loop's tasks but this one, or the hub's threads.
-    """
+    """Return those that serve waits: the loop's other tasks, or the hub's threads."""
     if in_loop():
         return [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     return [thread.name for thread in threading.enumerate() if thread.name == HUB]
 
 
 def no_more_than(before: Collection[str]) -> bool | Not:
-    """
-    Whether no more are `waiting` than *before*: a driver may have some tasks of its own.
-    """
+    """Whether no more are `waiting` than *before*; a driver may have tasks of its own."""
     now = waiting()
     return len(now) <= len(before) or Not(f"there are still {now}, and before there were {before}")
 
 
 def few_new_threads(before: Collection[threading.Thread]) -> bool | Not:
-    """
-    Whether hardly any thread is there that was not *before*; a backend may have some of its own.
-    """
+    """Whether hardly any thread is new; a backend may have some of its own."""
     new = [thread.name for thread in threading.enumerate() if thread not in before]
     return Not(f"{len(new)} threads more than before: {sorted(new)}") if len(new) > FEW else True
 
 
 async def a_thousand_waits(results: Results) -> None:
-    """
-    Wait: for what is there, for what never comes, and for what is broken off.
-    """
+    """Wait for present and for absent records, and break off waits."""
     stored = [f"stored{n}" for n in range(500)]
     await results.store_many(dict.fromkeys(stored, 1))
     for first in range(0, 200, MANY):
@@ -88,17 +78,13 @@ async def a_thousand_waits(results: Results) -> None:
 
 
 async def in_vain(results: Results, timeout: float) -> None:
-    """
-    Wait for what never comes.
-    """
+    """Wait for an id that nobody stores."""
     with pytest.raises(WaitTimeoutError):
         await results.wait_for(f"never{timeout}", timeout)
 
 
 async def broken_off(results: Results, task_id: str) -> None:
-    """
-    Break off a wait from within.
-    """
+    """Break off a wait from within."""
 
     def interrupt() -> None:
         raise LookupError
@@ -108,9 +94,7 @@ async def broken_off(results: Results, task_id: str) -> None:
 
 
 async def cancelled(results: Results) -> None:
-    """
-    Cancel waits, as only tasks can be.
-    """
+    """Cancel waits, as only tasks can be."""
     waits = [asyncio.create_task(results.wait_for(f"cancelled{n}")) for n in range(200)]
     await pause(0.05)
     for wait in waits:
@@ -119,15 +103,11 @@ async def cancelled(results: Results) -> None:
 
 
 class Resources(Case):
-    """
-    Promises 2 and 9: nothing outlives a wait.
-    """
+    """Promises 2 and 9: nothing outlives a wait."""
 
     @promise(2, 9)
     async def test_no_object_is_left(self, results: Results) -> None:
-        """
-        After a thousand waits there are as many of our objects, tasks and threads as before.
-        """
+        """After a thousand waits there are as many of our objects, tasks and threads as before."""
         await results.store_result("t", 1)
         await results.get_result("t")
         before, at_work, threads = objects(), waiting(), threading.enumerate()
@@ -142,9 +122,7 @@ class Resources(Case):
     @promise(2, 9)
     @needs("open_resources")
     async def test_nothing_is_left_open(self, results: Results) -> None:
-        """
-        After a thousand waits the store sees no more of us than before, but for a pool.
-        """
+        """After a thousand waits the store sees no more of our connections, but for a pool."""
         # As many at the same time as there will be, so that a pool has grown by then.
         await together(results.store_result("t", 1) for _ in range(MANY))
         before, at_work = self.open_resources(), waiting()
@@ -156,9 +134,7 @@ class Resources(Case):
     @promise(2, 9)
     @needs("open_resources")
     async def test_subscriptions_end(self, results: Results) -> None:
-        """
-        What `watch` opens is given up at its end, and what `add` opens as well.
-        """
+        """The end of `watch` releases all that `watch` and `add` opened."""
         await results.exists("t")
         before = self.open_resources()
         for n in range(20):
@@ -174,9 +150,7 @@ class Resources(Case):
     @promise(9)
     @needs("open_resources")
     async def test_close_gives_up_all(self) -> None:
-        """
-        A closed client holds nothing of the store, though its user goes on holding it.
-        """
+        """A closed client holds nothing of the store, even while its user keeps it."""
         before = self.open_resources()
         results = self.new_results()
         await results.store_result("t", 1)
@@ -193,9 +167,7 @@ class Resources(Case):
     @needs("open_resources")
     @pytest.mark.filterwarnings("ignore::ResourceWarning")  # nobody has closed them
     async def test_what_is_dropped_ends(self) -> None:
-        """
-        Clients that are dropped without being closed leave nothing open.
-        """
+        """Clients that are dropped without being closed leave nothing open."""
         before = self.open_resources()
         for n in range(10):
             results = self.new_results()

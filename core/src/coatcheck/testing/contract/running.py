@@ -1,5 +1,5 @@
 """
-Running tasks: their states, how they end, and workers that vanish.
+Running tasks: their states, their ends, and workers that vanish.
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ from .case import Case
 
 
 class Running(Case):
-    """
-    Promises 1 and 11.
-    """
+    """Promises 1 and 11."""
 
     @promise(1, 4)
     async def test_running(self, results: Results, other: SyncResults) -> None:
-        """
-        A block is STARTED, shows progress, and ends in its result.
-        """
+        """A block is STARTED, shows progress, and ends in its result."""
         async with results.running("t", name="resize") as task:
             started = other.get_task_meta("t")
             await task.progress(3, 10, note="n")
@@ -44,9 +40,7 @@ class Running(Case):
 
     @promise(4)
     async def test_running_fails(self, results: Results) -> None:
-        """
-        An exception of the block makes FAILURE and goes on.
-        """
+        """An exception of the block is stored as FAILURE and passes on."""
         with pytest.raises(KeyError):
             async with results.running("t"):
                 raise KeyError("k")
@@ -56,9 +50,7 @@ class Running(Case):
 
     @promise(1)
     async def test_running_comes_second(self, results: Results, other: SyncResults) -> None:
-        """
-        Who ends second hears of it, and the first record stays.
-        """
+        """A worker that ends second learns that, and the first record stays."""
         async with results.running("t", heartbeat=0.02) as task:
             other.store_result("t", "first")
             await pause(0.1)
@@ -69,9 +61,7 @@ class Running(Case):
 
     @promise(11)
     async def test_heartbeat(self, results: Results) -> None:
-        """
-        A task that gives signs of life is not lost, however long it takes.
-        """
+        """A task with a heartbeat is not taken for lost, however long it takes."""
         # Two seconds without a sign would be needed to take it for lost.
         async with self.new_results() as worker, worker.running("t", heartbeat=0.7) as task:
             with pytest.raises(WaitTimeoutError):
@@ -87,9 +77,7 @@ class Running(Case):
     @core
     @promise(11)
     async def test_lost_worker(self, results: Results, other: SyncResults) -> None:
-        """
-        A worker that vanished is noticed by who waits, and its record says so to all.
-        """
+        """Waiters notice a vanished worker, and its record says so to all."""
         if has(results, Capability.SHARED):
             with children([("vanish", (self.store_url, "t"))]) as (child,):
                 child.go()
@@ -105,9 +93,7 @@ class Running(Case):
 
     @promise(11, 1)
     async def test_stopped_worker(self, results: Results, other: SyncResults) -> None:
-        """
-        A worker whose machine stood still is taken for lost, and learns of it when it goes on.
-        """
+        """A worker on a stopped machine is taken for lost, and learns that when it goes on."""
         if not has(results, Capability.SHARED):
             return
         with children([(self._job, (self.store_url, "t", 0.2))]) as (child,):
@@ -123,9 +109,7 @@ class Running(Case):
 
     @promise(11, 7)
     async def test_lost_to_a_reader(self, results: Results) -> None:
-        """
-        Who may only read notices a lost worker, and leaves its record as it is.
-        """
+        """A read-only client notices a lost worker, and leaves its record as it is."""
         await results.store_result("t", None, "STARTED", heartbeat={"every": 0.05, "beat": 1})
         stored = self.raw_document("t")
         async with self.new_results(read_only=True) as reader:
@@ -136,9 +120,7 @@ class Running(Case):
 
     @promise(11, 1)
     async def test_late_sign_of_life(self, results: Results) -> None:
-        """
-        A worker that was taken for lost and ends after all hears that it came second.
-        """
+        """A worker taken for lost that ends after all learns that it came second."""
         fields = {"every": 0.05, "beat": 1}
         async with self.new_results() as worker, worker.running("t") as task:
             await worker.store_result("t", None, "STARTED", heartbeat=fields)

@@ -1,5 +1,5 @@
 """
-Going over all records, where the store can.
+Scans of all records, where the store can do that.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ from .reading import absent
 
 
 class Scanning(Case):
-    """
-    A declared capability works, an undeclared one refuses.
-    """
+    """A declared capability works, and an undeclared one refuses."""
 
     @core
     @promise(4)
     async def test_scan(self, results: Results, other: SyncResults) -> None:
-        """
-        Every record is found once; a store that cannot scan says so at once.
-        """
+        """A scan finds every record once; a store that cannot scan says so at once."""
         if not has(results, Capability.SCAN):
             with pytest.raises(UnsupportedError, match="SCAN"):
                 [meta async for meta in results.scan()]
@@ -42,9 +38,7 @@ class Scanning(Case):
 
     @promise(4)
     async def test_scan_by_prefix(self, results: Results) -> None:
-        """
-        A prefix is text, not a pattern, and what is of other prefixes is not found.
-        """
+        """A prefix is text, not a pattern, and excludes records under other prefixes."""
         if not has(results, Capability.SCAN):
             with pytest.raises(UnsupportedError):
                 [key async for key in results.backend.scan("a")]
@@ -63,9 +57,7 @@ class Scanning(Case):
 
     @promise(3)
     async def test_scan_leaves_out_what_expired(self, results: Results) -> None:
-        """
-        A scan finds no record that has expired, although the store may not have cleared it away.
-        """
+        """A scan leaves out expired records that the store has not removed yet."""
         if not has(results, Capability.SCAN):
             return
         await results.store_many(dict.fromkeys("ab", 1), expires=0.3)
@@ -76,9 +68,7 @@ class Scanning(Case):
 
     @promise(7)
     async def test_scan_while_written(self, results: Results, other: SyncResults) -> None:
-        """
-        What is written or forgotten meanwhile neither breaks a scan nor hides the rest.
-        """
+        """Writes and deletions during a scan neither break it nor hide other records."""
         if not has(results, Capability.SCAN):
             return
         ids = [f"t{n}" for n in range(1200)]

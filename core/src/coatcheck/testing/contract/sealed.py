@@ -23,24 +23,20 @@ CLIENTS = 4
 
 
 async def is_not_trusted(results: Results, task_id: str) -> bool | Not:
-    """
-    Whether a wait says of a record that it is not to be trusted.
-    """
+    """Whether a wait for *task_id* reports that its record cannot be trusted."""
     with pytest.raises(WaitTimeoutError) as caught:
         await results.wait_for(task_id, 0.05)
     return "not to be trusted" in str(caught.value) or Not(str(caught.value))
 
 
 class Sealed(Case):
-    """
-    Promises 1 and 5, for records in envelopes.
-    """
+    """Promises 1 and 5, for records in envelopes."""
 
     @promise(1, 4, 5)
     async def test_sealed_records(self, results: Results) -> None:
         """
-        A signed record goes from state to state and stays when it is ready; who has another key
-        believes neither its value nor its state, and still does not replace it.
+        A signed record behaves as any other; a reader with another key neither believes nor
+        replaces it.
         """
         value = {"text": "x" * 5000, "list": [1, None]}
         async with (
@@ -67,10 +63,7 @@ class Sealed(Case):
     @promise(1, 9)
     @pytest.mark.parametrize("options", [SEALED, HIDDEN], ids=["sealed", "hidden"])
     async def test_race_of_sealed_records(self, options: dict[str, Any]) -> None:
-        """
-        Of many writers over several clients one is the first, again and again: where records are
-        signed, and where the store cannot see their state.
-        """
+        """Of many writers one is first, even if records are signed or hide their state."""
         clients = [self.new_results(**options) for _ in range(CLIENTS)]
         try:
             for round_ in range(3):

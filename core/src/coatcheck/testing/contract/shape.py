@@ -11,15 +11,13 @@ from .case import Case
 
 
 class Shape(Case):
-    """
-    What everything else takes for granted.
-    """
+    """All other tests rely on this."""
 
     @promise(4)
     def test_shape(self) -> None:
         """
-        The backend states the protocol's version and what it can do; it has every method, with the
-        arguments of the protocol, and each returns what it has to.
+        The backend states its version and capabilities, and each method takes and returns the
+        right things.
         """
         if found := self.mistakes():
             pytest.fail("\n- ".join(["the shape of the backend is wrong:", *found]), pytrace=False)

@@ -16,16 +16,11 @@ from .case import Case
 
 
 class Sharing(Case):
-    """
-    Promise 9.
-    """
+    """Promise 9."""
 
     @promise(9, 2)
     async def test_one_client_for_all(self, results: Results) -> None:
-        """
-        Threads or tasks store, read, wait and forget with one object, and none sees another's
-        replies.
-        """
+        """Threads or tasks share one object for all calls, and none sees another's replies."""
 
         async def work(number: int) -> list[object]:
             got: list[object] = []
@@ -45,9 +40,7 @@ class Sharing(Case):
 
     @promise(9, 2)
     async def test_waits_of_one_client(self, results: Results) -> None:
-        """
-        Each of many waits that began before their stores gets the value of its own id.
-        """
+        """Each of many waits that began before their stores gets the value of its own id."""
         for round_ in range(5):
             ids = [f"t{round_}-{n}" for n in range(16)]
             waits = [start(results.wait_for(id_, PATIENCE)) for id_ in ids]
@@ -57,9 +50,7 @@ class Sharing(Case):
 
     @promise(9)
     async def test_other_processes(self, results: Results) -> None:
-        """
-        Where other processes are said to see the records, they do, both ways.
-        """
+        """If the backend says that other processes see its records, they do, both ways."""
         if not has(results, Capability.SHARED):
             return
         await results.store_result("ours", "from here")

@@ -1,5 +1,5 @@
 """
-Which record stays: states, protection, writes that find themselves, writes over one record.
+Which record stays: states, protection, repeated writes, writes over one record.
 """
 
 from __future__ import annotations
@@ -16,16 +16,12 @@ from .case import Case
 
 
 class States(Case):
-    """
-    Promises 1 and 10, one writer after the other.
-    """
+    """Promises 1 and 10, one writer after the other."""
 
     @core
     @promise(1)
     async def test_first_ready_wins(self, results: Results, other: SyncResults) -> None:
-        """
-        A ready record stays, whatever comes after, from whom; unready ones give way.
-        """
+        """No later write replaces a ready record; unready ones give way."""
         assert await results.mark_as_started("t")
         assert other.update_state("t", "PROGRESS", {"n": 1})
         assert await results.store_result("t", 1)
@@ -53,9 +49,7 @@ class States(Case):
     async def test_ready_states_are_protected(
         self, results: Results, other: SyncResults, first: str, serializer: str
     ) -> None:
-        """
-        All ready states are final, whatever serializer wrote them and whatever the next one uses.
-        """
+        """All ready states are final, for all serializers of the first and the next writer."""
         value = None if first == "SUCCESS" else ValueError("x")
         async with self.new_results(serializer=serializer, unsafe_pickle=True) as writer:
             await writer.store_result("t", value, first)
@@ -68,9 +62,7 @@ class States(Case):
     @promise(1)
     @pytest.mark.parametrize("state", ["PENDING", "RECEIVED", "STARTED", "RETRY", "CUSTOM"])
     async def test_last_unready_wins(self, results: Results, state: str) -> None:
-        """
-        Of unready records the last one stays, and a ready one replaces it.
-        """
+        """The last unready record stays, and a ready one replaces it."""
         assert await results.update_state("t", state)
         assert await results.update_state("t", "PROGRESS", 2)
         assert await results.update_state("t", state)
@@ -81,9 +73,7 @@ class States(Case):
 
     @promise(1)
     async def test_protect(self, results: Results) -> None:
-        """
-        Celery's looser rule can be had, by the call and by the client.
-        """
+        """A call or a client may choose Celery's looser rule."""
         success = frozenset({"SUCCESS"})
         await results.mark_as_failure("t", ValueError("first try"))
         await results.mark_as_failure("u", ValueError("first try"))
@@ -96,9 +86,7 @@ class States(Case):
 
     @promise(1)
     async def test_write_only_if_absent(self, results: Results) -> None:
-        """
-        With `ANY` only what is not there is written, ready or not; also in a batch.
-        """
+        """With `ANY` a write succeeds only if the id is absent; in a batch, too."""
         put, put_many = results.backend.put, results.backend.put_many
         started = record_of(results, "t", "STARTED", None)
         ready = record_of(results, "t", "SUCCESS", 1)
@@ -111,9 +99,7 @@ class States(Case):
 
     @promise(1)
     async def test_same_write_again(self, results: Results, other: SyncResults) -> None:
-        """
-        A write that is repeated and finds itself is a success; one like it is not.
-        """
+        """A repeated write that finds itself succeeds; an equal one does not."""
         meta = record_of(results, "t", "SUCCESS", 1)
         backend = results.backend
 
@@ -127,9 +113,7 @@ class States(Case):
     @core
     @promise(1)
     async def test_if_match(self, results: Results) -> None:
-        """
-        A write over exactly one record touches no other one, and makes none.
-        """
+        """A write over one exact record replaces no other, and creates none."""
         put = results.backend.put
         await results.mark_as_started("t")
         stale = await results.get_task_meta("t")
@@ -148,9 +132,7 @@ class States(Case):
 
     @promise(1)
     async def test_foreign_key_order(self, results: Results) -> None:
-        """
-        A ready record is protected although its first bytes do not show the state.
-        """
+        """A ready record is protected although its first bytes do not show the state."""
         self.plant("t", b'{"result": "x", "status": "SUCCESS", "task_id": "t"}')
         self.plant("u", b'{"result": "SUCCESS", "status": "STARTED", "task_id": "u"}')
         self.plant("v", b'{"result": {"status": "SUCCESS"}, "status": "STARTED"}')
@@ -162,9 +144,7 @@ class States(Case):
 
     @promise(1)
     async def test_forgotten_is_new(self, results: Results) -> None:
-        """
-        After `forget` the id is new; to forget again is no error.
-        """
+        """After `forget` the id is new; forgetting twice is no error."""
         await results.store_result("t", 1)
 
         assert await results.forget("t")
@@ -175,9 +155,7 @@ class States(Case):
 
     @promise(10)
     async def test_unknown(self, results: Results) -> None:
-        """
-        Unknown is not pending.
-        """
+        """Unknown is not pending."""
         handle = results.AsyncResult("t")
 
         assert ("PENDING", False) == (await handle.state(), (await handle.meta()).known)
@@ -188,9 +166,7 @@ class States(Case):
 
     @promise(10, 1)
     async def test_expect(self, results: Results, other: SyncResults) -> None:
-        """
-        An expected task is known; what is there stays.
-        """
+        """`expect` makes a task known, and replaces nothing."""
         assert await results.expect("t")
         assert not other.expect("t")
         assert not await results.expect("t")

@@ -18,16 +18,12 @@ from .case import Case
 
 
 class Streams(Case):
-    """
-    Promises 2 and 3, for several records.
-    """
+    """Promises 2 and 3, for several records."""
 
     @core
     @promise(2)
     async def test_as_completed(self, results: Results, other: SyncResults) -> None:
-        """
-        A thousand tasks come as they are stored, each once.
-        """
+        """A thousand tasks arrive as they are stored, each once."""
         ids = [f"t{n}" for n in range(1000)]
         other.store_many({id_: id_ for id_ in ids[:500]})
 
@@ -43,9 +39,7 @@ class Streams(Case):
 
     @promise(3)
     async def test_as_completed_times_out(self, results: Results) -> None:
-        """
-        What is there comes, then the rest is named.
-        """
+        """Present records arrive first; then the error names the rest."""
         await results.store_many({"a": 1, "b": 2})
         got: list[str] = []
 
@@ -57,9 +51,7 @@ class Streams(Case):
 
     @promise(3)
     async def test_as_completed_at_once(self, results: Results) -> None:
-        """
-        A timeout of 0 looks once at every one of many tasks, or says that the store did not answer.
-        """
+        """A timeout of 0 looks once at every task, or says that the store did not answer."""
         ids = [f"t{n}" for n in range(2500)]
         await results.store_many(dict.fromkeys(ids, 1))
         got: set[str] = set()
@@ -74,9 +66,7 @@ class Streams(Case):
 
     @promise(2)
     async def test_updates(self, results: Results, other: SyncResults) -> None:
-        """
-        States and progress come as they change, up to the ready one.
-        """
+        """States and progress arrive as they change, up to the ready one."""
         other.mark_as_started("t")
         got: list[tuple[str, Any]] = []
         async for meta in results.AsyncResult("t").updates(timeout=PATIENCE):

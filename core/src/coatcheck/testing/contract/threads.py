@@ -1,5 +1,5 @@
 """
-A process that may start no more threads for a while.
+A process that cannot start threads for a while.
 """
 
 from __future__ import annotations
@@ -17,16 +17,11 @@ from .case import SyncCase
 
 
 class Threads(SyncCase):
-    """
-    Promise 9.
-    """
+    """Promise 9."""
 
     @promise(9, 2)
     def test_no_thread_for_a_while(self, sync: Results) -> None:
-        """
-        Where no thread can be started, a wait or a task with a heartbeat says so or works without,
-        and all works when there can be threads again.
-        """
+        """Without new threads, waits and heartbeats say so or work; afterwards all works again."""
         sync.store_result("a", 1)
         for _ in range(2):
             with without_threads():
@@ -39,9 +34,7 @@ class Threads(SyncCase):
 
     @promise(9)
     def test_no_thread_for_the_first_operation(self, sync: Results) -> None:
-        """
-        What the first operation could not start, the next one does.
-        """
+        """The next operation starts the threads that the first one could not."""
         with without_threads():
             try:
                 sync.store_result("a", 1)
@@ -54,9 +47,7 @@ class Threads(SyncCase):
 
     @promise(9, 2)
     def test_no_thread_and_close(self, sync: Results) -> None:
-        """
-        Results that could start no thread can be closed.
-        """
+        """Results that could start no thread can be closed."""
         before = set(threading.enumerate())
         with without_threads():
             with pytest.raises((BackendError, WaitTimeoutError)):

@@ -1,5 +1,5 @@
 """
-What is stored is what comes back, or the caller is told.
+The stored value comes back, or the caller learns why not.
 """
 
 from __future__ import annotations
@@ -23,16 +23,12 @@ from .case import Case
 
 
 class Values(Case):
-    """
-    Promise 4.
-    """
+    """Promise 4."""
 
     @promise(4)
     @pytest.mark.parametrize(("serializer", "value"), VALUES)
     async def test_round_trip(self, serializer: str, value: Any) -> None:
-        """
-        A value of every kind comes back equal, of its type, also to another client, and from it.
-        """
+        """Every value comes back equal and of its type, to and from another client, too."""
         options = {"serializer": serializer, "unsafe_pickle": True, "accept": ALL_SERIALIZERS}
         async with self.new_results(**options) as results:
             assert await results.store_result("t", value)
@@ -48,9 +44,7 @@ class Values(Case):
 
     @promise(4)
     async def test_record_in_the_store(self, results: Results) -> None:
-        """
-        The store holds one record with Celery's fields, seen round the backend.
-        """
+        """The store holds one record with Celery's fields."""
         await results.store_result("t", 579, name="add")
         document = self.raw_document("t")
 
@@ -60,9 +54,7 @@ class Values(Case):
 
     @promise(4)
     async def test_foreign_record(self, results: Results) -> None:
-        """
-        What somebody else put into the store is read.
-        """
+        """A record that somebody else stored can be read."""
         self.plant("t", b'{"status": "SUCCESS", "result": [1, 2], "task_id": "t"}')
 
         assert [1, 2] == await results.get_result("t")
@@ -70,9 +62,7 @@ class Values(Case):
     @promise(4)
     @pytest.mark.parametrize("size", [1_000, 65_536, 1_000_000])
     async def test_size(self, results: Results, size: int) -> None:
-        """
-        A record within the store's limit comes back to the last byte.
-        """
+        """A record within the store's limit comes back to the last byte."""
         limit = innermost(results.backend).max_value_bytes
         value = "x" * (size if limit is None else min(size, limit - 1_000)) + "end"
         await results.store_result("t", value)
@@ -81,9 +71,7 @@ class Values(Case):
 
     @promise(4)
     async def test_every_byte(self, results: Results) -> None:
-        """
-        A store of bytes keeps every one of them, wherever it stands.
-        """
+        """A store of bytes keeps each of them, in every position."""
         if not has_keys(results):
             return
         store = innermost(results.backend)
@@ -100,9 +88,7 @@ class Values(Case):
 
     @promise(4, 10)
     async def test_none_is_a_value(self, results: Results) -> None:
-        """
-        A stored `None` is there, and is not the same as nothing.
-        """
+        """A stored `None` is there, and differs from nothing."""
         await results.store_result("t", None)
 
         assert await results.exists("t")
@@ -110,9 +96,7 @@ class Values(Case):
 
     @promise(4)
     async def test_strict(self) -> None:
-        """
-        Under `strict` a value that would change its type is refused, and waiters hear of it.
-        """
+        """`strict` refuses a value that would change its type, and waiters hear of it."""
         async with self.new_results(strict=True) as results:
             with pytest.raises(EncodeError):
                 await results.store_result("t", {"key": range(3)})
@@ -121,9 +105,7 @@ class Values(Case):
 
     @promise(4)
     async def test_unencodable(self, results: Results) -> None:
-        """
-        A value that cannot be kept is a failure that waiters hear of, and an error here.
-        """
+        """A value that cannot be encoded raises here, and waiters get a failure."""
         with pytest.raises(EncodeError, match=r"result\['a'\]\[1\]"):
             await results.store_result("t", {"a": [1, object()]})
         with pytest.raises(EncodeError):
@@ -135,9 +117,7 @@ class Values(Case):
 
     @promise(4)
     async def test_too_large(self, results: Results) -> None:
-        """
-        A value over the limit is a failure that waiters hear of, and an error here.
-        """
+        """A value over the limit raises here, and waiters get a failure."""
         innermost(results.backend).max_value_bytes = 10_000
         with pytest.raises(ResultTooLargeError, match="10000"):
             await results.store_result("t", "x" * 10_000)
@@ -153,8 +133,8 @@ class Values(Case):
     @pytest.mark.parametrize("times", [1, 3])
     async def test_too_large_for_the_server(self, times: int) -> None:
         """
-        A value over a limit of the server is a failure that waiters hear of, and an error here, both
-        with the size; the rest of a batch is stored. What fits is stored afterwards.
+        A value over the server's limit raises with the size, waiters get a failure, and the rest
+        of its batch is stored.
         """
         url, limit = self.limited()
         value, prefix = "x" * (times * limit), uuid4()
@@ -180,9 +160,7 @@ class Values(Case):
 
     @promise(4)
     async def test_failure(self, results: Results, other: SyncResults) -> None:
-        """
-        A failure comes back as the type it was, with its arguments, notes and traceback.
-        """
+        """A failure comes back as its own type, with arguments, notes and traceback."""
         error = KeyError("missing", 7)
         error.add_note("a note")
         try:
@@ -200,9 +178,7 @@ class Values(Case):
     @core
     @promise(4)
     async def test_state_and_value_are_one(self, results: Results) -> None:
-        """
-        Whoever sees the state of a moment sees the value of that moment.
-        """
+        """A reader sees the state and the value of the same moment."""
         ids = [f"t{n}" for n in range(50)]
 
         async def write() -> None:

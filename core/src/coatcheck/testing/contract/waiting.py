@@ -21,15 +21,11 @@ from .case import Case
 
 
 class Waiting(Case):
-    """
-    Promises 2 and 3.
-    """
+    """Promises 2 and 3."""
 
     @promise(2)
     async def test_wait_after_store(self, results: Results, other: SyncResults) -> None:
-        """
-        A wait for what is there returns, whatever its timeout.
-        """
+        """A wait for a present record returns, with any timeout."""
         other.store_result("t", 1)
 
         for timeout in (None, 0, 0.05, PATIENCE):
@@ -39,9 +35,7 @@ class Waiting(Case):
     @core
     @promise(2)
     async def test_wait_before_store(self, results: Results, other: SyncResults) -> None:
-        """
-        A wait that began before the store is woken by it, by every one of many waiters.
-        """
+        """A later store wakes every one of many waiters."""
         waits = [start(results.wait_for("t", PATIENCE)) for _ in range(20)]
         await pause(0.05)
         other.mark_as_started("t")
@@ -51,9 +45,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_wait_during_store(self, results: Results, other: SyncResults) -> None:
-        """
-        A wait that begins while the store takes place is not missed, however they interleave.
-        """
+        """A wait that begins during the store is not missed, however they interleave."""
         for round_ in range(60):
             wait = start(results.wait_for(f"t{round_}", PATIENCE))
             await pause(random.random() * 0.003)  # noqa: S311 - no secret
@@ -66,9 +58,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_wait_after_forget(self, results: Results, other: SyncResults) -> None:
-        """
-        A wait for an id that was used before waits for the new record.
-        """
+        """A wait for a forgotten id waits for the new record."""
         other.store_result("t", "old")
         await results.wait_for("t", 5)
         other.forget("t")
@@ -80,9 +70,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_wait_across_processes(self, results: Results) -> None:
-        """
-        A wait is woken by another process.
-        """
+        """Another process wakes a wait."""
         if not has(results, Capability.SHARED):
             return
         with children([("store", (self.store_url, "t", [1, 2]))]) as (child,):
@@ -95,9 +83,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_ring_wakes(self, results: Results, other: SyncResults) -> None:
-        """
-        Where the store pushes, no wait depends on the safety look.
-        """
+        """If the store pushes, no wait depends on the safety look."""
         if not has(results, Capability.PUSH):
             return
         async with self.new_results(safety_look=600.0) as patient:
@@ -110,9 +96,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_missed_ring(self) -> None:
-        """
-        What was written without a ring is found by the safety look.
-        """
+        """The safety look finds a record that was written without a ring."""
         async with self.new_results(safety_look=0.2) as watchful:
             wait = start(watchful.wait_for("t", PATIENCE))
             await pause(0.1)
@@ -123,9 +107,7 @@ class Waiting(Case):
     @promise(3)
     @pytest.mark.parametrize("timeout", [0, 0.05, 1])
     async def test_timeout(self, results: Results, timeout: float) -> None:
-        """
-        A wait for what does not come ends, not before its time, and names the task.
-        """
+        """A wait for an absent record ends, not before its time, and names the task."""
         await results.mark_as_started("t")
         began = time.monotonic()
         with pytest.raises(WaitTimeoutError, match="'t'") as caught:
@@ -138,9 +120,7 @@ class Waiting(Case):
 
     @promise(3)
     async def test_timeouts_side_by_side(self, results: Results) -> None:
-        """
-        Waits for one task keep each their own deadline.
-        """
+        """Waits for one task keep their own deadlines."""
 
         async def wait(timeout: float) -> float:
             began = time.monotonic()
@@ -155,9 +135,7 @@ class Waiting(Case):
 
     @promise(3)
     async def test_timeout_looks_once_more(self) -> None:
-        """
-        What was stored without a ring just before the deadline is found by the last look.
-        """
+        """The last look finds a record that was stored silently just before the deadline."""
 
         async def found(timeout: float) -> ResultMeta | None:
             id_, deadline = f"t{timeout}", time.monotonic() + timeout
@@ -179,9 +157,7 @@ class Waiting(Case):
 
     @promise(3)
     async def test_on_interval(self, results: Results) -> None:
-        """
-        What is called while waiting is called again and again, and can end the wait.
-        """
+        """A callback of a wait is called repeatedly, and can end the wait."""
         calls = [1, 2, 3]
 
         with pytest.raises(IndexError):
@@ -192,9 +168,7 @@ class Waiting(Case):
 
     @promise(2)
     async def test_close_during_wait(self) -> None:
-        """
-        Closing breaks the waits, and a later call opens anew.
-        """
+        """Closing breaks the waits, and a later call opens anew."""
         results = self.new_results()
         wait = start(results.wait_for("t"))
         await pause(0.1)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from ..errors import WaitTimeoutError
+from ..errors import BackendUnavailableError, WaitTimeoutError
 from .awaited import driven
 from .patience import PATIENCE
 from .stacks import all_stacks
@@ -103,15 +103,21 @@ async def until(condition: Callable[[], Any], *, patience: float = PATIENCE) -> 
     return answer
 
 
-async def answered(wait: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
-    """
-    Return the answer of *wait*, which has hardly any time; repeat it while the store has not
-    answered.
-    """
-    deadline = time.monotonic() + patience
+async def answered(wait: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer of *wait*, which has hardly any time, repeating it until the store answers."""
+    return await _repeated(wait, lambda error: getattr(error, "last_error", None) is not None)
+
+
+async def served(operation: Callable[[], Awaitable[T]]) -> T:
+    """Return the answer of *operation*, which has little time, repeating it until the store serves."""
+    return await _repeated(operation, lambda error: isinstance(error, BackendUnavailableError))
+
+
+async def _repeated(call: Callable[[], Awaitable[T]], is_early: Callable[[Exception], bool]) -> T:
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return await wait()
-        except WaitTimeoutError as late:
-            if late.last_error is None or time.monotonic() > deadline:
+            return await call()
+        except (WaitTimeoutError, BackendUnavailableError) as error:
+            if not is_early(error) or time.monotonic() > deadline:
                 raise

@@ -158,4 +158,4 @@ class Cancelled(AioCase):
             await task
 
         with pytest.raises(TaskRevokedError, match="CancelledError"):
-            await results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=PATIENCE)

@@ -15,7 +15,7 @@ from ..history import History
 from ..promises import needs, promise
 from ..proof import PATIENCE
 from ..proxy import Proxy
-from ..sides import patiently, pause, start, together
+from ..sides import patiently, pause, served, start, together
 from .case import Case
 
 
@@ -87,7 +87,7 @@ class Chaos(Case):
         afterwards.
         """
         async with self.results_at(self.through(proxy.port), operation_timeout=1.0) as results:
-            await results.store_result("warm", 1)
+            await served(lambda: results.store_result("warm", 1))
             wait = start(results.wait_for("t", PATIENCE))
             await pause(0.1)
             proxy.stall()
@@ -103,7 +103,7 @@ class Chaos(Case):
 
             assert 2 == (await wait).result
             assert took < PATIENCE / 2
-            assert 1 == await results.get_result("warm")
+            assert 1 == await served(lambda: results.get_result("warm"))
 
     @promise(2, 9)
     @needs("address", "through")
@@ -119,7 +119,7 @@ class Chaos(Case):
             other.store_result("t", 1)
 
             assert 1 == (await wait).result
-            assert await results.exists("t")
+            assert await served(lambda: results.exists("t"))
 
     @promise(3)
     @needs("address", "through")

@@ -39,7 +39,7 @@ class Damage(Case):
         self.plant(name, DAMAGED[name])
         if name in READABLE:
             with pytest.raises(SerializationError):
-                await results.AsyncResult(name).get(timeout=5)
+                await results.AsyncResult(name).get(timeout=PATIENCE)
             assert not await results.store_result(name, "new")
         else:
             with pytest.raises(WaitTimeoutError):
@@ -71,7 +71,7 @@ class Damage(Case):
             _ = meta.result
         assert not await results.store_result("t", "late")
         with pytest.raises(ContentDisallowed):
-            await results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=PATIENCE)
 
         assert [] == MARKS
 
@@ -81,6 +81,6 @@ class Damage(Case):
         MARKS.clear()
         self.plant("t", NAMES_A_CALL)
         with pytest.raises(TaskError, match="x"):
-            await results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=PATIENCE)
 
         assert [] == MARKS

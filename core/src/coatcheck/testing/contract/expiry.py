@@ -14,11 +14,13 @@ from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
 from ...states import READY_STATES
 from ..promises import core, expiring, needs, promise
-from ..proof import innermost, record_of
+from ..proof import PATIENCE, innermost, record_of
 from ..sides import pause, until
 from .case import Case
 
 MONTH = timedelta(days=31)
+#: Lives to try in turn: a busy machine may be too slow for the first.
+LIVES = (0.5, 5.0)
 #: Seconds by which a clock of the store may drift from ours during a test.
 SKEW = 0.05
 
@@ -60,7 +62,7 @@ class Expiry(Case):
 
         assert await results.exists("t")
         assert not await results.store_result("t", 2)
-        assert 1 == (await results.wait_for("t", 5)).result
+        assert 1 == (await results.wait_for("t", PATIENCE)).result
 
     @expiring
     @promise(3)
@@ -83,18 +85,27 @@ class Expiry(Case):
     @promise(3)
     async def test_batch_expires(self, results: Results) -> None:
         """The records of a batch live for the time that it names."""
-        await results.store_many({"a": 1, "b": 2}, expires=0.5)
-        assert [True, True] == [await results.exists(id_) for id_ in "ab"]
-        await gone(results, "a", "b")
+        for life in LIVES:
+            began, ids = time.monotonic(), [f"a{life}", f"b{life}"]
+            await results.store_many(dict.fromkeys(ids, 1), expires=life)
+            there = [await results.exists(id_) for id_ in ids]
+            if time.monotonic() - began < life:
+                break
+        assert [True, True] == there
+        await gone(results, *ids)
 
-        assert {"a": True, "b": True} == await results.store_many({"a": 3, "b": 4})
+        assert dict.fromkeys(ids, True) == await results.store_many(dict.fromkeys(ids, 2))
 
     @expiring
     @promise(3)
     async def test_expired_matches_nothing(self, results: Results) -> None:
         """A write over one exact record is refused after that record expired."""
-        await results.mark_as_started("t", expires=0.5)
-        observed = await results.get_task_meta("t")
+        for life in LIVES:
+            await results.mark_as_started("t", expires=life)
+            observed = await results.get_task_meta("t")
+            if observed.known:
+                break
+        assert observed.known
         await gone(results, "t")
         meta = record_of(results, "t", "SUCCESS", 1)
 
@@ -124,10 +135,13 @@ class Expiry(Case):
         """The store counts down from the requested life, exact to its time unit."""
         unit = innermost(results.backend).expires_resolution
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
-        began = time.monotonic()
-        await results.store_result("t", 1, expires=expires)
-        left = self.raw_ttl(DEFAULT_KEY_PREFIX + "t")
-        passed = time.monotonic() - began
+        for id_ in "abc":  # a busy machine may read the first only after its end
+            began = time.monotonic()
+            await results.store_result(id_, 1, expires=expires)
+            left = self.raw_ttl(DEFAULT_KEY_PREFIX + id_)
+            passed = time.monotonic() - began
+            if passed < seconds:
+                break
 
         assert left is not None
         assert seconds - passed - unit - SKEW <= left <= seconds + unit + SKEW

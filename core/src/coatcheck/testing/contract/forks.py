@@ -38,7 +38,7 @@ class Forks(SyncCase):
     def test_fork(self, sync: Results) -> None:
         """A forked child waits and stores with the same object, and so does its parent."""
         sync.store_result("before", 1)
-        sync.wait_for("before", 5)
+        sync.wait_for("before", PATIENCE)
 
         def act() -> None:
             sync.wait_for("before", PATIENCE)
@@ -49,7 +49,7 @@ class Forks(SyncCase):
                 assert 2 == sync.wait_for("child", PATIENCE).result
 
         assert sync.store_result("parent", 3)
-        assert 3 == sync.wait_for("parent", 5).result
+        assert 3 == sync.wait_for("parent", PATIENCE).result
 
     @promise(9)
     @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")

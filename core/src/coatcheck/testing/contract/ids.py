@@ -9,7 +9,7 @@ import pytest
 from ... import Capability, ConfigurationError
 from ...aio import Results
 from ..promises import core, promise
-from ..proof import has, has_keys
+from ..proof import PATIENCE, has, has_keys
 from ..samples import IDS
 from .case import Case
 
@@ -23,7 +23,7 @@ class Ids(Case):
         """An id of any shape can be stored, read, awaited, scanned and forgotten."""
         assert await results.store_result(task_id, task_id)
 
-        assert task_id == (await results.wait_for(task_id, 5)).result
+        assert task_id == (await results.wait_for(task_id, PATIENCE)).result
         assert [task_id] == list(await results.get_many([task_id]))
         assert not await results.store_result(task_id, "late")
         assert [False] * 2 == [await results.exists(i) for i in (task_id + "x", task_id[1:] or "y")]
@@ -65,7 +65,7 @@ class Ids(Case):
             assert await prefixed.store_result("t", "prefixed")
             assert await results.store_result("t", "default")
 
-            assert "prefixed" == (await prefixed.wait_for("t", 5)).result
+            assert "prefixed" == (await prefixed.wait_for("t", PATIENCE)).result
             assert "default" == await results.get_result("t")
             assert await prefixed.forget("t")
         assert await results.exists("t")

@@ -181,7 +181,7 @@ class Interrupted(SyncCase):
             raise error
 
         with pytest.raises(TaskRevokedError, match=error.__name__):
-            sync.AsyncResult("t").get(timeout=5)
+            sync.AsyncResult("t").get(timeout=PATIENCE)
 
     def _interrupt(
         self,

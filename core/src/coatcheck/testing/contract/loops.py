@@ -68,7 +68,7 @@ class Loops(AioCase):
 
         async def use(number: int) -> int:
             await results.store_result(f"t{number}", number)
-            meta = await results.wait_for(f"t{number}", 10)
+            meta = await results.wait_for(f"t{number}", PATIENCE)
             await results.close()
             return int(meta.result)
 
@@ -132,7 +132,7 @@ class Loops(AioCase):
 
         async def use() -> None:
             await results.store_result("t", 1)
-            await results.wait_for("t", 5)
+            await results.wait_for("t", PATIENCE)
             asyncio.create_task(results.wait_for("never"))  # noqa: RUF006 - broken off by the end
             await asyncio.sleep(0.05)
 

@@ -12,11 +12,18 @@ from ... import Capability, UnknownTaskError, WaitTimeoutError, WorkerLostError
 from ... import Results as SyncResults
 from ...aio import Results
 from ..promises import promise
-from ..proof import has
+from ..proof import PATIENCE, has
 from .case import Case
 
 #: The heartbeat of a worker that is gone.
 GONE: dict[str, float] = {"every": 0.05, "beat": 1}
+#: Part of the warning about a result that came too late.
+NOT_STORED = "was not stored"
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    """Return how often *text* was logged; drivers and hubs may log other messages meanwhile."""
+    return len([message for message in caplog.messages if text in message])
 
 
 class Noticing(Case):
@@ -25,7 +32,7 @@ class Noticing(Case):
     @promise(11)
     async def test_a_check_of_a_living_worker(self, results: Results, other: SyncResults) -> None:
         """A check ends with the worker's next sign of life."""
-        with other.running("t", heartbeat=0.2):
+        with other.running("t", heartbeat=0.5):
             assert await results.check_alive("t") is True
             assert await results.AsyncResult("t").check_alive() is True
             assert "STARTED" == await results.get_state("t")
@@ -39,7 +46,7 @@ class Noticing(Case):
         assert await results.check_alive("t") is False
         assert "FAILURE" == other.get_state("t")
         with pytest.raises(WorkerLostError, match="no sign of life"):
-            other.AsyncResult("t").get(timeout=5)
+            other.AsyncResult("t").get(timeout=PATIENCE)
         assert await results.check_alive("t") is False
 
     @promise(11, 7)
@@ -77,8 +84,7 @@ class Noticing(Case):
 
         assert task.won is False
         assert "first" == await results.get_result("t")
-        (record,) = caplog.records
-        assert "'t' is over already" in record.getMessage()
+        assert 1 == said(caplog, "'t' is over already")
 
     @promise(1)
     async def test_a_store_that_comes_too_late(
@@ -91,12 +97,11 @@ class Noticing(Case):
         other.store_result("t", "first")
         assert not await results.expect("t")
         assert not await results.store_result("t", "second", protect={"SUCCESS"})
-        assert [] == caplog.records
+        assert 0 == said(caplog, NOT_STORED)
         assert [False, False] == [await results.store_result("t", n) for n in range(2)]
         assert {"t": False, "new": True} == await results.store_many({"t": 3, "new": 4})
 
-        (record,) = caplog.records
-        assert "task 't' was not stored" in record.getMessage()
+        assert 1 == said(caplog, NOT_STORED) == said(caplog, f"task 't' {NOT_STORED}")
 
     @promise(10)
     async def test_nothing_from_other_processes(self, results: Results) -> None:

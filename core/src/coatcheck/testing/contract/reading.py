@@ -123,7 +123,7 @@ class Reading(Case):
             with pytest.raises(NotImplementedError, match="read-only"):
                 await reader.forget("t")
 
-            assert 2 == (await reader.wait_for("t", 5)).result
+            assert 2 == (await reader.wait_for("t", PATIENCE)).result
 
     @promise(7)
     async def test_handle(self, results: Results) -> None:

@@ -86,7 +86,7 @@ class Reconnecting(Case):
         """A bell without its store does not claim to push; afterwards it rings for all writes."""
         with Proxy(*self.address()) as proxy:
             url = self.through(proxy.port)
-            async with self.results_at(url, operation_timeout=1.0) as results:
+            async with self.results_at(url, operation_timeout=3.0) as results:
                 if not has(results, Capability.PUSH):
                     return
                 async with results.backend.watch(["a", "b", "c", "later"]) as bell:

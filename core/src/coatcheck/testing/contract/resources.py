@@ -17,6 +17,7 @@ import pytest
 from ... import WaitTimeoutError, testing
 from ...aio import Results
 from ..promises import core, needs, promise
+from ..proof import PATIENCE
 from ..sides import in_loop, pause, together, until
 from ..threads import Not
 from .case import Case
@@ -61,7 +62,7 @@ async def a_thousand_waits(results: Results) -> None:
     stored = [f"stored{n}" for n in range(500)]
     await results.store_many(dict.fromkeys(stored, 1))
     for first in range(0, 200, MANY):
-        await together(results.wait_for(id_, 5) for id_ in stored[first : first + MANY])
+        await together(results.wait_for(id_, PATIENCE) for id_ in stored[first : first + MANY])
     for first in range(0, 100, MANY):
         await together(in_vain(results, n % 2 * 0.05) for n in range(first, first + MANY))
     with suppress(WaitTimeoutError):
@@ -154,7 +155,7 @@ class Resources(Case):
         before = self.open_resources()
         results = self.new_results()
         await results.store_result("t", 1)
-        await results.wait_for("t", 5)
+        await results.wait_for("t", PATIENCE)
         with suppress(WaitTimeoutError):
             await results.wait_for("never", 0.05)
         await results.close()

@@ -40,7 +40,7 @@ class Values(Case):
             assert ("SUCCESS", value) == (meta.status, meta.result)
             assert type(value) is type(meta.result)
             assert (value, type(value)) == (read, type(read))
-            assert value == await results.AsyncResult("u").get(timeout=5)
+            assert value == await results.AsyncResult("u").get(timeout=PATIENCE)
 
     @promise(4)
     async def test_record_in_the_store(self, results: Results) -> None:
@@ -92,7 +92,7 @@ class Values(Case):
         await results.store_result("t", None)
 
         assert await results.exists("t")
-        assert (await results.wait_for("t", 5)).result is None
+        assert (await results.wait_for("t", PATIENCE)).result is None
 
     @promise(4)
     async def test_strict(self) -> None:
@@ -101,7 +101,7 @@ class Values(Case):
             with pytest.raises(EncodeError):
                 await results.store_result("t", {"key": range(3)})
 
-            assert "FAILURE" == (await results.wait_for("t", 5)).status
+            assert "FAILURE" == (await results.wait_for("t", PATIENCE)).status
 
     @promise(4)
     async def test_unencodable(self, results: Results) -> None:
@@ -112,7 +112,7 @@ class Values(Case):
             await results.update_state("u", "PROGRESS", object())
 
         with pytest.raises(TypeError, match=r"result\['a'\]\[1\]"):
-            await results.AsyncResult("t").get(timeout=5)
+            await results.AsyncResult("t").get(timeout=PATIENCE)
         assert not await results.exists("u")
 
     @promise(4)
@@ -170,7 +170,7 @@ class Values(Case):
 
         for get in (results.AsyncResult("t").get, partial(apart, other.AsyncResult("t").get)):
             with pytest.raises(KeyError) as caught:
-                await get(5)
+                await get(PATIENCE)
             assert ("missing", 7) == caught.value.args
             assert "a note" in caught.value.__notes__
         assert "raise error" in (other.get_traceback("t") or "")

@@ -60,7 +60,7 @@ class Waiting(Case):
     async def test_wait_after_forget(self, results: Results, other: SyncResults) -> None:
         """A wait for a forgotten id waits for the new record."""
         other.store_result("t", "old")
-        await results.wait_for("t", 5)
+        await results.wait_for("t", PATIENCE)
         other.forget("t")
         wait = start(results.wait_for("t", PATIENCE))
         await pause(0.05)
@@ -164,7 +164,7 @@ class Waiting(Case):
             await patiently(results.wait_for("t", None, 0.01, calls.pop))
         assert [] == calls
         assert await results.store_result("t", 1)
-        assert 1 == (await results.wait_for("t", 5)).result
+        assert 1 == (await results.wait_for("t", PATIENCE)).result
 
     @promise(2)
     async def test_close_during_wait(self) -> None:
@@ -177,6 +177,6 @@ class Waiting(Case):
         with pytest.raises(BackendError, match="closed"):
             await wait
         assert await results.store_result("t", 1)
-        assert 1 == (await results.wait_for("t", 5)).result
+        assert 1 == (await results.wait_for("t", PATIENCE)).result
         await results.close()
         await results.close()

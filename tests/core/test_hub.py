@@ -16,6 +16,7 @@ import coatcheck
 import coatcheck.aio
 from coatcheck._embedded.memory import MemoryBackend
 from coatcheck.testing.doubles import Failing, Quiet, Stalling
+from coatcheck.testing.threads import Started, until
 
 DEADLINE = 30
 
@@ -84,12 +85,13 @@ def test_without_push(make):
     """Without rings, waits look: often at first, then ever less."""
     backend = Quiet()
     results = make(backend)
-    timer = threading.Timer(0.2, results.store_result, ("t", 1))
-    timer.start()
+    wait = Started(results.wait_for, "t", DEADLINE)
+    until(lambda: backend.looks > 5)
+    time.sleep(0.2)
+    results.store_result("t", 1)
 
-    assert 1 == results.wait_for("t", DEADLINE).result
-    assert 5 < backend.looks < 200
-    timer.join()
+    assert 1 == wait.answer().result
+    assert backend.looks < 200
 
 
 def test_many_waits_share_looks(make):
@@ -168,7 +170,7 @@ def test_bug_in_a_plugin(make, caplog):
     """A bug in a bell is raised in those who wait, and logged; none of them hangs."""
     with pytest.raises(ZeroDivisionError):
         make(Broken()).wait_for("t")
-    assert caplog.messages == ["the hub failed, and with it all waits"]
+    assert caplog.messages.count("the hub failed, and with it all waits") == 1
 
 
 def test_unread_generator(make):

@@ -140,7 +140,7 @@ def test_one_says_nothing(shared):
             with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
                 results.get_many(IDS)
             # Bounded by the operation timeout; the rest is patience with a busy machine.
-            assert time.monotonic() - start < 0.5 + 5
+            assert time.monotonic() - start < 0.5 + 30
             assert set(shared.ids[0]) == caught.value.unread
             assert not results.store_result(shared.ids[1][0], 2)
 
@@ -157,7 +157,7 @@ def test_all_but_one_say_nothing(shared, living):
             start = time.monotonic()
             with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
                 results.get_many(IDS)
-            assert time.monotonic() - start < 1 + 5
+            assert time.monotonic() - start < 1 + 30
             assert set(shared.ids[living]) == set(caught.value.found)
 
 

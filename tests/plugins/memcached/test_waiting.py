@@ -174,9 +174,9 @@ NONSENSE = [
 
 DRIBBLES = [
     ("", b""),  # what the server says of itself is late already
-    ("?max_item_size=1000", b"VALUE " + KEY + b" 0 500\r\n" + b"x" * 500),
-    ("?max_item_size=1000", b"x" * 500),
-    ("?tls=1", b"\x16\x03\x03\x10\x00" + b"\x02" * 500),
+    ("?max_item_size=10000", b"VALUE " + KEY + b" 0 5000\r\n" + b"x" * 5000),
+    ("?max_item_size=10000", b"x" * 5000),
+    ("?tls=1", b"\x16\x03\x03\x10\x00" + b"\x02" * 5000),
 ]
 
 
@@ -191,8 +191,7 @@ def test_reply_that_dribbles(query, reply):
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 act("t")
-            # 25 seconds otherwise; most of it is patience with a busy machine.
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 60  # 250 seconds otherwise
 
 
 async def test_reply_that_dribbles_aio():
@@ -204,7 +203,7 @@ async def test_reply_that_dribbles_aio():
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 await results.get_result("t")
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("hang_up", [False, True])

@@ -62,7 +62,8 @@ def dribbling(reply: bytes):
         server.join()
 
 
-DRIBBLE = b"*1\r\n$500\r\n" + b"x" * 500
+#: Takes 250 seconds to arrive.
+DRIBBLE = b"*1\r\n$5000\r\n" + b"x" * 5000
 
 
 def test_reply_that_dribbles():
@@ -76,7 +77,7 @@ def test_reply_that_dribbles():
         try:
             results.exists("t")
         finally:
-            assert time.monotonic() - start < 5  # 25 seconds otherwise
+            assert time.monotonic() - start < 60
 
 
 async def test_reply_that_dribbles_aio():
@@ -86,7 +87,7 @@ async def test_reply_that_dribbles_aio():
             start = time.monotonic()
             with pytest.raises(coatcheck.BackendUnavailableError):
                 await results.exists("t")
-            assert time.monotonic() - start < 5  # 25 seconds otherwise
+            assert time.monotonic() - start < 60
 
 
 @pytest.fixture
@@ -111,12 +112,13 @@ def as_user(server: RedisServer, user: str, password: str = "pw") -> str:
 
 def test_wrong_password(guarded):
     """A wrong password is told at once, without showing it."""
-    with coatcheck.by_url(as_user(guarded, "worker", "wrong-secret")) as results:
+    url = as_user(guarded, "worker", "wrong-secret")
+    with coatcheck.by_url(url, operation_timeout=120) as results:
         start = time.monotonic()
         with pytest.raises(coatcheck.BackendUnavailableError, match="user or password") as caught:
             results.store_result("t", 1)
 
-        assert time.monotonic() - start < 2.5
+        assert time.monotonic() - start < 60
         assert "wrong-secret" not in f"{caught.value} {results!r}"
 
 
@@ -184,7 +186,7 @@ def test_push_is_told(guarded, caplog):
         results.store_result("t", 1)
         results.wait_for("t", 5)
         assert results.polling is None
-        assert [] == caplog.messages
+        assert not any("polling" in message for message in caplog.messages)
     with coatcheck.by_url(as_user(guarded, "mute")) as results:
         results.wait_for("t", 5)
         assert any("polling for now" in message for message in caplog.messages)

@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..aio import Results
 from ..errors import BackendError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,32 +63,30 @@ class History:
     async def store(self, results: Results, task_id: str, value: Any) -> None:
         """Store *value* as ready, and record the outcome."""
         began = self._clock()
-        won: bool | None = None
-        try:
-            won = await results.store_result(task_id, value)
-        except BackendError:
-            # Without an answer it may take place at any later time.
-            self.add(Event("write", value, began, math.inf, won=None))
-        else:
-            self.add(Event("write", value, began, self._clock(), won=won))
+        won = await self._answer(results.store_result(task_id, value))
+        # Without an answer it may take place at any later time.
+        ended = math.inf if won is None else self._clock()
+        self.add(Event("write", value, began, ended, won=won))
 
     async def update(self, results: Results, task_id: str, value: Any) -> None:
         """Store *value* as unready, and record the outcome."""
         began = self._clock()
-        try:
-            won = await results.update_state(task_id, "PROGRESS", value)
-        except BackendError:
-            return  # says nothing of the order
-        self.add(Event("write", value, began, self._clock(), ready=False, won=won))
+        won = await self._answer(results.update_state(task_id, "PROGRESS", value))
+        if won is not None:  # without an answer it says nothing of the order
+            self.add(Event("write", value, began, self._clock(), ready=False, won=won))
 
     async def read(self, results: Results, task_id: str) -> None:
         """Read, and record the observation."""
         began = self._clock()
+        meta = await self._answer(results.get_task_meta(task_id))
+        if meta is not None:
+            self.add(Event("read", meta.result, began, self._clock(), ready=meta.ready))
+
+    async def _answer(self, operation: Coroutine[Any, Any, T]) -> T | None:
         try:
-            meta = await results.get_task_meta(task_id)
+            return await operation
         except BackendError:
-            return
-        self.add(Event("read", meta.result, began, self._clock(), ready=meta.ready))
+            return None
 
     async def take_part(self, results: Results, task_id: str, value: Any) -> None:
         """Update, read, store, and read again: one participant of a race."""

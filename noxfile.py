@@ -356,6 +356,16 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """
+    Draw the pictures of the documentation again, from real runs.
+    """
+    session.install(*group("pictures"), *alone(Path("core")))
+    for script in sorted(ROOT.glob("docs/pictures/*.py")):
+        session.run("python", str(script))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """
     Run the benchmarks, all or those that are named; further arguments go to each of them.

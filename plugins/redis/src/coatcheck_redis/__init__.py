@@ -4,15 +4,16 @@ coatcheck results in Redis and Valkey.
 URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `sentinel://`,
 `redis+cluster://`, with TLS `rediss://`, and the same with `valkey`. See `settings` for the options.
 
-    sync, asyncio                       the backends: what is asked for
-    link, sentinel, cluster             the way to the server that is asked, and repeats
-    pool, parser                        connections that are lent, and what they read
-    bell                                who listens where
-    settings, script, errors            without I/O: what URLs, commands and errors mean,
-    topology, subscription              where keys are, what a subscriber hears
-    celerysettings                      what the settings of Celery mean
+    operations                  stores, reads and deletions, written once as generators
+    sync, asyncio               the backends, which drive the operations
+    link, sentinel, cluster     the way to a server, to a master, to a cluster
+    pool, connections, parser   connections
+    bell                        connections that listen
 
-What does I/O has a twin for asyncio, named `asyncio_...`.
+    settings, credentials, celerysettings       URLs, options, users
+    script, errors, topology, subscription      commands, errors, slots and channels; no I/O
+
+Modules named `asyncio_...` are the twins of those without, for asyncio.
 """
 
 __version__ = "0.2.0"

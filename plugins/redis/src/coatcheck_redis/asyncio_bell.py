@@ -13,69 +13,48 @@ from redis import exceptions
 
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import tasks
-from coatcheck.plugin import Backoff
 
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link
-from .errors import is_refused, mapped
-from .link import Place
+from .link import ERRORS
 from .script import Command
-from .subscription import PING_AFTER, Subscription
+from .settings import Node
+from .subscription import PING_AFTER, Subscription, Subscriptions
 
 _logger = logging.getLogger("coatcheck")
 
 
-class RedisBell(Bell):
+class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
     """
-    Subscribes, listens, and connects again; what rings is only a hint.
+    Subscribes, listens and connects again. A ring is only a hint.
     """
 
-    def __init__(self, link: Link | Cluster, *, label: str, patience: float) -> None:
-        super().__init__()
-        self._link = link
-        self._label = label
-        self._patience = patience
-        self._keys: set[str] = set()
-        # Those that no ear listens for.
-        self._homeless: set[str] = set()
-        self._ears: dict[Place, Ear] = {}
-        self._rang: set[str] = set()
-        self._backoff = Backoff()
+    def __init__(self, link: Link | Cluster) -> None:
+        super().__init__(link)
         self._settling = asyncio.Lock()
         self._work = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    @property
-    def pushing(self) -> bool:
-        """
-        Whether the subscription to every key is live.
-        """
-        return bool(self._ears) and not self._homeless
-
     # -- subscribing ----------------------------------------------------------------------
 
     async def add(self, keys: Collection[str]) -> None:
-        fresh = {key for key in keys if key not in self._keys}
-        self._keys |= fresh
-        self._homeless |= fresh
-        # Fresh ones do not ring: the look at them comes after this.
+        fresh = self._add(keys)
+        # Fresh keys do not ring: the look at them comes after this.
         self._ring(await self._settle_in_time() - fresh)
         if self._homeless:
             self._keep()
 
     async def discard(self, keys: Iterable[str]) -> None:
-        gone = self._keys.intersection(keys)
-        self._keys -= gone
-        self._homeless -= gone
+        gone = self._remove(keys)
         for ear in list(self._ears.values()):
             try:
                 await ear.unsubscribe(gone)
-            except (exceptions.RedisError, OSError) as error:
-                _logger.debug("%s: %s", self._label, error)  # its reader finds the same
+            except ERRORS as error:
+                _logger.debug("%s: %s", self._link.label, error)  # the reader finds the same
 
     async def _settle_in_time(self) -> set[str]:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._link.operation_timeout):
                 return await self._settle()
         except TimeoutError:
             self._fail(exceptions.TimeoutError("the server did not confirm in time"))
@@ -83,96 +62,70 @@ class RedisBell(Bell):
 
     async def _settle(self) -> set[str]:
         """
-        Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
+        Subscribe to homeless keys, and return those that no longer are.
         """
         async with self._settling:
-            if not self._homeless or self._backoff.left:
+            if not self._may_settle:
                 return set()
             try:
                 homes = await self._link.locate(self._homeless)
-            except (exceptions.RedisError, OSError) as error:
+            except ERRORS as error:
                 self._fail(error)
                 return set()
             async with asyncio.TaskGroup() as group:
-                for place, keys in homes.items():
-                    group.create_task(self._subscribe(place, keys))
-        ears = list(self._ears.values())
-        settled = {key for key in self._homeless if any(ear.hears(key) for ear in ears)}
-        self._homeless -= settled
-        if not self._homeless:
-            self._backoff.worked()
-            self._link.polling = None
-        elif not self._backoff.left:
-            self._backoff.failed()
-        return settled
+                for node, keys in homes.items():
+                    group.create_task(self._subscribe(node, keys))
+        return self._settled()
 
-    async def _subscribe(self, place: Place, keys: Collection[str]) -> None:
+    async def _subscribe(self, node: Node | None, keys: Collection[str]) -> None:
         """
-        Subscribe to *keys*, and return when the server has said so for each of them.
+        Subscribe to *keys*, and return when the server has confirmed it.
         """
         try:
-            ear = self._ears.get(place) or await self._open(place)
+            ear = self._ears.get(node) or await self._open(node)
             await ear.subscribe(keys)
             await ear.settled.wait()
-        except (exceptions.RedisError, OSError) as error:
-            await self._drop(place, error)
+        except ERRORS as error:
+            await self._lose(node, error)
 
-    async def _open(self, place: Place) -> Ear:
-        connection = self._link.make_subscriber(place)
+    async def _open(self, node: Node | None) -> Ear:
+        connection = self._link.make_subscriber(node)
         try:
             await connection.connect()
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        ear = self._ears[place] = Ear(
-            connection, sharded=self._link.sharded, patience=self._patience
-        )
-        ear.reader = tasks.start(self._listen(place, ear), name="coatcheck-bell")
+        ear = Ear(connection, sharded=self._link.sharded, timeout=self._link.operation_timeout)
+        self._ears[node] = ear
+        ear.reader = tasks.start(self._listen(node, ear), name="coatcheck-bell")
         return ear
 
-    # -- what goes on by itself -----------------------------------------------------------
+    # -- in the background ----------------------------------------------------------------
 
-    async def _listen(self, place: Place, ear: Ear) -> None:
+    async def _listen(self, node: Node | None, ear: Ear) -> None:
         try:
             while True:
                 await ear.read()
-                self._gather(place, ear.subscription)
-        except (exceptions.RedisError, OSError) as error:
-            if self._ears.get(place) is ear:
-                await self._drop(place, error)
+                lost = self._gather(node, ear.subscription)
+                self._ring()
+                if lost:
+                    self._keep()
+        except ERRORS as error:
+            if self._ears.get(node) is ear:
+                await self._lose(node, error)
         finally:
             ear.settled.set()
 
-    def _gather(self, place: Place, subscription: Subscription) -> None:
-        """
-        Take over what a subscription heard, and what it lost.
-        """
-        if subscription.rang:
-            self._ring(subscription.rang)
-        for error in subscription.moves.values():
-            self._link.doubt(place, error)
-        if subscription.lost:
-            self._homeless |= subscription.lost & self._keys
-            self._keep()
-        subscription.clear()
-
-    async def _drop(self, place: Place, error: Exception) -> None:
-        self._link.doubt(place)
-        self._fail(error)
-        ear = self._ears.pop(place, None)
+    async def _lose(self, node: Node | None, error: Exception) -> None:
+        ear = self._drop(node, error)
         if ear is not None:
-            self._homeless |= ear.subscription.keys & self._keys
             await ear.close()
+        self._ring()
         self._keep()
-
-    def _fail(self, error: Exception) -> None:
-        _logger.info("%s: no subscription, polling for now: %s", self._label, error)
-        self._link.polling = mapped(error, self._label, writing=False)
-        self._backoff.failed(refused=is_refused(error))
 
     def _keep(self) -> None:
         """
-        Have what is homeless settled in the background.
+        Settle homeless keys in the background.
         """
         self._work.set()
         if self._keeper is None:
@@ -188,7 +141,7 @@ class RedisBell(Bell):
 
     # -- listening ------------------------------------------------------------------------
 
-    def _ring(self, keys: Iterable[str]) -> None:
+    def _ring(self, keys: Iterable[str] = ()) -> None:
         self._rang.update(keys)
         if self._rang:
             self._woken.set()
@@ -208,7 +161,7 @@ class RedisBell(Bell):
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
-        # First what is not suspended: this may be cancelled at the wait.
+        # The wait comes last: a cancellation may end it.
         for ear in self._ears.values():
             await ear.close()
         self._ears.clear()
@@ -218,15 +171,18 @@ class RedisBell(Bell):
 
 class Ear:
     """
-    One connection that listens.
+    A connection that listens.
+
+    Args:
+        timeout: the seconds that sending may take.
     """
 
-    def __init__(self, connection: Any, *, sharded: bool, patience: float) -> None:
+    def __init__(self, connection: Any, *, sharded: bool, timeout: float) -> None:
         self._connection = connection
-        self._patience = patience
+        self._timeout = timeout
         self.subscription = Subscription(sharded=sharded)
         self.reader: asyncio.Task[None] | None = None
-        #: Set while nothing is to be confirmed, or nobody listens any longer.
+        #: Set while the server has confirmed everything, and when nobody listens any longer.
         self.settled = asyncio.Event()
         self._pinged = False
 
@@ -246,18 +202,12 @@ class Ear:
     async def _send(self, commands: list[Command]) -> None:
         if commands:
             packed = self._connection.pack_commands(commands)
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._connection.send_packed_command(packed, check_health=False)
-
-    def hears(self, key: str) -> bool:
-        """
-        Whether the subscription to *key* is live.
-        """
-        return key in self.subscription.keys and key not in self.subscription.unconfirmed
 
     async def read(self) -> None:
         """
-        Read one message. Raises if none came for long, not even an answer.
+        Read one message. Raises if the connection was silent for too long.
         """
         message = await self._next()
         if message is not None:
@@ -282,6 +232,6 @@ class Ear:
 
     async def close(self) -> None:
         """
-        Close the connection; its reader finds out, if it is not the one who calls.
+        Close the connection, which ends its reader.
         """
         await self._connection.disconnect(nowait=True)

@@ -6,42 +6,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from redis import exceptions
+from coatcheck.plugin import Attempts, adrive
 
-from coatcheck.plugin import Attempts
-
-from .asyncio_link import Line, exchange, make_pool
+from .asyncio_link import AsyncioLink, connection_class
 from .asyncio_pool import Pool
-from .link import ERRORS, Place
-from .script import Command
+from .cluster import BaseCluster
+from .link import ERRORS
 from .settings import Node, Settings
-from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
+from .topology import SLOTS, SLOTS_PART, Batch, Errand
+
+if TYPE_CHECKING:
+    from .operations import Request
 
 
-class Cluster(Line):
+class Cluster(AsyncioLink, BaseCluster[Pool]):
     """
     As `coatcheck_redis.cluster.Cluster`.
     """
 
-    sharded = True
-
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._topology = Topology()
-        self._pools: dict[Node, Pool] = {}
+        super().__init__(settings, partial(Pool, connection_class(settings)))
 
-    async def ask(
-        self, commands: Sequence[Command], *, writing: bool, place: Place = None
-    ) -> list[Any]:
+    async def ask(self, request: Request) -> list[Any]:
         """
-        Return the replies; the server's errors among them as exceptions of the driver.
+        Return the replies. Errors of the server are among them, as exceptions of the driver.
         """
-        errand = Errand(commands, self._topology, place)
+        errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
-            await self._repeat(lambda attempts: self._round(errand, attempts), writing=writing)
-        return errand.replies[: len(commands)]
+            await self._repeat(partial(self._round, errand), writing=request.writing)
+        return errand.outcome
 
     async def _round(self, errand: Errand, attempts: Attempts) -> None:
         if self._topology.stale:
@@ -49,81 +45,51 @@ class Cluster(Line):
         async with asyncio.TaskGroup() as group:
             for batch in errand.batches():
                 group.create_task(self._send(batch, errand))
-        if errand.error is not None:
-            raise errand.error
+        errand.check()
 
     async def _send(self, batch: Batch, errand: Errand) -> None:
         try:
-            errand.absorb(batch, await exchange(self._pool(batch.node), batch.commands))
+            errand.absorb(batch, await self._pool(batch.node).exchange(batch.commands))
         except ERRORS as error:
             errand.failed(batch, error)
 
     async def _refresh(self, attempts: Attempts) -> None:
-        """
-        Ask the nodes, one after the other, who serves what.
-        """
-        seconds = self._settings.operation_timeout * SLOTS_PART
-        refusal: Exception = exceptions.ConnectionError("no node can be reached")
-        for node in self._topology.to_ask(self._settings.nodes):
-            if not attempts.may_try:
-                break
-            try:
-                async with asyncio.timeout(seconds):
-                    reply = (await exchange(self._pool(node), [SLOTS]))[0]
-                if not isinstance(reply, Exception):
-                    self._topology.learn(reply, node)
-                    await self._forget_nodes()
-                    return
-                refusal = reply
-            except ERRORS as error:
-                refusal = error
-        raise refusal
+        await adrive(self._topology.refreshing(attempts), self._ask_slots)
+        for pool in self._take_unused():
+            await pool.drop_idle()
+
+    async def _ask_slots(self, node: Node) -> Any:
+        try:
+            async with asyncio.timeout(self.operation_timeout * SLOTS_PART):
+                return (await self._pool(node).exchange([SLOTS]))[0]
+        except ERRORS as error:
+            return error
 
     async def _drop_idle(self) -> None:
         for pool in list(self._pools.values()):
             await pool.drop_idle()
 
-    async def _forget_nodes(self) -> None:
-        for node in set(self._pools).difference(self._topology.nodes):
-            await self._pools.pop(node).drop_idle()
-
-    def _pool(self, node: Node) -> Pool:
-        if node not in self._pools:
-            self._pools[node] = make_pool(self._settings, host=node[0], port=node[1])
-        return self._pools[node]
-
-    async def places(self) -> list[Place]:
+    async def nodes(self) -> Sequence[Node]:
         """
-        Return where keys are, for `ask`.
+        Return all primaries.
         """
         await self._repeat(self._refresh, writing=False)
-        return list(self._topology.nodes)
+        return self._topology.nodes
 
-    # -- for the bell ---------------------------------------------------------------------
-
-    async def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+    async def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
         """
-        Return where to subscribe to *keys*. Raises the driver's errors.
+        Return the keys to subscribe to at each node. Raises the driver's errors.
         """
         if self._topology.stale:
-            await self._refresh(Attempts(self._settings.operation_timeout))
+            await self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
-    def make_subscriber(self, place: Place) -> Any:
+    def make_subscriber(self, node: Node | None) -> Any:
         """
-        Return a connection that is not of a pool: its life is the bell's.
+        Return a connection that does not belong to a pool.
         """
-        assert place is not None  # noqa: S101 - as `locate` said
-        return self._pool(place).make()
-
-    def doubt(self, place: Place, error: Exception | None = None) -> None:
-        """
-        Take in that keys are not where `locate` said, and what the node there says to it.
-        """
-        if isinstance(error, exceptions.MovedError) and place is not None:
-            self._topology.moved(error, place)
-        else:
-            self._topology.stale = True
+        assert node is not None  # noqa: S101 - `locate` returns no other
+        return self._pool(node).make()
 
     async def close(self) -> None:
         """

@@ -21,10 +21,6 @@ class _Parser(connection.DefaultParser):  # type: ignore[misc, valid-type] # cho
 
 
 class _Connection(connection.AbstractConnection):
-    """
-    One that was lost says so.
-    """
-
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"parser_class": _Parser, **options})
 
@@ -32,8 +28,8 @@ class _Connection(connection.AbstractConnection):
         await super().send_command(*texts(args), **options)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - as the driver's
-        # From Python 3.12 on a transport that was lost breaks down when it is to write lines:
-        # "'NoneType' object has no attribute '_add_writer'".
+        # From Python 3.12 on, writing lines to a lost transport raises AttributeError: "'NoneType' object
+        # has no attribute '_add_writer'".
         if self._writer is not None and self._writer.transport.is_closing():
             raise exceptions.ConnectionError("the connection was lost")
         await super().send_packed_command(command, check_health)
@@ -41,7 +37,7 @@ class _Connection(connection.AbstractConnection):
 
 class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
     """
-    Over a socket of the same machine.
+    To a unix socket.
     """
 
 
@@ -58,5 +54,5 @@ class Connection(_Connection, connection.Connection):
 
 class SSLConnection(Connection, connection.SSLConnection):
     """
-    The same over TLS.
+    Over TLS.
     """

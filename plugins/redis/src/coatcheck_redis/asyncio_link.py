@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import exceptions
 
@@ -18,17 +18,19 @@ from .asyncio_pipeline import AutoPipeline
 from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import mapped
-from .link import ERRORS, Place, raise_transient
-from .link import Line as BothLine
-from .script import Command, packed
-from .settings import Settings
+from .link import ERRORS, BaseLink, master_options, raise_transient
+from .script import Command
+from .settings import Node, Settings
+
+if TYPE_CHECKING:
+    from .operations import Request
 
 T = TypeVar("T")
 
 
-class Line(BothLine):
+class AsyncioLink(BaseLink):
     """
-    As `coatcheck_redis.link.Line`.
+    The base of both links for asyncio.
     """
 
     async def _repeat(
@@ -39,7 +41,7 @@ class Line(BothLine):
         start: float | None = None,
     ) -> T:
         """
-        Return what *act* returns, see `Repeats.arun`.
+        Return the value of *act*, see `Repeats.arun`.
         """
 
         async def bounded(attempts: Attempts) -> T:
@@ -48,7 +50,7 @@ class Line(BothLine):
                     return await act(attempts)
             except ERRORS as error:
                 pass_on_interruption(error)
-                # What befell one connection may have befallen those that were idle as long.
+                # Connections that were idle as long may be lost for the same reason.
                 await self._drop_idle()
                 if isinstance(error, TimeoutError):
                     raise exceptions.TimeoutError("the server did not answer in time") from error
@@ -63,116 +65,67 @@ class Line(BothLine):
         raise NotImplementedError
 
 
-def make_pool(settings: Settings, /, **place: Any) -> Pool:
-    """
-    As `coatcheck_redis.link.make_pool`.
-    """
-    # Its own timeouts are ours already; with one of the socket's, the driver sends in a way that
-    # swallows cancellations on Python 3.11, and takes a task for each command.
-    options = {**settings.connection, "socket_timeout": None, **place}
-    return Pool(connection_class(settings), options, limit=settings.max_connections)
-
-
-class Link(Line):
+class Link(AsyncioLink):
     """
     As `coatcheck_redis.link.Link`.
     """
 
-    sharded = False
-
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._pool = make_pool(settings, **({"settings": settings} if settings.sentinel else {}))
-        # Apart, because errors say what was being done.
+        self._pool = Pool(connection_class(settings), settings, **master_options(settings))
+        # Two, because an error says whether it happened to a write.
         self._writes = self._make_pipeline(writing=True)
         self._reads = self._make_pipeline(writing=False)
 
     def _make_pipeline(self, *, writing: bool) -> AutoPipeline:
         async def send(commands: Sequence[Command], start: float) -> list[Any]:
             return await self._repeat(
-                lambda _: exchange(self._pool, commands, check=True), writing=writing, start=start
+                lambda _: self._pool.exchange(commands, check=raise_transient),
+                writing=writing,
+                start=start,
             )
 
         def renew(error: BackendError) -> BackendError:
             cause = error.__cause__
-            assert isinstance(cause, Exception)  # noqa: S101 - `Repeats` gives it one
-            again = mapped(cause, self._settings.label, writing=writing)
+            assert isinstance(cause, Exception)  # noqa: S101 - `Repeats` sets it
+            again = mapped(cause, self.label, writing=writing)
             again.__cause__ = cause
             return again
 
         return AutoPipeline(send, renew)
 
-    async def ask(
-        self, commands: Sequence[Command], *, writing: bool, place: Place = None
-    ) -> list[Any]:
+    async def ask(self, request: Request) -> list[Any]:
         """
-        Return the replies; the server's errors among them as exceptions of the driver.
+        Return the replies. Errors of the server are among them, as exceptions of the driver.
         """
-        return await (self._writes if writing else self._reads).ask(commands)
+        return await (self._writes if request.writing else self._reads).ask(request.commands)
 
     async def _drop_idle(self) -> None:
         await self._pool.drop_idle()
 
-    async def places(self) -> list[Place]:
+    async def nodes(self) -> Sequence[Node | None]:
         """
-        Return where keys are, for `ask`.
+        Return the nodes to ask for all keys.
         """
         return [None]
 
-    # -- for the bell ---------------------------------------------------------------------
-
-    async def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+    async def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
         """
-        Return where to subscribe to *keys*.
+        Return the keys to subscribe to at each node. Raises the driver's errors.
         """
         return {None: list(keys)}
 
-    def make_subscriber(self, place: Place) -> Any:
+    def make_subscriber(self, node: Node | None) -> Any:
         """
-        Return a connection that is not of the pool: its life is the bell's.
+        Return a connection that does not belong to the pool.
         """
         return self._pool.make()
-
-    def doubt(self, place: Place, error: Exception | None = None) -> None:
-        """
-        Take in that keys are not where `locate` said, and what the server there says to it.
-        """
 
     async def close(self) -> None:
         """
         Close all connections; the next command opens new ones.
         """
         await self._pool.close()
-
-
-async def exchange(pool: Pool, commands: Sequence[Command], *, check: bool = False) -> list[Any]:
-    """
-    Send *commands* over a connection of *pool*, and return the replies. With *check* the first
-    one that says "not now" is raised.
-    """
-    connection = await pool.take()
-    good = False
-    try:
-        await connection.send_packed_command([packed(commands)], check_health=False)
-        replies = [await _read(connection) for _ in commands]
-        if check:
-            raise_transient(replies)
-        good = True
-    except BaseException:
-        # A server that says READONLY was the master once: the next connection may be to the new one.
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        # Replies that were not read would answer the next command.
-        pool.give_back(connection, good=good)
-    return replies
-
-
-async def _read(connection: Any) -> Any:
-    try:
-        return await connection.read_response()  # without a timeout, see `make_pool`
-    except exceptions.ResponseError as error:
-        return error
 
 
 def connection_class(settings: Settings) -> type[Any]:

@@ -1,5 +1,5 @@
 """
-Auto-pipelining: what many tasks ask at the same time goes out in one exchange.
+Auto-pipelining: commands that many tasks send at the same time share one exchange.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from coatcheck.plugin import monotonic
 
 from .script import Command
 
-#: Exchanges of one kind that are under way before others wait for one of them to end. More than
-#: one, so that nothing waits for a single slow reply.
+#: The exchanges that may be under way before commands gather. More than one, so that nothing waits for
+#: a single slow reply.
 _APART: Final = 3
-#: What is sent in one exchange at most: commands, and bytes of a value that goes along. More
-#: would hold up those who share it.
+#: The most commands in one exchange, and the largest value in bytes. More would hold up the others.
 _MOST: Final = 500
 _LARGE: Final = 16_384
 
 
 class Asked(NamedTuple):
     """
-    What waits to be sent.
+    Commands of one caller that wait to be sent.
     """
 
     commands: Sequence[Command]
@@ -35,13 +34,13 @@ class Asked(NamedTuple):
 
 class AutoPipeline:
     """
-    Sends at once while little is under way; beyond that what is asked gathers, and goes out as
-    soon as an exchange ends. So a lone task never waits, and a thousand share a few connections.
+    Sends at once while little is under way. Otherwise commands gather until an exchange ends. So a single
+    task never waits, and a thousand share a few connections.
 
     Args:
-        send: sends commands that were asked at a time of the monotonic clock and returns the
-            replies, or raises a `BackendError`. What it sends it may repeat.
-        renew: makes an error like one that *send* raised, for each who asked.
+        send: called with commands, and with the time of the first call of `ask` for them. Returns the
+            replies, or raises a `BackendError`. It may send the commands again.
+        renew: makes an error like one that *send* raised, for each caller.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class AutoPipeline:
 
     def _ended(self) -> None:
         """
-        Let what gathered take the place of an exchange that ended.
+        Send the gathered commands in place of an exchange that ended.
         """
         self._under_way -= 1
         if self._gathered and self._under_way < _APART:
@@ -85,7 +84,7 @@ class AutoPipeline:
 
     async def _send_together(self, together: list[Asked]) -> None:
         try:
-            # Who was cancelled meanwhile needs nothing.
+            # A caller that was cancelled needs no reply.
             together = [asked for asked in together if not asked.replies.done()]
             if together:
                 commands = [command for asked in together for command in asked.commands]
@@ -94,10 +93,10 @@ class AutoPipeline:
             for asked in together:
                 if not asked.replies.done():
                     asked.replies.set_exception(self._renew(error))
-                    asked.replies.exception()  # nobody may ask, when all are cancelled
+                    asked.replies.exception()  # asyncio warns of errors that nobody sees
         finally:
             for asked in together:
-                asked.replies.cancel()  # the loop ends; what is done stays as it is
+                asked.replies.cancel()  # if the loop ends; replies that are set stay
             self._ended()
 
 

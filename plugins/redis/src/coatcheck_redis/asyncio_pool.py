@@ -5,31 +5,62 @@ As `pool`, for one event loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from redis import exceptions
+
+from .script import Command, packed
+from .settings import Settings
 
 
 class Pool:
     """
-    As `coatcheck_redis.pool.Pool`. How long a task waits for a connection is up to the task.
+    Connections of the driver's class *kind*. A task waits for one as long as the task may.
     """
 
-    def __init__(self, kind: type[Any], options: dict[str, Any], *, limit: int) -> None:
+    def __init__(self, kind: type[Any], settings: Settings, /, **options: Any) -> None:
         self._kind = kind
-        self._options = options
-        self._free = asyncio.Semaphore(limit)
+        # `asyncio.timeout` bounds all operations. With a timeout of the socket's, the driver takes a task
+        # for each command, and sends in a way that swallows cancellations on Python 3.11.
+        self._options = {**settings.connection, "socket_timeout": None, **options}
+        self._free = asyncio.Semaphore(settings.max_connections)
         self._idle: list[Any] = []
         self._connections: list[Any] = []
 
     def make(self) -> Any:
         """
-        Return a connection that is not the pool's.
+        Return a connection that does not belong to the pool.
         """
         return self._kind(**self._options)
 
-    async def take(self) -> Any:
+    async def exchange(
+        self,
+        commands: Sequence[Command],
+        *,
+        check: Callable[[list[Any]], object] | None = None,
+    ) -> list[Any]:
         """
-        Return a connection, to be given back.
+        Send *commands* and return the replies. Errors of the server are among them. The connection is
+        closed if *check*, which is called with the replies, raises.
         """
+        connection = await self._take()
+        good = False
+        try:
+            await connection.send_packed_command([packed(commands)], check_health=False)
+            replies = [await _read(connection) for _ in commands]
+            if check is not None:
+                check(replies)
+            good = True
+        except BaseException:
+            # Replies that were not read would answer the next command.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._give_back(connection, good=good)
+        return replies
+
+    async def _take(self) -> Any:
         await self._free.acquire()
         if self._idle:
             return self._idle.pop()
@@ -41,10 +72,7 @@ class Pool:
         self._connections.append(connection)
         return connection
 
-    def give_back(self, connection: Any, *, good: bool) -> None:
-        """
-        Take back a *connection*. A *good* one, of which all replies were read, is lent again.
-        """
+    def _give_back(self, connection: Any, *, good: bool) -> None:
         if good:
             self._idle.append(connection)
         else:
@@ -53,7 +81,7 @@ class Pool:
 
     async def drop_idle(self) -> None:
         """
-        Close the connections that are not in use, whether or not they lead anywhere.
+        Close the connections that are not in use.
         """
         idle, self._idle = self._idle, []
         for connection in idle:
@@ -67,3 +95,10 @@ class Pool:
         """
         for connection in list(self._connections):
             await connection.disconnect()
+
+
+async def _read(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error

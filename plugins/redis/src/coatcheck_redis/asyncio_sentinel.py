@@ -11,8 +11,10 @@ from typing import Any
 
 from redis import exceptions
 
+from coatcheck.plugin import adrive
+
 from .asyncio_connections import Connection, SSLConnection
-from .sentinel import check_role, master_of, no_master
+from .sentinel import check_role, finding_master
 from .settings import Node, Settings
 
 
@@ -25,7 +27,7 @@ class MasterConnection(Connection):
         super().__init__(**options)
         self._settings = settings
 
-    if hasattr(Connection, "connect_check_health"):  # see coatcheck_redis.sentinel
+    if hasattr(Connection, "connect_check_health"):  # see `sentinel.CHECKS_HEALTH`
 
         async def connect_check_health(self, *args: Any, **options: Any) -> None:
             await self._connect_to_master(partial(super().connect_check_health, *args, **options))
@@ -38,36 +40,28 @@ class MasterConnection(Connection):
     async def _connect_to_master(self, connect: Callable[[], Awaitable[None]]) -> None:
         if self.is_connected:
             return
-        self.host, self.port = await self._find_master()
+        self.host, self.port = await adrive(finding_master(self._settings), self._ask)
         await connect()
         try:
             await self.send_command("ROLE", check_health=False)
             check_role(await self.read_response(), self._host_error())
         except exceptions.NoPermissionError:
-            return  # then the sentinels' word is all there is
+            return  # then the sentinels' word must do
         except BaseException:
             await self.disconnect(nowait=True)
             raise
 
-    async def _find_master(self) -> Node:
-        errors: list[Exception] = []
-        for place in self._settings.nodes:
-            try:
-                return await self._ask(place)
-            except (exceptions.RedisError, OSError) as error:
-                errors.append(error)
-        raise no_master(errors)
-
-    async def _ask(self, place: Node) -> Node:
+    async def _ask(self, sentinel: Node) -> Any:
         settings = self._settings
-        options = {**settings.sentinel_connection, "socket_timeout": None}  # see asyncio_link
+        options = {**settings.sentinel_connection, "socket_timeout": None}  # see `asyncio_pool`
         kind = SSLConnection if settings.tls else Connection
-        connection = kind(host=place[0], port=place[1], **options)
+        connection = kind(host=sentinel[0], port=sentinel[1], **options)
         try:
             async with asyncio.timeout(settings.sentinel_connection["socket_timeout"]):
                 await connection.send_command("SENTINEL", "MASTER", settings.master_name)
-                reply = await connection.read_response()
-            return master_of(reply, settings.min_other_sentinels)
+                return await connection.read_response()
+        except (exceptions.RedisError, OSError) as error:
+            return error
         finally:
             await connection.disconnect(nowait=True)
 

@@ -4,7 +4,6 @@ The bell of synchronous code: connections that subscribe to the keys' channels, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any
@@ -12,122 +11,73 @@ from typing import Any
 from redis import exceptions
 
 from coatcheck import Bell
-from coatcheck.plugin import Backoff, Waker, monotonic
+from coatcheck.plugin import Waker, monotonic
 
 from .cluster import Cluster
-from .errors import is_refused, mapped
-from .link import Link, Place
+from .link import ERRORS, Link
 from .script import Command
-from .subscription import PING_AFTER, Subscription
+from .settings import Node
+from .subscription import PING_AFTER, Subscription, Subscriptions
 
-_logger = logging.getLogger("coatcheck")
 
-
-class RedisBell(Bell):
+class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
     """
-    Subscribes, listens, and connects again; what rings is only a hint.
+    Subscribes, listens and connects again. A ring is only a hint.
     """
 
-    def __init__(self, link: Link | Cluster, *, label: str) -> None:
-        self._link = link
-        self._label = label
-        self._keys: set[str] = set()
-        # Those that no ear listens for.
-        self._homeless: set[str] = set()
-        self._ears: dict[Place, Ear] = {}
-        self._rang: set[str] = set()
-        self._backoff = Backoff()
+    def __init__(self, link: Link | Cluster) -> None:
+        super().__init__(link)
         self._waker = Waker()
-
-    @property
-    def pushing(self) -> bool:
-        """
-        Whether the subscription to every key is live.
-        """
-        return bool(self._ears) and not self._homeless
 
     # -- subscribing ----------------------------------------------------------------------
 
     def add(self, keys: Collection[str]) -> None:
-        fresh = {key for key in keys if key not in self._keys}
-        self._keys |= fresh
-        self._homeless |= fresh
-        # Fresh ones do not ring: the look at them comes after this.
+        fresh = self._add(keys)
+        # Fresh keys do not ring: the look at them comes after this.
         self._rang |= self._settle() - fresh
 
     def discard(self, keys: Iterable[str]) -> None:
-        gone = self._keys.intersection(keys)
-        self._keys -= gone
-        self._homeless -= gone
-        for place, ear in list(self._ears.items()):
-            self._guarded(place, partial(ear.unsubscribe, gone))
+        gone = self._remove(keys)
+        for node, ear in list(self._ears.items()):
+            self._guarded(node, partial(ear.unsubscribe, gone))
 
     def _settle(self) -> set[str]:
         """
-        Subscribe to what is homeless, unless that failed a moment ago; return what no longer is.
+        Subscribe to homeless keys, and return those that no longer are.
         """
-        if not self._homeless or self._backoff.left:
+        if not self._may_settle:
             return set()
         try:
             homes = self._link.locate(self._homeless)
-        except (exceptions.RedisError, OSError) as error:
+        except ERRORS as error:
             self._fail(error)
             return set()
-        for place, keys in homes.items():
-            self._guarded(place, partial(self._subscribe, place, keys))
-        for place in homes:
-            if place in self._ears:
-                self._guarded(place, self._ears[place].confirm)
-        heard = [ear.subscription.keys for ear in self._ears.values()]
-        settled = {key for key in self._homeless if any(key in keys for keys in heard)}
-        self._homeless -= settled
-        if not self._homeless:
-            self._backoff.worked()
-            self._link.polling = None
-        elif not self._backoff.left:
-            self._backoff.failed()
-        return settled
+        for node, keys in homes.items():
+            self._guarded(node, partial(self._subscribe, node, keys))
+        for node in homes:
+            if node in self._ears:
+                self._guarded(node, self._ears[node].confirm)
+        return self._settled()
 
-    def _subscribe(self, place: Place, keys: Collection[str]) -> None:
-        ear = self._ears.get(place)
+    def _subscribe(self, node: Node | None, keys: Collection[str]) -> None:
+        ear = self._ears.get(node)
         if ear is None:
-            connection = self._link.make_subscriber(place)
-            ear = self._ears[place] = Ear(connection, sharded=self._link.sharded)
+            ear = Ear(self._link.make_subscriber(node), sharded=self._link.sharded)
+            self._ears[node] = ear
         ear.subscribe(keys)
 
-    def _guarded(self, place: Place, act: Callable[[], object]) -> None:
+    def _guarded(self, node: Node | None, act: Callable[[], object]) -> None:
         """
-        Do what needs the connection to *place*; an error of it ends it.
+        Call *act*, which uses the connection to *node*. An error ends the connection.
         """
         try:
             act()
-        except (exceptions.RedisError, OSError) as error:
-            self._drop(place)
-            self._fail(error)
+        except ERRORS as error:
+            if node in self._ears:
+                self._ears[node].close()
+            self._drop(node, error)
         else:
-            self._gather(place, self._ears[place].subscription)
-
-    def _gather(self, place: Place, subscription: Subscription) -> None:
-        """
-        Take over what a subscription heard, and what it lost.
-        """
-        self._rang |= subscription.rang
-        self._homeless |= subscription.lost & self._keys
-        for error in subscription.moves.values():
-            self._link.doubt(place, error)
-        subscription.clear()
-
-    def _drop(self, place: Place) -> None:
-        ear = self._ears.pop(place)
-        ear.connection.disconnect()
-        self._gather(place, ear.subscription)
-        self._homeless |= ear.subscription.keys & self._keys
-        self._link.doubt(place)
-
-    def _fail(self, error: Exception) -> None:
-        _logger.info("%s: no subscription, polling for now: %s", self._label, error)
-        self._link.polling = mapped(error, self._label, writing=False)
-        self._backoff.failed(refused=is_refused(error))
+            self._gather(node, self._ears[node].subscription)
 
     # -- listening ------------------------------------------------------------------------
 
@@ -136,19 +86,20 @@ class RedisBell(Bell):
         readable: set[Ear | None] = set()
         while True:
             self._rang |= self._settle()
-            for place, ear in list(self._ears.items()):
-                self._guarded(place, partial(ear.listen, readable=ear in readable))
+            for node, ear in list(self._ears.items()):
+                self._guarded(node, partial(ear.listen, readable=ear in readable))
             left = deadline - monotonic()
             if self._rang or left <= 0 or None in readable:
                 rang, self._rang = self._rang, set()
                 return rang
-            # Once more before a sleep: what the driver has read already, the socket does not show.
+            # Listen once more before a sleep: the socket does not show messages that the driver has
+            # read already.
             readable = set() if readable else self._sleep(left)
 
     def _sleep(self, seconds: float) -> set[Ear | None]:
         """
-        Sleep until there is something to do, at most *seconds*; return what can be read, where
-        `None` stands for a call of `wake`.
+        Sleep until there is something to do, at most *seconds*. Return the connections that can be
+        read, and `None` for a call of `wake`.
         """
         if self._homeless:
             seconds = min(seconds, self._backoff.left)
@@ -165,18 +116,18 @@ class RedisBell(Bell):
         End the subscription.
         """
         for ear in self._ears.values():
-            ear.connection.disconnect()
+            ear.close()
         self._ears.clear()
         self._waker.close()
 
 
 class Ear:
     """
-    One connection that listens.
+    A connection that listens.
     """
 
     def __init__(self, connection: Any, *, sharded: bool) -> None:
-        self.connection = connection
+        self._connection = connection
         self.subscription = Subscription(sharded=sharded)
         self._heard = monotonic()
         self._pinged = False
@@ -186,7 +137,7 @@ class Ear:
         """
         The file descriptor of the socket.
         """
-        descriptor: int = self.connection._sock.fileno()  # noqa: SLF001 - no public way
+        descriptor: int = self._connection._sock.fileno()  # noqa: SLF001 - no public way
         return descriptor
 
     def subscribe(self, keys: Collection[str]) -> None:
@@ -203,26 +154,26 @@ class Ear:
 
     def _send(self, commands: list[Command]) -> None:
         if commands:
-            packed = self.connection.pack_commands(commands)
-            self.connection.send_packed_command(packed, check_health=False)
+            packed = self._connection.pack_commands(commands)
+            self._connection.send_packed_command(packed, check_health=False)
 
     def confirm(self) -> None:
         """
-        Return when the server has confirmed all that was subscribed to.
+        Return when the server has confirmed every subscription.
         """
         while self.subscription.unconfirmed:
             self._read()
 
     def listen(self, *, readable: bool = False) -> None:
         """
-        Read what is there, of a socket known to be *readable* one message: it comes sooner than
-        the driver finds, in three system calls, that it is or that there is no more. Raises if
-        nothing was there for long, not even an answer.
+        Read the messages that are there, or one if the socket is known to be *readable*. Raises if
+        the connection was silent for too long.
         """
+        # The driver needs three system calls to find that there is a message, or no other one.
         if readable:
             self._read()
         else:
-            while self.connection.can_read(0):
+            while self._connection.can_read(0):
                 self._read()
         silent = monotonic() - self._heard
         if silent > 2 * PING_AFTER:
@@ -233,8 +184,14 @@ class Ear:
 
     def _read(self) -> None:
         try:
-            message = self.connection.read_response()
+            message = self._connection.read_response()
         except exceptions.ResponseError as error:
             message = error
         self._heard, self._pinged = monotonic(), False
         self.subscription.take(message)
+
+    def close(self) -> None:
+        """
+        Close the connection.
+        """
+        self._connection.disconnect()

@@ -1,5 +1,5 @@
 """
-What Celery's settings for its Redis backend mean here. No I/O.
+Celery's settings for its Redis backend, as a URL and options. No I/O.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPTIONS: Final = {
     "redis_backend_health_check_interval": "health_check_interval",
     "redis_client_name": "client_name",
 }
-#: Options of ours that kombu's brokers have as well.
+#: Our options that kombu's brokers have as well.
 _SHARED: Final = (
     "client_name",
     "health_check_interval",
@@ -32,11 +32,11 @@ _SHARED: Final = (
     "socket_timeout",
 )
 _PROVIDER: Final = "credential_provider"
-#: Celery's default of `redis_socket_timeout`, which nobody chose: operations are bounded anyhow.
+#: Celery's default of `redis_socket_timeout`. It is ignored: operations are bounded anyway.
 _CELERYS_TIMEOUT: Final = 120.0
 _ONE_HOST: Final = ("redis", "rediss", "valkey", "valkeys")
 _SENTINEL_OPTIONS: Final = ("master_name", "sentinel_kwargs", "min_other_sentinels")
-#: `ssl.CERT_NONE` and so on, which Celery takes in place of names.
+#: Celery also takes the numbers of `ssl.CERT_NONE` and so on: their names here.
 _CERT_REQS: Final = ("none", "optional", "required")
 
 
@@ -44,7 +44,7 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     """
     Return the URL and the options, see `coatcheck.Backend.celery_options`.
     """
-    # As in Celery the URL goes over the settings, so they are options only where it is silent.
+    # As in Celery, the URL overrides the settings.
     options = {
         option: settings[name]
         for name, option in _OPTIONS.items()

@@ -1,57 +1,90 @@
 """
-The line to a cluster: every command goes to the node that serves its key.
+The way to a cluster: each command goes to the node that serves its key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis import exceptions
 
-from coatcheck.plugin import Attempts, pass_on_interruption
+from coatcheck.plugin import Attempts, drive, pass_on_interruption
 
-from .link import ERRORS, Line, Place, make_pool, receive, send
+from .link import ERRORS, BaseLink, connection_class, receive, send
 from .pool import Pool
-from .script import Command
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
 
+if TYPE_CHECKING:
+    from .operations import Request
 
-class Cluster(Line):
+P = TypeVar("P")
+
+
+class BaseCluster(BaseLink, Generic[P]):
     """
-    As `Link`, for commands with one key each. Shared by threads.
+    The base of both sides: the nodes, and a pool for each.
     """
 
     sharded = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, make_pool: Callable[..., P]) -> None:
         super().__init__(settings)
-        self._topology = Topology()
-        self._pools: dict[Node, Pool] = {}
+        self._make_pool = partial(make_pool, settings)
+        self._topology = Topology(settings.nodes)
+        self._pools: dict[Node, P] = {}
 
-    def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
+    def _pool(self, node: Node) -> P:
+        pool = self._pools.get(node)
+        if pool is None:
+            # Two threads may both make one; the second is discarded, before it has connected.
+            pool = self._pools.setdefault(node, self._make_pool(host=node[0], port=node[1]))
+        return pool
+
+    def _take_unused(self) -> list[P]:
         """
-        Return the replies; the server's errors among them as exceptions of the driver.
+        Remove and return the pools of nodes that serve nothing now.
         """
-        errand = Errand(commands, self._topology, place)
+        gone = set(self._pools).difference(self._topology.nodes)
+        return [pool for node in gone if (pool := self._pools.pop(node, None)) is not None]
+
+    def doubt(self, node: Node | None, error: Exception | None = None) -> None:
+        if isinstance(error, exceptions.MovedError) and node is not None:
+            self._topology.moved(error, node)
+        else:
+            self._topology.stale = True
+
+
+class Cluster(BaseCluster[Pool]):
+    """
+    As `Link`, for commands with one key each. Shared by threads.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, partial(Pool, connection_class(settings)))
+
+    def ask(self, request: Request) -> list[Any]:
+        """
+        Return the replies. Errors of the server are among them, as exceptions of the driver.
+        """
+        errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
-            self.repeats.run(lambda attempts: self._round(errand, attempts), writing=writing)
-        return errand.replies[: len(commands)]
+            self.repeats.run(partial(self._round, errand), writing=request.writing)
+        return errand.outcome
 
     def _round(self, errand: Errand, attempts: Attempts) -> None:
         if self._topology.stale:
             self._refresh(attempts)
         self._exchange(errand.batches(), errand, attempts)
-        if errand.error is not None:
-            raise errand.error
+        errand.check()
 
     def _exchange(self, batches: Sequence[Batch], errand: Errand, attempts: Attempts) -> None:
         """
         Send all *batches* to their nodes, then read the replies.
 
-        One call for each batch, within that of the batch before: what breaks off one of them gives
+        The call for each batch contains the call for the next one: an exception in any of them gives
         back the connections of all.
         """
         if not batches:
@@ -66,8 +99,9 @@ class Cluster(Line):
             self._exchange(others, errand, attempts)
             errand.absorb(batch, receive(connection, batch.commands, attempts.left))
 
+        pool = self._pool(batch.node)
         try:
-            self._pool(batch.node).lend(act)
+            pool.lend(act, pool.patience)
         except ERRORS as error:
             pass_on_interruption(error)
             errand.failed(batch, error)
@@ -75,71 +109,45 @@ class Cluster(Line):
                 self._exchange(others, errand, attempts)
 
     def _refresh(self, attempts: Attempts) -> None:
-        """
-        Ask the nodes, one after the other, who serves what.
-        """
-        seconds = self._settings.operation_timeout * SLOTS_PART
-        refusal: Exception = exceptions.ConnectionError("no node can be reached")
-        for node in self._topology.to_ask(self._settings.nodes):
-            if not attempts.may_try:
-                break
-            try:
-                reply = self._pool(node).lend(partial(_ask_slots, seconds))
-                if not isinstance(reply, Exception):
-                    self._topology.learn(reply, node)
-                    self._forget_nodes()
-                    return
-                refusal = reply
-            except ERRORS as error:
-                pass_on_interruption(error)
-                refusal = error
-        raise refusal
+        drive(self._topology.refreshing(attempts), self._ask_slots)
+        # Their connections stay open: another thread may just have taken one.
+        self._take_unused()
 
-    def _forget_nodes(self) -> None:
-        # Not disconnected here: another thread may just have taken a connection.
-        for node in set(self._pools).difference(self._topology.nodes):
-            self._pools.pop(node, None)
+    def _ask_slots(self, node: Node) -> Any:
+        seconds = self.operation_timeout * SLOTS_PART
 
-    def _pool(self, node: Node) -> Pool:
-        pool = self._pools.get(node)
-        if pool is None:
-            # Of two threads that make one, one makes it in vain: it has not connected yet.
-            made = make_pool(self._settings, host=node[0], port=node[1])
-            pool = self._pools.setdefault(node, made)
-        return pool
+        def act(connection: Any) -> Any:
+            send(connection, [SLOTS])
+            return receive(connection, [SLOTS], seconds)[0]
 
-    def places(self) -> list[Place]:
+        pool = self._pool(node)
+        try:
+            return pool.lend(act, pool.patience)
+        except ERRORS as error:
+            pass_on_interruption(error)
+            return error
+
+    def nodes(self) -> Sequence[Node]:
         """
-        Return where keys are, for `ask`.
+        Return all primaries.
         """
         self.repeats.run(self._refresh, writing=False)
-        return list(self._topology.nodes)
+        return self._topology.nodes
 
-    # -- for the bell ---------------------------------------------------------------------
-
-    def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+    def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
         """
-        Return where to subscribe to *keys*. Raises the driver's errors.
+        Return the keys to subscribe to at each node. Raises the driver's errors.
         """
         if self._topology.stale:
-            self._refresh(Attempts(self._settings.operation_timeout))
+            self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
-    def make_subscriber(self, place: Place) -> Any:
+    def make_subscriber(self, node: Node | None) -> Any:
         """
-        Return a connection that is not of a pool: its life is the bell's.
+        Return a connection that does not belong to a pool.
         """
-        assert place is not None  # noqa: S101 - as `locate` said
-        return self._pool(place).make()
-
-    def doubt(self, place: Place, error: Exception | None = None) -> None:
-        """
-        Take in that keys are not where `locate` said, and what the node there says to it.
-        """
-        if isinstance(error, exceptions.MovedError) and place is not None:
-            self._topology.moved(error, place)
-        else:
-            self._topology.stale = True
+        assert node is not None  # noqa: S101 - `locate` returns no other
+        return self._pool(node).make()
 
     def close(self) -> None:
         """
@@ -147,8 +155,3 @@ class Cluster(Line):
         """
         for pool in list(self._pools.values()):
             pool.close()
-
-
-def _ask_slots(seconds: float, connection: Any) -> Any:
-    send(connection, [SLOTS])
-    return receive(connection, [SLOTS], seconds)[0]

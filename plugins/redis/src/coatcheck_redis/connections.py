@@ -1,5 +1,5 @@
 """
-The driver's connections, in no more than their time also where the name server is silent.
+The driver's connections, which keep to their time even if the name server is silent.
 """
 
 from __future__ import annotations
@@ -17,24 +17,20 @@ def texts(arguments: Iterable[Any]) -> Iterator[Any]:
     """
     Iterate over a command's *arguments*, numbers as text.
 
-    hiredis asks Python for the text of a number, which runs signal handlers. If one raises, there is no
-    text, which hiredis does not check: the interpreter crashes.
+    hiredis asks Python for the text of a number, and signal handlers run. If one raises, hiredis goes on
+    without the text, and the interpreter crashes.
     """
     return (str(one) if isinstance(one, (int, float)) else one for one in arguments)
 
 
 class _Connection(connection.AbstractConnection):
-    """
-    One that sends no numbers: the driver's own commands have some.
-    """
-
     def send_command(self, *args: Any, **options: Any) -> None:
         super().send_command(*texts(args), **options)
 
 
 class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
     """
-    Over a socket of the same machine.
+    To a unix socket.
     """
 
 
@@ -46,12 +42,12 @@ class Connection(_Connection, connection.Connection):
     @property
     def is_connected(self) -> bool:
         """
-        Whether there is a socket.
+        Whether there is a socket. The driver does not tell before redis-py 8.
         """
-        return self._sock is not None  # before redis-py 8 the driver does not tell
+        return self._sock is not None
 
     def _connect(self) -> Any:
-        # The driver looks the name up once more, which takes no deadline: the answer is fresh then.
+        # The driver looks the name up once more, without a deadline: then the answer is cached.
         seconds = self.socket_connect_timeout
         lookups.addresses(self.host, self.port, math.inf if seconds is None else seconds)
         return super()._connect()
@@ -59,5 +55,5 @@ class Connection(_Connection, connection.Connection):
 
 class SSLConnection(Connection, connection.SSLConnection):
     """
-    The same over TLS.
+    Over TLS.
     """

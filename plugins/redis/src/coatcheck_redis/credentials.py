@@ -1,5 +1,5 @@
 """
-User and password from the application's credential provider, asked at each connect.
+User and password from the application's credential provider, which is asked at each connect.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from redis.credentials import CredentialProvider
 
 from coatcheck.plugin import pass_on_interruption
 
-#: One of: the password; the user and the password.
+#: The password, or the user and the password.
 Pair = tuple[str] | tuple[str, str]
 
 
 class Credentials(CredentialProvider):
     """
-    Asks *provider*, and reports its errors as the driver's, so that an operation is repeated.
+    Asks *provider*. Its errors become the driver's, so that the operation is repeated.
     """
 
     def __init__(self, provider: Any) -> None:
@@ -33,7 +33,7 @@ class Credentials(CredentialProvider):
     async def get_credentials_async(self) -> Pair:
         own = getattr(type(self._provider), "get_credentials_async", None)
         if own is None or own is getattr(CredentialProvider, "get_credentials_async", None):
-            # The provider knows nothing of loops and may block.
+            # The provider is synchronous and may block.
             return await asyncio.to_thread(self.get_credentials)
         try:
             return await self._provider.get_credentials_async()  # type: ignore[no-any-return]
@@ -43,7 +43,7 @@ class Credentials(CredentialProvider):
 
 def _failed(error: Exception) -> exceptions.ConnectionError:
     pass_on_interruption(error)
-    # Its text may hold a token; the cause has it for those who look.
+    # The text of the error may hold a token. The cause has it.
     return exceptions.ConnectionError(f"the credential provider failed: {type(error).__name__}")
 
 

@@ -1,5 +1,5 @@
 """
-The driver's errors, and which of ours each becomes.
+The driver's errors, and ours for each.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from coatcheck.errors import (
 )
 from coatcheck.plugin import without_users
 
-#: Replies that say "not now": a server that loads, fails over, or runs a long script.
-_TRANSIENT_WORDS: Final = ("BUSY ", "NOREPLICAS ")  # the others have types of the driver's
+#: Replies that say "not now": the server loads, fails over, or runs a long script.
+_TRANSIENT_WORDS: Final = ("BUSY ", "NOREPLICAS ")  # the others have classes in the driver
 _TRANSIENT: Final = (
-    exceptions.ConnectionError,  # LOADING among them
+    exceptions.ConnectionError,  # also for LOADING
     exceptions.TimeoutError,
     OSError,
     exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,  # MASTERDOWN among them
+    exceptions.ClusterDownError,  # also for MASTERDOWN
     exceptions.TryAgainError,
 )
 #: No server refuses smaller values, in bytes.
@@ -37,7 +37,7 @@ _REFUSED: Final = (
 
 def is_transient(error: Exception) -> bool:
     """
-    Whether the same may succeed in a moment.
+    Whether the operation may succeed in a moment.
     """
     if isinstance(error, _REFUSED) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
@@ -53,7 +53,7 @@ def is_noscript(reply: object) -> bool:
 
 def is_wrong_type(reply: object) -> bool:
     """
-    Whether a key holds something that is no record.
+    Whether a key holds no string, so that it is no record.
     """
     return isinstance(reply, exceptions.ResponseError) and str(reply).startswith("WRONGTYPE")
 
@@ -67,7 +67,7 @@ def is_size_refused(error: BackendError) -> bool:
 
 def is_size_suspect(error: BackendError, size: int) -> bool:
     """
-    Whether the server may have refused a value for its *size*: it said so, or closed the connection.
+    Whether the server may have refused a value of *size* bytes: it said so, or closed the connection.
     """
     cause = error.__cause__
     if size < _LARGE:
@@ -78,17 +78,17 @@ def is_size_suspect(error: BackendError, size: int) -> bool:
 
 def is_refused(error: Exception) -> bool:
     """
-    Whether the server will go on saying no: to this user, or because it is too old.
+    Whether the server refuses for good: this user, or because it is too old.
     """
     return isinstance(error, _REFUSED) or "unknown command" in str(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
     """
-    Return ours for the driver's *error*, with the server's place in the message.
+    Return our error for the driver's. The message says where the server is.
     """
     if isinstance(error, exceptions.NoPermissionError):
-        error.args = (without_users(str(error)),)  # it becomes the cause, which is shown as well
+        error.args = (without_users(str(error)),)  # the cause is shown, too
     message = f"{label}: {error}"
     if isinstance(error, exceptions.NoPermissionError):
         message += _permission_hint(str(error))

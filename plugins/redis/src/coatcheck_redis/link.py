@@ -1,12 +1,12 @@
 """
-Commands to the server: one deadline for each, and repeats within it.
+The way to one server, or to the master of sentinels: each operation ends within its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
@@ -14,19 +14,20 @@ from coatcheck.plugin import Attempts, Repeats, monotonic
 
 from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped
-from .parser import BoundedParser, read_by
+from .parser import read_by
 from .pool import Pool
 from .script import Command, packed
 from .sentinel import MasterConnection, MasterTLSConnection
 from .settings import Node, Settings
 
-#: What the driver raises.
+if TYPE_CHECKING:
+    from .operations import Request
+
+#: The errors that the driver raises.
 ERRORS: Final = (exceptions.RedisError, OSError)
-#: A node of a cluster; `None` where there is one server.
-Place = Node | None
 
 
-def raise_transient(replies: Sequence[object]) -> None:
+def raise_transient(replies: Iterable[object]) -> None:
     """
     Raise the first reply that says "not now".
     """
@@ -35,94 +36,89 @@ def raise_transient(replies: Sequence[object]) -> None:
             raise reply
 
 
-class Line:
+class BaseLink:
     """
-    What the lines to one server and to a cluster have in common, for threads and for asyncio.
+    The base of all links, for both sides.
     """
 
+    #: Whether each command must be for keys of one slot.
+    sharded = False
+
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.label = settings.label
+        self.operation_timeout = settings.operation_timeout
         self.repeats = Repeats(
             settings.operation_timeout,
             errors=ERRORS,
             is_transient=is_transient,
             mapped=partial(mapped, label=settings.label),
         )
-        #: The error for which there is no subscription just now, so that waits look by themselves.
+        #: Why waits poll; `None` while a subscription wakes them.
         self.polling: Exception | None = None
 
-
-def make_pool(settings: Settings, /, **place: Any) -> Pool:
-    """
-    Return a pool of connections to the server at *place*. It connects when it is used.
-    """
-    return Pool(
-        connection_class(settings),
-        {**settings.connection, "parser_class": BoundedParser, **place},
-        limit=settings.max_connections,
-        timeout=settings.operation_timeout / 2,  # to connect takes time as well
-    )
+    def doubt(self, node: Node | None, error: Exception | None = None) -> None:
+        """
+        Note that *node* may no longer serve its keys; *error* is its answer to a subscription.
+        """
 
 
-class Link(Line):
+class Link(BaseLink):
     """
-    The line to one server, or to the master of sentinels. Shared by threads.
+    Shared by threads.
     """
-
-    #: Whether commands have to be for keys of one slot each.
-    sharded = False
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._pool = make_pool(settings, **({"settings": settings} if settings.sentinel else {}))
+        self._pool = Pool(connection_class(settings), settings, **master_options(settings))
 
-    def ask(self, commands: Sequence[Command], *, writing: bool, place: Place = None) -> list[Any]:
+    def ask(self, request: Request) -> list[Any]:
         """
-        Return the replies; the server's errors among them as exceptions of the driver.
+        Return the replies. Errors of the server are among them, as exceptions of the driver.
         """
-        return self.repeats.run(lambda attempts: self._try(commands, attempts), writing=writing)
+        return self.repeats.run(
+            lambda attempts: self._try(request.commands, attempts), writing=request.writing
+        )
 
     def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
         def act(connection: Any) -> list[Any]:
             send(connection, commands)
             replies = receive(connection, commands, attempts.left)
-            # A server that says READONLY was the master once: the next connection may be to the
-            # new one.
+            # A server that says READONLY is no longer the master: connect again, to the new one.
             raise_transient(replies)
             return replies
 
-        return self._pool.lend(act)
+        return self._pool.lend(act, self._pool.patience)
 
-    def places(self) -> list[Place]:
+    def nodes(self) -> Sequence[Node | None]:
         """
-        Return where keys are, for `ask`.
+        Return the nodes to ask for all keys.
         """
         return [None]
 
-    # -- for the bell ---------------------------------------------------------------------
-
-    def locate(self, keys: Collection[str]) -> dict[Place, list[str]]:
+    def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
         """
-        Return where to subscribe to *keys*.
+        Return the keys to subscribe to at each node. Raises the driver's errors.
         """
         return {None: list(keys)}
 
-    def make_subscriber(self, place: Place) -> Any:
+    def make_subscriber(self, node: Node | None) -> Any:
         """
-        Return a connection that is not of the pool: its life is the bell's.
+        Return a connection that does not belong to the pool.
         """
         return self._pool.make()
-
-    def doubt(self, place: Place, error: Exception | None = None) -> None:
-        """
-        Take in that keys are not where `locate` said, and what the server there says to it.
-        """
 
     def close(self) -> None:
         """
         Close all connections; the next command opens new ones.
         """
         self._pool.close()
+
+
+def master_options(settings: Settings) -> dict[str, Any]:
+    """
+    Return the keyword argument by which `MasterConnection` finds the sentinels.
+    """
+    return {"settings": settings} if settings.sentinel else {}
 
 
 def send(connection: Any, commands: Sequence[Command]) -> None:
@@ -134,7 +130,7 @@ def send(connection: Any, commands: Sequence[Command]) -> None:
 
 def receive(connection: Any, commands: Sequence[Command], seconds: float) -> list[Any]:
     """
-    Return the replies to *commands*; the server's errors among them as exceptions of the driver.
+    Return the replies to *commands*. Errors of the server are among them.
     """
     end = monotonic() + seconds
     return [_read(connection, end) for _ in commands]

@@ -11,8 +11,8 @@ from redis.connection import DefaultParser
 
 from coatcheck.plugin import monotonic
 
-#: What a server says of slots and masters, as the driver's errors. Before redis-py 6 only the driver's
-#: own clients of clusters know these.
+#: Replies about slots and masters, as the driver's errors. Before redis-py 6 only the driver's own
+#: clients of clusters know these.
 ERRORS: Final = {
     "ASK": exceptions.AskError,
     "CLUSTERDOWN": exceptions.ClusterDownError,
@@ -26,13 +26,13 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen w
     """
     The driver's parser, that of hiredis, with a deadline for each reply.
 
-    The driver counts its seconds anew whenever bytes arrive, so that a reply which trickles in
-    would never be late; and it sets the socket's timeout twice a reply, which are two system calls.
-    Before redis-py 8 it takes no timeout for a reply at all.
+    The driver counts its seconds anew whenever bytes arrive, so that a reply that trickles in is never
+    late. It sets the socket's timeout twice for each reply, which costs two system calls. Before
+    redis-py 8 it takes no timeout for a reply at all.
     """
 
     EXCEPTION_CLASSES: Final = {**DefaultParser.EXCEPTION_CLASSES, **ERRORS}
-    #: When the reply must be complete, by the monotonic clock; `None`: the socket's timeout holds.
+    #: When the reply must be complete, on the monotonic clock. `None`: the socket's timeout holds.
     end: float | None = None
 
     def read_from_socket(self, *args: Any, **options: Any) -> Any:
@@ -48,7 +48,7 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen w
 
 def read_by(connection: Any, end: float) -> Any:
     """
-    Return the next reply, which must be complete at *end*. Raises the driver's errors.
+    Return the next reply. Raises the driver's errors, also if it is not complete at *end*.
     """
     parser = connection._parser  # noqa: SLF001 - no public way
     parser.end = end

@@ -1,62 +1,39 @@
 """
-The connections to one server that are not in use just now, and how many there may be.
+The connections to one server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from coatcheck.plugin import Pool as Lender
+from coatcheck.plugin import Pool as BasePool
 from coatcheck.plugin import forks
 
-T = TypeVar("T")
+from .parser import BoundedParser
+from .settings import Settings
 
 
-class Pool:
+class Pool(BasePool[Any]):
     """
-    Lends connections. Shared by threads; made anew in a forked child.
+    Connections of the driver's class *kind*, which connect when they are used.
 
-    The driver's pools ask the socket before each command whether it still works. Here that shows
-    when it is used, since what fails is repeated anyway.
-
-    Args:
-        kind: the driver's class of connections, which connect by themselves when used.
-        options: their keyword arguments.
-        limit: how many there may be.
-        timeout: how long to wait for one, in seconds.
+    The driver's pools ask the socket before each command whether it still works. This one does not: a
+    lost connection shows when it is used, and the command is repeated anyway.
     """
 
-    def __init__(
-        self, kind: type[Any], options: dict[str, Any], *, limit: int, timeout: float
-    ) -> None:
+    def __init__(self, kind: type[Any], settings: Settings, /, **options: Any) -> None:
         self._kind = kind
-        self._options = options
-        self._timeout = timeout
-        self._pool: Lender[Any] = Lender(self.make, _disconnect, limit=limit)
+        self._options = {**settings.connection, "parser_class": BoundedParser, **options}
+        #: Seconds to wait for a free connection. Connecting takes time as well.
+        self.patience = settings.operation_timeout / 2
+        super().__init__(self.make, _disconnect, limit=settings.max_connections)
         forks.register(self)
-
-    def after_fork(self) -> None:
-        self._pool.after_fork()
 
     def make(self) -> Any:
         """
-        Return a connection that is not the pool's.
+        Return a connection that does not belong to the pool.
         """
         return self._kind(**self._options)
-
-    def lend(self, act: Callable[[Any], T]) -> T:
-        """
-        Return what *act* returns, which is called with a connection and reads all replies. Raises
-        `OSError` if all connections stay in use.
-        """
-        return self._pool.lend(act, self._timeout)
-
-    def close(self) -> None:
-        """
-        Close all connections, those in use when they come back.
-        """
-        self._pool.close()
 
 
 def _disconnect(connection: Any) -> None:

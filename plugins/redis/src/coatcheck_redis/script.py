@@ -1,5 +1,5 @@
 """
-What is asked of a server: the one script of a store, reads and deletions. No I/O.
+The commands for a server: the script that stores, reads and deletions. No I/O.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from coatcheck.plugin import ANY, Codec, Unless
 
 Command = tuple[Any, ...]
 
-#: KEYS[1] the key; ARGV: value, life in ms or "", mode, then the value to match or the states.
-#: Answers 1 (stored, or this very value is there), 0 (refused), or the current value where its
-#: first bytes do not show the state: then the client decodes it and matches.
+#: KEYS[1] is the key. ARGV: the value, its life in ms or "", the mode, then the value to match or the
+#: states. Answers 1 (stored, or this very value is there), 0 (refused), or the current value if its first
+#: bytes do not show the state: then the client decodes it and asks again.
 _PUT: Final = """
 local function peek(head)
   local state = string.match(head, '^%s*{%s*"status"%s*:%s*"([^"\\\\]*)"')
@@ -60,7 +60,7 @@ else
   end
 end
 if life == '' then redis.call('SET', key, value) else redis.call('SET', key, value, 'PX', life) end
--- A user without the right to publish still stores: who waits finds it at the next look.
+-- A user without the right to publish still stores: waiters find the record at the next look.
 redis.pcall(@publish)
 return 1
 """
@@ -68,7 +68,7 @@ return 1
 
 class Script:
     """
-    The script, published as it is to be.
+    The script, with the command that publishes the record.
     """
 
     def __init__(self, publish: str) -> None:
@@ -77,29 +77,27 @@ class Script:
 
     def commands(self, stores: Sequence[Command], *, bring: int | None = 0) -> list[Command]:
         """
-        Return the commands for *stores*. The first *bring* of them bring the script along, or all.
+        Return the commands for *stores*. The first *bring* of them carry the script; `None`: all.
         """
         named: list[Command] = [("EVALSHA", self.sha, *store) for store in stores]
-        return [*map(self.bringing, named[:bring]), *(named[bring:] if bring is not None else ())]
-
-    def bringing(self, command: Command) -> Command:
-        """
-        Return *command* as one that brings the script along.
-        """
-        return ("EVAL", self.text, *command[2:])
+        if bring == 0:
+            return named
+        count = len(stores) if bring is None else bring
+        return [*(("EVAL", self.text, *store) for store in stores[:count]), *named[count:]]
 
 
 #: As Celery publishes: the record, on the channel named like the key.
 SCRIPT: Final = Script("'PUBLISH', key, value")
-#: For clusters, which Celery does not know: within the slot's shard, and without the record,
-#: which nobody reads from there and which would go to every replica once more.
+#: For clusters, which Celery does not know: within the slot's shard, and without the record. Nobody reads
+#: it from the channel, and it would go to every replica once more.
 SHARDED: Final = Script("'SPUBLISH', key, ''")
 
-#: Asks how large a value may be. Managed servers may refuse to say.
+#: Asks for the largest size of a value. Managed servers may refuse it. On a cluster, any node will do:
+#: the one that serves the "key" GET answers, see `key_of`.
 LIMIT: Final[Command] = ("CONFIG", "GET", "proto-max-bulk-len")
 
-#: How many commands bring the script along, one try after the other: another client may flush the
-#: scripts in the middle of a batch.
+#: The number of commands that carry the script, in one try after the other. At first none: the server
+#: most likely knows it. At last all: another client may flush the scripts in the middle of a batch.
 BRINGING: Final = (0, 1, None)
 
 _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
@@ -107,10 +105,10 @@ _LONGEST: Final = 2**53  # ms; Redis counts in 64 bits from 1970, Lua in doubles
 
 def packed(commands: Sequence[Command]) -> bytes:
     """
-    Return the bytes to send for *commands*, whose parts are text and bytes.
+    Return the bytes to send for *commands*, made of text and bytes.
 
-    The driver's connections look at each argument in Python before they call this. A store of a small
-    value takes a tenth less CPU without that (`tests/bench`, store and fetch on Redis).
+    The driver's connections look at each argument in Python first. Without that a store of a small value
+    takes a tenth less CPU (`tests/bench/bench_redis.py`, store and fetch).
     """
     return b"".join(map(pack_command, commands))
 
@@ -130,12 +128,12 @@ def arguments(
 
 
 def _milliseconds(seconds: float) -> int:
-    return -int(-seconds * 1000 // 1)  # rounded up: a record lives at least so long
+    return -int(-seconds * 1000 // 1)  # rounded up: a record lives at least `expires`
 
 
 def answer(reply: object, key: str) -> bool | bytes:
     """
-    Return whether it was stored, or the current value where the client has to decide.
+    Return whether the record was stored, or the current value if the client must decide.
     """
     if isinstance(reply, bytes):
         return reply
@@ -160,23 +158,23 @@ def reads(keys: Sequence[str], *, sharded: bool) -> list[Command]:
 
 def values(keys: Sequence[str], replies: Sequence[Any], *, sharded: bool) -> dict[str, bytes]:
     """
-    Return what `reads` found.
+    Return the values in the replies to `reads`.
     """
     found = replies if sharded else replies[0]
-    # What is no string is an error to GET and absent to MGET.
+    # For a key that holds no string, GET replies an error, and MGET that it is absent.
     return {k: v for k, v in zip(keys, found, strict=True) if isinstance(v, bytes)}
 
 
 def deletions(keys: Sequence[str], *, sharded: bool) -> list[Command]:
     """
-    Return the commands that delete *keys*; the replies say how many there were.
+    Return the commands that delete *keys*. The replies are numbers of deleted keys.
     """
     return [("DEL", key) for key in keys] if sharded else [("DEL", *keys)]
 
 
 def limit_in(reply: Any) -> int | None:
     """
-    Return the limit that a reply to `LIMIT` names; `None` where it names none.
+    Return the limit in a reply to `LIMIT`; `None` for a refusal.
     """
     found = reply[1] if isinstance(reply, list) and len(reply) > 1 else None
     return int(found) if isinstance(found, bytes) and found.isdigit() else None
@@ -184,7 +182,7 @@ def limit_in(reply: Any) -> int | None:
 
 def key_of(command: Command) -> str:
     """
-    Return the key of a command that has one.
+    Return the key of *command*.
     """
     key: str = command[3] if command[0].startswith("EVAL") else command[1]
     return key
@@ -199,7 +197,7 @@ def glob(prefix: str) -> str:
 
 def texts(keys: Iterable[bytes]) -> Iterator[str]:
     """
-    Iterate over *keys* as text, without those of others that are none.
+    Iterate over *keys* as text. Keys of others that are not UTF-8 are left out.
     """
     for key in keys:
         try:

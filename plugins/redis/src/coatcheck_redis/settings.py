@@ -1,5 +1,5 @@
 """
-What a URL says of servers and connections. No I/O.
+URLs and options of Redis: the servers, and how to connect to them. No I/O.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _ignored(value: Any) -> None:
     del value
 
 
-#: Options of every connection, and how each is read. Names and meanings are redis-py's.
+#: The options of every connection, each with its reader. Names and meanings are redis-py's.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "db": _database,
     "virtual_host": _database,  # kombu's word for it
@@ -53,8 +53,8 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "socket_read_size": int,
     "health_check_interval": int,
     "max_connections": int,
-    # Without effect here, and found in URLs for redis-py: replies are always read as bytes, every
-    # operation is repeated within its own timeout, and all versions of the protocol say the same.
+    # Without effect. They occur in URLs for redis-py. Replies are always bytes, every operation is
+    # repeated within its timeout, and all versions of the protocol serve.
     "decode_responses": _ignored,
     "retry_on_timeout": _ignored,
     "protocol": _ignored,
@@ -82,102 +82,104 @@ _SENTINEL_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 _BASES: Final = frozenset({"redis", "rediss", "valkey", "valkeys", "sentinel"})
 _TLS_BASES: Final = frozenset({"rediss", "valkeys"})
 _TRANSPORTS: Final = frozenset({*_BASES, "socket", "cluster"})
-#: What is the user's, the database's or the name's, and not a sentinel's.
+#: Options that sentinels do not inherit from the servers.
 _OF_SERVERS: Final = frozenset({"username", "password", "credential_provider", "db", "client_name"})
 
 _KNOWN_TO_DRIVER: Final = frozenset(inspect.signature(AbstractConnection).parameters)
-#: Keeps the driver from telling the server its own name, a round trip; redis-py 8 has a new option.
+#: Keeps the driver from telling the server its own name, which costs a round trip. redis-py 8 has a new
+#: option for it.
 _UNSAID: Final = dict.fromkeys(
     ["driver_info"] if "driver_info" in _KNOWN_TO_DRIVER else ["lib_name", "lib_version"]
 )
 
-#: Where a server is: host and port.
+#: A server: host and port.
 Node = tuple[str, int]
 
 
 class Settings:
     """
-    How to connect: keyword arguments for redis-py's connections, sync and asyncio alike.
-
-    `nodes` are the one server, the sentinels, or those of a cluster to begin with.
+    `connection` are the keyword arguments of redis-py's connections of both sides. `nodes` are the server,
+    the sentinels, or the nodes of a cluster to ask first.
     """
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
         base, _, transport = url.scheme.partition("+")
         if base not in _BASES or (transport or base) not in _TRANSPORTS:
             raise ConfigurationError(
-                f"{url}: there is no {url.scheme}://; behind the + stand socket, cluster or "
-                "sentinel"
+                f"{url}: there is no {url.scheme}://; only socket, cluster and sentinel may "
+                "follow the +"
             )
         self.tls = bool({base, transport} & _TLS_BASES)
         self.socket = transport == "socket"
         self.cluster = transport == "cluster"
         self.sentinel = "sentinel" in {base, transport}
         self.operation_timeout = operation_timeout
-        known = {
-            **_OPTIONS,
-            **(_TLS_OPTIONS if self.tls else {}),
-            **(_SENTINEL_OPTIONS if self.sentinel else {}),
-        }
-        read = read_options({**url.query, **options}, known, where=f"{url.scheme}://")
-        given = {name: value for name, value in read.items() if value is not None}
+        given = _read(
+            {**url.query, **options},
+            {**self._known(), **(_SENTINEL_OPTIONS if self.sentinel else {})},
+            where=f"{url.scheme}://",
+        )
         self.max_connections: int = given.pop("max_connections", 50)
-        database = given.pop("virtual_host", None)
-        if database is not None:
-            given.setdefault("db", database)
+        if "virtual_host" in given:
+            given = {"db": given.pop("virtual_host"), **given}
         sentinels = {name: given.pop(name) for name in _SENTINEL_OPTIONS if name in given}
         self.nodes: list[Node] = []
-        place = self._socket_place(url) if self.socket else self._place(url)
-        # A part of the operation's time, so that a second try fits in: half, or less where
-        # another server is asked first who the right one is, and that one may be gone.
+        located = self._read_socket(url) if self.socket else self._read_hosts(url)
+        self._connect_by(located, given)
+        if self.sentinel:
+            self._read_sentinels(url, sentinels)
+
+    def _known(self) -> dict[str, Callable[[Any], Any]]:
+        return {**_OPTIONS, **(_TLS_OPTIONS if self.tls else {})}
+
+    def _connect_by(self, located: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        # A part of the operation's time, so that a second try fits in. Less if another server, which may
+        # be gone, names the right one first.
         several = self.sentinel or self.cluster
-        part = operation_timeout * (0.25 if several else 0.5)
         self.connection = {
-            "socket_connect_timeout": part,
+            "socket_connect_timeout": self.operation_timeout * (0.25 if several else 0.5),
             # Less than any first try has, see BoundedParser.
-            "socket_timeout": operation_timeout * (0.4 if several else 0.44),
+            "socket_timeout": self.operation_timeout * (0.4 if several else 0.44),
             "socket_keepalive": True,
-            # One round trip less at connecting, and what a subscriber reads is plain lists.
+            # One round trip less at connecting, and messages to a subscriber are plain lists.
             "protocol": 2,
             **_UNSAID,
-            **place,
+            **located,
             **given,
         }
-        if "credential_provider" in given:  # which goes before the URL's user and password
+        if "credential_provider" in given:  # it overrides the URL's user and password
             for name in ("username", "password"):
                 self.connection.pop(name, None)
         if self.socket:
             self.connection.pop("socket_keepalive")
-        if self.sentinel:
-            self._read_sentinels(url, sentinels, part)
 
-    def _read_sentinels(self, url: URL, given: dict[str, Any], part: float) -> None:
+    def _read_sentinels(self, url: URL, given: dict[str, Any]) -> None:
         self.master_name: str = given.pop("master_name", "")
         if not self.master_name:
-            raise ConfigurationError(
-                f"{url}: say by master_name= which master of the sentinels to use"
-            )
+            raise ConfigurationError(f"{url}: name the master of the sentinels by master_name=")
         self.min_other_sentinels: int = given.pop("min_other_sentinels", 0)
-        like_servers = {k: v for k, v in self.connection.items() if k not in _OF_SERVERS}
-        each = part / len(self.nodes)
+        inherited = {k: v for k, v in self.connection.items() if k not in _OF_SERVERS}
+        own = _read(given.pop("sentinel_kwargs", {}), self._known(), where="sentinel_kwargs")
+        own.pop("max_connections", None)
+        each = self.operation_timeout * 0.25 / len(self.nodes)
         self.sentinel_connection = {
-            **like_servers,
+            **inherited,
             "socket_connect_timeout": each,
             "socket_timeout": each,
-            **_sentinel_kwargs(given.pop("sentinel_kwargs", {}), tls=self.tls),
+            **own,
             **{name.removeprefix("sentinel_"): value for name, value in given.items()},
         }
 
-    def _place(self, url: URL) -> dict[str, Any]:
+    def _read_hosts(self, url: URL) -> dict[str, Any]:
         """
-        Take in the hosts, and return what else of the URL is the connection's. The user info and
-        the database are those of the first URL, if there are several in one.
+        Set `nodes`, and return the user, the database and the host as keyword arguments. If there are
+        several URLs in one, the user and the database are those of the first.
         """
         first, *others = re.split(r";[a-z+]+://", url.rest, flags=re.IGNORECASE)
         info, _, hosts = first.rpartition("@")
         several = self.sentinel or self.cluster
         if several and any("://" in value for value in url.query.values()):
-            raise ConfigurationError(f"{url}: options stand behind the last host")
+            raise ConfigurationError(f"{url}: write the options after the last host")
         items = re.split("[;,]", hosts)
         for other in others:
             items += re.split("[;,]", other.rpartition("@")[2])
@@ -185,21 +187,21 @@ class Settings:
             raise ConfigurationError(f"{url}: several hosts need sentinel:// or redis+cluster://")
         port = 26379 if self.sentinel else 6379
         self.nodes = [host_and_port(url, item, port=port, path="db") for item in items]
-        place: dict[str, Any] = _user_info(info)
+        located: dict[str, Any] = _user_info(info)
         if not several:
-            place["host"], place["port"] = self.nodes[0]
+            located["host"], located["port"] = self.nodes[0]
         database = unquote(items[0].partition("/")[2]).strip("/")
         if database:
             try:
-                place["db"] = _database(database)
+                located["db"] = _database(database)
             except ValueError:
-                # It is not shown: where it is no number, it may be a part of a password.
+                # Not shown: it may be a part of a password.
                 raise ConfigurationError(
-                    f"{url}: what follows the host is not the number of a database"
+                    f"{url}: the text after the host is not the number of a database"
                 ) from None
-        return place
+        return located
 
-    def _socket_place(self, url: URL) -> dict[str, Any]:
+    def _read_socket(self, url: URL) -> dict[str, Any]:
         info, _, path = url.rest.rpartition("@")
         if not path.strip("/"):
             raise ConfigurationError(f"{url} names no socket: write {url.scheme}:///path")
@@ -207,8 +209,8 @@ class Settings:
 
     def check_driver(self, kind: type[Any]) -> None:
         """
-        Raise `ConfigurationError` for an option that the connections of the installed driver, of the
-        class *kind*, do not have.
+        Raise `ConfigurationError` for an option that the installed driver does not have for its connections
+        of the class *kind*.
         """
         known = {name for cls in kind.__mro__ for name in inspect.signature(cls).parameters}
         lacking = sorted(self.connection.keys() - known)
@@ -221,20 +223,20 @@ class Settings:
     @property
     def label(self) -> str:
         """
-        Where the server is, for messages.
+        The server's name in messages.
         """
         if self.socket:
             return str(self.connection["path"])
-        places = ", ".join(f"{host}:{port}" for host, port in self.nodes)
+        nodes = ", ".join(f"{host}:{port}" for host, port in self.nodes)
         if self.sentinel:
-            return f"the master {self.master_name!r} of {places}"
-        return f"the cluster of {places}" if self.cluster else places
+            return f"the master {self.master_name!r} of {nodes}"
+        return f"the cluster of {nodes}" if self.cluster else nodes
 
 
-def _sentinel_kwargs(given: Mapping[str, Any], *, tls: bool) -> dict[str, Any]:
-    known = {**_OPTIONS, **(_TLS_OPTIONS if tls else {})}
-    read = read_options(given, known, where="sentinel_kwargs")
-    read.pop("max_connections", None)
+def _read(
+    given: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], *, where: str
+) -> dict[str, Any]:
+    read = read_options(given, known, where=where)
     return {name: value for name, value in read.items() if value is not None}
 
 

@@ -1,24 +1,25 @@
 """
-Where the keys of a cluster are, and where commands for them have to go next. No I/O.
+Where the keys of a cluster are, and where commands for them go next. No I/O.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import exceptions
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from .errors import is_noscript, is_transient
-from .script import SHARDED, Command, key_of
+from coatcheck.plugin import Attempts, Operation
+
+from .errors import is_transient
+from .script import Command, key_of
 from .settings import Node
 
-#: Asks a node for all slots and who serves them.
+#: Asks a node for all slots, each with the node that serves it.
 SLOTS: Final[Command] = ("CLUSTER", "SLOTS")
-#: What part of an operation's time its answer may take.
+#: The part of an operation's time that the answer may take.
 SLOTS_PART: Final = 1 / 8
 
 
@@ -31,20 +32,37 @@ def slot_of(key: str) -> int:
 
 class Topology:
     """
-    Which node serves which slot, as far as is known. Shared by threads.
+    The node of each slot, as far as is known. Shared by threads.
+
+    Args:
+        seeds: the nodes to ask first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seeds: Collection[Node]) -> None:
+        self._seeds = seeds
         self._owners: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        #: Whether it has to be asked for anew.
+        #: Whether a node must be asked for the slots before the next command.
         self.stale = True
-        #: The node that failed last: it is asked last.
-        self.suspect: Node | None = None
+        #: The node that failed last. It is asked last.
+        self._suspect: Node | None = None
 
-    def learn(self, reply: Sequence[Any], asked: Node) -> None:
+    def refreshing(self, attempts: Attempts) -> Operation[Node, None]:
         """
-        Take in the answer to `SLOTS` of the node *asked*.
+        Ask one node after the other for the slots. A reply may be an error. The last one is raised
+        if no node answers.
         """
+        refusal: Exception = exceptions.ConnectionError("no node can be reached")
+        candidates = dict.fromkeys([*self.nodes, *self._seeds])
+        for node in sorted(candidates, key=lambda node: node == self._suspect):
+            if not attempts.may_try:
+                break
+            reply = yield node
+            if not isinstance(reply, Exception):
+                return self._learn(reply, node)
+            refusal = reply
+        raise refusal
+
+    def _learn(self, reply: Sequence[Any], asked: Node) -> None:
         owners: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         for start, end, primary, *_ in reply:
             # A node that does not know its own name leaves it out.
@@ -56,7 +74,7 @@ class Topology:
 
     def owner(self, key: str) -> Node:
         """
-        Return the node that serves *key*. Raises the driver's error if there is none.
+        Return the node that serves *key*. Raises the driver's error if no node does.
         """
         slot = slot_of(key)
         node = self._owners[slot]
@@ -67,7 +85,7 @@ class Topology:
 
     def group(self, keys: Iterable[str]) -> dict[Node | None, list[str]]:
         """
-        Return which of *keys* each node serves.
+        Return the *keys* of each node.
         """
         groups: dict[Node | None, list[str]] = {}
         for key in keys:
@@ -76,27 +94,28 @@ class Topology:
 
     def moved(self, error: exceptions.MovedError, asked: Node) -> None:
         """
-        Take in that the node *asked* named another one for a slot.
+        Note that the node *asked* named another one for a slot.
         """
         self._owners[error.slot_id] = redirect(error, asked)
+
+    def failed(self, node: Node) -> None:
+        """
+        Note that *node* could not be reached.
+        """
+        self.stale = True
+        self._suspect = node
 
     @property
     def nodes(self) -> list[Node]:
         """
-        All primaries that serve something, in one order for all threads.
+        All primaries that serve a slot, in the same order for all threads.
         """
         return sorted({node for node in self._owners if node is not None})
-
-    def to_ask(self, seeds: Iterable[Node]) -> list[Node]:
-        """
-        Return the nodes to ask for the slots, in turn.
-        """
-        return sorted(dict.fromkeys([*self.nodes, *seeds]), key=lambda node: node == self.suspect)
 
 
 def redirect(error: exceptions.AskError, asked: Node) -> Node:
     """
-    Return the node that a redirection names; without a host it is the one that was asked.
+    Return the node that a redirection names. Without a host it is the node *asked*.
     """
     return error.host or asked[0], error.port
 
@@ -104,95 +123,101 @@ def redirect(error: exceptions.AskError, asked: Node) -> Node:
 @dataclass
 class Batch:
     """
-    What goes to one node in one piece.
+    Commands for one node, sent together.
     """
 
     node: Node
     commands: list[Command] = field(default_factory=list)
-    #: For each of the commands which one of the errand it is, or `None` if it only helps one.
-    places: list[int | None] = field(default_factory=list)
+    #: The number of each command in the errand; `None` for a command that only precedes another.
+    numbers: list[int | None] = field(default_factory=list)
 
-    def add(self, command: Command, place: int | None) -> None:
+    def add(self, command: Command, number: int | None) -> None:
         """
         Add a command.
         """
         self.commands.append(command)
-        self.places.append(place)
+        self.numbers.append(number)
 
 
 class Errand:
     """
-    Commands that go to several nodes, in as many rounds as it takes until all have a final reply.
+    Commands for several nodes, in as many rounds as it takes until all have a final reply.
+
+    Args:
+        node: where all commands go; `None` sends each to the node of its key.
     """
 
-    def __init__(self, commands: Sequence[Command], topology: Topology, place: Node | None) -> None:
+    def __init__(self, commands: Sequence[Command], topology: Topology, node: Node | None) -> None:
+        self._asked_for = len(commands)
         self._commands = list(commands)
         self._topology = topology
-        self._place = place
+        self._node = node
         self._open = set(range(len(commands)))
-        self._asked: dict[int, Node] = {}
-        self._unscripted: set[Node] = set()
-        # Which commands lacked the script, and how often: it may be flushed in between.
-        self._lacking: Counter[int] = Counter()
-        self.replies: list[Any] = [None] * len(commands)
-        #: Why something is open still, after a round.
-        self.error: Exception | None = None
+        #: The commands that a node told us to ask another node, once.
+        self._redirected: dict[int, Node] = {}
+        self._replies: list[Any] = [None] * len(commands)
+        self._error: Exception | None = None
 
     @property
     def is_open(self) -> bool:
         """
-        Whether there is something to send.
+        Whether a command has no final reply yet.
         """
         return bool(self._open)
 
+    @property
+    def outcome(self) -> list[Any]:
+        """
+        The replies to the commands.
+        """
+        return self._replies[: self._asked_for]
+
+    def check(self) -> None:
+        """
+        Raise the error for which a command is still open after a round.
+        """
+        if self._error is not None:
+            raise self._error
+
     def batches(self) -> list[Batch]:
         """
-        Return what to send now: one batch for each node, in one order for all threads, who may
-        have to wait for each other's connections.
-        """
-        self.error = None
-        batches: dict[Node, Batch] = {}
-        for place in sorted(self._open):
-            self._add(place, batches)
-        return [batches[node] for node in sorted(batches)]
+        Return the commands to send now, a batch for each node.
 
-    def _add(self, place: int, batches: dict[Node, Batch]) -> None:
-        command = self._commands[place]
-        asked = self._asked.get(place)
-        node = asked or self._place or self._topology.owner(key_of(command))
-        batch = batches.setdefault(node, Batch(node))
-        if asked is not None:
-            batch.add(("ASKING",), None)
-        lacks = node in self._unscripted or self._lacking[place] > 1
-        if lacks and command[0] == "EVALSHA":
-            self._unscripted.discard(node)
-            command = SHARDED.bringing(command)
-        batch.add(command, place)
+        The order is the same for all threads, which may have to wait for each other's connections.
+        """
+        self._error = None
+        batches: dict[Node, Batch] = {}
+        for number in sorted(self._open):
+            command = self._commands[number]
+            redirected = self._redirected.get(number)
+            node = redirected or self._node or self._topology.owner(key_of(command))
+            batch = batches.setdefault(node, Batch(node))
+            if redirected is not None:
+                batch.add(("ASKING",), None)
+            batch.add(command, number)
+        return [batches[node] for node in sorted(batches)]
 
     def absorb(self, batch: Batch, replies: Sequence[Any]) -> None:
         """
-        Take in a node's replies.
+        Take the replies of a node.
         """
-        for place, reply in zip(batch.places, replies, strict=True):
-            if place is None:
+        for number, reply in zip(batch.numbers, replies, strict=True):
+            if number is None:
                 continue
-            asked = self._asked.pop(place, None)
-            if isinstance(reply, Exception) and self._is_to_repeat(place, reply, batch.node):
-                self.error = _unsettled(reply)
+            redirected = self._redirected.pop(number, None)
+            if isinstance(reply, Exception) and self._must_repeat(number, reply, batch.node):
+                self._error = _unsettled(reply)
                 continue
-            self._open.discard(place)
-            self.replies[place] = reply
-            if asked is not None:
-                self._ring(self._commands[place])
+            self._open.discard(number)
+            self._replies[number] = reply
+            if redirected is not None and not isinstance(reply, Exception):
+                self._ring(self._commands[number])
 
-    def _is_to_repeat(self, place: int, reply: Exception, node: Node) -> bool:
+    def _must_repeat(self, number: int, reply: Exception, node: Node) -> bool:
         if isinstance(reply, exceptions.MovedError):
             self._topology.moved(reply, node)
         elif isinstance(reply, exceptions.AskError):
-            self._asked[place] = redirect(reply, node)
-        elif is_noscript(reply):
-            self._unscripted.add(node)
-            self._lacking[place] += 1
+            self._redirected[number] = redirect(reply, node)
         elif is_transient(reply):
             self._topology.stale = True
         else:
@@ -200,23 +225,22 @@ class Errand:
         return True
 
     def _ring(self, command: Command) -> None:
-        # While a slot is on its way, its subscribers are with the node it leaves.
+        # While a slot moves, its subscribers are still with the node that it leaves.
         if command[0].startswith("EVAL"):
             self._open.add(len(self._commands))
             self._commands.append(("SPUBLISH", key_of(command), ""))
-            self.replies.append(None)
+            self._replies.append(None)
 
     def failed(self, batch: Batch, error: Exception) -> None:
         """
-        Take in that a node could not be reached.
+        Note that a node could not be reached.
         """
-        self._topology.stale = True
-        self._topology.suspect = batch.node
-        self.error = error
+        self._topology.failed(batch.node)
+        self._error = error
 
 
 def _unsettled(reply: Exception) -> Exception:
     """
-    Return *reply* as an error that says "not now": it is not yet the answer.
+    Return *reply* as an error that says "not now".
     """
     return reply if is_transient(reply) else exceptions.TryAgainError(f"redirected: {reply}")

@@ -1,0 +1,157 @@
+"""
+The operations of both sides: elections, batches, and values that are too large. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
+
+from coatcheck import BackendError, Capability, ResultTooLargeError
+from coatcheck.plugin import BATCH, URL, Operation, Operations, Unless, batches
+
+from . import script
+from .errors import is_noscript, is_size_refused, is_size_suspect, is_wrong_type, mapped
+from .script import Command
+from .settings import Node, Settings
+
+#: The server's default `proto-max-bulk-len`.
+_MAX_VALUE_BYTES: Final = 512 * 1024 * 1024
+#: The first cursor of SCAN, which SCAN also returns at the end.
+START: Final = b"0"
+
+
+class Request(NamedTuple):
+    """
+    Commands for the server, or on a cluster for *node*; without one, each goes to the node of its key.
+    """
+
+    commands: Sequence[Command]
+    writing: bool
+    node: Node | None = None
+
+
+class RedisOperations(Operations[bytes]):
+    """
+    Records as strings, written by a script that elects the first ready one and publishes it.
+    """
+
+    PROTOCOL_VERSION = 1
+    capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
+    max_value_bytes = _MAX_VALUE_BYTES
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sharded = settings.cluster
+        self._script = script.SHARDED if settings.cluster else script.SCRIPT
+
+    @classmethod
+    def from_url(
+        cls, url: URL, *, operation_timeout: float = 5.0, options: Mapping[str, Any] | None = None
+    ) -> Self:
+        return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
+
+    # -- writing --------------------------------------------------------------------------
+
+    def _put(
+        self, key: str, value: bytes, unless: Unless, if_match: bytes | None, expires: float | None
+    ) -> Operation[Request, bool]:
+        observed: bytes | None = None
+        while True:
+            match = if_match if observed is None else observed
+            stores = [script.arguments(key, value, unless, match, expires)]
+            (answer,) = yield from self._store(stores)
+            if isinstance(answer, bytes):
+                if not script.may_replace(answer, unless, self.codec):
+                    return answer == value
+                observed = answer
+            elif answer or observed is None:
+                return answer
+            else:
+                observed = None  # another write came in between: ask again
+
+    def _put_many(
+        self, items: Sequence[tuple[str, bytes]], unless: Unless, expires: float | None
+    ) -> Operation[Request, list[bool]]:
+        stores = [script.arguments(key, value, unless, None, expires) for key, value in items]
+        answers = yield from self._store(stores)
+        won = []
+        for answer, (key, value) in zip(answers, items, strict=True):
+            if isinstance(answer, bytes):
+                answer = yield from self._put(key, value, unless, None, expires)  # noqa: PLW2901
+            won.append(answer)
+        return won
+
+    def _store(self, stores: Sequence[Command]) -> Operation[Request, list[bool | bytes]]:
+        """
+        Return the answers of the script, see `script.answer`.
+        """
+        replies: list[Any] = [None] * len(stores)
+        left = list(range(len(stores)))
+        try:
+            for bring in script.BRINGING:
+                commands = self._script.commands([stores[i] for i in left], bring=bring)
+                for i, reply in zip(left, (yield Request(commands, writing=True)), strict=True):
+                    replies[i] = reply
+                left = [i for i in left if is_noscript(replies[i])]
+                if not left:
+                    break
+            return [
+                script.answer(self._checked(reply, writing=True), store[1])
+                for reply, store in zip(replies, stores, strict=True)
+            ]
+        except BackendError as error:
+            value = max((store[2] for store in stores), key=len)
+            if is_size_suspect(error, len(value)):
+                yield from self._check_size(value, error)
+            raise
+
+    def _check_size(self, value: bytes, error: BackendError) -> Operation[Request, None]:
+        """
+        Raise `ResultTooLargeError`, and remember the limit, if the server does not take *value*.
+
+        A server that refuses a size closes the connection, often before its answer can be read.
+        """
+        (reply,) = yield Request([script.LIMIT], writing=False)
+        limit = script.limit_in(reply)
+        if limit is None and is_size_refused(error):
+            limit = len(value) - 1  # this much is known without the permission to ask
+        if limit is not None and len(value) > limit:
+            self.max_value_bytes = min(limit, self.max_value_bytes)
+            task_id = str(self.codec.id_of(value))
+            raise ResultTooLargeError(task_id, size=len(value), limit=limit) from error
+
+    def _delete_many(self, keys: Collection[str]) -> Operation[Request, int]:
+        deleted = 0
+        for batch in batches(keys):
+            replies = yield Request(script.deletions(batch, sharded=self._sharded), writing=True)
+            deleted += sum(self._checked(reply, writing=True) for reply in replies)
+        return deleted
+
+    # -- reading --------------------------------------------------------------------------
+
+    def _get_many(self, keys: Collection[str]) -> Operation[Request, dict[str, bytes]]:
+        found: dict[str, bytes] = {}
+        for batch in batches(keys):
+            replies = yield Request(script.reads(batch, sharded=self._sharded), writing=False)
+            checked = [self._checked(reply, writing=False) for reply in replies]
+            found.update(script.values(batch, checked, sharded=self._sharded))
+        return found
+
+    def _page(
+        self, prefix: str, node: Node | None, cursor: bytes, seen: set[bytes]
+    ) -> Operation[Request, tuple[bytes | None, list[str]]]:
+        """
+        Return the next cursor, `None` at the end, and the keys that are not in *seen* yet.
+        """
+        command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", str(BATCH))
+        (reply,) = yield Request([command], writing=False, node=node)
+        after, keys = self._checked(reply, writing=False)
+        fresh = [key for key in keys if key not in seen]  # SCAN may return a key twice
+        seen.update(fresh)
+        return None if after == START else after, list(script.texts(fresh))
+
+    def _checked(self, reply: Any, *, writing: bool) -> Any:
+        if isinstance(reply, Exception) and (writing or not is_wrong_type(reply)):
+            raise mapped(reply, self._settings.label, writing=writing) from reply
+        return reply

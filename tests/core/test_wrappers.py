@@ -11,7 +11,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck._backends import asyncio_backend, asyncio_bridge, backend, bridge
+from coatcheck._backends import asyncio_bridge, asyncio_records, bridge, records
 from coatcheck._results import asyncio_observed, observed
 from coatcheck.plugin import Backend, ResultMeta, Wrapper
 from coatcheck.testing.doubles import Wrapping
@@ -19,11 +19,11 @@ from coatcheck.testing.doubles import Wrapping
 #: What is computed or declared, and not done.
 ATTRIBUTES = ["capabilities", "keeps_others", "max_value_bytes", "polling", "spread", "trouble"]
 WRAPPERS = [
-    backend.Records, asyncio_backend.Records, bridge.ThreadedBackend,
+    records.Records, asyncio_records.Records, bridge.ThreadedBackend,
     observed.ObservedBackend, asyncio_observed.ObservedBackend, Wrapping,
 ]  # fmt: skip
 BELLS = [
-    backend.PrefixedBell, asyncio_backend.PrefixedBell, bridge.ThreadedBell, asyncio_bridge.LoopBell,
+    records.PrefixedBell, asyncio_records.PrefixedBell, bridge.ThreadedBell, asyncio_bridge.LoopBell,
 ]  # fmt: skip
 
 

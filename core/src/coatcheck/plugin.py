@@ -30,20 +30,18 @@ from ._backends import lookups
 from ._backends.attempts import Attempts
 from ._backends.backend import (
     ANY,
-    BATCH,
     Backend,
     BaseBackend,
     Capability,
     KeyValueBackend,
     Unless,
-    batches,
-    encoded,
 )
 from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
 from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
-from ._backends.portions import Portions, Writing
+from ._backends.portions import BATCH, Portions, Writing, batches
+from ._backends.records import encoded
 from ._backends.repeats import Repeats
 from ._backends.waker import Waker
 from ._backends.wrapper import Wrapper

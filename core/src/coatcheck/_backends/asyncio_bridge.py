@@ -26,7 +26,8 @@ from .._runtime import forks
 from .._runtime.loopthread import LOOPS, Loop
 from . import asyncio_backend as aio
 from . import asyncio_bells, bells
-from .backend import BATCH, Backend, KeyValueBackend, Unless
+from .backend import Backend, KeyValueBackend, Unless
+from .portions import BATCH
 from .wrapper import Wrapper
 
 T = TypeVar("T")

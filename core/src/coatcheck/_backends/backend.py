@@ -13,25 +13,15 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from .._coding.codec import Codec
 from .._record import groups
 from .._record.groups import Tree
-from .._record.meta import ResultMeta
-from ..errors import (
-    BackendUnavailableError,
-    ConfigurationError,
-    PartlyUnavailableError,
-    ResultTooLargeError,
-    UnsupportedError,
-)
-from . import portions
+from ..errors import UnsupportedError
 from .bells import Bell
-from .portions import Portions, Writing
-from .wrapper import Wrapper
 
 if TYPE_CHECKING:
     from .._settings.url import URL
@@ -41,9 +31,6 @@ PROTOCOL_VERSION: Final = 1
 
 #: What keys of key-value stores start with, where nobody says otherwise.
 DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
-
-#: How many records one read or write asks for at most.
-BATCH: Final = portions.BATCH
 
 V = TypeVar("V")
 
@@ -291,177 +278,6 @@ class KeyValueBackend(Backend[bytes]):
     """
 
 
-class Records(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    Lifts a key-value backend to records: encodes, decodes, and makes keys of ids.
-    """
-
-    def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
-        self.backend = backend
-        self._codec = backend.codec = codec
-        self._prefix = key_prefix
-        self._group_prefix = groups.key_prefix_of(key_prefix)
-        self._portions = Portions()
-
-    def put(
-        self,
-        key: str,
-        value: ResultMeta,
-        *,
-        unless: Unless,
-        if_match: ResultMeta | None = None,
-        expires: float | None,
-    ) -> bool:
-        return self.backend.put(
-            self._prefix + key,
-            encoded(value, self._codec, self.backend.max_value_bytes),
-            unless=unless,
-            if_match=None if if_match is None else if_match.version,
-            expires=expires,
-        )
-
-    def put_many(
-        self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
-    ) -> list[bool]:
-        limit = self.backend.max_value_bytes
-        pairs = ((self._prefix + id_, encoded(meta, self._codec, limit)) for id_, meta in items)
-        writing = Writing(self._portions, pairs, size_of)
-        won: list[bool] = []
-        while portion := writing.next():
-            try:
-                won += self.backend.put_many(portion, unless=unless, expires=expires)
-            except BackendUnavailableError as error:
-                writing.failed(error)
-            else:
-                writing.went()
-        return won
-
-    def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
-        prefix = self._prefix
-        try:
-            found = self.backend.get_many([prefix + id_ for id_ in keys])
-        except PartlyUnavailableError as error:
-            raise lifted(error, self._metas(error.found), len(prefix)) from error.__cause__
-        return self._metas(found)
-
-    def _metas(self, found: Mapping[str, bytes]) -> dict[str, ResultMeta]:
-        skip = len(self._prefix)
-        decode = self._codec.decode
-        return {(id_ := key[skip:]): decode(id_, data) for key, data in found.items()}
-
-    def delete_many(self, keys: Collection[str]) -> int:
-        return self.backend.delete_many([self._prefix + id_ for id_ in keys])
-
-    @contextmanager
-    def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
-        prefixed = [self._prefix + id_ for id_ in keys]
-        with self.backend.watch(prefixed) as bell:
-            yield PrefixedBell(bell, self._prefix)
-
-    def scan(self, prefix: str = "") -> Iterator[str]:
-        skip = len(self._prefix)
-        return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
-
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
-        skip = len(self._prefix)
-        return (key[skip:] for key in self.backend.scan_state(state, self._prefix + prefix))
-
-    def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
-        self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
-
-    def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        data = self._codec.encode_group(group_id, tree)
-        key = self._group_prefix + group_id
-        self.backend.put(key, data, unless=frozenset(), expires=expires)
-
-    def get_group(self, group_id: str) -> list[str] | None:
-        data = self._group(group_id)
-        return None if data is None else self._codec.decode_group(group_id, data)
-
-    def get_group_tree(self, group_id: str) -> Tree | None:
-        data = self._group(group_id)
-        return None if data is None else self._codec.decode_group_tree(group_id, data)
-
-    def _group(self, group_id: str) -> bytes | None:
-        key = self._group_prefix + group_id
-        return self.backend.get_many([key]).get(key)
-
-    def delete_group(self, group_id: str) -> bool:
-        return self.backend.delete_many([self._group_prefix + group_id]) > 0
-
-    def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        return self.backend.purge_others(age, prefixes or (self._prefix, self._group_prefix))
-
-
-class PrefixedBell(Wrapper, Bell, to="_bell"):
-    """
-    A bell over keys, seen as one over task ids.
-    """
-
-    def __init__(self, bell: Bell, prefix: str) -> None:
-        self._bell = bell
-        self._prefix = prefix
-
-    def add(self, keys: Collection[str]) -> None:
-        self._bell.add([self._prefix + id_ for id_ in keys])
-
-    def discard(self, keys: Iterable[str]) -> None:
-        self._bell.discard([self._prefix + id_ for id_ in keys])
-
-    def wait(self, timeout: float) -> Collection[str]:
-        skip = len(self._prefix)
-        return [key[skip:] for key in self._bell.wait(timeout)]
-
-
-def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
-    """
-    Return the bytes of *meta*. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
-    """
-    data = codec.encode(meta.document)
-    if limit is not None and len(data) > limit:
-        raise ResultTooLargeError(meta.task_id, size=len(data), limit=limit)
-    return data
-
-
-def size_of(pair: tuple[str, bytes]) -> int:
-    """
-    Return how many bytes the value of a key has.
-    """
-    return len(pair[1])
-
-
-def lifted(
-    error: PartlyUnavailableError, found: Mapping[str, ResultMeta], skip: int
-) -> PartlyUnavailableError:
-    """
-    Return *error* as one about task ids: the keys without their first *skip* characters.
-    """
-    unread = [key[skip:] for key in error.unread]
-    return PartlyUnavailableError(str(error), found=found, unread=unread)
-
-
-def lift(backend: Backend[Any], codec: Codec, *, key_prefix: str) -> Backend[ResultMeta]:
-    """
-    Return *backend* as one that speaks metas.
-    """
-    if isinstance(backend, KeyValueBackend):
-        return Records(backend, codec, key_prefix=key_prefix)
-    check_no_prefix(backend, key_prefix)
-    backend.codec = codec
-    return backend
-
-
-def check_no_prefix(backend: BaseBackend[Any], key_prefix: str) -> None:
-    """
-    Raise `ConfigurationError` for a prefix where *backend* has no keys that could start with it.
-    """
-    if key_prefix != DEFAULT_KEY_PREFIX:
-        raise ConfigurationError(
-            f"the option key_prefix: {type(backend).__name__} keeps records by their ids, without a "
-            "prefix; give it a place of its own instead, such as another table or collection"
-        )
-
-
 def stated_version(cls: type) -> Any:
     """
     Return the `PROTOCOL_VERSION` that *cls* states, or a base of its own package; else `None`.
@@ -471,11 +287,3 @@ def stated_version(cls: type) -> Any:
     package = cls.__module__.partition(".")[0]
     own = (base for base in cls.__mro__ if base.__module__.partition(".")[0] == package)
     return next((v for base in own if (v := vars(base).get("PROTOCOL_VERSION")) is not None), None)
-
-
-def batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    """
-    Split *keys* into lists of at most `BATCH`.
-    """
-    keys = list(keys)
-    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))

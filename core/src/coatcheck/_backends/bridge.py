@@ -21,6 +21,7 @@ from . import bells
 from .asyncio_backend import Backend
 from .asyncio_bells import Bell
 from .backend import Unless
+from .portions import BATCH
 from .wrapper import Wrapper
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
 
 
 def _take(keys: Any) -> list[str]:
-    return [key for _, key in zip(range(sync.BATCH), keys, strict=False)]
+    return [key for _, key in zip(range(BATCH), keys, strict=False)]
 
 
 class _Job(Generic[T]):

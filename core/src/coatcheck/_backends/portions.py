@@ -9,7 +9,7 @@ nobody else is served.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
@@ -41,6 +41,14 @@ _GROWTH: Final = 16
 _SHRINK: Final = 8
 #: After so many smaller records, what is known of the size of the large ones counts half.
 _FADE: Final = 100
+
+
+def batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """
+    Split *keys* into lists of at most `BATCH`.
+    """
+    keys = list(keys)
+    return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
 
 
 def weight(metas: Collection[ResultMeta]) -> int:

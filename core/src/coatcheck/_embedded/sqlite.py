@@ -17,8 +17,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from .._backends.backend import ANY, Capability, KeyValueBackend, Unless, batches
+from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._backends.pool import BusyError, Turns
+from .._backends.portions import batches
 from .._runtime import forks
 from .._runtime.clocks import monotonic, reached, wall
 from .._runtime.interruptions import pass_on_interruption

@@ -12,10 +12,12 @@ from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from .. import states
 from .._backends import backend as sync
-from .._backends.asyncio_backend import Backend, KeyValueBackend, Records
-from .._backends.backend import ANY, BATCH, Anything, Unless
+from .._backends import records
+from .._backends.asyncio_backend import Backend, KeyValueBackend
+from .._backends.asyncio_records import Records
+from .._backends.backend import ANY, Anything, Unless
 from .._backends.bridge import ThreadedBackend
-from .._backends.portions import Portions, Reading
+from .._backends.portions import BATCH, Portions, Reading
 from .._coding.codec import Codec
 from .._record.documents import AllFields, Fields, checked_id
 from .._record.meta import ResultMeta
@@ -565,10 +567,10 @@ def lift(
     Return *backend* as one for asyncio that speaks metas.
     """
     if isinstance(backend, sync.Backend):
-        return ThreadedBackend(sync.lift(backend, codec, key_prefix=key_prefix))
+        return ThreadedBackend(records.lift(backend, codec, key_prefix=key_prefix))
     if isinstance(backend, KeyValueBackend):
         return Records(backend, codec, key_prefix=key_prefix)
-    sync.check_no_prefix(backend, key_prefix)
+    records.check_no_prefix(backend, key_prefix)
     backend.codec = codec
     return backend
 

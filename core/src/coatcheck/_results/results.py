@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 from .. import states
 from .._backends.backend import (
     ANY,
-    BATCH,
     DEFAULT_KEY_PREFIX,
     Anything,
     Backend,
     BaseBackend,
     Capability,
     Unless,
-    lift,
 )
-from .._backends.portions import Portions, Reading
+from .._backends.portions import BATCH, Portions, Reading
+from .._backends.records import lift
 from .._coding import keys
 from .._coding.codec import DEFAULT_ACCEPT, Codec
 from .._coding.compression import MAX_INFLATED

@@ -11,8 +11,7 @@ from typing import Any
 
 from .._backends.asyncio_backend import Backend
 from .._backends.asyncio_bells import Bell
-from .._backends.backend import BATCH
-from .._backends.portions import Portions
+from .._backends.portions import BATCH, Portions
 from .._record.meta import ResultMeta
 from .._runtime import tasks
 from .._runtime.clocks import monotonic

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator
 from typing import Any
 
-from .._backends.backend import BATCH, Backend
+from .._backends.backend import Backend
 from .._backends.bells import Bell
-from .._backends.portions import Portions
+from .._backends.portions import BATCH, Portions
 from .._record.meta import ResultMeta
 from .._runtime import forks
 from .._runtime.alarm import Alarm

@@ -25,10 +25,10 @@ from .._backends.backend import (
     BaseBackend,
     Capability,
     KeyValueBackend,
-    encoded,
     stated_version,
 )
 from .._backends.bells import Bell
+from .._backends.records import encoded
 from .._record.meta import ResultMeta
 from .._results.results import Results
 from ..states import READY_STATES

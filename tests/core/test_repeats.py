@@ -39,14 +39,14 @@ def repeats():
 def run(request, repeats):
     """Run a function by one side or the other."""
 
-    def run_in_a_loop(act, *, writing=True):
+    def run_in_a_loop(act, *, writing=True, part=1.0):
         async def aact(attempts):
             return act(attempts)
 
-        return asyncio.run(repeats.arun(aact, writing=writing))
+        return asyncio.run(repeats.arun(aact, writing=writing, part=part))
 
-    def run_at_once(act, *, writing=True):
-        return repeats.run(act, writing=writing)
+    def run_at_once(act, *, writing=True, part=1.0):
+        return repeats.run(act, writing=writing, part=part)
 
     return run_at_once if request.param == "threads" else run_in_a_loop
 
@@ -145,3 +145,16 @@ def test_a_cause_that_is_known_stays():
     with pytest.raises(BackendStoreError) as caught:
         repeats.run(act, writing=True)
     assert caught.value.__cause__ is cause
+
+
+def test_a_part_of_the_time(run):
+    """All tries together take only the part that is given."""
+    lefts = []
+
+    def act(attempts):
+        lefts.append(attempts.left)
+
+    run(act)
+    run(act, part=0.25)
+
+    assert lefts[1] < 0.25 * SECONDS < lefts[0]

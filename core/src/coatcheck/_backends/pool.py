@@ -114,22 +114,34 @@ class Pool(Generic[C]):
         make: returns a new connection.
         dispose: closes a connection that is not used again.
         limit: the largest number of connections.
+        leave: receives the parent's idle connections in a forked child, and keeps them if closing them there
+            would end the parent's sessions. By default they are dropped.
     """
 
     def __init__(
-        self, make: Callable[[], C], dispose: Callable[[C], object], *, limit: int
+        self,
+        make: Callable[[], C],
+        dispose: Callable[[C], object],
+        *,
+        limit: int,
+        leave: Callable[[list[C]], object] | None = None,
     ) -> None:
         self._make = make
         self._dispose = dispose
-        self._turns = Turns(limit)
+        self._leave = leave
+        self._idle: list[C] = []
+        #: Each connection in use holds one of them.
+        self.turns = Turns(limit)
         self.after_fork()
 
     def after_fork(self) -> None:
         """
         Begin anew: the connections belong to the parent.
         """
-        self._turns.after_fork()
-        self._idle: list[C] = []
+        if self._leave is not None:
+            self._leave(self._idle)
+        self.turns.after_fork()
+        self._idle = []
 
     def lend(self, act: Callable[[C], T], seconds: float) -> T:
         """
@@ -141,11 +153,11 @@ class Pool(Generic[C]):
         """
         # As `Turns.during`, in one function: each call is a part of a round trip.
         forks.check()
-        free, idle = self._turns.free, self._idle
+        free, idle = self.turns.free, self._idle
         held: list[None] = []
         connection: C | None = None
         try:
-            self._turns.take(held, seconds)
+            self.turns.take(held, seconds)
             try:
                 connection = idle.pop()
             except IndexError:

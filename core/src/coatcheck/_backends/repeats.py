@@ -53,11 +53,12 @@ class Repeats(Generic[E]):
         #: The error for which an operation is being repeated now; for the backend's `trouble`.
         self.trouble: Exception | None = None
 
-    def run(self, act: Callable[[Attempts], T], *, writing: bool) -> T:
+    def run(self, act: Callable[[Attempts], T], *, writing: bool, part: float = 1.0) -> T:
         """
-        Return the result of *act*, which keeps to the time that `Attempts.left` says.
+        Return the result of *act*, which keeps to the time that `Attempts.left` says. All tries take at most
+        this *part* of the time for one operation.
         """
-        attempts = Attempts(self._seconds)
+        attempts = Attempts(self._seconds * part)
         while True:
             try:
                 result = act(attempts)
@@ -74,11 +75,12 @@ class Repeats(Generic[E]):
         *,
         writing: bool,
         start: float | None = None,
+        part: float = 1.0,
     ) -> T:
         """
         As `run`, for asyncio. The time counts from *start*, by the monotonic clock; by default from now.
         """
-        attempts = Attempts(self._seconds, start)
+        attempts = Attempts(self._seconds * part, start)
         while True:
             try:
                 result = await act(attempts)

@@ -44,7 +44,7 @@ NOTICED_NATIVELY = {
     # No loop can bind a synchronous backend.
     "KnowsOneLoop": "test_one_loop_after_the_other",
     # Nobody cancels a call of a synchronous backend: what an exception of a signal handler leaves behind
-    # is found by `test_interrupted_operations`, line by line.
+    # is found by `test_interrupted`, line by line.
     "ReadsStaleReplies": "test_cancelled_everywhere[read]",
     "StoresByHalves": "test_cancelled_store",
     "SwallowsCancellations": "test_cancelled_everywhere[store]",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 
@@ -40,7 +41,7 @@ class CancelAt:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner = self._coroutine.__await__()
-        step: Callable[[], Any] = lambda: next(inner)  # noqa: E731
+        step: Callable[[], Any] = partial(next, inner)
         while True:
             try:
                 awaited = step()
@@ -55,17 +56,9 @@ class CancelAt:
             try:
                 sent = yield awaited
             except BaseException as error:  # noqa: BLE001 - passed on
-                step = _thrower(inner, error)
+                step = partial(inner.throw, error)
             else:
-                step = _sender(inner, sent)
-
-
-def _thrower(inner: Generator[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
-    return lambda: inner.throw(error)
-
-
-def _sender(inner: Generator[Any, Any, Any], sent: Any) -> Callable[[], Any]:
-    return lambda: inner.send(sent)
+                step = partial(inner.send, sent)
 
 
 async def everywhere(

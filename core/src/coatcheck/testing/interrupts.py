@@ -46,6 +46,8 @@ class Struck(NamedTuple):
     place: str | None
     #: The exception it ended with.
     error: BaseException | None
+    #: How many places it passed.
+    passed: int
 
 
 class _Profile:
@@ -119,19 +121,15 @@ def interrupt(
         came = caught
     finally:
         sys.setprofile(before)
-    return Struck(profile.place, came)
+    return Struck(profile.place, came, profile.seen)
 
 
 def places(act: Callable[[], object], *, roots: tuple[str, ...] | None = None) -> int:
     """Call *act*, and return the number of places where it can be interrupted."""
-    profile = _Profile(sys.maxsize, Limit(), roots)
-    before = sys.getprofile()
-    try:
-        sys.setprofile(profile)
-        act()
-    finally:
-        sys.setprofile(before)
-    return profile.seen
+    struck = interrupt(act, sys.maxsize, Limit(), roots=roots)
+    if struck.error is not None:
+        raise struck.error
+    return struck.passed
 
 
 def strikes(

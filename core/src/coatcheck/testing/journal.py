@@ -9,7 +9,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from itertools import islice
 from typing import Any, Final
@@ -49,36 +50,33 @@ class Journal:
 
             @wraps(method)
             async def operation(*args: Any, **options: Any) -> Any:
-                entry = self._begin(method.__name__, args, options)
-                try:
-                    answer = await method(backend(), *args, **options)
-                except BaseException as error:
-                    entry[1] = f"raised {error!r}"
-                    raise
-                entry[1] = _shown(answer)
-                return answer
+                with self._entry(method.__name__, args, options) as answers:
+                    answers.append(await method(backend(), *args, **options))
+                return answers[0]
         else:
 
             @wraps(method)
             def operation(*args: Any, **options: Any) -> Any:
-                entry = self._begin(method.__name__, args, options)
-                try:
-                    answer = method(backend(), *args, **options)
-                except BaseException as error:
-                    entry[1] = f"raised {error!r}"
-                    raise
-                entry[1] = _shown(answer)
-                return answer
+                with self._entry(method.__name__, args, options) as answers:
+                    answers.append(method(backend(), *args, **options))
+                return answers[0]
 
         return operation
 
-    def _begin(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
+    @contextmanager
+    def _entry(self, name: str, args: Any, options: dict[str, Any]) -> Iterator[list[Any]]:
         named = (f"{key}={_shown(v)}" for key, v in options.items() if key != "if_match" or v)
-        given = [*map(_shown, args), *named]
+        given = ", ".join([*map(_shown, args), *named])
         at, thread = time.monotonic() - self._began, threading.current_thread().name
-        entry = [f"{at:8.3f} s  {thread}: {name}({', '.join(given)})", "(no answer yet)"]
+        entry = [f"{at:8.3f} s  {thread}: {name}({given})", "(no answer yet)"]
         self._entries.append(entry)
-        return entry
+        answers: list[Any] = []
+        try:
+            yield answers
+        except BaseException as error:
+            entry[1] = f"raised {error!r}"
+            raise
+        entry[1] = _shown(answers[0])
 
     def text(self) -> str:
         """Return the last operations, one a line."""

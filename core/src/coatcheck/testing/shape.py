@@ -32,6 +32,7 @@ from .._backends.records import encoded
 from .._record.meta import ResultMeta
 from .._results.results import Results
 from ..states import READY_STATES
+from .awaited import driven
 from .proof import innermost, record_of
 from .threads import HangError, Started
 
@@ -149,33 +150,22 @@ class Probe:
     def mistakes(self) -> list[str]:
         """Make the calls, in a thread of their own, and return the mistakes in the answers."""
         try:
-            found: list[str] = Started(self._run_natively if self._native else self._run).answer()
+            found: list[str] = Started(
+                asyncio.run if self._native else driven, self._run()
+            ).answer()
         except HangError as hang:
             return [f"{self.at}() does not return: {hang}"]
         except BaseException as error:  # noqa: BLE001 - whatever a broken backend raises
             return [f"{self.at}() failed: {''.join(traceback.format_exception(error))}"]
         return found
 
-    def _run_natively(self) -> list[str]:
-        return asyncio.run(self._arun())
-
-    def _run(self) -> list[str]:
+    async def _run(self) -> list[str]:
         calls, answer = self._calls(), None
         with suppress(StopIteration):
             while True:
                 self.at, call, kinds = calls.send(answer)
                 answer = call()
-                if not isinstance(answer, kinds):
-                    return [_wrong(self.at, answer, kinds)]
-        return list(self._within())
-
-    async def _arun(self) -> list[str]:
-        calls, answer = self._calls(), None
-        with suppress(StopIteration):
-            while True:
-                self.at, call, kinds = calls.send(answer)
-                answer = call()
-                if self.at != "scan":
+                if self._native and self.at != "scan":
                     if not inspect.isawaitable(answer):
                         return [f"{self.at}() returned {answer!r}, and has to be a coroutine"]
                     answer = await answer

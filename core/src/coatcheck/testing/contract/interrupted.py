@@ -76,6 +76,9 @@ class Interruptions:
         return all(won) and self.results.wait_for("one", PATIENCE).result == 1
 
 
+Acts = Callable[[Interruptions], Iterator[Callable[[], object]]]
+
+
 def operations(calls: Interruptions) -> Iterator[Callable[[], object]]:
     """Yield the operations of a store."""
     results = calls.results
@@ -128,34 +131,21 @@ def running(calls: Interruptions) -> Iterator[Callable[[], object]]:
 class Interrupted(SyncCase):
     """Promise 9: the exception of a signal handler passes through unchanged, and harms nothing."""
 
-    @promise(9)
-    @lossy
-    def test_interrupted_operations(self, sync: Results) -> None:
-        """
-        A signal handler's exception, of any class, passes through every operation; the client
-        goes on working in all threads.
-        """
-        self._interrupt(sync, operations)
-
     @promise(9, 2)
     @lossy
-    def test_interrupted_waits(self, sync: Results) -> None:
-        """The same holds for waits; later waits are served."""
-        self._interrupt(sync, waits)
-
-    @promise(9)
-    @lossy
-    def test_interrupted_running(self, sync: Results) -> None:
-        """The same holds for blocks that run as tasks."""
-        self._interrupt(sync, running)
+    @pytest.mark.parametrize("what", [operations, waits, running])
+    def test_interrupted(self, sync: Results, what: Acts) -> None:
+        """
+        A signal handler's exception, of any class, passes through every operation, wait and task
+        unchanged; the client goes on working in all threads.
+        """
+        self._interrupt(sync, what)
 
     @promise(9, 2)
     @lossy
     @at_length
     @pytest.mark.parametrize("what", [operations, waits, running])
-    def test_interrupted_everywhere(
-        self, sync: Results, what: Callable[[Interruptions], Iterator[Callable[[], object]]]
-    ) -> None:
+    def test_interrupted_everywhere(self, sync: Results, what: Acts) -> None:
         """The same holds at every place where a signal handler can run."""
         self._interrupt(sync, what, each=True)
 
@@ -185,13 +175,7 @@ class Interrupted(SyncCase):
         with pytest.raises(TaskRevokedError, match=error.__name__):
             sync.AsyncResult("t").get(timeout=PATIENCE)
 
-    def _interrupt(
-        self,
-        results: Results,
-        what: Callable[[Interruptions], Iterator[Callable[[], object]]],
-        *,
-        each: bool = False,
-    ) -> None:
+    def _interrupt(self, results: Results, what: Acts, *, each: bool = False) -> None:
         calls = Interruptions(results, each=each)
         for act in what(calls):
             try:

@@ -88,7 +88,7 @@ class Bar:
 
 def show(report: Report) -> None:
     """
-    Print what matters of a report.
+    Print the essence of a report.
     """
     told = report.told()
     print(

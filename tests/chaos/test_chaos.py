@@ -1,5 +1,5 @@
 """
-Every store under faults, for a few seconds each: the short form of what run.py does at length.
+Every store under faults, for a few seconds each: the short form of run.py.
 """
 
 from __future__ import annotations

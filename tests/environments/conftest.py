@@ -49,7 +49,7 @@ def urls(place, tmp_path_factory):
                     strict=True,
                 )
             )
-        before = os.umask(0)  # what one user makes, another one opens
+        before = os.umask(0)  # one user's files must be open to another
         stack.callback(os.umask, before)
         yield {
             "memory": "memory://environments",

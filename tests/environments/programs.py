@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-#: What patches has to come before all else.
+#: These patch, and must come before all else.
 if sys.argv[1] == "gevent":
     from gevent import monkey
 
@@ -49,7 +49,7 @@ THREADS, ROUNDS = 4, 8
 
 def use(results: coatcheck.Results, name: str, rounds: int = ROUNDS) -> None:
     """
-    Store, read, wait for what is there and for what is not there yet.
+    Store, read, and wait for present and future records.
     """
     for round_ in range(rounds):
         id_ = f"{name}-{round_}-{uuid.uuid4()}"
@@ -65,7 +65,7 @@ def use(results: coatcheck.Results, name: str, rounds: int = ROUNDS) -> None:
 
 def in_threads(act: Callable[[str], object], number: int = THREADS) -> None:
     """
-    Call *act* in several threads; raise what one of them raised.
+    Call *act* in several threads; raise an error of one of them.
     """
     errors: list[BaseException] = []
 
@@ -195,7 +195,7 @@ def under_other_clocks(url: str, choose: Callable[..., Any]) -> None:
 
 def freezegun(url: str) -> None:
     """
-    Clocks that stand still, or go on from another day: for what was there before, and is made then.
+    Stopped and shifted clocks, for objects from before and from then.
     """
     import freezegun
 
@@ -284,7 +284,7 @@ def no_descriptors() -> Iterator[None]:
 
 def unprivileged(url: str) -> None:
     """
-    Be a user of whom there is no other process: root has no limit of threads.
+    Become a user without other processes: root has no limit of threads.
     """
     if os.getuid() == 0:
         if ":///" in url:  # files, which this process made so far
@@ -364,7 +364,7 @@ def _starved(url: str, limit: Callable[[], Any]) -> None:
             await aio_starve(results, limit)
         await aio_main(url)
 
-    # Modules that are imported late need descriptors, too, and what an application may read.
+    # Late imports need descriptors, too, and so do an application's files.
     with coatcheck.by_url(url) as results:
         load(results)
     asyncio.run(aio_main(url))

@@ -17,7 +17,7 @@ id_ = str(uuid.uuid4())
 assert results.store_result(id_, 1)
 assert results.AsyncResult(id_).get(timeout=30) == 1
 """,
-    # What one cell begins goes on in the next.
+    # A task of one cell goes on in the next.
     """
 aresults = aio.by_url(URL)
 late = str(uuid.uuid4())

@@ -1,6 +1,6 @@
 """
-Environments that change how Python's threads, loops, clocks or limits work, each with each store in
-a process of its own. What the processes do is in programs.py.
+Environments that change Python's threads, loops, clocks or limits, each with each store in a
+process of its own. programs.py has the programs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AT_ONCE = 4
 
 
 def run(name: str, url: str) -> str:
-    """Return what a program says."""
+    """Return the output of a program."""
     strict = ["-X", "dev", "-W", "error"] if name == "dev" else []
     ended = subprocess.run(
         [sys.executable, *strict, str(PROGRAMS), name, url],
@@ -39,6 +39,6 @@ def test_all_stores(urls, name):
     with ThreadPoolExecutor(AT_ONCE) as threads:
         said = dict(zip(urls, threads.map(lambda url: run(name, url), urls.values()), strict=True))
 
-    # What a driver misses without descriptors, it may say.
+    # A driver may complain about missing descriptors.
     heard = {store: text if name == "dev" else text[-3:] for store, text in said.items()}
     assert {} == {store: said[store] for store, text in heard.items() if text != "ok\n"}

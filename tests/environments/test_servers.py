@@ -97,15 +97,14 @@ def wait_for(place, process, log):
 
 
 def ask(place, store):
-    """Return what a worker says, and which."""
+    """Return a worker's answer, and its id."""
     with urllib.request.urlopen(f"http://{place}/{store}", timeout=60) as answer:
         return answer.read().decode().split(" ", 1)
 
 
 def test_requests_on_all_stores(address, urls):
     """
-    Workers share what the application had opened before they were forked, and none reads what
-    another one asked for.
+    Workers share objects that the application opened before the fork, and never mix replies.
     """
     asked = [store for store in urls for _ in range(REQUESTS)]
     with ThreadPoolExecutor(AT_ONCE) as threads:

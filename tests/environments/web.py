@@ -25,7 +25,7 @@ ROUNDS = 5
 
 def use(name: str) -> None:
     """
-    See that the answers are to the questions.
+    Check that each answer fits its question.
     """
     results = RESULTS[name]
     for _ in range(ROUNDS):

@@ -1,3 +1,3 @@
 """
-What tests share: servers of their own, on free ports.
+Shared helpers of the tests: servers of their own, on free ports.
 """

@@ -1,5 +1,5 @@
 """
-Stores that hold what the capture found in them, put there past coatcheck.
+Stores that hold their captured contents, put there without coatcheck.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Captured(Protocol):
 
     def load(self, row: Row) -> None:
         """
-        Put what the row found into the store, and nothing else.
+        Put the contents of the row into the store, and nothing else.
         """
 
 

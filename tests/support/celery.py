@@ -1,7 +1,7 @@
 """
-What a real Celery stored and read: the capture's rows, and the values that its tags stand for.
+Captured records of a real Celery: the rows, and the values of its tags.
 
-Some rows are kept beside the tests. Where the whole capture is found (in the directory that
+Some rows are kept beside the tests. If the whole capture is found (in the directory that
 COATCHECK_CELERY_VECTORS names, or beside the repository), all of it is read.
 """
 

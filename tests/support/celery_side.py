@@ -1,5 +1,5 @@
 """
-Runs where Celery is installed, and not the tests: does what it is asked, line by line, in JSON.
+Runs in an environment with Celery, without the tests: answers requests line by line, in JSON.
 
 A request is a list: a name and arguments; the answer is `{"ok": ...}` or `{"error": ...}`. The first
 line holds Celery's settings. Values that JSON lacks are tagged as in the captured records.
@@ -67,7 +67,7 @@ def result(value):
 
 
 def outcome(call):
-    """Return what *call* returns, or what it raises."""
+    """Return the answer of *call*, or its error."""
     try:
         return {"returns": tagged(call())}
     except BaseException as error:
@@ -75,7 +75,7 @@ def outcome(call):
 
 
 class Side:
-    """What may be asked for."""
+    """The requests that it serves."""
 
     def __init__(self, settings):
         self.app = Celery("side", set_as_current=True)
@@ -84,7 +84,7 @@ class Side:
         self.handles = []
 
     def handle(self, task_id):
-        """A handle that stays: what Celery 5.4 does when one is collected may block for good."""
+        """A handle that stays: in Celery 5.4 its collection may block for good."""
         self.handles.append(AsyncResult(task_id))
         return self.handles[-1]
 
@@ -143,7 +143,7 @@ class Side:
         self.handles.append(self.app.send_task(task, arguments, task_id=task_id))
 
     def send_for(self, task_id, task, arguments, reply_to):
-        """Send a task whose result is to go to the queue *reply_to*."""
+        """Send a task with the reply queue *reply_to*."""
         self.app.send_task(task, arguments, task_id=task_id, reply_to=reply_to, ignore_result=False)
 
     def reply_queue(self):

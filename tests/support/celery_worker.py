@@ -70,7 +70,7 @@ class Worker:
 
     def stop(self) -> None:
         """
-        Let it end, for which it has ten seconds; its children end with it.
+        Let it end within ten seconds; its children end with it.
         """
         if self.process is None:
             return

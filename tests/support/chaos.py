@@ -1,5 +1,5 @@
 """
-Every store of ours, and what may befall it: what `nox -s chaos` runs on.
+Our stores and their faults, for `nox -s chaos`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .memcached import MemcachedServer
 from .mongo import MongoServer, ReplicaSet
 from .redis import RedisCluster, RedisServer, Sentinels, until
 
-#: What stands for the address of a server whose name is looked up.
+#: The placeholder for the address of a server.
 NAME = "store.chaos.test"
 _lookups = threading.Event()
 _lookups.set()
 
 
-# -- what several of them suffer ----------------------------------------------------------------
+# -- shared faults --------------------------------------------------------------------------
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def emptied(server, directory: Path) -> Fault:
 
 def pids(server) -> Callable[[], list[int]]:
     """
-    Return what tells the ids of the processes of *server*.
+    Return a function that returns the process ids of *server*.
     """
 
     def now() -> list[int]:
@@ -240,7 +240,7 @@ def sentinel(directory: Path) -> Iterator[Subject]:
 
 @contextmanager
 def cluster(directory: Path) -> Iterator[Subject]:
-    """A cluster of Redis of which one node has a replica."""
+    """A cluster of Redis with one replica."""
     with RedisCluster(directory, options=("--cluster-node-timeout", "3000")) as nodes:
         pair = [nodes.nodes[0], nodes.add_replica(nodes.nodes[0])]
 
@@ -366,7 +366,7 @@ def mariadb(directory: Path) -> Iterator[Subject]:
 
 @contextmanager
 def rpc(directory: Path) -> Iterator[Subject]:
-    """A RabbitMQ, whose reader is this process: what it took in is in its memory."""
+    """A RabbitMQ, read by this process, which holds the records in memory."""
     from .rabbitmq import RabbitMQ
 
     with RabbitMQ() as broker, Proxy("127.0.0.1", broker.port) as proxy:

@@ -22,7 +22,7 @@ from typing import Any
 
 import coatcheck
 
-#: What nothing here takes, in seconds; a test that waits so long fails.
+#: Seconds that nothing takes here; a test that waits this long fails.
 PATIENCE = 60.0
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 
@@ -118,7 +118,7 @@ class CommandLine:
 
 class Terminal:
     """
-    A program in a terminal: what it shows, and its keyboard.
+    A program in a terminal: its screen, and its keyboard.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
@@ -138,7 +138,7 @@ class Terminal:
 
     def read(self) -> bool:
         """
-        Read what comes in a moment; `False` after the end.
+        Read the output of a moment; `False` after the end.
         """
         if not select.select([self._descriptor], [], [], 0.1)[0]:
             return True

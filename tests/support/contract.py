@@ -1,5 +1,5 @@
 """
-What the contract says of its own tests, for those who run a part of them.
+The marks of the contract's own tests, for those who run a part of them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def binary() -> str:
 @dataclass
 class MongoServer:
     """
-    One server with its data in *directory*, alone unless it is to be of a *replica_set*.
+    One server with its data in *directory*, alone or a member of a *replica_set*.
     """
 
     directory: Path
@@ -129,7 +129,7 @@ class MongoServer:
 
 class ReplicaSet:
     """
-    Servers of which one is the primary.
+    Servers with one primary.
     """
 
     NAME = "rs"
@@ -154,7 +154,7 @@ class ReplicaSet:
     @property
     def primary(self) -> MongoServer:
         """
-        The server that says that it is the primary. Raises `LookupError` while there is none.
+        The server that claims to be primary. Raises `LookupError` without one.
         """
         for server in self.servers:
             if server.process is not None and _is_primary(server):
@@ -207,7 +207,7 @@ def _is_primary(server: MongoServer) -> bool:
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """
-    Wait until *condition* holds, whatever errors of the servers come before that.
+    Wait until *condition* holds, in spite of earlier errors of the servers.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -1,5 +1,5 @@
 """
-What a Redis server is asked while a block runs.
+The requests to a Redis server while a block runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Monitor:
                 words = tuple(told["command"].split())
                 if self._end in words:
                     return
-                # What a script does in the server is a part of a write.
+                # The commands of a script are parts of a write.
                 if told["client_type"] != "lua":
                     self._commands.append(words)
 

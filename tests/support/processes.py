@@ -38,7 +38,7 @@ def serve(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     Start a server, a worker, or the installation of another Celery.
 
     All are started here, so that `conftest.py` finds the tests that need one. Raise in a quick run,
-    which has none of them.
+    which must not need any.
     """
     if is_quick():
         raise RuntimeError(f"{command[0]} is started by a test that does not carry the mark server")
@@ -59,7 +59,7 @@ def stopped(pid: int) -> Iterator[None]:
             _stop(child)
         yield
     finally:
-        # The parent last: it removes what is left of children that have ended.
+        # The parent last: it reaps its children.
         for process in reversed(family):
             process.resume()
 

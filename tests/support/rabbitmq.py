@@ -41,7 +41,7 @@ ERLANG = "+S 1:1 +A 4 +sbwt none +sbwtdcpu none +sbwtdio none"
 
 def program(name: str) -> str:
     """
-    Return a program of the broker: where Debian keeps what its wrapper lets only root run.
+    Return a program of the broker: Debian's wrapper lets only root run it.
     """
     debians = Path("/usr/lib/rabbitmq/bin", name)
     found = str(debians) if debians.exists() else shutil.which(name)
@@ -133,7 +133,7 @@ class RabbitMQ:
 
     def control(self, *command: str) -> str:
         """
-        Return what rabbitmqctl says.
+        Return the output of rabbitmqctl.
         """
         done = subprocess.run(
             [program("rabbitmqctl"), "-q", *command],
@@ -151,7 +151,7 @@ class RabbitMQ:
 
     def start(self) -> None:
         """
-        Start it; what was durable is there again.
+        Start it; durable things are there again.
         """
         with (self.directory / "server.log").open("ab") as log:
             if self._registry is None:
@@ -186,7 +186,7 @@ class RabbitMQ:
 
     def kill(self) -> None:
         """
-        End it at once, and what it has started.
+        End it and its children at once.
         """
         if self._process is not None:
             with suppress(ProcessLookupError):

@@ -1,5 +1,5 @@
 """
-What is behind RabbitMQ's contract: the broker, and what has arrived from it.
+The broker behind RabbitMQ's contract, and its delivered messages.
 """
 
 from __future__ import annotations

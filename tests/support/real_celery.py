@@ -19,12 +19,12 @@ from typing import Any, Self
 
 from .processes import serve
 
-#: What makes more kinds of compression; Python 3.14 has the first.
+#: Packages for more kinds of compression; Python 3.14 has the first.
 COMPRESSORS = ("backports.zstd; python_version < '3.14'", "brotli")
-#: What the backend for databases needs.
+#: The packages of the backend for databases.
 DATABASES = ("sqlalchemy>=2", "psycopg[binary]", "pymysql")
-#: What is installed for each version. Of the older one the libraries of its time are named, which
-#: its own requirements do not ask for.
+#: The packages of each version. For the older one they include the libraries of its time, which
+#: its own requirements do not name.
 REQUIREMENTS = {
     "5.7": (
         "celery[redis,mongodb,msgpack]==5.7.0", "kombu==5.7.0", "pymemcache>=4", *COMPRESSORS,
@@ -35,7 +35,7 @@ REQUIREMENTS = {
     ),
 }  # fmt: skip
 SIDE = Path(__file__).with_name("celery_side.py")
-#: What would let the surrounding environment into the other one.
+#: Variables that would let the surrounding environment into the other one.
 LEAKS = ("PYTHON", "COVERAGE", "VIRTUAL_ENV")
 
 
@@ -69,7 +69,7 @@ def installed(version: str, cache: Path) -> Path:
 
 def works(python: Path) -> bool:
     """
-    Whether the environment can import Celery: what it was made with may have gone.
+    Whether the environment can import Celery: its Python may have gone.
     """
     command = [str(python), "-c", "import celery"]
     return python.exists() and subprocess.run(command, env=environ(), check=False).returncode == 0
@@ -100,7 +100,7 @@ def _run(*command: str) -> None:
 @dataclass
 class Side:
     """
-    A process that has Celery, and does what `celery_side` offers by methods of the same names.
+    A process with Celery, which serves `celery_side` by methods of the same names.
     """
 
     process: subprocess.Popen[str]
@@ -160,7 +160,7 @@ class Side:
 
     def end(self) -> Any:
         """
-        Return the answer to what was begun.
+        Return the answer to the request begun.
         """
         return self._answer()
 

@@ -61,7 +61,7 @@ class RedisServer:
     @property
     def client(self) -> redis.Redis:
         """
-        A way to the data round coatcheck. By the socket, so that it works whatever is tested.
+        A way to the data without coatcheck. By the socket, so that it always works.
         """
         return redis.Redis(
             unix_socket_path=str(self.socket_path), password=self.password, protocol=2
@@ -139,7 +139,7 @@ class RedisServer:
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """
-    Wait until *condition* holds, whatever errors of the servers come before that.
+    Wait until *condition* holds, in spite of earlier errors of the servers.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -177,7 +177,7 @@ class Sentinel(RedisServer):
 
 class Sentinels:
     """
-    Servers of which one is the master, and three sentinels that watch it.
+    A master, its replicas, and three sentinels that watch it.
     """
 
     MASTER = "the-master"

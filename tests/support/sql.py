@@ -40,7 +40,7 @@ def _program(name: str, package: str) -> str:
 
 def _as_user(user: str) -> list[str]:
     """
-    Return what runs a server that refuses to be run by root.
+    Return the prefix that runs a server which refuses to be run by root.
     """
     if os.geteuid() != 0:
         return []
@@ -66,7 +66,7 @@ class Server:
     """
 
     user: ClassVar[str]
-    #: What ends it at once.
+    #: The signal that ends it at once.
     ending: ClassVar[signal.Signals] = signal.SIGKILL
     port: int
 
@@ -115,7 +115,7 @@ class Server:
 
     def kill(self) -> None:
         """
-        Stop the server at once; `start` goes on with what it had.
+        Stop the server at once; `start` goes on with its data.
         """
         process, self.process = self.process, None
         if process is not None:
@@ -138,7 +138,7 @@ class PostgreSQLServer(Server):
         made = subprocess.run(
             [*_as_user(self.user), _program("initdb", "postgresql"), *where, *options],
             capture_output=True, check=False, text=True, cwd="/",
-            # Each that starts deletes what others have in the same place.
+            # Each start deletes the files of others in the same place.
             env={**os.environ, "TMPDIR": str(self.directory)},
         )  # fmt: skip
         if made.returncode:
@@ -201,7 +201,7 @@ class MariaDBServer(Server):
             [*_as_user(self.user), install, "--no-defaults", f"--datadir={self.directory / 'data'}",
              "--auth-root-authentication-method=normal", "--skip-test-db"],
             capture_output=True, check=False, text=True, cwd="/",
-            # Each that starts deletes what others have in the same place.
+            # Each start deletes the files of others in the same place.
             env={**os.environ, "TMPDIR": str(self.directory)},
         )  # fmt: skip
         if made.returncode:
@@ -340,7 +340,7 @@ class PgBouncer(Server):
 
     def kill(self) -> None:
         """
-        Stop it, and what starts it again.
+        Stop it, and the process that restarts it.
         """
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)

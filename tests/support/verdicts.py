@@ -1,5 +1,5 @@
 """
-What we read in a captured record, held against what Celery's own client read in it.
+Our reading of a captured record, compared with the reading of Celery's own client.
 
 Every difference is of a kind that docs/reference/celery.md lists, or it is a mistake.
 """
@@ -62,7 +62,7 @@ def listed() -> set[str]:
 
 def stored(row: dict[str, Any]) -> dict[str, bytes]:
     """
-    Return the bytes of the row by key, without what is no string.
+    Return the bytes of the row by key, without other types.
     """
     raw = row["raw"]
     found = [
@@ -97,7 +97,7 @@ def differences(  # noqa: C901, PLR0912 - a field at a time
     row: dict[str, Any], meta: ResultMeta
 ) -> Iterator[tuple[str, str | None]]:
     """
-    Iterate over the fields in which *meta* is not what Celery read, each with the kind of the
+    Yield the fields in which *meta* differs from Celery's reading, each with the kind of the
     difference; `None` for one that has no excuse.
     """
     if "not_read" in row["read"]:  # it had been consumed, or could not be
@@ -175,7 +175,8 @@ def _compared_state(field: str, theirs: Any, meta: ResultMeta) -> str | None:
 
 def unreadable(row: dict[str, Any], meta: ResultMeta) -> dict[str, str | None]:
     """
-    Judge a record whose value we do not read; what else it has is compared, unless it says "all".
+    Judge a record whose value we do not read; its other fields are compared, unless it says
+    "all".
     """
     text = str(meta.error)
     state = row["read"]["state"]
@@ -204,7 +205,7 @@ def taken_apart(row: dict[str, Any]) -> bool:
     if read is not None and read != moment(done):
         return True
     if isinstance(done, dict):  # a date of a document store: milliseconds
-        # Of the bytes: what is beside them in another form was read at another time.
+        # Of the bytes: other forms beside them were read at another time.
         return moment(done) not in [bson.decode(item, AWARE).get("date_done") for item in data]
     if done is None:
         gone = set(row["meta"]) == {"status", "result"} and row["meta"]["status"] == states.PENDING
@@ -311,7 +312,7 @@ def _compared_dict(theirs: Any, ours: Any, row: dict[str, Any]) -> Iterator[str 
 
 def compared_get(theirs: Any, meta: ResultMeta, row: dict[str, Any]) -> str | None:
     """
-    Return how what `get()` returns or raises compares.
+    Compare the return value or the error of `get()`.
     """
     if not meta.ready:
         return SAME if "TimeoutError" in str(theirs) else RAISES
@@ -323,7 +324,7 @@ def compared_get(theirs: Any, meta: ResultMeta, row: dict[str, Any]) -> str | No
         return None
     if meta.status in states.FOREIGN_READY_STATES:
         return FOREIGN_READY
-    # A record in which something is missing that only Celery needs.
+    # A record without something that only Celery needs.
     return compared(theirs["returns"], value, row) if "returns" in theirs else RAISES
 
 

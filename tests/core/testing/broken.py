@@ -1,7 +1,7 @@
 """
 Backends that are broken on purpose, each in one way, with their proofs; run by `test_bites.py`.
 
-Every proof has the whole contract; which of its tests are to fail stands in `NOTICED`.
+Every proof has the whole contract. `NOTICED` names the tests that must fail.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class RefusesItself(Whole):
 
 
 class MatchesAnything(Whole):
-    """Does not look what it writes over."""
+    """Ignores the record that it replaces."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
         return super().put(key, value, unless=unless, expires=expires)
@@ -180,7 +180,7 @@ class LongLifeIsADate(Whole):
 
 
 class ExpiredIsProtected(Whole):
-    """Hides what expired from reads, but not from writes."""
+    """Hides expired records from reads, but not from writes."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
         stored = self._space.records.get(key, (None, 0))[0]
@@ -213,7 +213,7 @@ class DeletesOnRead(Whole):
 
 
 class ProlongsOnRead(Whole):
-    """Keeps for longer what is read."""
+    """Prolongs the life of a record when it is read."""
 
     def get_many(self, keys):
         found = super().get_many(keys)
@@ -289,7 +289,7 @@ class TellsSecrets(Whole):
 
 
 class CannotScan(Whole):
-    """Declares what it does not have."""
+    """Declares a capability that it lacks."""
 
     def scan(self, prefix=""):
         return coatcheck.KeyValueBackend.scan(self, prefix)

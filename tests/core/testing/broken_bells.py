@@ -45,7 +45,7 @@ class WiredBell(LocalBell):
         return self.connected
 
     def cut(self):
-        """Lose the line: what is written now does not ring."""
+        """Lose the line: writes do not ring now."""
         self.connected = False
         with self.space.lock:
             self.space.bells -= {self}
@@ -130,7 +130,7 @@ class RaisesWhenCut(Wired):
 
 
 class RingsTooEarly(Wired):
-    """Rings before a reader can see what it rings for."""
+    """Rings before a reader can see the record."""
 
     def put(self, key, value, **how):
         for bell in self._space.bells:
@@ -163,7 +163,7 @@ class DiscardsAll(Wired):
 
 
 class NeverDiscards(Wired):
-    """Keeps what nobody waits for any more."""
+    """Keeps keys that nobody waits for any more."""
 
     class Bell(WiredBell):
         def discard(self, keys):
@@ -196,7 +196,7 @@ class WakesTooLate(Wired):
 
 
 class ReturnsNothing(Wired):
-    """Wakes up, and does not say for whom."""
+    """Wakes up, and names no key."""
 
     class Bell(WiredBell):
         def wait(self, timeout):
@@ -205,7 +205,7 @@ class ReturnsNothing(Wired):
 
 
 class PushesForItsOwn(Wired):
-    """Rings for what the same client writes."""
+    """Rings only for writes of the same client."""
 
     @contextmanager
     def watch(self, keys=()):
@@ -249,7 +249,7 @@ class HangsInWait(Wired):
 
 
 class WiredProof(BrokenProof):
-    """Knows how to cut the lines, and counts what bells are subscribed to."""
+    """Can cut the lines, and counts the subscribed bells."""
 
     def cut(self):
         for bell in self.space.bells:

@@ -1,5 +1,5 @@
 """
-Backends that are broken on purpose in how they use what they hold: connections, threads, loops.
+Backends that misuse connections, threads or loops on purpose.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ NOTICED_NATIVELY = {
     "ReadsThenWrites": "test_race",
     # No loop can bind a synchronous backend.
     "KnowsOneLoop": "test_one_loop_after_the_other",
-    # Nobody cancels a call of a synchronous backend: what an exception of a signal handler leaves behind
-    # is found by `test_interrupted`, line by line.
+    # Nobody cancels a call of a synchronous backend. `test_interrupted` interrupts it, line by line.
     "ReadsStaleReplies": "test_cancelled_everywhere[read]",
     "StoresByHalves": "test_cancelled_store",
     "SwallowsCancellations": "test_cancelled_everywhere[store]",
@@ -114,7 +113,7 @@ class ClosesOnce(Whole):
 
 
 class HangsInClose(Whole):
-    """Waits for what does not come when it is closed."""
+    """Waits for something that never comes when it is closed."""
 
     def close(self):
         time.sleep(3600)
@@ -139,7 +138,7 @@ class StartsThreads(Whole):
 
 
 class ReturnsNone(Whole):
-    """Forgot to return what it found."""
+    """Forgot to return its findings."""
 
     def get_many(self, keys):
         super().get_many(keys)
@@ -211,7 +210,7 @@ class TellsInTheCause(MayBeAway):
 
 
 class MayBeAwayProof(AwayProof):
-    """Has a password in the URL of what is away."""
+    """Has a password in the URL of a store that is away."""
 
     def unreachable_url(self):
         return f"{self.backend.__name__.lower()}://user:hunter2-is-secret@away"

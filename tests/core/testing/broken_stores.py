@@ -62,7 +62,7 @@ NOTICED = {
 
 
 class ProtectsTheSameAlways(Whole):
-    """Takes no notice of which states are protected."""
+    """Ignores which states are protected."""
 
     def put(self, key, value, *, unless, **how):
         return super().put(key, value, unless=unless if unless is ANY else READY_STATES, **how)
@@ -76,7 +76,7 @@ class TakesAnyForNothing(Whole):
 
 
 class MatchesUnlessReady(Whole):
-    """Asks for the states as well where one record is to be replaced."""
+    """Considers the states even if it replaces one exact record."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
         current = self._space.living(key)
@@ -136,7 +136,7 @@ class RefusesItselfInBatches(Whole):
 
 
 class LooksAtTheFirstBytes(Whole):
-    """Takes what does not begin with its state for unready."""
+    """Takes a record that does not begin with its state for unready."""
 
     def _replaceable(self, current, unless):
         start = b'{"status": "SUCCESS"'
@@ -191,7 +191,7 @@ class KeepsBatches(Whole):
 
 
 class MatchesWhatExpired(Whole):
-    """Writes over exactly what expired."""
+    """Writes over an expired record."""
 
     def put(self, key, value, *, if_match=None, **how):
         stored = self._space.records.get(key, (None, 0))[0]
@@ -201,7 +201,7 @@ class MatchesWhatExpired(Whole):
 
 
 class ShowsWhatExpired(Whole):
-    """Leaves it to the clearing up to hide what expired."""
+    """Relies on the purge to hide expired records."""
 
     def get_many(self, keys):
         records = self._space.records
@@ -209,7 +209,7 @@ class ShowsWhatExpired(Whole):
 
 
 class PurgesTheLiving(Whole):
-    """Purges what will expire some day."""
+    """Purges records that will expire some day."""
 
     def purge(self):
         mortal = [key for key, (_, end) in self._space.records.items() if end < float("inf")]
@@ -250,7 +250,7 @@ class DeletesWhatExpiredLater(Whole):
 
 
 class CountsRequests(Whole):
-    """Counts what was to be deleted."""
+    """Counts the keys to delete."""
 
     def delete_many(self, keys):
         super().delete_many(keys)
@@ -323,7 +323,7 @@ class TrimsKeys(Renames):
 
 
 class NormalisesKeys(Renames):
-    """Takes what looks alike for the same."""
+    """Takes similar keys for the same."""
 
     def name(self, key):
         return unicodedata.normalize("NFC", key)
@@ -394,14 +394,14 @@ class ScanDoubles(Whole):
 
 
 class ScanBreaksOff(Whole):
-    """Goes over what others change."""
+    """Scans a collection that others change."""
 
     def scan(self, prefix=""):
         return (key for key in self._space.records if key.startswith(prefix))
 
 
 class ScanShowsExpired(Whole):
-    """Finds what is no longer there."""
+    """Finds expired records."""
 
     def scan(self, prefix=""):
         return iter([key for key in self._space.records if key.startswith(prefix)])
@@ -417,7 +417,7 @@ class ClaimsToPush(Whole):
 
 
 class ClaimsToBeShared(Whole):
-    """Declares that others see what only this process has."""
+    """Declares that others see its records, which only this process has."""
 
     capabilities = Whole.capabilities | type(Whole.capabilities).SHARED
 

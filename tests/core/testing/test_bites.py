@@ -73,7 +73,7 @@ SOUND_RUNS = sorted(
 def outcomes(tmp_path_factory):
     """Run each broken backend's test, and all of these of the sound ones, in a process each."""
     directory = tmp_path_factory.mktemp("bites")
-    # What hangs, as some are known to, is not waited for as long.
+    # Some are known to hang, so they get less time.
     runs = [
         start(directory / "broken.xml", EXPECTED, patience=1),
         start(directory / "sound.xml", SOUND_RUNS),
@@ -122,7 +122,7 @@ def outcomes_in(report: Path) -> dict[str, str]:
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname').rpartition('.')[2]}::{case.get('name')}"
         kinds = [kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None]
-        if found.get(name) != "failure":  # what hung in its end as well is there twice
+        if found.get(name) != "failure":  # a test that hung in its end as well is there twice
             found[name] = kinds[0] if kinds else "passed"
     return found
 

@@ -1,5 +1,5 @@
 """
-The fault suite notices what it is for.
+The fault suite notices broken stores.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Forgetful(MemoryBackend):
     PROTOCOL_VERSION = 1
 
     def get_many(self, keys):
-        # What is verified is asked for in batches.
+        # The checks read in batches.
         return {} if len(keys) > 10 else super().get_many(keys)
 
 
@@ -71,7 +71,7 @@ class Leaking(MemoryBackend):
 
 
 def violations(kind, **options):
-    """Return what a run on a backend of *kind* finds."""
+    """Return the violations of a run on a backend of *kind*."""
     with coatcheck.registered("broken", kind):
         return run(Subject("broken", "broken://chaos", **options), PLAN).violations
 
@@ -97,7 +97,7 @@ def test_broken_backends_are_noticed(kind, text, monkeypatch):
 
 
 def test_a_sound_backend_is_not_blamed():
-    """A run on a backend that keeps its promises finds nothing, and counts what it did."""
+    """A run on a sound backend finds nothing, and counts its operations."""
     with coatcheck.registered("sound", MemoryBackend):
         report = run(Subject("sound", "sound://chaos"), PLAN)
     told = report.told()
@@ -169,7 +169,7 @@ def test_lateness():
 
 @pytest.fixture
 def echo():
-    """A server that says what it hears."""
+    """A server that repeats its input."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -203,7 +203,7 @@ def test_proxy_truncates(echo):
 
 
 def test_proxy_resets(echo):
-    """A connection is reset: what reads from it gets an error, and no end."""
+    """A reset connection gives its reader an error, and no end."""
     with Proxy("127.0.0.1", echo) as proxy:
         with socket.create_connection(("127.0.0.1", proxy.port), 30) as client:
             client.sendall(b"abcd")

@@ -65,13 +65,13 @@ def history(events):
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_allowed(name):
-    """What can have happened in one order is allowed."""
+    """A history that fits one order is allowed."""
     assert [] == history(ALLOWED[name]).faults()
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_forbidden(name):
-    """What cannot is told, with what contradicts what."""
+    """Any other is reported, with the contradiction."""
     assert 1 == len(history(FORBIDDEN[name]).faults())
 
 

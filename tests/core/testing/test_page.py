@@ -19,7 +19,7 @@ from coatcheck.testing.proof import Proof
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "docs" / "examples" / "board"
-#: What is run of the contract by default.
+#: The tests of the contract that run by default.
 SOME = (
     "shape or first_ready or if_match or lost_reply or rings_after or barrier or fork_in_c or forgotten or "
     "cancelled_store or dropped"

@@ -1,5 +1,5 @@
 """
-Proofs: what they hold, what they lack, and what they may not do.
+Proofs: their tests, their missing hooks, and forbidden overrides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from coatcheck.testing.contract.case import SyncCase
 from coatcheck.testing.promises import promise, suite_of
 
 SIDES = [BackendContract, AioBackendContract]
-#: What one side alone can have, by the modules that hold it.
+#: The modules with tests that only one side can have.
 SYNC_ONLY = {"forks", "interrupted", "threads"}
 AIO_ONLY = {"cancelled", "interrupted_loops", "loops"}
 
@@ -32,7 +32,7 @@ def test_every_promise_is_held(side):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_every_test_holds_a_promise(side):
-    """No test is there for nothing, and each says in a sentence what is true."""
+    """Each test holds a promise, and states it in a sentence."""
     tests = suite_of(side)
 
     assert [] == [name for name, test in tests.items() if not getattr(test, "promises", ())]
@@ -40,7 +40,7 @@ def test_every_test_holds_a_promise(side):
 
 
 def test_sides_are_one():
-    """Both sides run the same bodies, but for what only threads or only tasks can do."""
+    """Both sides run the same bodies, except where only threads or only tasks can."""
     bodies = [
         {name: inspect.unwrap(test) for name, test in suite_of(side).items()} for side in SIDES
     ]
@@ -120,7 +120,7 @@ def test_what_is_left_out():
 
 
 def test_children_need_no_pytest():
-    """The contract's other processes import nothing of what tests with."""
+    """The contract's other processes import no tools for tests."""
     code = "import coatcheck.testing.child, sys; print({'pytest', 'hypothesis'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
@@ -128,7 +128,7 @@ def test_children_need_no_pytest():
 
 
 class TestReported(SyncCase):
-    """What reports say of a test."""
+    """The promises of a test in reports."""
 
     @pytest.fixture
     def url(self):

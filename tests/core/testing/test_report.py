@@ -17,7 +17,7 @@ BACKENDS = Path(__file__).parent / "told.py"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return what pytest prints for the proofs of a backend, with its exit status."""
+    """Return the output of pytest for the proofs of a backend, with its exit status."""
     directory = tmp_path_factory.mktemp("told")
     (directory / "test_told.py").write_bytes(BACKENDS.read_bytes())
     (directory / "pytest.ini").write_text(
@@ -66,7 +66,7 @@ def test_a_wrong_shape_is_told_once(run, backend, said):
 
 
 def test_a_failure_names_promise_and_operations(run):
-    """A failure names the promise, what was expected, and what the backend was asked."""
+    """A failure names the promise, the expectation, and the calls of the backend."""
     status, output = run("Deletes", "leave_what")
 
     assert 1 == status
@@ -95,7 +95,7 @@ def test_a_hang_ends_with_the_stacks(run):
 
 
 def test_the_childs_traceback_is_shown(run):
-    """What a forked child raised is what its parent's test fails with."""
+    """A forked child's error fails its parent's test."""
     status, output = run("NotInAChild", "test_fork")
 
     assert 1 == status
@@ -104,7 +104,7 @@ def test_the_childs_traceback_is_shown(run):
 
 
 def test_a_thread_of_the_authors(run):
-    """A thread of a backend fails no test, whatever its name; threads without end do."""
+    """A thread of a backend fails no test, with any name; threads without end do."""
     assert 0 == run("Pumps", "test_no_object", patience=30)[0]
     status, output = run("Spawns", "test_no_object", patience=5)
 

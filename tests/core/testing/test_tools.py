@@ -25,7 +25,7 @@ from coatcheck.testing.threads import Started, in_threads, until
 
 @pytest.fixture
 def echo():
-    """A server that answers each piece with the same; what it got is in `heard`."""
+    """A server that repeats each piece of its input; `heard` has the pieces."""
     heard: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -83,7 +83,7 @@ def is_cut(connection):
 
 
 def test_proxy_passes_on(connect):
-    """Without trouble, what goes in comes out."""
+    """Without trouble the proxy passes data on."""
     one, other = connect(), connect()
 
     assert [b"1", b"2", b"3"] == [ask(one, b"1"), ask(other, b"2"), ask(one, b"3")]
@@ -114,7 +114,7 @@ def test_proxy_drops_replies(proxy, connect, echo):
 
 
 def test_proxy_stalls(proxy, connect):
-    """What is held back comes when it goes on."""
+    """Data that is held back arrives after the stall."""
     connection = connect()
     proxy.stall()
     connection.sendall(b"x")
@@ -189,7 +189,7 @@ def test_doubles_pass_on(double):
 
 
 def test_failing():
-    """It fails where it is told to, with what it is told to, until told otherwise."""
+    """It fails in the named operations, with the given error, until that is `None`."""
     backend = Failing(error=coatcheck.BackendStoreError("full"), operations=["put", "delete_many"])
     with coatcheck.Results(backend) as results:
         with pytest.raises(coatcheck.BackendStoreError, match="full"):
@@ -239,7 +239,7 @@ def test_threads_answer():
 
 
 def test_threads_that_hang():
-    """What hangs is an assertion that fails; so is what does not come true."""
+    """A hanging thread and an unmet condition fail an assertion."""
     event = threading.Event()
     with pytest.raises(AssertionError, match="hangs"):
         Started(event.wait).answer(patience=0.05)
@@ -264,14 +264,14 @@ def test_machine_on_a_clock(monkeypatch):
 
 
 class Keeps(MemoryBackend):
-    """Keeps what it should let expire."""
+    """Keeps records that should expire."""
 
     def put(self, key, value, *, expires, **how):
         return super().put(key, value, expires=None, **how)
 
 
 class Counts(MemoryBackend):
-    """Counts what was not there."""
+    """Counts absent records as deleted."""
 
     def delete_many(self, keys):
         super().delete_many(keys)
@@ -323,7 +323,7 @@ async def test_not_reached():
 
 
 async def test_cancellation_under_a_timeout():
-    """What the coroutine awaits is cancelled as by anybody else: its own timeouts stay intact."""
+    """A coroutine's own timeouts survive a cancellation of its await."""
 
     async def guarded():
         async with asyncio.timeout(30):

@@ -4,14 +4,17 @@ coatcheck results in MongoDB.
 URLs: `mongodb://[user:password@]host[:port][,host...][/database][?options]`, `mongodb+srv://`. See
 `settings` for the options.
 
-    sync, asyncio                       the backends: what is asked for
-    link                                the client, and repeats
-    bell                                the change stream that wakes those who wait
-    settings, celerysettings, records,  without I/O: what URLs, Celery's settings, documents, commands,
-    commands, answers, errors,          answers and errors mean, what time it is on the server, what
-    clock, stream                       a stream tells
+    operations                 puts, reads and deletions with their decisions, once for both sides
+    commands, requests,        the words for the server, the form of a request, the meaning of a reply
+    answers
+    sync, asyncio              the backends: they drive the operations
+    link                       the client, the deadline of a try, and repeats
+    stream, bell               the change stream that wakes waits, and its driver
+    records, clock             documents, and the time on the server
+    settings, celerysettings   the meaning of URLs and of Celery's settings
+    errors                     the driver's errors, and ours for each
 
-What does I/O has a twin for asyncio, named `asyncio_...`.
+The asyncio twin of a module that does I/O has the same name with `asyncio_` before it.
 """
 
 __version__ = "0.2.0"

@@ -224,7 +224,8 @@ class MongoOperations(Operations[ResultMeta]):
 
     def _get_many(self, keys: Collection[str]) -> Operation[Try, dict[str, ResultMeta]]:
         found: list[dict[str, Any]] = []
-        for batch in batches(dict.fromkeys(keys)):
+        # Most reads are of one record, and need no division.
+        for batch in [list(keys)] if len(keys) == 1 else batches(dict.fromkeys(keys)):
             found += yield from self._read(self._settings.tasks, batch)
         codec = self.codec
         return {document["_id"]: records.decoded(document, codec) for document in found}

@@ -4,9 +4,11 @@ How servers are started, and how they do nothing for a while.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,14 +18,43 @@ import psutil
 
 from coatcheck.testing.threads import until
 
+#: How many ports a process that runs tests may use.
+PORTS = 1000
+
 
 def free_port() -> int:
     """
-    Return a port that nobody listens on now.
+    Return a port that nobody listens on, and that the system assigns to no client.
+
+    So a server can come back to its port, and nobody takes the port of a server that is away.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in itertools.islice(_PORTS, PORTS):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _own_ports() -> Iterator[int]:
+    """
+    Return the ports of this process, again and again; those of pytest-xdist's workers differ.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    blocks = [*range(10_000, _first_of_clients() - PORTS, PORTS)] or [10_000]
+    first = blocks[(zlib.crc32(run.encode()) + worker) % len(blocks)]
+    return itertools.cycle(range(first, first + PORTS))
+
+
+def _first_of_clients() -> int:
+    """
+    Return the first of the ports that the system assigns to clients.
+    """
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    return int(limits.read_text().split()[0]) if limits.exists() else 32_768
+
+
+_PORTS = _own_ports()
 
 
 def is_quick() -> bool:

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from support.processes import free_port
 
 import coatcheck
 from coatcheck._embedded import memory
@@ -150,10 +151,8 @@ def test_proxy_delays(proxy, connect):
 
 def test_proxy_without_server():
     """Where nobody listens behind it, connections end."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
     with (
-        Proxy("127.0.0.1", port) as proxy,
+        Proxy("127.0.0.1", free_port()) as proxy,
         socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection,
     ):
         assert is_cut(connection)

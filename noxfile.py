@@ -29,9 +29,9 @@ MEMBERS = [
 #: Those that every change is tested on; the classifiers may declare more.
 PYTHONS = ["3.11", "3.12", "3.13"]
 SOURCES = [f"{member}/src" for member in MEMBERS]
-#: What plain pytest runs; see `addopts` in pyproject.toml.
+#: The tests of plain pytest; see `addopts` in pyproject.toml.
 PLAIN = "not long and not chaos and not environments"
-#: Without servers, and without the tests of the contract itself, most of which run tests.
+#: Without servers, and without the tests of the contract itself; most of those run tests.
 QUICK = ["-m", f"not server and {PLAIN}", "--ignore=tests/core/testing"]
 #: Tests mostly wait: one process more than there are CPUs, each with servers of its own.
 AT_ONCE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
@@ -50,7 +50,7 @@ def wake_pyenv() -> None:
         text=True,
     ).stdout.split()
     found = [version for version in known if version.rpartition(".")[0] in PYTHONS]
-    # The running one first: it is what plain `python` stays.
+    # The running one first, so that plain `python` stays the same.
     found.sort(key=lambda version: version != platform.python_version())
     if found:
         os.environ["PYENV_VERSION"] = ":".join(found)
@@ -68,10 +68,10 @@ def group(name: str) -> list[str]:
 
 def members() -> list[str]:
     """
-    Return what installs the members with all extras from this checkout.
+    Return the arguments that install the members with all extras from this checkout.
 
-    Editable, so that coverage is of the files of the checkout; what the wheels hold is the matter
-    of `build`. All in one command, or the index would be asked for one of them.
+    Editable, so that coverage is of the files of the checkout; `build` tests the wheels. All in one
+    command, or the index would be asked for one of them.
     """
     paths = [f"./{path}[all]" if path.name == "core" else f"./{path}" for path in MEMBERS]
     return [argument for path in paths for argument in ("-e", path)]
@@ -86,7 +86,7 @@ def tests_of(member: Path) -> Path:
 
 def alone(member: Path, *others: Path) -> list[str]:
     """
-    Return what installs core, one member, and *others*, with the extras that name no member.
+    Return the arguments that install core, one member, and *others*, with the extras that name no member.
     """
     paths = dict.fromkeys([Path("core"), member, *others])
     return [argument for path in paths for argument in ("-e", f"./{path}[{own_extras(path)}]")]
@@ -112,7 +112,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 """
 
 
-#: What the tests start, and the package of Debian and of Homebrew that has it. The others, and
+#: The servers of the tests, with their packages of Debian and of Homebrew. The others, and
 #: other versions of Redis, come as wheels; those do not speak TLS.
 SERVERS = {
     "redis-server": "redis-server",
@@ -150,7 +150,7 @@ def ready_servers(session: nox.Session) -> None:
     session.run("apt-get", "update", external=True, success_codes=[0, 100])
     install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     session.run(*install, external=True, env=quiet)
-    # Debian starts what it installs. The tests start their own, and must not find these.
+    # Debian starts the services that it installs. The tests must not find these.
     if shutil.which("service"):
         for package in missing:
             service = SERVICES.get(package, package)
@@ -248,8 +248,7 @@ def long(session: nox.Session) -> None:
 @nox.session
 def chaos(session: nox.Session) -> None:
     """
-    Run every store under faults: the short form, or at length with arguments, of which `--help`
-    tells.
+    Run every store under faults: the short form, or at length with arguments; `--help` lists them.
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
@@ -280,11 +279,11 @@ def environments(session: nox.Session) -> None:
     """
     ready_servers(session)
     session.install(*group("tests"), *group("environments"), *members())
-    # One process: what is started for all stores is shared, and programs run side by side.
+    # One process: all tests share the servers, and programs run side by side.
     session.run("pytest", "-n", "0", "-m", "environments", "tests/environments", *session.posargs)
 
 
-#: How many inputs each decoder gets where nothing is said.
+#: How many inputs each decoder gets by default.
 RUNS = 20_000
 
 
@@ -298,7 +297,7 @@ def fuzz(session: nox.Session) -> None:
     listed = session.run("python", script, silent=True)
     options = [argument for argument in session.posargs if argument.startswith("-")]
     chosen = [argument for argument in session.posargs if argument not in options]
-    # What it finds is left there.
+    # It leaves its findings there.
     session.chdir(session.create_tmp())
     for name in chosen or str(listed).split():
         session.run("python", script, name, f"-runs={RUNS}", "-print_final_stats=1", *options)
@@ -339,7 +338,7 @@ def lowest(session: nox.Session) -> None:
     python = str(Path(session.bin) / "python")
     resolve = ["uv", "pip", "install", "--python", python, "--resolution=lowest-direct"]
     session.run(*resolve, *members())
-    # Apart, because the tools of the tests are to be as new as they can be.
+    # Apart, because the tools of the tests should be as new as possible.
     session.install(*group("tests"))
     session.run("uv", "pip", "list", "--python", python)
     session.run("pytest", *AT_ONCE, "--ignore=tests/packaging", *session.posargs)
@@ -379,7 +378,7 @@ def bench(session: nox.Session) -> None:
         return
     ready_servers(session)
     session.install(*group("tests"), *group("peers"), *members())
-    # It asks for a redis-py before 6, of which it uses what is the same in ours.
+    # It asks for a redis-py before 6, but uses only the parts that ours has, too.
     session.install("--no-deps", "arq>=0.28")
     for path in scripts:
         if path.stem in (chosen or names):

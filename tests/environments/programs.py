@@ -121,10 +121,14 @@ async def aio_load(results: aio.Results) -> None:
     late = str(uuid.uuid4())
     waiting = asyncio.create_task(results.wait_for(late, PATIENCE))
     await asyncio.sleep(0.02)
-    async with results.running(late, heartbeat=0.05) as task:
+    # Seldom enough for a busy machine, on which the waiter must not take it for lost.
+    async with results.running(late, heartbeat=5) as task:
         await task.progress(1, 2)
         task.result = 3
     assert (await waiting).result == 3
+    async with results.running(str(uuid.uuid4()), heartbeat=0.05) as task:
+        await asyncio.sleep(0.12)
+    assert task.won
     for timeout in (0, 0.2):
         try:
             await results.AsyncResult("never").get(timeout=timeout)
@@ -395,7 +399,7 @@ PROGRAMS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(300, exit=True)
     PROGRAMS[sys.argv[1]](sys.argv[2])
     faulthandler.cancel_dump_traceback_later()
     print("ok")

@@ -28,7 +28,7 @@ def run(name: str, url: str) -> str:
     ended = subprocess.run(
         [sys.executable, *strict, str(PROGRAMS), name, url],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=200,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=400,
     )  # fmt: skip
     return ended.stdout if ended.returncode == 0 else f"{ended.returncode}: {ended.stdout}"
 

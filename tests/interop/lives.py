@@ -330,8 +330,7 @@ def greenlets(url: str) -> None:
         with contextlib.suppress(coatcheck.WaitTimeoutError):
             results.wait_for("never", 0.1)
         with results.running("r", heartbeat=0.01) as task:
-            gevent.sleep(0.1)
-            assert results.get_task_meta("r").heartbeat["beat"] > 1
+            until(lambda: results.get_task_meta("r").heartbeat["beat"] > 1)
         assert task.won
 
 

@@ -347,11 +347,14 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """
-    Build the documentation into build/docs; a warning is an error.
+    Build the documentation into build/docs; a warning is an error. With `-- serve`, show it as well.
     """
     session.install(*group("docs"), *members())
     strict = ["--fail-on-warning", "--keep-going", "--fresh-env"]
-    session.run("sphinx-build", *strict, "docs", "build/docs", *session.posargs)
+    posargs = [argument for argument in session.posargs if argument != "serve"]
+    session.run("sphinx-build", *strict, "docs", "build/docs", *posargs)
+    if "serve" in session.posargs:
+        session.run("python", "-m", "http.server", "--directory", "build/docs", "8080")
 
 
 @nox.session

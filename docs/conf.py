@@ -4,7 +4,14 @@ Sphinx: `nox -s docs` builds into build/docs, and a warning is an error.
 
 import logging
 import re
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import generate  # noqa: E402
 
 project = "coatcheck"
 author = "The coatcheck developers"
@@ -22,6 +29,14 @@ default_role = "code"  # docstrings write `name`, as everybody does
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 add_module_names = False
+exclude_patterns = ["reference/generated"]
+html_static_path = ["static"]
+html_css_files = ["coatcheck.css"]
+html_favicon = "static/favicon.svg"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
+    "dark_css_variables": {"color-brand-primary": "#79c0ff", "color-brand-content": "#79c0ff"},
+}
 
 
 def separate(_app, _what, _name, _obj, _options, lines):
@@ -45,12 +60,28 @@ def arguments(_app, _what, _name, _obj, _options, lines):
             lines[number] = re.sub(r"^(\w+):", r":param \1:", line[4:])
 
 
+def write_llms(app, exception):
+    """
+    Write llms.txt: the title and the address of each page, for programs that read.
+    """
+    if exception is not None or app.builder.format != "html":
+        return
+    titles = app.env.titles
+    pages = [name for name in sorted(titles) if not name.startswith("changes/")]
+    lines = [f"- [{titles[name].astext()}]({name}.html)" for name in pages]
+    head = "# coatcheck\n\n> Stores the results of background work and hands them to whoever waits for them."
+    text = "\n".join([head, "", "## Pages", "", *lines, ""])
+    (Path(app.outdir) / "llms.txt").write_text(text, encoding="utf-8")
+
+
 def setup(app):
     """
-    Connect what is above.
+    Connect what is above, after the generated parts are there.
     """
+    generate.write(HERE / "reference" / "generated")
     app.connect("autodoc-process-docstring", separate)
     app.connect("autodoc-process-docstring", arguments)
+    app.connect("build-finished", write_llms)
     # A chapter may have no page yet. Sphinx gives this warning no type to suppress it by.
     logging.getLogger("sphinx.sphinx.directives.other").addFilter(
         lambda record: "toctree glob pattern" not in str(record.msg)

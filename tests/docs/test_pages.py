@@ -15,9 +15,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = [
+    page
+    for page in sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+    if page.parent.name != "generated"
+]
 #: Pages whose Python runs as it stands, each from its first block to its last.
-RUN = ["README.md", "docs/tutorial/first-result.md"]
+RUN = ["README.md", "docs/index.md", "docs/tutorial/first-result.md"]
 
 LINK = re.compile(r"\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
@@ -48,6 +52,8 @@ def anchors_of(page: Path) -> set[str]:
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-").strip("-")
         for heading in headings
     }
+    for name in re.findall(r"^```\{include\} ((?!generated/).*)$", text, re.MULTILINE):
+        slugs |= anchors_of((page.parent / name).resolve())
     return {*slugs, *re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE)}
 
 
@@ -102,3 +108,23 @@ def test_examples_run(name, tmp_path):
     assert 0 == ended.returncode, ended.stderr
     printed = ended.stdout.splitlines()
     assert [] == [said for said in expected if said.partition(",")[0] not in ended.stdout], printed
+
+
+def linked(page: Path) -> set[Path]:
+    """Return the pages that a page links to or lists in its menu."""
+    text = page.read_text(encoding="utf-8")
+    menus = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    listed = re.findall(r"^(?:.*<)?([\w/*-]+)>?$", "\n".join(menus), re.MULTILINE)
+    names = [f"{name}.md" for name in listed] + [
+        link.partition("#")[0] for link in LINK.findall(prose_of(page))
+    ]
+    return {found.resolve() for name in names if name for found in page.parent.glob(name)}
+
+
+def test_every_page_is_two_clicks_away():
+    """The landing page leads to each page, directly or by one page in between."""
+    near = linked(DOCS / "index.md")
+    reached = near.union(*(linked(page) for page in near if page.suffix == ".md"))
+    pages = {page for page in PAGES if page.is_relative_to(DOCS)} - {DOCS / "index.md"}
+
+    assert set() == pages - reached

@@ -66,7 +66,7 @@ def test_options_of_the_driver():
     ],
 )
 def test_settings_that_cannot_be(settings, message):
-    """What cannot be followed is refused, with the reason."""
+    """Settings that coatcheck cannot follow are refused, with the reason."""
     with pytest.raises(coatcheck.ConfigurationError, match=message):
         coatcheck.from_celery_config(
             {"result_backend": "mongodb://h", "mongodb_backend_settings": settings}

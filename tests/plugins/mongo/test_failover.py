@@ -1,5 +1,5 @@
 """
-Servers that die, come back, or lose what a change stream would go on from.
+Servers that die, come back, or lose the place where a change stream would continue.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from support.mongo import MongoServer, ReplicaSet, until
 import coatcheck
 import coatcheck.aio
 
-#: Seconds for what takes an election, and for waits across it.
+#: Seconds for an election, and for waits across it.
 DEADLINE = 60
 WAITS = 100
 
 
 @pytest.fixture
 def three(tmp_path):
-    """A replica set of three servers, one of which may be killed."""
+    """A replica set of three servers. A test may kill one of them."""
     with ReplicaSet(tmp_path) as servers:
         yield servers
 
@@ -136,7 +136,7 @@ def test_primary_steps_down(three):
 
 
 def killed_and_back(server, results):
-    """Kill a server under an open wait, start it again, and store; return what the wait got."""
+    """Kill a server under an open wait, start it again, and store; return the results of the wait."""
     got: list[object] = []
     wait = threading.Thread(target=lambda: got.append(results.wait_for("t", DEADLINE).result))
     wait.start()

@@ -1,5 +1,5 @@
 """
-Documents: what is in them, who else may write them, and what the server is told.
+Documents: their fields, other programs that write them, and the commands to the server.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def test_document(results, oracle):
 
 @pytest.mark.parametrize("serializer", ["msgpack", "pickle"])
 def test_bytes_name_their_serializer(server, oracle, serializer):
-    """A value that is bytes says by whom, so that no reader has to guess."""
+    """A value in bytes names its serializer, so that no reader has to guess."""
     options = {"serializer": serializer, "unsafe_pickle": True, "accept": "json,msgpack,pickle"}
     with coatcheck.by_url(server.url, **options) as writer:
         writer.store_result("t", [1, b"x"])
@@ -81,7 +81,7 @@ def test_arguments_that_bson_lacks(results, oracle, args):
 
 
 def test_text_that_bson_lacks(results):
-    """A traceback with what is no text does not keep the failure from being stored."""
+    """A failure is stored although its traceback is not valid text."""
     results.mark_as_failure("t", ValueError("x"), traceback="file \udcff")
 
     assert "file \udcff" == results.get_traceback("t")
@@ -101,7 +101,7 @@ def test_lost_worker_of_a_foreign_record(results, oracle):
 
 
 def test_values_like_expressions(results):
-    """What looks like an expression of the server is only text."""
+    """Text that looks like an expression of the server is only text."""
     value = {"$set": "$$ROOT", "a": "$status"}
     results.store_result("$$NOW", value, name="$name", args=["$x", {"$literal": 1}])
     meta = results.get_task_meta("$$NOW")
@@ -200,7 +200,7 @@ async def test_scan_by_state_aio(aio_results):
 
 
 def test_reading_makes_no_collection(server):
-    """Who only reads leaves the database as it was."""
+    """A client that only reads leaves the database as it was."""
     url = server.url.replace("/results", "/untouched")
     with coatcheck.by_url(url) as results:
         assert not results.exists("t")
@@ -232,7 +232,7 @@ def guarded(tmp_path):
 
 
 def test_without_the_right_to_make_indexes(guarded, caplog):
-    """Who may not make indexes works all the same, is told so once, and is not told the password."""
+    """A user who may not create indexes can work all the same. The log says so once, without the password."""
     url = f"mongodb://w:p%40ss@127.0.0.1:{guarded.port}/results"
     with coatcheck.by_url(url) as results:
         assert results.store_result("t", 1)
@@ -266,7 +266,7 @@ def test_largest_record(results):
 
 
 def test_purge_is_in_portions(results, oracle, server):
-    """More than fits into one portion is purged, groups as well, and what lives stays."""
+    """More expired records than fit into one portion are purged, groups as well, and living ones stay."""
     past = datetime(2020, 1, 1, tzinfo=UTC)
     server.ask("setParameter", 1, ttlMonitorEnabled=False)
     try:
@@ -283,7 +283,7 @@ def test_purge_is_in_portions(results, oracle, server):
 
 
 def test_odd_documents_do_not_keep_others_from_being_read(results, oracle):
-    """Dates beyond all years, text that is none and foreign types harm nobody."""
+    """Dates beyond all years, broken text and foreign types harm nobody."""
     oracle.insert_one(
         {"_id": "t", "status": "SUCCESS", "result": "1", "date_done": DatetimeMS(2**62)}
     )
@@ -311,12 +311,12 @@ class Heard(CommandListener):
         pass
 
     def hear(self, link):
-        """Be told of what the client does that *link* makes next."""
+        """Hear the commands of the client that *link* makes next."""
         options = link.client_options()
         link.client_options = lambda: {**options, "event_listeners": [link.clock, self]}
 
     def take(self):
-        """Return what there was since the last time, but for the making of indexes."""
+        """Return the commands since the last time, except the creation of indexes."""
         names, self.names = self.names, []
         return [name for name in names if name != "createIndexes"]
 
@@ -326,9 +326,9 @@ def test_round_trips(server):
     heard = Heard()
     with coatcheck.by_url(server.url) as results:
         heard.hear(results.backend._link)
-        results.store_result("warm", 1)  # what time it is on the server is not known before
+        results.store_result("warm", 1)  # the time on the server is not known before
         assert ["update"] == heard.take()
-        results.get_many(f"t{n}" for n in range(500))  # nor how large records are
+        results.get_many(f"t{n}" for n in range(500))  # nor the size of records
         heard.take()
         results.store_result("t", 1)
         results.get_task_meta("t")
@@ -344,7 +344,7 @@ def test_round_trips_over_records(server, oracle):
     oracle.insert_one({"_id": "other", "status": "STARTED"})
     with coatcheck.by_url(server.url) as results:
         heard.hear(results.backend._link)
-        results.store_result("warm", 1)  # what time it is on the server is not known before
+        results.store_result("warm", 1)  # the time on the server is not known before
         assert ["update"] == heard.take()
         results.store_result("t", None, "STARTED")
         assert results.store_result("t", 1)
@@ -386,7 +386,7 @@ def test_ids_that_are_remembered(server, monkeypatch):
 
 
 def tell_time(clock, server):
-    """Tell *clock* what time it is on the server, once and for all; return how far it may be off."""
+    """Give *clock* the time on the server, for good; return the largest error."""
     start = time.monotonic()
     local = server.ask("hello")["localTime"]
     clock.succeeded = lambda event: None
@@ -398,11 +398,11 @@ def tell_time(clock, server):
     ("expires", "command"), [(60, "insert"), (1e12, "insert"), (None, "insert"), (59, "update")]
 )
 def test_lives_are_by_the_clock_of_the_server(server, oracle, expires, command):
-    """A record lives as long as it was to, and hardly longer; a short life the server reckons."""
+    """A record lives as long as promised, and hardly longer; the server computes the end of a short life."""
     heard = Heard()
     with coatcheck.by_url(server.url) as results:
         heard.hear(results.backend._link)
-        results.store_result("warm", 1)  # what time it is on the server is not known before
+        results.store_result("warm", 1)  # the time on the server is not known before
         assert ["update"] == heard.take()
         off = tell_time(results.backend._link.clock, server)
         before = server.ask("hello")["localTime"]
@@ -419,7 +419,7 @@ def test_lives_are_by_the_clock_of_the_server(server, oracle, expires, command):
 
 
 def test_lives_with_nothing_heard_of_a_clock(server, oracle):
-    """Where the servers did not say what time it is, they reckon all lives."""
+    """While the time on the servers is unknown, they compute the end of all lives."""
     heard = Heard()
     with coatcheck.by_url(server.url) as results:
         heard.hear(results.backend._link)

@@ -47,7 +47,7 @@ def secured(certificates, tmp_path_factory):
 
 @pytest.fixture
 def url(secured):
-    """The set, empty; nothing in its URL says that it is to be trusted."""
+    """The set, empty; its URL does not trust it."""
     secured.empty()
     return f"{secured.url}&tls=true"
 
@@ -87,7 +87,7 @@ async def test_tls_aio(certified):
 
 
 def test_server_is_verified(url, certificates):
-    """A server for which nobody vouches is refused, unless that is asked for."""
+    """A server without a trusted certificate is refused, unless the user accepts that."""
     with (
         coatcheck.by_url(url, operation_timeout=2) as results,
         pytest.raises(coatcheck.BackendUnavailableError, match="CERTIFICATE_VERIFY_FAILED"),
@@ -122,7 +122,7 @@ async def test_client_without_a_certificate_aio(trusting):
 
 
 def test_client_without_tls(secured):
-    """Who does not speak TLS is told which server it is that does not answer."""
+    """A client without TLS learns the name of the server that does not answer."""
     server = f"127.0.0.1:{secured.primary.port}"
     with (
         coatcheck.by_url(f"mongodb://{server}/results", operation_timeout=1) as results,

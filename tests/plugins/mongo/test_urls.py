@@ -12,7 +12,7 @@ from coatcheck_mongo.settings import Settings
 
 
 def settings(url, **options):
-    """Return what a URL says."""
+    """Return the settings of a URL."""
     return Settings(URL(url), options)
 
 
@@ -42,7 +42,7 @@ def test_places(url, uri, database):
 
 
 def test_defaults():
-    """Acknowledged means that a majority has it, and what is read is what a majority has."""
+    """A majority acknowledges a record, and reads see only records that a majority has."""
     driver = settings("mongodb://h").driver
 
     assert ("majority", "majority") == (driver["w"], driver["readconcernlevel"])
@@ -55,7 +55,7 @@ def test_defaults():
 
 
 def test_driver_options():
-    """Options of the driver reach it, from the URL or by name, whatever their case."""
+    """Options of the driver reach it, from the URL or by name, in any case."""
     driver = settings("mongodb://h?readPreference=secondary&TLS=true", maxPoolSize=3).driver
 
     assert {
@@ -91,7 +91,7 @@ def test_the_drivers_timeout_bounds_operations():
     ],
 )
 def test_what_cannot_be(url, named):
-    """What cannot be is refused at once, by name, without the value."""
+    """An impossible option is refused at once, by name, without its value."""
     with pytest.raises(coatcheck.ConfigurationError, match=named) as caught:
         coatcheck.by_url(url)
     assert "hunter2" not in str(caught.value)

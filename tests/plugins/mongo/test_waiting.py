@@ -1,5 +1,5 @@
 """
-What wakes a wait: a change stream, and looks where that is not enough.
+The ways to wake a wait: a change stream, and polling where the server has none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NATIVE = pytest.mark.skipif(
 
 
 def waiting(results, *ids):
-    """Start a wait for each id, and return what they get."""
+    """Start a wait for each id, and return their results."""
     got: dict[str, object] = {}
 
     def wait(id_):
@@ -116,7 +116,7 @@ def test_progress_is_looked_for(results):
 
 
 def test_late_rings_are_not_waited_for(server):
-    """With w=1 a ring comes late, so waits look as well, and see what is not yet replicated."""
+    """With w=1 a ring comes late, so waits look as well, and see records that are not yet replicated."""
     with coatcheck.by_url(f"{server.url}?w=1") as results:
         with results.backend.watch() as bell:
             assert bell.pushing
@@ -132,7 +132,7 @@ def test_late_rings_are_not_waited_for(server):
 
 
 def test_what_is_waited_for_is_read_from_the_primary(server):
-    """Reads go where they were sent to; what is waited for is read where it was written."""
+    """Reads go to the servers that the user chose; records that somebody waits for are read from the primary."""
     url = f"mongodb://127.0.0.1:{server.port}/results?replicaSet=rs&readPreference=secondary"
     with coatcheck.by_url(url, operation_timeout=0.5) as results:
         results.store_result("t", 1)
@@ -144,13 +144,13 @@ def test_what_is_waited_for_is_read_from_the_primary(server):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Events are counted for a moment only, and so is the time for which they were too many."""
+    """One count of events is short, and so is the pause after too many of them."""
     monkeypatch.setattr(streams, "WINDOW", 0.05)
     monkeypatch.setattr(streams, "Backoff", partial(Backoff, refused=1.0))
 
 
 def write_much(server, link):
-    """Store what nobody waits for until *link* no longer listens."""
+    """Store records that nobody waits for until *link* no longer listens."""
     numbers = iter(range(100_000))
     with coatcheck.by_url(server.url) as others:
         until(
@@ -195,7 +195,7 @@ def small(tmp_path):
 
 
 def roll_over(server):
-    """Write so much that the oplog forgets what was before."""
+    """Fill the oplog until it forgets its beginning."""
     oplog = server.client.local["oplog.rs"]
     first = oplog.find_one(sort=[("$natural", 1)])
     while oplog.find_one(sort=[("$natural", 1)]) == first:
@@ -212,7 +212,7 @@ def overheard(bell):
 
 
 def test_stale_token(small):
-    """Where the server no longer knows what happened since, a new stream opens and all rings."""
+    """If the server has forgotten the events since then, a new stream opens and all keys ring."""
     proxy = Proxy("127.0.0.1", small.port)
     url = f"mongodb://127.0.0.1:{proxy.port}/results?directConnection=true"
     with proxy, coatcheck.by_url(url, operation_timeout=1) as results:
@@ -231,7 +231,7 @@ def test_stale_token(small):
 
 @NATIVE
 async def test_stale_token_aio(small):
-    """Where the server no longer knows what happened since, a new stream opens and all rings."""
+    """If the server has forgotten the events since then, a new stream opens and all keys ring."""
     proxy = Proxy("127.0.0.1", small.port)
     url = f"mongodb://127.0.0.1:{proxy.port}/results?directConnection=true"
     with proxy:
@@ -252,7 +252,7 @@ async def test_stale_token_aio(small):
 
 
 def test_dropped_collection(results, oracle):
-    """A collection that is dropped does not end the subscription to what comes after."""
+    """A collection that is dropped does not end the subscription to later records."""
     results.store_result("before", 1)
     with results.backend.watch(["t"]) as bell:
         oracle.drop()

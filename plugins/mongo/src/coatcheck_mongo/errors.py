@@ -17,7 +17,7 @@ from coatcheck.errors import (
 
 #: The errors that the driver raises.
 ERRORS: Final = (errors.PyMongoError, OSError)
-#: Codes by which the server says "not now": elections, shutdowns, interrupted commands, time-outs.
+#: The server's codes for "not now": elections, shutdowns, interrupted commands, time-outs.
 _TRANSIENT_CODES: Final = frozenset(
     {6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 317, 9001}
     | {10107, 11600, 11602, 13435, 13436}
@@ -27,7 +27,7 @@ _UNAUTHORIZED: Final = 13
 _UNKNOWN_CODES: Final = frozenset({18, 8000})
 #: Two upserts of one id met, and this is the later one.
 DUPLICATE: Final = 11000
-#: The server has no change streams: it stands alone, or its storage engine lacks what they need.
+#: The server has no change streams: it stands alone, or its storage engine does not support them.
 _NO_STREAM_CODES: Final = frozenset({40573, 40324, 72, 115})
 #: A resume token that leads nowhere: the oplog no longer goes back that far, or it never was one.
 _STALE_CODES: Final = frozenset({136, 260, 280, 286})

@@ -43,7 +43,7 @@ _logger = logging.getLogger("coatcheck")
 T = TypeVar("T")
 Collections = MongoCollection[dict[str, Any]]
 
-#: The part of an operation's time in which an abandoned client may tell the server that it goes.
+#: An abandoned client gets this part of an operation's time to say goodbye to the server.
 CLOSING_PART: Final = 1 / 4
 #: After this many seconds a write creates the indexes again; if they exist, that does nothing.
 REINDEX: Final = 10.0
@@ -58,7 +58,7 @@ _LEFT: Final[list[Any]] = []
 
 class BaseLink:
     """
-    What this process knows of the servers, for both sides.
+    The knowledge of this process about the servers, for both sides.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,7 +78,7 @@ class BaseLink:
         self.indexed: dict[str, float] = {}
         #: The ids that somebody waits for. They are read from the primary.
         self.awaited: set[str] = set()
-        #: The ids for which this process stored an unready record.
+        #: The ids of the unready records that this process stored.
         self._begun: set[str] = set()
 
     def is_awaited(self, ids: Collection[str]) -> bool:

@@ -34,7 +34,7 @@ from .requests import Document, Find, Steps, Try, once
 from .settings import Settings
 
 _CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
-#: The largest document that the server takes, less what the command around it may need.
+#: The largest document that the server takes, less some room for the command around it.
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 
 
@@ -60,7 +60,7 @@ class MongoOperations(Operations[ResultMeta]):
     @property
     def trouble(self) -> Exception | None:
         """
-        The error for which an operation is being repeated now.
+        The error that makes an operation repeat itself now.
         """
         return self._link.repeats.trouble
 

@@ -1,12 +1,10 @@
 """
-Records as documents: Celery's fields and ours as fields, `result` encoded, dates as dates.
+Records as documents, with the fields of Celery and ours. No I/O.
 
-Of a record that is compressed, signed or encrypted, `result` is the envelope of the whole record,
-and of the other fields there are only those that the store looks at.
-
-`result` and `failure` are encoded by the serializer, as Celery encodes `result`. Other fields are
-what they are, as far as BSON has it; one that BSON lacks (integers beyond 64 bits, keys with a NUL,
-sets, dates with their time zone) is encoded, and named in the field `encoded`.
+The serializer encodes `result` and `failure`, as Celery encodes `result`. Other fields are BSON values. A value
+that BSON lacks (integers beyond 64 bits, keys with a NUL, sets, dates with their time zone) is encoded, and its
+name is in the field `encoded`. If the record is compressed, signed or encrypted, `result` is the envelope of the
+whole record, and the document has no other fields except those that the store needs.
 """
 
 from __future__ import annotations
@@ -24,14 +22,14 @@ from bson.raw_bson import RawBSONDocument
 from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError
 from coatcheck.plugin import TYPE_TAG, Codec, ResultMeta, aware, groups
 
-#: Nothing that a document holds may keep it, or the rest of its batch, from being read.
+#: No value in a document may prevent the read of it, or of the rest of its batch.
 CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
 
 _ENCODED: Final = ("result", "failure")
 _DATES: Final = ("date_done", "date_started")
-#: In Celery's order. It asks for most of them without looking whether they are there.
+#: In Celery's order. Its readers need most of them.
 _BLANK: Final = dict.fromkeys(
     [
         "status",
@@ -47,18 +45,18 @@ _BLANK: Final = dict.fromkeys(
         "queue",
     ]
 )
-#: The id has a field of its own, and the server sets the other one, by its own clock.
+#: The id has a field of its own, and the server sets the date.
 _LEFT_OUT: Final = frozenset({"task_id", "expires_at"})
-#: What stands beside an envelope, with the date.
+#: The fields beside an envelope, with the date.
 _LOOKED_AT: Final = ("status", "v", "write_id")
 _SCALARS: Final = frozenset({type(None), bool, float, bytes})
-#: What the driver returns as it is meant.
+#: Types that the driver returns unchanged.
 _PLAIN: Final = frozenset({*_SCALARS, str, int})
 
 
 class Record(NamedTuple):
     """
-    A record in the form in which it is sent, encoded once.
+    An encoded record, ready to be sent.
     """
 
     task_id: str
@@ -67,9 +65,6 @@ class Record(NamedTuple):
 
 
 def size_of(record: Record) -> int:
-    """
-    Return how many bytes *record* has.
-    """
     return len(record.body.raw)
 
 
@@ -77,8 +72,8 @@ def encoded(
     meta: ResultMeta, codec: Codec, limit: int | None, end: datetime | None = None
 ) -> Record:
     """
-    Return *meta* as a document, which lives until *end*. Raises `EncodeError`, or
-    `ResultTooLargeError` over *limit*.
+    Return the document of *meta*, which expires at *end*. Raises `EncodeError`, or `ResultTooLargeError` if it
+    has more bytes than *limit*.
     """
     fields = _fields(meta, codec)
     if end is not None:
@@ -90,7 +85,7 @@ def encoded_group(
     group_id: str, task_ids: Collection[str], codec: Codec, limit: int | None
 ) -> Record:
     """
-    Return a group as Celery's backend has it: the ids of its tasks, encoded as a list.
+    Return a group in Celery's form: the ids of its tasks, encoded as a list.
     """
     ids: str | bytes | None = codec.sealed_group(group_id, groups.tree_of(group_id, task_ids))
     if ids is None:
@@ -140,15 +135,12 @@ def _fields(meta: ResultMeta, codec: Codec) -> dict[str, Any]:
 
 
 def _name_serializer(fields: dict[str, Any], codec: Codec) -> None:
-    # Text without a name is JSON, as Celery's is.
+    # Text without a name is JSON, as in Celery.
     if codec.serializer.name != "json":
         fields["serializer"] = codec.serializer.name
 
 
 def _fits(value: Any) -> bool:
-    """
-    Whether BSON keeps *value* as it is.
-    """
     kind = type(value)
     if kind in _SCALARS:
         return True
@@ -164,7 +156,7 @@ def _fits(value: Any) -> bool:
 
 
 def _is_key(key: str) -> bool:
-    # With a tag's key it would be taken for one where something else in the record has tags.
+    # The key of a tag would be taken for a tag if another value in the record has tags.
     return "\0" not in key and key != TYPE_TAG and _is_unicode(key)
 
 
@@ -177,7 +169,7 @@ def _is_unicode(text: str) -> bool:
 
 def decoded(document: dict[str, Any], codec: Codec) -> ResultMeta:
     """
-    Return the snapshot of *document*, which it takes over. Never raises for what it holds.
+    Return the snapshot of *document*, which it changes. No content makes it raise.
     """
     write_id = document.get("write_id")
     version = write_id if type(write_id) is str else dict(document)
@@ -220,7 +212,7 @@ def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
 
 def _plain(value: Any) -> Any:
     """
-    Return *value* with Python's own types in place of the driver's, and dates that say their zone.
+    Return *value* with Python's types in place of the driver's, and dates with their zone.
     """
     kind = type(value)
     if kind is Int64:

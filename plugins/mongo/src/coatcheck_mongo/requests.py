@@ -1,5 +1,5 @@
 """
-What an operation yields. No I/O.
+The requests of an operation. No I/O.
 
 An operation yields tries. A try yields requests: the link of a side sends them all within one deadline, and
 repeats the try if it failed for the moment.

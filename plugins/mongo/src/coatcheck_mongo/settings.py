@@ -1,5 +1,5 @@
 """
-What a URL says of servers, collections and the driver. No I/O.
+The servers, the collections and the driver's options that a URL names. No I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_IN_DATABASES: Final = '\0 "$./\\'
 DATABASE: Final = "celery"
 TASKS: Final = "celery_taskmeta"
 GROUPS: Final = "celery_groupmeta"
-#: Events a second, none of them waited for, above which it costs less to look.
+#: Events a second for other tasks, above which polling costs less than listening.
 PUSH_LIMIT: Final = 2_000.0
 
 
@@ -43,7 +43,7 @@ def _rate(value: Any) -> float:
     return number
 
 
-#: Ours; the first three have the names of Celery's `mongodb_backend_settings`.
+#: Our options; the first three have the names of Celery's `mongodb_backend_settings`.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "database": _database,
     "taskmeta_collection": _name,
@@ -51,7 +51,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "push": boolean,
     "push_limit": _rate,
 }
-#: The driver's options that are ours to set.
+#: Options of the driver that we set ourselves.
 _TAKEN: Final = frozenset(
     {"host", "port", "connect", "document_class", "tz_aware", "type_registry", "event_listeners"}
 )
@@ -59,7 +59,7 @@ _TAKEN: Final = frozenset(
 
 class Settings:
     """
-    Where records are, and how they are asked for.
+    The place of the records, and the options for the driver.
     """
 
     def __init__(
@@ -71,28 +71,26 @@ class Settings:
         read = read_options(ours, _OPTIONS, where=self.where)
         info, at, place = url.rest.rpartition("@")
         hosts, _, database = place.partition("/")
-        #: As they are written, with a port where one is given.
+        #: As the URL writes them, some with a port.
         self.hosts = (hosts or "localhost").split(",")
-        #: For the driver; without the database, which it would take for the one of the user.
+        #: For the driver. It would look the user up in a database in the path, so there is no path.
         self.uri = f"{url.scheme}://{info}{at}{hosts or 'localhost'}/"
         self.database: str = read.pop("database", None) or self._named_in(url, database)
         self.tasks: str = read.pop("taskmeta_collection", TASKS)
         self.groups: str = read.pop("groupmeta_collection", GROUPS)
-        #: Whether change streams are to be used where the servers have them.
+        #: Whether to use change streams if the servers offer them.
         self.push: bool = read.pop("push", True)
         self.push_limit: float = read.pop("push_limit", PUSH_LIMIT)
-        #: The driver's options, by their names in small letters, as they were given.
+        #: The driver's options as the user wrote them, by their names in small letters.
         self.driver: dict[str, Any] = {}
         checked = self._checked(given)
-        #: What the driver would bound by `timeoutMS` is bounded by this.
+        #: The driver's `timeoutMS` bounds this as well.
         self.operation_timeout = min(operation_timeout, checked.get("timeoutms") or float("inf"))
-        #: Whether what is acknowledged survives a failover.
+        #: Whether an acknowledged record survives a failover.
         self.durable = checked.get("w", "majority") == "majority"
-        #: Whether reads go anywhere but to the primary.
-        self.read_preference: Any = checked.get("read_preference") or checked.get("readpreference")
         if checked.get("w") == 0:
             raise ConfigurationError(
-                f"{self.where}: w=0 does not even say whether a record was stored: use majority, or 1"
+                f"{self.where}: with w=0 nobody learns whether a record was stored: use majority, or 1"
             )
         self._set_defaults()
         self.label = f"{hosts or 'localhost'}/{self.database}"
@@ -101,8 +99,8 @@ class Settings:
 
     def _named_in(self, url: URL, path: str) -> str:
         """
-        Return the database that the path of the URL names. What follows a dot in it is a collection
-        to the driver, which Celery leaves alone.
+        Return the database that the path of the URL names. The driver reads text after a dot as a collection;
+        Celery ignores it.
         """
         name = unquote(path).partition(".")[0]
         try:
@@ -112,8 +110,8 @@ class Settings:
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """
-        Take in the driver's options, and return them as it reads them. Values are not shown: they
-        may be secrets.
+        Keep the driver's options, and return the driver's reading of them. Errors show no values: they may be
+        secrets.
         """
         checked = {}
         for name, value in given.items():
@@ -132,11 +130,11 @@ class Settings:
         driver.pop("timeoutms", None)
         driver.setdefault("w", "majority")
         driver.setdefault("readconcernlevel", "majority" if self.durable else "local")
-        # Monitors that connect to a host which does not answer need not try for longer.
+        # Monitors that connect to a silent host need not try for longer.
         driver.setdefault("connecttimeoutms", max(int(self.operation_timeout * 1000), 1))
         driver.setdefault("appname", "coatcheck")
-        # Repeats are ours: a record recognises itself, so that all of them are safe, and the driver
-        # repeats without a pause, which keeps an event loop from anything else.
+        # We repeat ourselves: a record recognises itself, so that is safe. The driver repeats without a pause,
+        # which would hold up an event loop.
         driver.setdefault("retrywrites", False)
         driver.setdefault("retryreads", False)
 
@@ -144,7 +142,7 @@ class Settings:
         try:
             uri_parser.parse_uri(self.uri)
         except (errors.PyMongoError, ValueError):
-            # The reason is not shown: it may hold a part of a password.
+            # The reason is not shown: it may contain a part of a password.
             raise ConfigurationError(
                 f"{self.where}: the hosts cannot be read; write mongodb://user:password@host:port,"
                 "host:port/database, with special characters in user and password as %XX"

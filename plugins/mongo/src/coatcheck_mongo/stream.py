@@ -20,7 +20,7 @@ from .errors import ERRORS, has_no_streams, is_stale, mapped
 
 _logger = logging.getLogger("coatcheck")
 
-#: The seconds over which events are counted.
+#: The seconds for one count of events.
 WINDOW: Final = 2.0
 #: How late events may come, in seconds, of writes that a majority need not acknowledge. The stream tells of
 #: them when a majority has them; if nobody waits for that, it takes up to a journal's interval.
@@ -69,7 +69,7 @@ class Feed:
         self.rang: set[str] = set()
         #: How late a ring may come, in seconds.
         self.lag = 0.0 if settings.durable else LAG
-        #: The driver's stream; `None` while there is none.
+        #: The driver's stream; `None` while it is closed.
         self.stream: Any = None
         self.ended = False
         #: Where to continue; `None` if nothing is known.

@@ -1,5 +1,5 @@
 """
-A real worker of Celery replies to us, and what we send a real client of Celery reads.
+A real worker of Celery replies to us, and a real client of Celery reads our replies.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def test_a_worker_wakes_a_coroutine(working, side, settings, queue):
 @pytest.mark.parametrize("value", [579, None, {"a": [1, "ü"]}, "x" * 100_000])
 def test_a_client_reads_what_we_send(side, settings, value):
     """
-    Celery's `get()` ends with what a worker of ours sent.
+    Celery's `get()` returns the result that a worker of ours sent.
     """
     task_id, queue = fresh(), side.ask("reply_queue")
     with coatcheck.from_celery_config(settings, reply_to=queue) as replies:
@@ -108,7 +108,7 @@ def test_a_client_reads_what_we_send(side, settings, value):
 
 def test_a_client_reads_a_failure(side, settings):
     """
-    Celery's `get()` raises what failed here.
+    Celery's `get()` raises the failure of a worker of ours.
     """
     task_id, queue = fresh(), side.ask("reply_queue")
     with coatcheck.from_celery_config(settings, reply_to=queue) as replies:

@@ -23,7 +23,7 @@ from coatcheck_rpc.settings import Settings
 
 def test_a_worker_sends_to_the_reader(rabbitmq, results):
     """
-    Who is told the reader's queue stores into its mailbox, from the first state to the last.
+    A worker that knows the reader's queue stores into its mailbox, from the first state to the last.
     """
     queue = coatcheck_rpc.reply_to(results)
     with coatcheck.by_url(rabbitmq.url, reply_to=queue) as worker:
@@ -85,7 +85,7 @@ async def test_signs_of_life_for_asyncio(rabbitmq, aio_results):
 
 async def test_both_colours_share_the_mailbox(results, aio_results):
     """
-    What one side of a process has received the other side sees.
+    Both sides of a process see the same records.
     """
     results.store_result("t", 1)
 
@@ -94,7 +94,7 @@ async def test_both_colours_share_the_mailbox(results, aio_results):
 
 def test_the_first_ready_reply_wins(rabbitmq, results):
     """
-    Of several replies from anywhere the first ready one stays; the sender says what it protects.
+    Of several replies from anywhere the first ready one stays; the sender names the states that it protects.
     """
     queue = coatcheck_rpc.reply_to(results)
     with coatcheck.by_url(rabbitmq.url, reply_to=queue) as worker:
@@ -186,7 +186,7 @@ def test_the_queue_is_celerys(rabbitmq, results):
 
 def test_the_message_is_celerys(rabbitmq, queue):
     """
-    What is sent has the properties of Celery's messages, and the record for its body.
+    A message has the properties of Celery's messages, and the record as its body.
     """
     with rabbitmq.connection() as connection:
         channel = connection.channel()
@@ -263,7 +263,7 @@ def test_life_of_a_foreign_reply(rabbitmq, queue):
 )
 def test_wrong_urls(url, message):
     """
-    What cannot be is refused before anything is connected.
+    Impossible options are refused before anything connects.
     """
     with pytest.raises(coatcheck.ConfigurationError, match=message):
         coatcheck.by_url(url)

@@ -14,8 +14,8 @@ from support.processes import free_port
 import coatcheck
 import coatcheck.aio
 import coatcheck_rpc
-import coatcheck_rpc.line
 import coatcheck_rpc.mailbox
+import coatcheck_rpc.session
 from coatcheck.testing.proof import PATIENCE
 from coatcheck.testing.proxy import Proxy
 from coatcheck.testing.threads import Started, until
@@ -23,7 +23,7 @@ from coatcheck.testing.threads import Started, until
 
 def test_restart(rabbitmq, results, queue):
     """
-    A wait and a store go on over a restart of the broker; what had arrived can be read all the while.
+    A wait and a store go on over a restart of the broker; earlier records can be read all the while.
     """
     results.store_result("before", 1)
     wait = Started(results.wait_for, "t", 4 * PATIENCE)
@@ -43,7 +43,7 @@ def test_restart(rabbitmq, results, queue):
 
 def test_connections_are_cut(rabbitmq, queue):
     """
-    A reader whose connection is cut, again and again, gets what is stored from then on.
+    A reader whose connection is cut, again and again, gets the results that are stored from then on.
     """
     with Proxy("127.0.0.1", rabbitmq.port) as proxy:
         url = f"rpc://127.0.0.1:{proxy.port}"
@@ -56,7 +56,7 @@ def test_connections_are_cut(rabbitmq, queue):
             for round_ in range(3):
                 wait = Started(results.wait_for, f"t{round_}", PATIENCE)
                 proxy.cut()
-                # What is sent before the broker notices goes where the old connection led.
+                # Before the broker notices, messages still go to the old connection.
                 assert until(lambda: not mailbox.live)
                 assert until(lambda: mailbox.live)
                 worker.store_result(f"t{round_}", round_)
@@ -100,7 +100,7 @@ def test_silence(rabbitmq, queue):
 
 def test_a_forgotten_connection_of_who_sends(rabbitmq, results):
     """
-    What a NAT forgot after a long silence, without a word to either side: a store goes by a new
+    After a long silence a router forgets a connection without a word to either side. A store takes a new
     connection, in its own time.
     """
     with Proxy("127.0.0.1", rabbitmq.port) as proxy:
@@ -254,8 +254,8 @@ def test_no_virtual_host(rabbitmq):
 
 def test_too_large_for_the_broker(rabbitmq, results):
     """
-    What the broker does not take for its size is told by its limit, waiters hear of it, and other
-    stores are not harmed.
+    The error for a message that is too large names the broker's limit. Waiters hear of it, and other stores
+    are not harmed.
     """
     rabbitmq.control("eval", "application:set_env(rabbit, max_message_size, 100000).")
     try:
@@ -296,7 +296,7 @@ def test_the_driver_does_not_flood_the_log(queue, caplog):
 
 def test_a_broken_line_is_made_anew(rabbitmq, queue, monkeypatch):
     """
-    A mistake in the thread of the connection ends what is under way with an error, and no more.
+    A mistake in the thread of the connection fails the operations that are under way, and no others.
     """
 
     def break_down(self, _):
@@ -305,7 +305,7 @@ def test_a_broken_line_is_made_anew(rabbitmq, queue, monkeypatch):
     with coatcheck.by_url(rabbitmq.url, queue=queue, operation_timeout=0.5) as results:
         results.store_result("t", 1)
         with monkeypatch.context() as patch:
-            patch.setattr(coatcheck_rpc.line.Session, "post", break_down)
+            patch.setattr(coatcheck_rpc.session.Session, "post", break_down)
             with pytest.raises(coatcheck.BackendUnavailableError):
                 Started(results.store_result, "u", 1).answer()
 
@@ -335,7 +335,7 @@ def test_a_message_that_breaks_the_reader(rabbitmq, queue, monkeypatch):
 
 def test_tls(rabbitmq, queue):
     """
-    Over TLS all is as without, and whom nobody vouches for is not talked to.
+    Everything works over TLS, and an untrusted broker is refused.
     """
     with coatcheck.by_url(rabbitmq.tls_url, queue=queue, ssl_ca_certs=rabbitmq.ca) as results:
         assert results.store_result("t", 1)

@@ -2,14 +2,15 @@
 coatcheck results as replies over RabbitMQ, in Celery's `rpc://` protocol.
 
 URLs: `rpc://user:password@host:5672/vhost`, and `rpc+amqps://` over TLS. See `settings` for the
-options. Each process that reads has a queue of its own, which `reply_to` names; who stores is told.
+options. Each reading process has a queue of its own. `reply_to` returns its name, which workers must know.
 
-    sync, asyncio                       the backends: what is asked for
-    client                              what both have in common
-    line                                the connection: one thread for all clients of a process
-    mailbox                             what arrived, and which record it is
-    settings, messages, errors          without I/O: what URLs, messages and errors mean
-    celerysettings                      what the settings of Celery mean
+    operations, client         the operations, once for both sides; the reader or sender behind them
+    sync, asyncio              the backends: they drive the operations
+    line, outcome, registry    the connection that all clients share, an answer to come, shared values
+    session, posts, consumer   the thread of the connection; messages on their way; messages that arrive
+    mailbox                    the records that arrived, and their election
+    messages, errors           the form of a message; the driver's errors, and ours for each
+    settings, celerysettings   the meaning of URLs and of Celery's settings
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ def reply_to(results: AioResults) -> Awaitable[str]: ...
 
 def reply_to(results: Results | AioResults) -> str | Awaitable[str]:
     """
-    Return the name of the queue by which *results* hears: a worker has to be told it, as the
-    option `reply_to` or in a Celery task's message. The queue is there when this returns.
-
-    With results for asyncio, it is awaited.
+    Return the name of the queue that *results* reads. A worker must know it, by the option `reply_to` or from a
+    Celery task's message. The queue exists when this returns. Results for asyncio return an awaitable.
     """
     backend: Any = results.backend
     while hasattr(backend, "backend"):

@@ -1,5 +1,5 @@
 """
-What Celery's settings for its RPC backend mean here. No I/O.
+The options for Celery's settings of its RPC backend. No I/O.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ _DEFAULT: Final = "amqp://guest:guest@localhost:5672//"
 
 def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """
-    Return the URL and the options, see `coatcheck.Backend.celery_options`.
-
-    Celery's `rpc://` has no address of its own: replies go by way of the broker of the tasks.
+    Return the URL and the options, see `coatcheck.Backend.celery_options`. Celery's `rpc://` names no host: its
+    replies go by way of the broker of the tasks.
     """
-    # A name that kombu's brokers have as well.
+    # kombu's brokers have an option of this name as well.
     options: dict[str, Any] = shared_options(settings, ["heartbeat"], url=url)
     if settings.get("result_persistent"):
         options["persistent"] = True

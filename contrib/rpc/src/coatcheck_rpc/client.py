@@ -1,39 +1,35 @@
 """
-What the backends of both colours have in common: what is sent, what was found, what is wrong. No I/O.
+A reader of a mailbox, or a sender to the mailbox of another process: messages, records, errors. No I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
-from coatcheck import Capability, ResultTooLargeError, UnsupportedError
+from coatcheck import ResultTooLargeError, UnsupportedError
 from coatcheck.errors import BackendError, PartlyUnavailableError
 from coatcheck.plugin import (
     READY_STATES,
     BaseBackend,
     Codec,
     ResultMeta,
-    Tree,
     Unless,
     encoded,
     forks,
 )
 
 from .errors import TooLarge, mapped
-from .line import Post, line_to
+from .line import line_to
 from .mailbox import Mailbox, mailbox_of
 from .messages import Mail, hash_of, new_token, properties_of
+from .posts import Post
 from .settings import Settings
-
-CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN
-#: What RabbitMQ takes where it is not told otherwise, in bytes; newer ones take less, and say so.
-LIMIT: Final = 128 * 1024 * 1024
 
 
 class Client:
     """
-    A reader with its mailbox, or one who sends to the mailbox of another process.
+    One client of a line, for either side.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,13 +42,13 @@ class Client:
             )
 
     def __repr__(self) -> str:
-        what = "from" if self._mailbox is not None else "to"
-        return f"<{what} {self.queue!r} at {self.settings.label}>"
+        direction = "to" if self.sends else "from"
+        return f"<{direction} {self.queue!r} at {self.settings.label}>"
 
     @property
     def queue(self) -> str:
         """
-        The queue that is read, or sent to.
+        The queue that this client reads or sends to.
         """
         return self.settings.reply_to or self.mailbox.queue
 
@@ -66,7 +62,7 @@ class Client:
     @property
     def mailbox(self) -> Mailbox:
         """
-        What arrived. Raises `UnsupportedError` where that is another process's matter.
+        The records that arrived. Raises `UnsupportedError` for a client that only sends.
         """
         forks.check()
         if self._mailbox is None:
@@ -88,10 +84,11 @@ class Client:
         expires: float | None,
     ) -> list[Post]:
         """
-        Return the messages to send, by codec and limit of *backend*; all are encoded before any
-        is sent.
+        Return the messages to send. All are encoded, by the codec and the limit of *backend*, before any is sent.
         """
-        match = None if if_match is None else _hash_of_version(if_match)
+        match = None
+        if if_match is not None:
+            match = hash_of(if_match.version if isinstance(if_match.version, bytes) else b"")
         queue, persistent = self.queue, self.settings.persistent
         posts = []
         for id_, meta in items:
@@ -103,23 +100,23 @@ class Client:
 
     def write_failed(self, error: BaseException, task_id: str) -> NoReturn:
         """
-        Raise what *error* means to who stored the record of *task_id*.
+        Raise ours for *error*, which kept the record of *task_id* from being stored.
         """
         if isinstance(error, TooLarge):
             raise ResultTooLargeError(task_id, size=error.size, limit=error.limit) from error
-        raise mapped(error, self.settings.label, queue=self.queue, writing=True) from error
+        raise self.error(error, writing=True) from error
 
     # -- receiving ------------------------------------------------------------------------
 
     def metas(self, found: Mapping[str, bytes], codec: Codec) -> dict[str, ResultMeta]:
         """
-        Return the records that were *found*.
+        Decode the records *found*.
         """
         return {id_: codec.decode(id_, body) for id_, body in found.items()}
 
     def known(self, ids: Collection[str], codec: Codec) -> dict[str, ResultMeta] | None:
         """
-        Return the records, if nothing that is still on its way could make them others.
+        Return the records, or `None` if messages on their way may change them.
         """
         mailbox = self.mailbox
         found = mailbox.get(ids)
@@ -133,7 +130,7 @@ class Client:
 
     def read_failed(self, error: BaseException, ids: Collection[str], codec: Codec) -> NoReturn:
         """
-        Raise what *error* means to who reads the records of *ids*: what arrived can be read.
+        Raise ours for *error*, with the records of *ids* that arrived before it.
         """
         ours = self.error(error, writing=False)
         found = self.metas(self.mailbox.get(ids), codec)
@@ -141,6 +138,8 @@ class Client:
             unread = set(ids) - found.keys()
             raise PartlyUnavailableError(str(ours), found=found, unread=unread) from error
         raise ours from error
+
+    # -- errors ---------------------------------------------------------------------------
 
     def error(self, error: BaseException, *, writing: bool) -> BackendError:
         """
@@ -150,28 +149,14 @@ class Client:
 
     def why(self, *, writing: bool) -> BaseException:
         """
-        Return why nothing comes through just now.
+        Return the reason why nothing comes through now.
         """
-        # Of who reads, too, a message may not have been taken.
         return self.line.why(self.queue, writing=writing)
 
     @property
     def trouble(self) -> BackendError | None:
         """
-        See `coatcheck.Backend.trouble`.
+        Ours for the reason why there is no connection now.
         """
         error = self.line.error
         return None if error is None else self.error(error, writing=False)
-
-    # -- groups ---------------------------------------------------------------------------
-
-    def put_group(self, group_id: str, tree: Tree, expires: float | None) -> None:
-        """
-        Keep a group, in this process.
-        """
-        self.mailbox.put_group(group_id, tree, expires)
-
-
-def _hash_of_version(meta: ResultMeta) -> str:
-    version: Any = meta.version
-    return hash_of(version if isinstance(version, bytes) else b"")

@@ -1,5 +1,5 @@
 """
-The driver's errors, and which of ours each becomes. No I/O.
+The driver's errors, and ours for each of them. No I/O.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REFUSALS: Final = (
 
 class Blocked(Exception):  # noqa: N818 - it is a state of affairs
     """
-    The broker takes nothing for now.
+    The broker accepts no messages for now.
     """
 
 
@@ -59,7 +59,7 @@ class TooLarge(Exception):  # noqa: N818 - as above
 
 def too_large(error: BaseException) -> TooLarge | None:
     """
-    Return what the broker says of a message that is too large for it, if that is what it says.
+    Return the sizes that the broker names when it refuses a message for its size.
     """
     if isinstance(error, exceptions.ChannelClosed) and error.reply_code == _PRECONDITION_FAILED:
         found = _TOO_LARGE.search(error.reply_text)
@@ -70,23 +70,23 @@ def too_large(error: BaseException) -> TooLarge | None:
 
 def is_refused(error: BaseException) -> bool:
     """
-    Whether the broker says no, and will say so again.
+    Return whether the broker refuses, and will refuse again.
     """
     if isinstance(error, _REFUSALS):
         return True
     if not isinstance(error, exceptions.ChannelClosed):
         return False
     if error.reply_code == _ACCESS_REFUSED:
-        # Its reader may have gone, and the broker not have noticed yet.
+        # The queue's reader may have gone without the broker's notice.
         return _EXCLUSIVE not in error.reply_text
     return bool(error.reply_code == _PRECONDITION_FAILED)
 
 
 def text_of(error: BaseException) -> str:
     """
-    Return what *error* says, without what it holds. From then on it names no user.
+    Return the message of *error*, and remove the names of users from the error itself.
     """
-    # It becomes the cause of ours, which is shown as well.
+    # It becomes the cause of ours, so it is shown as well.
     error.args = tuple(without_users(arg) if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, (exceptions.ConnectionClosed, exceptions.ChannelClosed)):
         return f"{error.reply_code} {error.reply_text}"
@@ -94,7 +94,7 @@ def text_of(error: BaseException) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    # pika wraps what the socket said several times over.
+    # pika wraps the error of the socket several times.
     inner: object = error
     while True:
         several = getattr(inner, "exceptions", None)
@@ -116,7 +116,7 @@ def mapped(
     error: BaseException, label: str, *, queue: str | None = None, writing: bool
 ) -> BackendError:
     """
-    Return ours for *error*, with the broker's place in the message.
+    Return ours for *error*. Its message begins with the broker's *label*.
     """
     text = f"{label}: {text_of(error)}"
     if isinstance(error, _REFUSALS):

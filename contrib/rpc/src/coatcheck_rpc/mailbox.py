@@ -1,5 +1,5 @@
 """
-What arrived: the records of one queue, in the memory of the process that reads it. No I/O.
+The records of one queue, in the memory of the process that reads it. No I/O.
 """
 
 from __future__ import annotations
@@ -7,50 +7,49 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, Protocol
 
 from coatcheck import ANY
 from coatcheck.plugin import Codec, Tree, forks, monotonic
 
 from .messages import Mail, hash_of
+from .registry import Registry
 
-#: Expired records are looked for at every so many that arrive.
+#: Expired records are removed each time this many have arrived.
 SWEEP_EVERY: Final = 1000
 _INF: Final = float("inf")
 
 
 class Rings(Protocol):
     """
-    Who wants to hear of what arrives.
+    A bell that rings when a record arrives.
     """
 
     def ring(self, key: str) -> None:
         """
-        Take in that *key* was written. From any thread.
+        Ring for *key*. From any thread.
         """
 
 
 class Mailbox:
     """
-    The records of one queue, which are decided on in the order in which they arrive. Shared by
-    threads; times are monotonic.
-
-    A forked child keeps a copy, and reads a queue of its own.
+    The records of one queue, judged in the order of their arrival. Shared by threads; times are monotonic. A
+    forked child keeps a copy, and reads a queue of its own.
     """
 
     def __init__(self, name: str, *, life: float) -> None:
         self._name = name
         self._process = os.getpid()
-        #: For how long the queue lives without its reader, and what came without a life.
+        #: Seconds for which the queue lives without its reader, and a record that names no lifetime.
         self.life = life
         self._lock = threading.Lock()
         self._records: dict[str, tuple[bytes, float]] = {}
         self._groups: dict[str, tuple[Tree, float]] = {}
         self._bells: frozenset[Rings] = frozenset()
-        #: How many messages have arrived, whatever became of them.
+        #: How many messages have arrived, with and without success.
         self.arrivals = 0
-        #: Whether what is sent to the queue arrives.
+        #: Whether messages to the queue arrive now.
         self.live = False
         #: Tells the states of records.
         self.codec = Codec()
@@ -73,7 +72,7 @@ class Mailbox:
 
     def arrive(self, mail: Mail) -> bool:
         """
-        Take in what arrived; `False` if it may not replace what is there.
+        Store the record of a message; `False` if it may not replace the current one.
         """
         until = _until(mail.life)
         with self._lock:
@@ -98,7 +97,7 @@ class Mailbox:
 
     def delete(self, ids: Collection[str]) -> int:
         """
-        Delete, and return how many there were.
+        Delete records; return how many existed.
         """
         with self._lock:
             living = sum(self._living(id_) is not None for id_ in set(ids))
@@ -108,7 +107,7 @@ class Mailbox:
 
     def purge(self) -> int:
         """
-        Delete what has expired, and return how much that was.
+        Delete expired records and groups; return how many.
         """
         with self._lock:
             return self._remove_expired()
@@ -131,7 +130,7 @@ class Mailbox:
 
     def get(self, ids: Collection[str]) -> dict[str, bytes]:
         """
-        Return what is there.
+        Return the records that exist.
         """
         return {id_: body for id_ in ids if (body := self._living(id_)) is not None}
 
@@ -144,7 +143,7 @@ class Mailbox:
 
     def left(self, task_id: str) -> float | None:
         """
-        Return how many seconds a record has to live; `None`: it is kept.
+        Return the seconds for which a record lives; `None` if it is kept.
         """
         until = self._records[task_id][1]
         return None if until == _INF else until - monotonic()
@@ -153,14 +152,14 @@ class Mailbox:
 
     def add_bell(self, bell: Rings) -> None:
         """
-        Ring *bell* for what arrives.
+        Ring *bell* for each record that arrives.
         """
         with self._lock:
             self._bells |= {bell}
 
     def remove_bell(self, bell: Rings) -> None:
         """
-        Ring it no more.
+        Ring *bell* no longer.
         """
         with self._lock:
             self._bells -= {bell}
@@ -168,11 +167,11 @@ class Mailbox:
     @property
     def bells(self) -> int:
         """
-        How many there are.
+        The number of bells.
         """
         return len(self._bells)
 
-    # -- groups, which are this process's matter alone ------------------------------------
+    # -- groups, which this process keeps for itself --------------------------------------
 
     def put_group(self, group_id: str, tree: Tree, life: float | None) -> None:
         """
@@ -183,7 +182,7 @@ class Mailbox:
 
     def get_group(self, group_id: str) -> Tree | None:
         """
-        Return a group, if there is one.
+        Return a group; `None` for an unknown one.
         """
         tree, until = self._groups.get(group_id, (None, 0.0))
         return tree if until > monotonic() else None
@@ -202,27 +201,13 @@ def _until(life: float | None) -> float:
     return _INF if life is None else monotonic() + life
 
 
-class _Registry:
+_boxes: Final[Registry[Mailbox]] = Registry()
+_default: Final = str(uuid.uuid4())
+
+
+def mailbox_of(address: object, name: str | None, *, life: float) -> Mailbox:
     """
-    The mailboxes of this process, by broker and queue, so that all its clients meet in one.
+    Return the mailbox of this process for the queue *name* of a broker, in which all its clients meet.
     """
-
-    def __init__(self) -> None:
-        self._boxes: dict[tuple[object, str], Mailbox] = {}
-        self._default = str(uuid.uuid4())
-        self.after_fork()
-        forks.register(self)
-
-    def after_fork(self) -> None:
-        self._lock = threading.Lock()
-
-    def __call__(self, address: object, name: str | None, *, life: float) -> Mailbox:
-        forks.check()
-        key = (address, name or self._default)
-        with self._lock:
-            if key not in self._boxes:
-                self._boxes[key] = Mailbox(key[1], life=life)
-            return self._boxes[key]
-
-
-mailbox_of: Final[Callable[..., Mailbox]] = _Registry()
+    name = name or _default
+    return _boxes.get((address, name), lambda: Mailbox(name, life=life))

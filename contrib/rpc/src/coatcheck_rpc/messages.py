@@ -1,5 +1,5 @@
 """
-What messages say: those of Celery's workers, and ours, which say more in their headers. No I/O.
+The form of messages: Celery's, and ours, which have additional headers. No I/O.
 
 A reply is a message on the default exchange, routed by the name of the reader's queue; its
 correlation id is the task's id, its body the record.
@@ -18,13 +18,13 @@ from pika import BasicProperties
 from coatcheck import ANY
 from coatcheck.plugin import READY_STATES, Codec, Unless
 
-#: How long the reader keeps the record, in milliseconds; 0: as long as it lives.
+#: How long the reader keeps the record, in milliseconds; 0 keeps it.
 LIFE: Final = "coatcheck-expires"
-#: The states that the record must not replace; "*": none at all.
+#: The states that the record must not replace; "*" stands for all.
 UNLESS: Final = "coatcheck-unless"
-#: A hash of the record that is to be replaced.
+#: The hash of the record that this one replaces.
 MATCH: Final = "coatcheck-if-match"
-#: The task's id, where it is too long for a correlation id.
+#: The task's id if it is too long for a correlation id.
 TASK_ID: Final = "coatcheck-task-id"
 _LONGEST_ID: Final = 255  # bytes, by the protocol
 _TYPES: Final = {"json": "application/json", "msgpack": "application/x-msgpack",
@@ -34,30 +34,30 @@ _TYPES: Final = {"json": "application/json", "msgpack": "application/x-msgpack",
 @dataclass(frozen=True, slots=True)
 class Mail:
     """
-    One message: a record, and what it may replace.
+    One message: a record, and the condition for storing it.
     """
 
     task_id: str
     body: bytes
     unless: Unless
-    #: The hash of what is to be replaced; `None`: whatever `unless` allows.
+    #: The hash of the record to replace; `None`: any that `unless` allows.
     match: str | None
-    #: Seconds; `None`: for ever.
+    #: Seconds; `None` keeps the record.
     life: float | None
-    #: By which its writer knows it again; empty where there is none.
+    #: A random word that lets the writer recognise the message; empty for a foreign one.
     token: str = ""
 
 
 def new_token() -> str:
     """
-    Return the random word by which a message is known again.
+    Return a random word that lets the writer recognise its message.
     """
     return os.urandom(12).hex()
 
 
 def hash_of(body: bytes) -> str:
     """
-    Return what stands for exactly this record.
+    Return the hash of a record.
     """
     return hashlib.sha256(body).hexdigest()
 
@@ -67,7 +67,7 @@ def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicPropert
     Return the properties of a message, Celery's and ours.
     """
     unless = "*" if mail.unless is ANY else ",".join(sorted(mail.unless))
-    # Rounded up: a record lives at least as long as it was to.
+    # Rounded up: a record lives at least as long as promised.
     life = 0 if mail.life is None else max(math.ceil(mail.life * 1000), 1)
     headers: dict[str, Any] = {LIFE: min(life, 2**62), UNLESS: unless}
     if mail.match is not None:
@@ -77,7 +77,7 @@ def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicPropert
         headers[TASK_ID] = correlation_id
         correlation_id = f"sha256-{hash_of(correlation_id.encode())}"
     serializer = codec.serializer
-    # One of kombu's says by itself under which content type its readers know it.
+    # A serializer of kombu names the content type that its readers know.
     otherwise = getattr(serializer, "content_type", f"application/x-{serializer.name}")
     return BasicProperties(
         content_type=_TYPES.get(serializer.name, otherwise),
@@ -92,8 +92,7 @@ def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicPropert
 
 def mail_of(properties: BasicProperties, body: bytes, *, life: float) -> Mail | None:
     """
-    Return what a message says, also one of Celery's, which lives for *life* seconds; `None` for
-    one that names no task.
+    Return the content of a message; `None` if it names no task. One of Celery's lives for *life* seconds.
     """
     headers: dict[str, Any] = properties.headers or {}
     task_id = headers.get(TASK_ID) or properties.correlation_id

@@ -1,5 +1,5 @@
 """
-What the thread of a line has to tell whoever waits for it.
+An answer that the thread of a line gives to a waiting thread or task.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ class Outcome(Generic[T]):
     """
     A value or an error that is yet to come.
 
-    A future of the standard library does not serve: it is guarded by a condition, which is written in
-    Python, so an exception that a signal handler raises in one who waits can leave it locked. The line's
-    thread would wait for it for ever, and with it everybody else.
+    A future of the standard library does not serve: its condition is written in Python, so an exception that a
+    signal handler raises in a waiting thread can leave it locked. The line's thread would then hang.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Outcome(Generic[T]):
     @property
     def is_done(self) -> bool:
         """
-        Whether it has come.
+        Whether the answer has come.
         """
         return bool(self._value) or self._error is not None
 
@@ -46,7 +45,7 @@ class Outcome(Generic[T]):
 
     def fail(self, error: BaseException) -> None:
         """
-        Give the error, likewise.
+        Give the error. Only the first call counts, and none after `cancel`.
         """
         with self._lock:
             if not (self.is_done or self.is_cancelled):
@@ -60,7 +59,7 @@ class Outcome(Generic[T]):
 
     def cancel(self) -> bool:
         """
-        Say that nobody waits any more; `False` if it has come.
+        Note that nobody waits any more; `False` if the answer has come.
         """
         with self._lock:
             if self.is_done:
@@ -70,7 +69,7 @@ class Outcome(Generic[T]):
 
     def when_done(self, call: Callable[[], object]) -> None:
         """
-        Have *call* called once it has come, in any thread; at once if it has.
+        Call *call* once the answer has come, in any thread; now if it has.
         """
         with self._lock:
             if not self.is_done:
@@ -80,7 +79,7 @@ class Outcome(Generic[T]):
 
     def result(self) -> T:
         """
-        Return the value that has come, or raise the error.
+        Return the value or raise the error.
         """
         if self._error is not None:
             raise self._error

@@ -1,5 +1,5 @@
 """
-What a URL says of the broker, the queues and the connection. No I/O.
+The broker, the queues and the connection that a URL names. No I/O.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 class Settings:
     """
-    Where the broker is, and which queue is read or written to.
+    The place of the broker, the queue to read or to send to, and the options.
     """
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
@@ -88,13 +88,13 @@ class Settings:
         known = {**_OPTIONS, **(_TLS_OPTIONS if self.tls else {})}
         read = read_options({**url.query, **options}, known, where=f"{url.scheme}://")
         self.operation_timeout = operation_timeout
-        #: The queue that this process reads; `None`: one that is named for it.
+        #: The queue that this process reads; `None` stands for a name of its own.
         self.queue: str | None = read.get("queue")
-        #: The queue of the reader, for who only sends; `None` for the reader itself.
+        #: The queue of the reader, for a client that only sends.
         self.reply_to: str | None = read.get("reply_to")
         if self.queue is not None and self.reply_to is not None:
             raise ConfigurationError(
-                f"{url}: a reader has a queue=, who sends to it has reply_to=; give one of them"
+                f"{url}: a reader takes queue=, a sender takes reply_to=; give one of them"
             )
         self.queue_expires: float = read.get("queue_expires", 86_400.0)
         self.persistent: bool = read.get("persistent", False)
@@ -108,7 +108,7 @@ class Settings:
         user, _, password = info.partition(":")
         self.user = unquote(user) or "guest"
         self.password = unquote(password) if info else "guest"
-        # As in Celery: "//" and "/" are the broker's default one.
+        # As in Celery: "//" and "/" mean the broker's default.
         self.virtual_host = unquote(path) or "/"
         port = 5671 if self.tls else 5672
         items = re.split("[;,]", hosts)
@@ -117,14 +117,14 @@ class Settings:
     @property
     def label(self) -> str:
         """
-        Where the broker is, for messages.
+        The place of the broker, for messages.
         """
         return ", ".join(f"{host}:{port}" for host, port in self.nodes)
 
     @property
     def address(self) -> tuple[object, ...]:
         """
-        What makes one connection different from another.
+        Settings that need a connection of their own.
         """
         tls = tuple(sorted((name, str(value)) for name, value in self.ssl_options.items()))
         place = (tuple(self.nodes), self.virtual_host, self.user, self.password)
@@ -132,7 +132,7 @@ class Settings:
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """
-        Return how to speak TLS, which reads the certificates; `None` where it is not spoken.
+        Return a TLS context with the certificates of the options; `None` without TLS.
         """
         if not self.tls:
             return None

@@ -23,7 +23,7 @@ from .._record.documents import AllFields, Fields, checked_id
 from .._record.meta import ResultMeta
 from .._runtime.loops import PerLoop
 from .._waiting.asyncio_hub import Hub, TaskWaiter
-from .._waiting.waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
+from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..errors import (
     BackendError,
     BackendUnavailableError,
@@ -437,8 +437,8 @@ class Results(ResultsBase):
         # tests/bench/fast_paths.py.
         watch = self._hubs.get().join(waiter)
         try:
-            while (pause := watch.pause(waiter)) is not None:
-                await pause
+            while (seconds := watch.next_pause(waiter)) is not None:
+                await waiter.pause(seconds, watch.alarms)
             return cast("ResultMeta", waiter.take())
         finally:
             watch.leave(waiter)

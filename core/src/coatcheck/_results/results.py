@@ -32,8 +32,8 @@ from .._coding.sealing import DEFAULT_COMPRESS_OVER
 from .._coding.serializers import Serializer
 from .._record.documents import AllFields, Fields, checked_id
 from .._record.meta import ResultMeta
+from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from .._waiting.hub import Hub, ThreadWaiter
-from .._waiting.waits import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..errors import (
     BackendError,
     BackendUnavailableError,

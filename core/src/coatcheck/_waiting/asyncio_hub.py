@@ -1,26 +1,22 @@
 """
-The hub for asyncio, see `coatcheck._waiting.hub`: one task a loop looks for all waits.
+The hub for asyncio: one task looks for all waits of a loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import nullcontext
 from typing import Any
 
-from .._backends.asyncio_backend import Backend
 from .._backends.asyncio_bells import Bell
-from .._backends.portions import BATCH, Portions
 from .._record.meta import ResultMeta
 from .._runtime import tasks
 from .._runtime.clocks import monotonic
-from ..errors import BackendError, BackendUnavailableError, PartlyUnavailableError
-from .pacing import PORTION
+from ..errors import BackendError
 from .timers import Alarms
-from .waits import GATHER, INFINITY, LINGER, TURN, Waiter, Waits
-
-_logger = logging.getLogger("coatcheck")
+from .waiter import INFINITY, Waiter
+from .watch import UNSUBSCRIBED, HubBase, Steps, Watch
 
 
 class TaskWaiter(Waiter):
@@ -45,8 +41,7 @@ class TaskWaiter(Waiter):
         """
         Sleep until notified, at most *seconds*.
         """
-        # Neither a coroutine nor an event and a timeout: of waits there are many, and those are
-        # large.
+        # A bare future, because there are many waits: coroutines, events and timeouts are large.
         self.rest(alarms)
         self._paused = asyncio.get_running_loop().create_future()
         if self._notified or seconds <= 0:
@@ -58,7 +53,7 @@ class TaskWaiter(Waiter):
 
     def rest(self, alarms: Alarms) -> None:
         """
-        Let go of what the last pause needed.
+        Release everything that the last pause needed.
         """
         self._paused = None
         if self._alarm is not None:
@@ -66,72 +61,58 @@ class TaskWaiter(Waiter):
             self._alarm = None
 
 
-class Hub:
+class Hub(HubBase):
     """
-    As `coatcheck._waiting.hub.Hub`, for the tasks of one event loop.
+    Serves the tasks of one event loop.
     """
 
-    def __init__(
-        self,
-        backend: Backend[ResultMeta],
-        *,
-        portions: Portions,
-        safety_look: float,
-        operation_timeout: float,
-        on_lost: Callable[[ResultMeta], Awaitable[ResultMeta | None]],
-    ) -> None:
-        self.backend = backend
-        self.portions = portions
-        self.safety_look = safety_look
-        self.operation_timeout = operation_timeout
-        self.on_lost = on_lost
-        self._watch: Watch | None = None
+    _watch: TaskWatch | None = None
 
     @property
     def idle(self) -> bool:
         """
         Whether nobody waits.
         """
-        return self._watch is None or self._watch.waits.idle
+        return self._watch is None or self._watch.idle
 
     async def results(self, waiter: TaskWaiter) -> AsyncGenerator[ResultMeta, None]:
         """
-        Iterate over what *waiter* waits for, as it comes.
+        Iterate over the records that *waiter* waits for, as they come.
 
         Raises `WaitTimeoutError` after its timeout and a last look.
         """
         watch = self.join(waiter)
         try:
             while True:
-                while (pause := watch.pause(waiter)) is not None:
-                    await pause
+                while (seconds := watch.next_pause(waiter)) is not None:
+                    await waiter.pause(seconds, watch.alarms)
                 if (meta := waiter.take()) is None:
                     return
                 yield meta
         finally:
             watch.leave(waiter)
 
-    def join(self, waiter: TaskWaiter) -> Watch:
+    def join(self, waiter: TaskWaiter) -> TaskWatch:
         """
-        Begin a wait; whoever does so ends it by `Watch.leave`.
+        Begin a wait. The caller ends it by `TaskWatch.leave`.
         """
         watch = self._watch
         if watch is None or watch.task.done():
-            watch = self._watch = Watch(self)
+            watch = self._watch = TaskWatch(self)
         watch.waits.join(waiter, monotonic())
         watch.wake()
         return watch
 
-    def dismiss(self, watch: Watch) -> None:
+    def dismiss(self, watch: TaskWatch) -> None:
         """
-        Let the next wait start a watch of its own.
+        Let the next wait start a new watch.
         """
         if self._watch is watch:
             self._watch = None
 
     async def close(self) -> None:
         """
-        Break all waits and end the task. A later wait starts a new one.
+        End all waits and the task. A later wait starts a new one.
         """
         watch, self._watch = self._watch, None
         if watch is not None:
@@ -140,179 +121,54 @@ class Hub:
             await asyncio.wait([watch.task])
 
 
-class Watch:
+class TaskWatch(Watch):
     """
-    One life of the hub's task: its waits, its subscription.
+    One life of the hub's task.
     """
 
     def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, lock=nullcontext(), sleep=asyncio.sleep)
         self._hub = hub
-        self._backend = hub.backend
-        self._portions = hub.portions
-        self.waits = Waits(safety_look=hub.safety_look, operation_timeout=hub.operation_timeout)
+        self.alarms = Alarms()
         self.task = tasks.start(self._run(), name="coatcheck-hub")
-        self._alarms = Alarms()
-        self._bell: Bell | None = None
-        # Whether the last turn heard something: those who wait come first, clearing up later.
-        self._ringing = False
-
-    def wake(self) -> None:
-        """
-        End the task's pause.
-        """
-        if self._bell is not None:
-            self._bell.wake()
 
     def leave(self, waiter: TaskWaiter) -> None:
         """
-        Forget *waiter*.
+        End the wait of *waiter*.
         """
-        waiter.rest(self._alarms)
-        self.waits.leave(waiter)
-
-    def pause(self, waiter: TaskWaiter) -> Awaitable[None] | None:
-        """
-        Return what to await next; `None` where a snapshot is there to take, or nothing is pending.
-
-        Not a coroutine that returns the snapshot: that is memory where ten thousand wait.
-        """
-        if self.waits.may_resume(waiter):
-            self.waits.resume(waiter)
-            self.wake()
-        if waiter.is_served:
-            return None
-        waiter.check()
-        now = monotonic()
-        if now < waiter.deadline:
-            return waiter.pause(waiter.tick(now), self._alarms)
-        return self._last_look(waiter)
-
-    async def _last_look(self, waiter: TaskWaiter) -> None:
-        """
-        Have the pending tasks looked at, see `Waits.patience`.
-        """
-        since = monotonic()
-        if not waiter.attentive:
-            self.waits.look_again(waiter, since)
-            self.wake()
-        while (seconds := self.waits.patience(waiter, since, monotonic())) > 0:
-            await waiter.pause(seconds, self._alarms)
-        self.waits.end_last_look(waiter, self._backend.trouble)
-
-    # -- the task -------------------------------------------------------------------------
+        waiter.rest(self.alarms)
+        self.left.append(waiter)
 
     async def _run(self) -> None:
         try:
             try:
                 async with self._backend.watch() as bell:
-                    await self._serve(bell)
-            except (BackendError, OSError) as error:  # such as no free descriptor
-                _logger.warning("no subscription, polling instead: %s", error)
-                await self._serve(Bell())
+                    await self._drive(self.serve(bell))
+            except UNSUBSCRIBED as error:
+                self.poll(error)
+                await self._drive(self.serve(Bell()))
         except asyncio.CancelledError:
             self.waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
             raise
-        except Exception as error:
-            _logger.exception("the hub failed, and with it all waits")
+        except Exception as error:  # noqa: BLE001 - raised by the waits
             self._hub.dismiss(self)
-            self.waits.abort_all(error)
+            self.break_down(error)
 
-    async def _serve(self, bell: Bell) -> None:
-        self._bell = bell
-        try:
-            while await self._turn(bell):
-                pass
-        finally:
-            self._bell = None
-
-    async def _turn(self, bell: Bell) -> bool:
+    async def _drive(self, steps: Steps) -> None:
         """
-        Look, subscribe, listen; `False` when the task is to end.
+        Make the calls of *steps*.
         """
-        await self._look_at_due(bell)  # what rang comes first
-        await self._update_subscription(bell)
-        now = monotonic()
-        at = self.waits.next_look(now)
-        was_idle = self.waits.idle
-        rang = await self._listen(bell, LINGER if at is None else min(max(at - now, 0.0), LINGER))
-        self.waits.ring(rang)
-        # A wake may have come late, for a wait that is over: it does not end the task early.
-        stayed = monotonic() - now >= LINGER / 2
-        if was_idle and stayed and self.waits.idle:
-            self._hub.dismiss(self)
-            return False
-        return True
-
-    async def _listen(self, bell: Bell, seconds: float) -> Collection[str]:
-        """
-        Return what rang. Where one ring follows the other, one read is to serve many of them.
-        """
-        start = monotonic()
-        rang = await bell.wait(seconds)
-        if rang and self._ringing and seconds > 0 and monotonic() - start < GATHER:
-            await asyncio.sleep(GATHER)
-            rang = {*rang, *await bell.wait(0)}
-        self._ringing = bool(rang)
-        return rang
-
-    async def _update_subscription(self, bell: Bell) -> None:
-        if fresh := self.waits.to_watch(BATCH, monotonic()):
-            await bell.add(fresh)  # a barrier: the look comes after it
-            await self._look_at_due(bell)
-        gone = self.waits.to_unwatch(BATCH if self._ringing else 1)
-        if gone:
-            await bell.discard(gone)
-
-    async def _look_at_due(self, bell: Bell) -> None:
-        now = monotonic()
-        end = now + TURN
-        while portion := self.waits.take_due(now, self._portions.count(PORTION)):
-            await self._look(portion, bell)
-            if (now := monotonic()) >= end:
+        answer: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                call = steps.send(answer) if error is None else steps.throw(error)
+            except StopIteration:
+                self._hub.dismiss(self)
                 return
-
-    async def _look(self, task_ids: list[str], bell: Bell) -> None:
-        began = monotonic()
-        try:
-            metas = await self._backend.get_many(task_ids)
-        except PartlyUnavailableError as error:
-            read = [task_id for task_id in task_ids if task_id not in error.unread]
-            await self._found(read, error.found, bell, began)
-            # Last, so that a wait for some of both knows of it.
-            self._failed(list(error.unread), error)
-        except BackendError as error:
-            if isinstance(error, BackendUnavailableError):
-                self._portions.failed(len(task_ids))
-            self._failed(task_ids, error)
-        except Exception as error:  # noqa: BLE001 - raised in the tasks that wait
-            self.waits.abort(task_ids, error)
-        else:
-            self._portions.came(len(task_ids), metas.values(), monotonic() - began)
-            self.waits.most_held = self._portions.held
-            await self._found(task_ids, metas, bell, began)
-
-    async def _found(
-        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
-    ) -> None:
-        for observed in self._tell(task_ids, metas, bell, began):
-            meta = await self._hub.on_lost(observed)
-            if meta is not None:
-                self._tell([meta.task_id], {meta.task_id: meta}, bell, monotonic())
-
-    def _failed(self, task_ids: list[str], error: BackendError) -> None:
-        _logger.debug("a look failed: %s", error)
-        self.waits.failed(task_ids, error, monotonic())
-
-    def _tell(
-        self, task_ids: list[str], metas: dict[str, ResultMeta], bell: Bell, began: float
-    ) -> list[ResultMeta]:
-        now = monotonic()
-        return self.waits.absorb(
-            task_ids,
-            metas,
-            now,
-            pushing=bell.pushing,
-            lag=bell.lag,
-            unready=bell.unready,
-            took=now - began,
-        )
+            try:
+                answer, error = call(), None
+                if hasattr(answer, "__await__"):  # no call that logs has
+                    answer = await answer
+            except BaseException as raised:  # noqa: BLE001 - raised where the call was asked for
+                answer, error = None, raised

@@ -13,7 +13,7 @@ import coatcheck
 import coatcheck.aio
 from coatcheck._finding.registry import SYNC
 from coatcheck._settings import configfile
-from coatcheck._settings.config import CORE_OPTIONS
+from coatcheck._settings.options import CORE_OPTIONS
 from coatcheck.errors import ConfigurationError, PluginError, UnknownSchemeError
 
 pytestmark = pytest.mark.usefixtures("_fresh_scan", "_here")

@@ -20,10 +20,10 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
+from coatcheck import by_url
 from coatcheck._backends.backend import ANY, Capability
 from coatcheck._embedded import files
 from coatcheck._embedded.files import FilesBackend
-from coatcheck._finding.resolver import by_url
 from coatcheck._runtime import entrypoints
 from coatcheck._settings.url import URL
 from coatcheck.errors import (

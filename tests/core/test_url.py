@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import coatcheck
-from coatcheck._settings.options import boolean, optional_seconds, read_options, seconds, words
+from coatcheck._settings.options import read_options
+from coatcheck._settings.readers import boolean, optional_seconds, seconds, words
 from coatcheck._settings.url import URL, masked
 from coatcheck.errors import ConfigurationError
 

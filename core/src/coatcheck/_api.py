@@ -5,11 +5,13 @@ The public names of coatcheck.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from ._backends.backend import ANY, Backend, Capability, KeyValueBackend, Unless
 from ._backends.bells import Bell
-from ._finding.registry import register, registered, unregister
-from ._finding.resolver import by_name, by_url, from_celery_config
+from ._finding.finder import SYNC as _FINDER
+from ._finding.registry import SYNC as _REGISTRY
+from ._record.documents import AllFields, Fields
 from ._record.failures import Failure
 from ._record.meta import ResultMeta
 from ._results.handles import AsyncResult
@@ -17,6 +19,8 @@ from ._results.hooks import hookimpl
 from ._results.results import Results
 from ._results.resultsets import ResultSet
 from ._results.running import RunningTask
+from ._settings.configfile import Config
+from ._settings.options import DEFAULT, Default, Expires, Options
 from .errors import (
     ArgumentError,
     BackendError,
@@ -44,11 +48,20 @@ from .errors import (
     WorkerLostError,
 )
 
+by_name: Final = _FINDER.by_name
+by_url: Final = _FINDER.by_url
+from_celery_config: Final = _FINDER.from_celery_config
+register: Final = _REGISTRY.register
+registered: Final = _REGISTRY.registered
+unregister: Final = _REGISTRY.unregister
+
 # Silent by default: logging's last resort would print warnings otherwise.
 logging.getLogger("coatcheck").addHandler(logging.NullHandler())
 
 __all__ = [
     "ANY",
+    "DEFAULT",
+    "AllFields",
     "ArgumentError",
     "AsyncResult",
     "Backend",
@@ -59,12 +72,17 @@ __all__ = [
     "Bell",
     "Capability",
     "CoatcheckError",
+    "Config",
     "ConfigurationError",
     "ContentDisallowed",
     "DecodeError",
+    "Default",
     "EncodeError",
+    "Expires",
     "Failure",
+    "Fields",
     "KeyValueBackend",
+    "Options",
     "PartlyUnavailableError",
     "PluginError",
     "ResultMeta",

@@ -66,8 +66,9 @@ from ._runtime.interruptions import interruption_in, pass_on_interruption
 from ._runtime.starting import start, undisturbed
 from ._settings import celeryconfig
 from ._settings.celeryconfig import shared_options, transport_options
-from ._settings.config import CORE_OPTIONS, DEFAULT_NAME
-from ._settings.options import boolean, read_options, seconds
+from ._settings.config import DEFAULT_NAME
+from ._settings.options import CORE_OPTIONS, read_options
+from ._settings.readers import boolean, seconds
 from ._settings.url import MASK, URL, host_and_port, masked, without_users
 from .states import PENDING, READY_STATES
 

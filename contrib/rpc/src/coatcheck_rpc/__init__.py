@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, overload
 
+from .options import RPCOptions as RPCOptions
+
 if TYPE_CHECKING:
     from coatcheck import Results
     from coatcheck.aio import Results as AioResults

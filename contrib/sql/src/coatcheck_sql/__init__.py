@@ -22,4 +22,6 @@ SQLAlchemy's URLs of these and of SQLite. See `settings` for the options.
 What does I/O has a twin for asyncio, named `asyncio_...`.
 """
 
+from .options import SQLOptions as SQLOptions
+
 __version__ = "0.2.0"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 from .._coding.codec import Codec
 from .._record import groups
 from .._record.groups import Tree
+from .._settings.options import OPTIONS
 from ..errors import UnsupportedError
 from .bells import Bell
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 #: The version of this protocol; a plugin made for another one is refused.
 PROTOCOL_VERSION: Final = 1
 
-#: What keys of key-value stores start with, where nobody says otherwise.
-DEFAULT_KEY_PREFIX: Final = "celery-task-meta-"
+#: The prefix of keys in key-value stores, by default.
+DEFAULT_KEY_PREFIX: Final[str] = OPTIONS["key_prefix"].default
 
 V = TypeVar("V")
 

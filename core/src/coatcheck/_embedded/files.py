@@ -37,7 +37,8 @@ from .._runtime import forks
 from .._runtime.clocks import monotonic, wall
 from .._runtime.dice import random
 from .._runtime.interruptions import pass_on_interruption
-from .._settings.options import boolean, read_options
+from .._settings.options import read_options
+from .._settings.readers import boolean
 from .._settings.url import URL
 from ..errors import (
     BackendError,

@@ -5,7 +5,7 @@ The known backends: built in, registered, or found by entry points.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -116,29 +116,6 @@ SYNC: Final = Registry("coatcheck.backends", BUILTIN)
 AIO: Final = Registry("coatcheck.aio_backends", {}, asyncio=True)
 #: Where synchronous code finds its backends. Those that exist for asyncio only run on a loop in a thread.
 FOR_THREADS: Final = (SYNC, AIO)
-
-
-def register(scheme: str, target: Target, *, replace: bool = False) -> None:
-    """
-    Register a backend for *scheme* in this process: "module:Class", or the class.
-
-    Raises `SchemeConflictError` if the scheme is built in or registered, unless *replace*.
-    """
-    SYNC.register(scheme, target, replace=replace)
-
-
-def unregister(scheme: str) -> None:
-    """
-    Undo `register`. Does nothing for a scheme that is not registered.
-    """
-    SYNC.unregister(scheme)
-
-
-def registered(scheme: str, target: Target) -> AbstractContextManager[None]:
-    """
-    Register *target* during a block, for tests, and restore the earlier backend afterwards.
-    """
-    return SYNC.registered(scheme, target)
 
 
 def _import(target: Any, *, asyncio: bool) -> type[Any]:

@@ -1,5 +1,5 @@
 """
-From a URL or a name to results.
+From a URL, a name or Celery's settings to a backend, and the options of its results.
 """
 
 from __future__ import annotations
@@ -8,80 +8,20 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._backends.backend import (
-    Backend,
-    BaseBackend,
-    KeyValueBackend,
-)
+from .._backends.backend import Backend, BaseBackend, KeyValueBackend
 from .._results import hooks
-from .._results.results import Results
 from .._runtime import entrypoints
 from .._runtime.interruptions import pass_on_interruption
 from .._settings import trust
 from .._settings.config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
 from .._settings.url import URL, masked
-from ..errors import (
-    CoatcheckError,
-    ConfigurationError,
-    PluginError,
-)
+from ..errors import CoatcheckError, ConfigurationError, PluginError
 from .hints import KNOWN_GROUP, not_named, unknown_scheme
 from .registry import AIO, BUILTIN, FOR_THREADS, SYNC, Registry
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
     from .._settings.configfile import Config, Named
-
-
-def by_url(url: str | None = None, **options: Any) -> Results:
-    """
-    Return the `Results` for *url*, or for the URL in `COATCHECK_URL`. No I/O.
-
-    Give options in the URL's query or by name. `Results` lists the options of all backends; each backend's
-    page lists its own. Raises `ConfigurationError` for an unknown scheme, an unknown option, or a plugin
-    that cannot be used. A backend that exists for asyncio only runs on an event loop in a thread.
-    """
-    made, named = backend_for(url, options)
-    return Results(made, **named)
-
-
-def by_name(name: str = DEFAULT_NAME, *, config: Config | None = None, **options: Any) -> Results:
-    """
-    Return the `Results` of the backend that the configuration calls *name*. No I/O with the store.
-
-    A name that is not configured may be a scheme, with its defaults: `by_name("memory")`.
-
-    Args:
-        config: the configuration, or the path of its file. By default the file that
-            `COATCHECK_CONFIG` names, else the nearest `coatcheck.toml`, or `pyproject.toml` with
-            a table `tool.coatcheck`, from the working directory upwards.
-        options: as for `by_url`. They override the URL's query, which overrides the environment, which
-            overrides the configuration.
-    """
-    made, named = named_backend(name, config, options)
-    return Results(made, **named)
-
-
-def from_celery_config(
-    config: CeleryConfig, *, namespace: str = "CELERY", **options: Any
-) -> Results:
-    """
-    Return the `Results` of a Celery application with this configuration. No I/O, and nothing of
-    Celery is imported.
-
-    Settings that concern results mean the same as in Celery: URL, credentials, key prefix, lifetime,
-    serializer, accepted content. Raises `ConfigurationError` for a setting that coatcheck cannot follow.
-
-    Args:
-        config: a mapping, such as `app.conf`; a module or an object with the settings as
-            attributes; an application; or the import path of one: "package.module" or
-            "package.module:app".
-        namespace: the prefix of names in upper case, in a Django project's settings.
-        options: as for `by_url`. They override the configuration. With `read_only=True` the settings that
-            concern writing are ignored.
-    """
-    made, named = celery_backend(config, namespace, options)
-    return Results(made, **named)
 
 
 def celery_backend(
@@ -189,11 +129,12 @@ def backend_for(
     parsed = resolve_url(url)
     given = dict(options)
     plugins = given.pop("plugins", ())  # objects: never from the query
-    mine, timeout, rest = split_options(parsed, given, configured, where=where)
+    mine, rest = split_options(parsed, given, configured, where=where)
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
-    mine = {"name": str(parsed), "plugins": [*found, *plugins], **mine, **timeout}
-    return _made(cls, parsed, options=rest, **timeout), mine
+    timeout = {name: mine[name] for name in ("operation_timeout",) if name in mine}
+    made = _made(cls, parsed, options=rest, **timeout)
+    return made, {"name": str(parsed), "plugins": [*found, *plugins], **mine}
 
 
 def _made(cls: type[Any], url: URL, **options: Any) -> Any:

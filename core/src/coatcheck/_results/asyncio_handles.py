@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from .._record.documents import checked_id
 from .._record.meta import ResultMeta
-from .misuse import HoldsConnections, called
+from .handles import Handle
+from .misuse import called
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,46 +20,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncResult(HoldsConnections, Generic[T]):
+class AsyncResult(Handle[T]):
     """
     The same as `coatcheck.AsyncResult`, with coroutine methods for I/O. `await handle` is
     `await handle.get()`.
     """
 
-    __slots__ = ("_meta", "_results", "task_id")
+    __slots__ = ("_results",)
 
     _elsewhere = "pass its task id and the URL, and call coatcheck.aio.by_url(url).AsyncResult(task_id) there"
 
     def __init__(self, results: Results, task_id: str) -> None:
+        super().__init__(task_id)
         self._results = results
-        self.task_id: str = checked_id(task_id)
-        self._meta: ResultMeta | None = None
 
     def __repr__(self) -> str:
         return f"<aio.AsyncResult {self.task_id!r}>"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncResult) and other.task_id == self.task_id
-
-    def __hash__(self) -> int:
-        return hash(self.task_id)
-
     def __await__(self) -> Generator[Any, Any, T]:
         return self.get().__await__()
-
-    @property
-    def id(self) -> str:
-        """
-        The task id.
-        """
-        return self.task_id
-
-    @property
-    def known_meta(self) -> ResultMeta | None:
-        """
-        The ready record, once it was read; `None` before. No I/O.
-        """
-        return self._meta
 
     async def meta(self) -> ResultMeta:
         """
@@ -68,14 +47,6 @@ class AsyncResult(HoldsConnections, Generic[T]):
         if self._meta is not None:
             return self._meta
         return self.remember(await self._results.get_task_meta(self.task_id))
-
-    def remember(self, meta: ResultMeta) -> ResultMeta:
-        """
-        Take in a snapshot that was read elsewhere; a ready one saves further reads.
-        """
-        if meta.ready:
-            self._meta = meta
-        return meta
 
     @called
     async def ready(self) -> bool:

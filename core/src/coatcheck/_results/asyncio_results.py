@@ -4,58 +4,62 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
-from .. import states
 from .._backends import backend as sync
 from .._backends import records
 from .._backends.asyncio_backend import Backend, KeyValueBackend
 from .._backends.asyncio_records import Records
-from .._backends.backend import ANY, Anything, Unless
 from .._backends.bridge import ThreadedBackend
-from .._backends.portions import BATCH, Portions, Reading
+from .._backends.portions import Portions
 from .._coding.codec import Codec
-from .._record.documents import AllFields, Fields, checked_id
+from .._record.documents import Fields, checked_id
 from .._record.meta import ResultMeta
 from .._runtime.loops import PerLoop
+from .._settings.options import DEFAULT, Default, Expires, Options
 from .._waiting.asyncio_hub import Hub, TaskWaiter
 from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..errors import (
     BackendError,
     BackendUnavailableError,
-    EncodeError,
-    PartlyUnavailableError,
-    ResultTooLargeError,
     SerializationError,
     UnknownTaskError,
 )
 from . import asyncio_handles as handles
 from . import asyncio_resultsets as resultsets
 from .asyncio_observed import ObservedBackend, observed_wait
+from .asyncio_reading import Reads
 from .asyncio_running import RunningTask
-from .results import ResultsBase
-from .writing import DEFAULT, Default, Expires, Writer, checked_heartbeat, checked_timeout
+from .asyncio_storing import Storing
+from .writing import Writer, checked_heartbeat, checked_timeout
 
 T = TypeVar("T")
 
 
-class Results(ResultsBase):
+class Results(Storing, Reads):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 
     Args:
         backend: where records are kept; a sync backend runs in threads.
-        options: see `coatcheck._results.results.ResultsBase`.
+        name: the text in `repr()`, such as the URL without its secrets.
+        options: see `coatcheck.Options`.
     """
 
     backend: Backend[ResultMeta]
 
-    def __init__(self, backend: Backend[Any] | sync.Backend[Any], **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        backend: Backend[Any] | sync.Backend[Any],
+        *,
+        name: str = "",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(name, options)
         self._portions = Portions(spread=backend.spread)
         self._lifted = lift(backend, self._codec, key_prefix=self._key_prefix)
         observed = ObservedBackend(self._lifted, self._hooks) if self._hooks else self._lifted
@@ -71,178 +75,6 @@ class Results(ResultsBase):
             on_lost=on_lost,
         )
         self._hubs = PerLoop(make, Hub.close)
-
-    # -- writing --------------------------------------------------------------------------
-
-    async def store_result(
-        self,
-        task_id: str,
-        result: Any = None,
-        state: str = states.SUCCESS,
-        *,
-        traceback: str | None = None,
-        expires: Expires | Default = DEFAULT,
-        protect: Iterable[str] | Anything | None = None,
-        **fields: Unpack[AllFields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.store_result`.
-        """
-        seconds = self._writer.lifetime(expires)
-        meta = self._draft(task_id, state, result, traceback, seconds, fields)
-        won = await self._put(meta, self._writer.unless(protect), seconds)
-        if not won and protect is None:
-            self._lost_to_first(meta)
-        return won
-
-    async def _put(self, meta: ResultMeta, unless: Unless, expires: float | None) -> bool:
-        try:
-            return await self.backend.put(meta.task_id, meta, unless=unless, expires=expires)
-        except (EncodeError, ResultTooLargeError) as error:
-            substitute, raises = self._substitute(meta, error, expires)
-            won = substitute is not None and await self.backend.put(
-                meta.task_id, substitute, unless=unless, expires=expires
-            )
-            if raises:
-                raise
-            return won
-
-    async def store_many(
-        self,
-        values: Mapping[str, Any] | Iterable[tuple[str, Any]],
-        *,
-        expires: Expires | Default = DEFAULT,
-    ) -> dict[str, bool]:
-        """
-        See `coatcheck.Results.store_many`.
-        """
-        seconds = self._writer.lifetime(expires)
-        pairs = values.items() if isinstance(values, Mapping) else values
-        metas = [self._draft(k, states.SUCCESS, v, None, seconds, {}) for k, v in pairs]
-        won: dict[str, bool] = {}
-        errors: list[Exception] = []
-        for start in range(0, len(metas), BATCH):
-            await self._put_batch(metas[start : start + BATCH], seconds, won, errors)
-        if errors:
-            raise errors[0]
-        return won
-
-    async def _put_batch(
-        self,
-        metas: list[ResultMeta],
-        expires: float | None,
-        won: dict[str, bool],
-        errors: list[Exception],
-    ) -> None:
-        unless = self._writer.protect
-        try:
-            answers = await self.backend.put_many(
-                [(meta.task_id, meta) for meta in metas], unless=unless, expires=expires
-            )
-            for meta, first in zip(metas, answers, strict=True):
-                # An id that comes twice in one call is won by its first value.
-                won[meta.task_id] = won.get(meta.task_id, False) or first
-                if not first:
-                    self._lost_to_first(meta)
-        except (EncodeError, ResultTooLargeError):
-            # Those that are stored already recognise themselves.
-            for meta in metas:
-                try:
-                    first = await self._put(meta, unless, expires)
-                    won[meta.task_id] = won.get(meta.task_id, False) or first
-                except (EncodeError, ResultTooLargeError) as error:
-                    errors.append(error)
-
-    async def mark_as_started(
-        self,
-        task_id: str,
-        meta: Any = None,
-        *,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_started`.
-        """
-        return await self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
-
-    async def mark_as_done(
-        self,
-        task_id: str,
-        result: Any = None,
-        *,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_done`.
-        """
-        return await self.store_result(task_id, result, expires=expires, **fields)
-
-    async def mark_as_failure(
-        self,
-        task_id: str,
-        exc: BaseException,
-        *,
-        traceback: str | None = None,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_failure`.
-        """
-        return await self.store_result(
-            task_id, exc, states.FAILURE, traceback=traceback, expires=expires, **fields
-        )
-
-    async def mark_as_retry(
-        self,
-        task_id: str,
-        exc: BaseException | None = None,
-        *,
-        traceback: str | None = None,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_retry`.
-        """
-        return await self.store_result(
-            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
-        )
-
-    async def mark_as_revoked(
-        self,
-        task_id: str,
-        reason: str = "revoked",
-        *,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        Store REVOKED. To stop the running task is the queue's business.
-        """
-        return await self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
-
-    async def update_state(
-        self,
-        task_id: str,
-        state: str,
-        meta: Any = None,
-        *,
-        expires: Expires | Default = DEFAULT,
-        **fields: Unpack[Fields],
-    ) -> bool:
-        """
-        See `coatcheck.Results.update_state`.
-        """
-        return await self.store_result(task_id, meta, state, expires=expires, **fields)
-
-    async def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
-        """
-        See `coatcheck.Results.expect`.
-        """
-        return await self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)
 
     def running(
         self,
@@ -262,141 +94,6 @@ class Results(ResultsBase):
             heartbeat=checked_heartbeat(heartbeat),
             fields=fields,
         )
-
-    async def _replace(
-        self,
-        task_id: str,
-        observed: ResultMeta | None,
-        result: Any,
-        state: str,
-        *,
-        expires: Expires | Default,
-        fields: AllFields,
-    ) -> bool:
-        seconds = self._writer.lifetime(expires)
-        meta = self._draft(task_id, state, result, None, seconds, fields)
-        unless = ANY if observed is None else self._writer.protect
-        return await self.backend.put(
-            task_id, meta, unless=unless, if_match=observed, expires=seconds
-        )
-
-    async def forget(self, task_id: str) -> bool:
-        """
-        See `coatcheck.Results.forget`.
-        """
-        return await self.forget_many([task_id]) > 0
-
-    async def forget_many(self, task_ids: Iterable[str]) -> int:
-        """
-        See `coatcheck.Results.forget_many`.
-        """
-        self._writer.check_writable()
-        return await self.backend.delete_many([checked_id(task_id) for task_id in task_ids])
-
-    async def purge(self) -> int:
-        """
-        See `coatcheck.Results.purge`.
-        """
-        self._writer.check_writable()
-        return await self.backend.purge()
-
-    # -- reading --------------------------------------------------------------------------
-
-    async def get_task_meta(self, task_id: str) -> ResultMeta:
-        """
-        See `coatcheck.Results.get_task_meta`.
-        """
-        found = await self.backend.get_many([checked_id(task_id)])
-        return found.get(task_id) or self._codec.unknown(task_id)
-
-    async def get_many(self, task_ids: Iterable[str]) -> dict[str, ResultMeta]:
-        """
-        See `coatcheck.Results.get_many`.
-        """
-        ids = [checked_id(task_id) for task_id in task_ids]
-        found: dict[str, ResultMeta] = {}
-        async with aclosing(self._read(dict.fromkeys(ids))) as reads:
-            async for _, metas in reads:
-                found.update(metas)
-        return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
-
-    async def _snapshots(self, ids: Iterable[str]) -> AsyncGenerator[ResultMeta, None]:
-        """
-        Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time.
-        """
-        async with aclosing(self._read(ids)) as reads:
-            async for portion, metas in reads:
-                for id_ in portion:
-                    yield metas.get(id_) or self._codec.unknown(id_)
-
-    async def _read(
-        self, ids: Iterable[str]
-    ) -> AsyncGenerator[tuple[list[str], dict[str, ResultMeta]], None]:
-        """
-        Iterate over the reads of *ids*: the ids of each read, and the records found.
-        """
-        reading = Reading(self._portions, ids)
-        while portion := reading.next():
-            try:
-                metas = await self.backend.get_many(portion)
-            except PartlyUnavailableError:
-                raise
-            except BackendUnavailableError as error:
-                reading.failed(error)
-            else:
-                reading.came(metas.values())
-                yield portion, metas
-
-    async def exists(self, task_id: str) -> bool:
-        """
-        See `coatcheck.Results.exists`.
-        """
-        return (await self.get_task_meta(task_id)).known
-
-    async def get_state(self, task_id: str) -> str:
-        """
-        See `coatcheck.Results.get_state`.
-        """
-        return (await self.get_task_meta(task_id)).status
-
-    async def get_result(self, task_id: str) -> Any:
-        """
-        See `coatcheck.Results.get_result`.
-        """
-        return (await self.get_task_meta(task_id)).result
-
-    async def get_traceback(self, task_id: str) -> str | None:
-        """
-        See `coatcheck.Results.get_traceback`.
-        """
-        return (await self.get_task_meta(task_id)).traceback
-
-    async def scan(self, *, state: str | None = None) -> AsyncIterator[ResultMeta]:
-        """
-        See `coatcheck.Results.scan`.
-        """
-        batch: list[str] = []
-        backend = self.backend
-        async for task_id in backend.scan() if state is None else backend.scan_state(state):
-            batch.append(task_id)
-            if len(batch) == BATCH:
-                async with aclosing(self._scanned(batch, state)) as metas:
-                    async for meta in metas:
-                        yield meta
-                batch = []
-        async with aclosing(self._scanned(batch, state)) as metas:
-            async for meta in metas:
-                yield meta
-
-    async def _scanned(
-        self, batch: list[str], state: str | None
-    ) -> AsyncGenerator[ResultMeta, None]:
-        # Not checked as ids: foreign keys may have made them.
-        async with aclosing(self._read(batch)) as reads:
-            async for _, metas in reads:
-                for meta in metas.values():
-                    if meta.task_id and state in (None, meta.status):
-                        yield meta
 
     # -- waiting --------------------------------------------------------------------------
 

@@ -4,16 +4,15 @@ Several tasks at once under asyncio, see `coatcheck._results.resultsets`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
-from .._backends.portions import MOST, weight
 from .._record.meta import ResultMeta
+from .._settings.options import DEFAULT, Default, Expires
 from .asyncio_handles import AsyncResult
-from .misuse import HoldsConnections, called
-from .resultsets import checked_group
-from .writing import DEFAULT, Default, Expires
+from .misuse import called
+from .resultsets import HandleSet, checked_group
 
 if TYPE_CHECKING:
     from .asyncio_results import Results
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ResultSet(HoldsConnections, Generic[T]):
+class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
     """
     The same as `coatcheck.ResultSet`, with coroutine methods for I/O.
     """
@@ -34,71 +33,24 @@ class ResultSet(HoldsConnections, Generic[T]):
         task_ids: Iterable[str | AsyncResult[T]],
         group_id: str | None = None,
     ) -> None:
+        super().__init__(results.AsyncResult, task_ids, group_id)
         self._results = results
-        #: The id under which the set was saved or restored, or will be saved.
-        self.group_id = group_id
-        self._handles: dict[str, AsyncResult[T]] = {}
-        # How many bytes of records the handles keep.
-        self._kept = 0
-        for task_id in task_ids:
-            self.add(task_id)
-
-    def __repr__(self) -> str:
-        return f"<ResultSet of {len(self)}>"
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-    def __iter__(self) -> Iterator[AsyncResult[T]]:
-        return iter(list(self._handles.values()))
-
-    def __contains__(self, task_id: str | AsyncResult[T]) -> bool:
-        return (task_id if isinstance(task_id, str) else task_id.task_id) in self._handles
-
-    @property
-    def task_ids(self) -> list[str]:
-        """
-        See `coatcheck.ResultSet.task_ids`.
-        """
-        return list(self._handles)
-
-    def add(self, task_id: str | AsyncResult[T]) -> None:
-        """
-        See `coatcheck.ResultSet.add`.
-        """
-        handle = task_id if isinstance(task_id, AsyncResult) else self._results.AsyncResult(task_id)
-        self._handles.setdefault(handle.task_id, handle)
 
     async def metas(self) -> list[ResultMeta]:
         """
         See `coatcheck.ResultSet.metas`.
         """
-        metas = {id_: h.known_meta for id_, h in self._handles.items()}
-        fresh = await self._results.get_many(id_ for id_, meta in metas.items() if meta is None)
-        for id_, meta in fresh.items():
-            metas[id_] = self._remember(meta)
-        return [meta for meta in metas.values() if meta is not None]
+        known, unread = self._divided()
+        fresh = await self._results.get_many(unread)
+        return self._in_order([*known, *map(self._remember, fresh.values())])
 
     async def _snapshots(self) -> AsyncGenerator[ResultMeta, None]:
-        unread = []
-        for task_id, handle in list(self._handles.items()):
-            if handle.known_meta is not None:
-                yield handle.known_meta
-            else:
-                unread.append(task_id)
+        known, unread = self._divided()
+        for meta in known:
+            yield meta
         async with aclosing(self._results._snapshots(unread)) as metas:  # noqa: SLF001 - its set
             async for meta in metas:
                 yield self._remember(meta)
-
-    def _remember(self, meta: ResultMeta) -> ResultMeta:
-        """
-        See `coatcheck._results.resultsets.ResultSet._remember`.
-        """
-        size = weight([meta]) if meta.ready else 0
-        if self._kept + size <= MOST:
-            self._kept += size
-            self._handles[meta.task_id].remember(meta)
-        return meta
 
     async def _any(self, is_so: Callable[[ResultMeta], bool]) -> bool:
         async with aclosing(self._snapshots()) as metas:
@@ -175,9 +127,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         See `coatcheck.ResultSet.forget`.
         """
-        self._handles = {id_: self._results.AsyncResult(id_) for id_ in self._handles}
-        self._kept = 0
-        return await self._results.forget_many(self._handles)
+        return await self._results.forget_many(self._forget())
 
     async def save(
         self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT

@@ -19,8 +19,8 @@ from .misuse import HoldsConnections
 from .running import TaskProgress, note_lost, progress_info
 
 if TYPE_CHECKING:
+    from .._settings.options import Default, Expires
     from .asyncio_results import Results
-    from .writing import Default, Expires
 
 _logger = logging.getLogger("coatcheck")
 

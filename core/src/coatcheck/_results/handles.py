@@ -19,30 +19,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncResult(HoldsConnections, Generic[T]):
+class Handle(HoldsConnections, Generic[T]):
     """
-    A handle on one task: not about asyncio, but the name the field uses.
-
-    Every property is a read of its own until the task is ready, then none. Take `meta()` for
-    several fields of one moment.
+    What handles on one task have in common on both sides. No I/O.
     """
 
-    __slots__ = ("_meta", "_results", "task_id")
+    __slots__ = ("_meta", "task_id")
 
-    _elsewhere = (
-        "pass its task id and the URL, and call coatcheck.by_url(url).AsyncResult(task_id) there"
-    )
-
-    def __init__(self, results: Results, task_id: str) -> None:
-        self._results = results
+    def __init__(self, task_id: str) -> None:
         self.task_id: str = checked_id(task_id)
         self._meta: ResultMeta | None = None
 
-    def __repr__(self) -> str:
-        return f"<AsyncResult {self.task_id!r}>"
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncResult) and other.task_id == self.task_id
+        return isinstance(other, Handle) and other.task_id == self.task_id
 
     def __hash__(self) -> int:
         return hash(self.task_id)
@@ -61,14 +50,6 @@ class AsyncResult(HoldsConnections, Generic[T]):
         """
         return self._meta
 
-    def meta(self) -> ResultMeta:
-        """
-        Return one snapshot of the record.
-        """
-        if self._meta is not None:
-            return self._meta
-        return self.remember(self._results.get_task_meta(self.task_id))
-
     def remember(self, meta: ResultMeta) -> ResultMeta:
         """
         Take in a snapshot that was read elsewhere; a ready one saves further reads.
@@ -76,6 +57,36 @@ class AsyncResult(HoldsConnections, Generic[T]):
         if meta.ready:
             self._meta = meta
         return meta
+
+
+class AsyncResult(Handle[T]):
+    """
+    A handle on one task: not about asyncio, but the name the field uses.
+
+    Every property is a read of its own until the task is ready, then none. Take `meta()` for
+    several fields of one moment.
+    """
+
+    __slots__ = ("_results",)
+
+    _elsewhere = (
+        "pass its task id and the URL, and call coatcheck.by_url(url).AsyncResult(task_id) there"
+    )
+
+    def __init__(self, results: Results, task_id: str) -> None:
+        super().__init__(task_id)
+        self._results = results
+
+    def __repr__(self) -> str:
+        return f"<AsyncResult {self.task_id!r}>"
+
+    def meta(self) -> ResultMeta:
+        """
+        Return one snapshot of the record.
+        """
+        if self._meta is not None:
+            return self._meta
+        return self.remember(self._results.get_task_meta(self.task_id))
 
     @called
     def ready(self) -> bool:

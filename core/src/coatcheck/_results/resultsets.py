@@ -4,24 +4,102 @@ Several tasks at once, see `handles` for one.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from .._backends.portions import MOST, weight
 from .._record.meta import ResultMeta
+from .._settings.options import DEFAULT, Default, Expires
 from ..errors import ArgumentError
-from .handles import AsyncResult
+from .handles import AsyncResult, Handle
 from .misuse import HoldsConnections, called
-from .writing import DEFAULT, Default, Expires
 
 if TYPE_CHECKING:
     from .results import Results
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Handle[Any])
 
 
-class ResultSet(HoldsConnections, Generic[T]):
+class HandleSet(HoldsConnections, Generic[H]):
+    """
+    What sets of handles have in common on both sides. No I/O.
+    """
+
+    def __init__(
+        self, handle: Callable[[str], H], task_ids: Iterable[str | H], group_id: str | None
+    ) -> None:
+        self._handle = handle
+        #: The id under which the set was saved or restored, or will be saved.
+        self.group_id = group_id
+        self._handles: dict[str, H] = {}
+        # How many bytes of records the handles keep.
+        self._kept = 0
+        for task_id in task_ids:
+            self.add(task_id)
+
+    def __repr__(self) -> str:
+        return f"<ResultSet of {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __iter__(self) -> Iterator[H]:
+        return iter(list(self._handles.values()))
+
+    def __contains__(self, task_id: str | H) -> bool:
+        return (task_id if isinstance(task_id, str) else task_id.task_id) in self._handles
+
+    @property
+    def task_ids(self) -> list[str]:
+        """
+        The ids of the tasks, in order.
+        """
+        return list(self._handles)
+
+    def add(self, task_id: str | H) -> None:
+        """
+        Add a task, unless it is in the set.
+        """
+        handle = task_id if isinstance(task_id, Handle) else self._handle(task_id)
+        self._handles.setdefault(handle.task_id, handle)
+
+    def _divided(self) -> tuple[list[ResultMeta], list[str]]:
+        """
+        Return the ready records that are known, and the ids of the other tasks.
+        """
+        metas = {id_: handle.known_meta for id_, handle in list(self._handles.items())}
+        known = [meta for meta in metas.values() if meta is not None]
+        return known, [id_ for id_, meta in metas.items() if meta is None]
+
+    def _in_order(self, metas: Iterable[ResultMeta]) -> list[ResultMeta]:
+        """
+        Return *metas* in the order of the set.
+        """
+        by_id = {meta.task_id: meta for meta in metas}
+        return [by_id[id_] for id_ in self.task_ids if id_ in by_id]
+
+    def _remember(self, meta: ResultMeta) -> ResultMeta:
+        """
+        Have the handle keep a ready record, as long as all that the handles keep is not large.
+        """
+        size = weight([meta]) if meta.ready else 0
+        if self._kept + size <= MOST:
+            self._kept += size
+            self._handles[meta.task_id].remember(meta)
+        return meta
+
+    def _forget(self) -> list[str]:
+        """
+        Forget the records that the handles keep. Return the ids.
+        """
+        self._handles = {id_: self._handle(id_) for id_ in self._handles}
+        self._kept = 0
+        return list(self._handles)
+
+
+class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
     """
     Handles on several tasks, in order; a task may be in it once.
 
@@ -38,70 +116,22 @@ class ResultSet(HoldsConnections, Generic[T]):
         task_ids: Iterable[str | AsyncResult[T]],
         group_id: str | None = None,
     ) -> None:
+        super().__init__(results.AsyncResult, task_ids, group_id)
         self._results = results
-        #: The id under which the set was saved or restored, or will be saved.
-        self.group_id = group_id
-        self._handles: dict[str, AsyncResult[T]] = {}
-        # How many bytes of records the handles keep.
-        self._kept = 0
-        for task_id in task_ids:
-            self.add(task_id)
-
-    def __repr__(self) -> str:
-        return f"<ResultSet of {len(self)}>"
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-    def __iter__(self) -> Iterator[AsyncResult[T]]:
-        return iter(list(self._handles.values()))
-
-    def __contains__(self, task_id: str | AsyncResult[T]) -> bool:
-        return (task_id if isinstance(task_id, str) else task_id.task_id) in self._handles
-
-    @property
-    def task_ids(self) -> list[str]:
-        """
-        The ids of the tasks, in order.
-        """
-        return list(self._handles)
-
-    def add(self, task_id: str | AsyncResult[T]) -> None:
-        """
-        Add a task, unless it is in the set.
-        """
-        handle = task_id if isinstance(task_id, AsyncResult) else self._results.AsyncResult(task_id)
-        self._handles.setdefault(handle.task_id, handle)
 
     def metas(self) -> list[ResultMeta]:
         """
         Return a snapshot of each record, in order.
         """
-        metas = {id_: h.known_meta for id_, h in self._handles.items()}
-        fresh = self._results.get_many(id_ for id_, meta in metas.items() if meta is None)
-        for id_, meta in fresh.items():
-            metas[id_] = self._remember(meta)
-        return [meta for meta in metas.values() if meta is not None]
+        known, unread = self._divided()
+        fresh = self._results.get_many(unread)
+        return self._in_order([*known, *map(self._remember, fresh.values())])
 
     def _snapshots(self) -> Iterator[ResultMeta]:
-        unread = []
-        for task_id, handle in list(self._handles.items()):
-            if handle.known_meta is not None:
-                yield handle.known_meta
-            else:
-                unread.append(task_id)
+        known, unread = self._divided()
+        yield from known
         for meta in self._results._snapshots(unread):  # noqa: SLF001 - its set
             yield self._remember(meta)
-
-    def _remember(self, meta: ResultMeta) -> ResultMeta:
-        """
-        Have the handle keep a ready record, as long as all that the handles keep is not large.
-        """
-        size = weight([meta]) if meta.ready else 0
-        if self._kept + size <= MOST:
-            self._kept += size
-            self._handles[meta.task_id].remember(meta)
-        return meta
 
     @called
     def ready(self) -> bool:
@@ -173,9 +203,7 @@ class ResultSet(HoldsConnections, Generic[T]):
         """
         Delete the records; return how many there were.
         """
-        self._handles = {id_: self._results.AsyncResult(id_) for id_ in self._handles}
-        self._kept = 0
-        return self._results.forget_many(self._handles)
+        return self._results.forget_many(self._forget())
 
     def save(self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT) -> str:
         """

@@ -25,8 +25,8 @@ from ..errors import BackendError, EncodeError, ResultTooLargeError, Unsupported
 from .misuse import HoldsConnections
 
 if TYPE_CHECKING:
+    from .._settings.options import Default, Expires
     from .results import Results
-    from .writing import Default, Expires
 
 _logger = logging.getLogger("coatcheck")
 

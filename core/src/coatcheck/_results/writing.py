@@ -4,12 +4,10 @@ Records from states, values and exceptions, before they are written. No I/O.
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from .. import states
 from .._backends.backend import Anything, Unless
@@ -20,35 +18,17 @@ from .._record.failures import Failure
 from .._record.meta import ResultMeta
 from .._record.texts import safe_repr, shortened
 from .._runtime.bare import cause_of, context_of, is_a, traceback_of
+from .._settings.options import DEFAULT, Default, Expires
+from .._settings.readers import duration
 from ..errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
 
 _logger = logging.getLogger("coatcheck")
 
-#: One day: how long a record lives where nobody says otherwise.
-DEFAULT_EXPIRES: Final = 86_400.0
 #: Seconds between signs of life at most: a worker is noticed as lost after three of them.
 LONGEST_HEARTBEAT: Final = 86_400.0
 #: How many characters of a text stay at most in a failure that is too large for the store.
 _SHORT: Final = 4_000
 _SHORTEST: Final = 100
-
-
-class Default(enum.Enum):
-    """
-    The type of `DEFAULT`.
-    """
-
-    DEFAULT = "DEFAULT"
-
-    def __repr__(self) -> str:
-        return "DEFAULT"
-
-
-#: As `expires`: use the lifetime of the `Results`.
-DEFAULT: Final = Default.DEFAULT
-
-#: How long a record lives: seconds or a timedelta; `None` keeps it.
-Expires = float | timedelta | None
 
 
 def checked_expires(expires: Expires) -> float | None:
@@ -57,8 +37,7 @@ def checked_expires(expires: Expires) -> float | None:
     """
     if expires is None:
         return None
-    value = expires.total_seconds() if isinstance(expires, timedelta) else expires
-    seconds = _seconds(value)
+    seconds = duration(expires)
     if not 0 < seconds < math.inf:
         raise ArgumentError("expires", expires, "use seconds above 0, a timedelta, or None to keep")
     return seconds
@@ -70,22 +49,10 @@ def checked_timeout(timeout: float | None) -> float | None:
     """
     if timeout is None:
         return None
-    seconds = _seconds(timeout)
+    seconds = duration(timeout)
     if not seconds >= 0:
         raise ArgumentError("a timeout", timeout, "use seconds from 0 on, or None to wait for ever")
     return None if seconds == math.inf else seconds
-
-
-def _seconds(value: object) -> float:
-    """
-    Return *value* as seconds, NaN where it is no number.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def checked_heartbeat(heartbeat: float | None) -> float | None:
@@ -94,10 +61,10 @@ def checked_heartbeat(heartbeat: float | None) -> float | None:
     """
     if heartbeat is None:
         return None
-    number = isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool)
-    if not number or not 0 < heartbeat <= LONGEST_HEARTBEAT:
+    seconds = duration(heartbeat)
+    if not 0 < seconds <= LONGEST_HEARTBEAT:
         raise ArgumentError("a heartbeat", heartbeat, "use seconds above 0, at most a day, or None")
-    return float(heartbeat)
+    return seconds
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:
@@ -106,6 +73,34 @@ def checked_states(words: Iterable[str]) -> frozenset[str]:
     """
     given = [words] if isinstance(words, str) else list(words)
     return frozenset(w if w in states.FOREIGN_READY_STATES else states.checked(w) for w in given)
+
+
+class Draft(NamedTuple):
+    """
+    A record to store: `meta` replaces no record in one of the states `unless`, and lives `seconds`.
+    """
+
+    meta: ResultMeta
+    unless: Unless
+    seconds: float | None
+
+
+class Stored:
+    """
+    What became of several records.
+    """
+
+    def __init__(self) -> None:
+        #: Of each id, whether one of its records was the first.
+        self.won: dict[str, bool] = {}
+        self.errors: list[Exception] = []
+
+    def took(self, draft: Draft, *, first: bool) -> None:
+        """
+        Note an answer of the store. An id that comes twice in one call is won by its first value.
+        """
+        task_id = draft.meta.task_id
+        self.won[task_id] = self.won.get(task_id, False) or first
 
 
 class Writer:
@@ -121,14 +116,6 @@ class Writer:
         self.protect = checked_states(protect)
         self.read_only = read_only
 
-    def unless(self, protect: Iterable[str] | Anything | None) -> Unless:
-        """
-        Return the states that may not be replaced: *protect*, or the default.
-        """
-        if protect is None or isinstance(protect, Anything):
-            return self.protect if protect is None else protect
-        return checked_states(protect)
-
     def check_writable(self) -> None:
         """
         Raise `UnsupportedError` if nothing may be written or deleted.
@@ -141,6 +128,31 @@ class Writer:
         Return *expires* in seconds, or the default.
         """
         return self.expires if isinstance(expires, Default) else checked_expires(expires)
+
+    def draft(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        protect: Iterable[str] | Anything | None = None,
+        fields: AllFields | None = None,
+    ) -> Draft:
+        """
+        Return what to store for a task, with the defaults filled in.
+        """
+        self.check_writable()
+        seconds = self.lifetime(expires)
+        if protect is None:
+            unless: Unless = self.protect
+        else:
+            unless = protect if isinstance(protect, Anything) else checked_states(protect)
+        meta = self.record(
+            task_id, state, result, traceback=traceback, expires=seconds, fields=fields
+        )
+        return Draft(meta, unless, seconds)
 
     def record(
         self,
@@ -177,26 +189,30 @@ class Writer:
             )
         )
 
-    def substitute(
-        self, meta: ResultMeta, error: CoatcheckError, expires: float | None
-    ) -> ResultMeta:
+    def substitute(self, draft: Draft, error: CoatcheckError) -> tuple[Draft | None, bool]:
         """
-        Return the small FAILURE to store where *meta* could not be: those who wait hear of it.
+        Return a small FAILURE to store where *draft* could not be, and whether the caller must hear of
+        *error*. Nothing replaces an unready record: its task goes on.
         """
+        meta = draft.meta
+        if not meta.ready:
+            return None, True
         failure = meta.failure
-        if failure is not None:
-            _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
-            # It is stored three times, and a character may take twelve bytes.
-            limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
-            limit = max(_SHORTEST, min(limit, _SHORT))
-            return self.record(
-                meta.task_id,
-                meta.status,
-                failure.shortened(limit, f"the failure was shortened: {error}"),
-                traceback=meta.traceback and _short_lines(meta.traceback, 4 * limit),
-                expires=expires,
-            )
-        return self.record(meta.task_id, states.FAILURE, error, expires=expires)
+        if failure is None:
+            record = self.record(meta.task_id, states.FAILURE, error, expires=draft.seconds)
+            return draft._replace(meta=record), True
+        _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
+        # It is stored three times, and a character may take twelve bytes.
+        limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
+        limit = max(_SHORTEST, min(limit, _SHORT))
+        record = self.record(
+            meta.task_id,
+            meta.status,
+            failure.shortened(limit, f"the failure was shortened: {error}"),
+            traceback=meta.traceback and _short_lines(meta.traceback, 4 * limit),
+            expires=draft.seconds,
+        )
+        return draft._replace(meta=record), False
 
     def lost(self, observed: ResultMeta) -> ResultMeta:
         """

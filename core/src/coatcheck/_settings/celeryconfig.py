@@ -8,9 +8,9 @@ Nothing of Celery is imported. Each backend reads the settings of its own store,
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
@@ -18,6 +18,8 @@ from typing import Any, Final
 from .._coding import kombus
 from .._coding.serializers import Serializer, get_serializer
 from ..errors import ConfigurationError
+from .options import OPTIONS
+from .readers import duration
 from .url import URL
 
 #: A mapping, a module or an object with the settings as attributes, an application, or the import
@@ -76,7 +78,6 @@ BROKERS_OPTIONS: Final = frozenset(_BROKERS.split())
 #: Classes of Celery's own, which its setting may name in place of a scheme.
 _CLASS: Final = re.compile(r"celery\.backends\.(\w+)[.:]\w+\Z")
 _MODULES: Final = {"base": "disabled", "filesystem": "file"}
-_TASK_KEYS: Final = "celery-task-meta-"
 #: Celery writes "_" behind a key prefix that ends in none of these characters.
 _JOINTS: Final = ":_-."
 
@@ -208,7 +209,7 @@ def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str,
     prefix = transport_options(settings).get("global_keyprefix")
     if prefix:
         joint = "" if str(prefix)[-1] in _JOINTS else "_"
-        options["key_prefix"] = f"{prefix}{joint}{_TASK_KEYS}"
+        options["key_prefix"] = f"{prefix}{joint}{OPTIONS['key_prefix'].default}"
     return options
 
 
@@ -229,7 +230,7 @@ def _lifetime(settings: Mapping[str, Any]) -> dict[str, Any]:
     failures = settings.get("result_failure_expires")
     if failures is not None:
         lifetime = _seconds("result_failure_expires", failures)
-        if lifetime != options.get("expires", 86_400.0):
+        if lifetime != options.get("expires", OPTIONS["expires"].default):
             raise _unsupported(
                 "result_failure_expires", "all records live equally long here, see result_expires"
             )
@@ -265,15 +266,12 @@ def _seconds(name: str, value: Any) -> float | None:
     """
     Return a lifetime in seconds; 0 keeps the record, as in Celery.
     """
-    if value is None:
-        return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not 0 <= seconds < float("inf"):
+    seconds = 0.0 if value is None else duration(value)
+    if not 0 <= seconds < math.inf:
         raise ConfigurationError(
             f"the setting {name}: use seconds, a timedelta, or 0 or None to keep"
         )
-    return float(seconds) or None
+    return seconds or None
 
 
 def _accepted(accept: Any, own: str | Serializer | None) -> Iterator[str]:

@@ -5,20 +5,19 @@ The sources of options: keyword arguments, the URL's query, the environment, a f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from .._coding.keys import is_reference
 from ..errors import ConfigurationError
-from .options import BACKEND_OPTIONS, KEY_OPTIONS, RESULTS_OPTIONS, read_options
+from .options import CORE_OPTIONS, KEY_OPTIONS, read_options
 from .url import URL
 
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
 #: The name of the backend to use if no name is given.
 DEFAULT_NAME: Final = "default"
-#: The options that all results have; COATCHECK_EXPIRES and so on are their variables.
-CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {**RESULTS_OPTIONS, **BACKEND_OPTIONS}
+_VARIABLES: Final = {name: f"COATCHECK_{name.upper()}" for name in CORE_OPTIONS}
 
 
 def resolve_url(url: str | None) -> URL:
@@ -43,12 +42,12 @@ def split_options(
     configured: Mapping[str, Any] | None = None,
     *,
     where: str = "",
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """
-    Return the options of `Results`, the operation timeout if given, and those of the backend.
+    Return the options of `Results` and those of the backend. The URL keeps only options of the backend.
 
     Keyword arguments override the URL's query, the query overrides the environment, and the environment
-    overrides the options *configured* in the file that *where* names. The URL keeps the backend's options.
+    overrides the options *configured* in the file that *where* names.
     """
     configured = configured or {}
     _refuse_secrets(url.query, f"the URL of {url.scheme}://")
@@ -58,12 +57,12 @@ def split_options(
     )
     mine |= _from_environment(mine)
     mine |= read_options(core_options(configured, without=mine), CORE_OPTIONS, where=where)
-    rest = {k: v for k, v in configured.items() if k not in url.query} | dict(options)
+    rest = {name: value for name, value in configured.items() if name not in url.query}
+    rest |= options
     for name in CORE_OPTIONS:
         url.query.pop(name, None)
         rest.pop(name, None)
-    timeout = {k: mine.pop(k) for k in BACKEND_OPTIONS if k in mine}
-    return mine, timeout, rest
+    return mine, rest
 
 
 def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
@@ -87,8 +86,7 @@ def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -
 
 def _from_environment(without: Collection[str]) -> dict[str, Any]:
     read: dict[str, Any] = {}
-    for name in CORE_OPTIONS:
-        variable = f"COATCHECK_{name.upper()}"
+    for name, variable in _VARIABLES.items():
         text = os.environ.get(variable)
         if text and name not in without:
             read |= read_options({name: text}, CORE_OPTIONS, where=variable)

@@ -1,111 +1,179 @@
 """
-The options that all results and backends have, and how values are read.
+The table of options that all results have: type, meaning, reader and default of each.
+
+The signatures of `by_url` and its siblings repeat the names and types, because editors complete those best.
+A test holds both, and the page of options in the documentation, against this table.
 """
 
-from __future__ import annotations
-
 import difflib
+import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from datetime import timedelta
+from typing import Annotated, Any, Final, NamedTuple, TypedDict
 
+from .. import states
 from .._coding import keys
+from .._coding.codec import DEFAULT_ACCEPT
+from .._coding.compression import MAX_INFLATED
+from .._coding.keys import Keys
+from .._coding.limits import MAX_VALUES
+from .._coding.sealing import DEFAULT_COMPRESS_OVER
+from .._coding.serializers import Serializer
 from ..errors import ConfigurationError
+from .readers import boolean, count, optional_seconds, optional_text, seconds, size, text, words
 from .url import MASK
 
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
+#: How long a record lives: seconds or a timedelta; `None` keeps it.
+Expires = float | timedelta | None
+#: Keys: names and secrets, or where they are.
+KeysGiven = Mapping[str, str | bytes] | Iterable[str | tuple[str, str | bytes]] | str | Keys | None
 
 
-def boolean(value: Any) -> bool:
+class Default(enum.Enum):
     """
-    Read a yes or no.
+    The type of `DEFAULT`.
     """
-    text = str(value).lower()
-    if text in _TRUE | _FALSE:
-        return text in _TRUE
-    raise ValueError("use 1 or 0, true or false, yes or no")
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
 
 
-def seconds(value: Any) -> float:
+#: In place of an option: use the value that is configured elsewhere. As `expires` of one call: use the
+#: lifetime of the `Results`.
+DEFAULT: Final = Default.DEFAULT
+
+
+class Option(NamedTuple):
     """
-    Read a positive number of seconds.
+    What an option does with its values.
     """
-    try:
-        number = float(value.total_seconds() if hasattr(value, "total_seconds") else value)
-    except (ValueError, TypeError, OverflowError):
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ValueError("use a positive number of seconds")
-    return number
+
+    #: Returns the value that text or an object stands for. Raises `ValueError`.
+    read: Callable[[Any], Any]
+    default: Any
+    #: Whether a configuration file may give a value although nobody named the file, see `trust`. `None`: it
+    #: may give any value.
+    harmless: Callable[[Any], bool] | None = None
 
 
-def optional_seconds(value: Any) -> float | None:
+class CodecOptions(TypedDict, total=False):
     """
-    Read a positive number of seconds, or `None` or "none".
+    The options of `Options` that concern how records are encoded.
     """
-    return None if value is None or str(value).lower() == "none" else seconds(value)
 
+    serializer: Annotated[
+        str | Serializer, Option(text, "json", lambda value: value in DEFAULT_ACCEPT)
+    ]
+    """Writes values: `json`, `msgpack`, `pickle`, or the name of a plugin's serializer."""
 
-def words(value: Any) -> tuple[Any, ...]:
+    accept: Annotated[
+        Iterable[str],
+        Option(words, DEFAULT_ACCEPT, lambda value: set(words(value)) <= set(DEFAULT_ACCEPT)),
+    ]
     """
-    Read a list: a comma-separated text, or an iterable.
+    The serializers that may be read. Pickle can run any code: accept it only from writers you
+    trust.
     """
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return (value,) if isinstance(value, type) else tuple(value)
 
+    strict: Annotated[bool, Option(boolean, default=False)]
+    """Refuse values that would be read as another type, tuples included."""
 
-def size(value: Any) -> int:
+    unsafe_pickle: Annotated[
+        bool, Option(boolean, default=False, harmless=lambda value: not boolean(value))
+    ]
     """
-    Read a number of bytes.
+    Write pickle without a signature. Anyone who can write to the store can then run code in its
+    readers.
     """
-    text = "" if isinstance(value, bool) else str(value)
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError("use a whole number of bytes")
-    return int(text)
+
+    trusted_exceptions: Annotated[
+        Iterable[str | type[Exception]], Option(words, (), lambda value: not words(value))
+    ]
+    """
+    The exception classes that `get()` may raise: classes, `package.module.Class`, or `package.` for
+    all below it. Only modules that are already imported are searched.
+    """
+
+    compression: Annotated[str | None, Option(optional_text, None)]
+    """Compress records: `zstd`, `zlib`, or `celery` for a form that Celery reads."""
+
+    compress_over: Annotated[int, Option(size, DEFAULT_COMPRESS_OVER)]
+    """Records larger than this many bytes are compressed."""
+
+    max_inflated: Annotated[
+        int, Option(size, MAX_INFLATED, lambda value: size(value) <= MAX_INFLATED)
+    ]
+    """
+    The most bytes that a compressed record may have after decompression. 32 times its stored size
+    is always allowed.
+    """
+
+    max_values: Annotated[int, Option(count, MAX_VALUES, lambda value: count(value) <= MAX_VALUES)]
+    """The most values in a record: items of lists, and values of mappings."""
+
+    signing_keys: Annotated[KeysGiven, Option(keys.read, None, lambda _: False)]
+    """
+    Sign records: `env:NAME`, `file:/path`, or a mapping of names to secrets. The first key signs,
+    all of them verify, other records are refused.
+    """
+
+    encryption_keys: Annotated[KeysGiven, Option(keys.read, None, lambda _: False)]
+    """Encrypt records. Give the keys in the same way."""
+
+    accept_unsigned: Annotated[
+        bool, Option(boolean, default=False, harmless=lambda value: not boolean(value))
+    ]
+    """Also read unsigned records although keys are configured."""
 
 
-def _count(value: Any) -> int:
-    try:
-        return size(value)
-    except ValueError:
-        raise ValueError("use a whole number") from None
+class Options(CodecOptions, total=False):
+    """
+    The options that the results of all stores have. A store may have more.
+    """
+
+    expires: Annotated[Expires, Option(optional_seconds, 86_400.0)]
+    """How long records live: seconds, a `timedelta`, or `None` to keep them."""
+
+    protect: Annotated[Iterable[str], Option(words, states.READY_STATES)]
+    """The states whose record is never replaced. Celery's rule is `SUCCESS`."""
+
+    key_prefix: Annotated[str, Option(str, "celery-task-meta-")]
+    """The prefix of keys in key-value stores. Other stores refuse it."""
+
+    safety_look: Annotated[float, Option(seconds, 5.0)]
+    """Seconds between the looks of a wait although the store would wake it."""
+
+    operation_timeout: Annotated[float, Option(seconds, 5.0)]
+    """
+    How many seconds one store or read may take, with its repeats. The look of a wait with
+    `timeout=0` is one read.
+    """
+
+    read_only: Annotated[bool, Option(boolean, default=False)]
+    """Refuse to write. Lost workers are still noticed."""
+
+    plugins: Iterable[object]
+    """
+    Objects with hooks that observe operations, in addition to the installed ones. Only in Python.
+    """
 
 
-def _optional_text(value: Any) -> Any:
-    return None if value is None or str(value).lower() == "none" else _text(value)
-
-
-def _text(value: Any) -> Any:
-    if not value:
-        raise ValueError("it must not be empty")
-    return value
-
-
-#: The options that `Results` has, and how each is read; those left go to the backend.
-RESULTS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "expires": optional_seconds,
-    "serializer": _text,
-    "accept": words,
-    "strict": boolean,
-    "unsafe_pickle": boolean,
-    "trusted_exceptions": words,
-    "compression": _optional_text,
-    "compress_over": size,
-    "max_inflated": size,
-    "max_values": _count,
-    "signing_keys": keys.read,
-    "encryption_keys": keys.read,
-    "accept_unsigned": boolean,
-    "protect": words,
-    "key_prefix": str,
-    "safety_look": seconds,
-    "read_only": boolean,
+#: The table: each option that text can give.
+OPTIONS: Final[Mapping[str, Option]] = {
+    name: hint.__metadata__[0]
+    for name, hint in Options.__annotations__.items()
+    if hasattr(hint, "__metadata__")
 }
+#: The same, with the function that reads each.
+CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    name: option.read for name, option in OPTIONS.items()
+}
+#: The options of the encoding.
+CODEC_OPTIONS: Final = frozenset(CodecOptions.__annotations__)
 #: Those whose values are secrets.
-KEY_OPTIONS: Final = ("signing_keys", "encryption_keys")
-#: The options that every backend has.
-BACKEND_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {"operation_timeout": seconds}
+KEY_OPTIONS: Final = tuple(name for name, option in OPTIONS.items() if option.read is keys.read)
 
 
 def read_options(
@@ -130,7 +198,7 @@ def read_options(
 
 
 def _unknown_option(name: str, known: Iterable[str], where: str) -> str:
-    known = sorted({*known, *RESULTS_OPTIONS, *BACKEND_OPTIONS})
+    known = sorted({*known, *OPTIONS})
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{where} has no option {name!r}: {hint}It has: {', '.join(known)}"

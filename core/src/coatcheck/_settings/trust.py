@@ -13,25 +13,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .._coding.codec import DEFAULT_ACCEPT
-from .._coding.compression import MAX_INFLATED
-from .._coding.limits import MAX_VALUES
 from ..errors import ConfigurationError
-from .options import BACKEND_OPTIONS, RESULTS_OPTIONS, boolean, size, words
+from .options import OPTIONS
 from .url import URL
 
-#: The options that decide whom to trust, each with a test for values that are harmless.
-_HARMLESS: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "accept": lambda value: set(words(value)) <= set(DEFAULT_ACCEPT),
-    "serializer": lambda value: value in DEFAULT_ACCEPT,
-    "unsafe_pickle": lambda value: not boolean(value),
-    "accept_unsigned": lambda value: not boolean(value),
-    "trusted_exceptions": lambda value: not words(value),
-    "signing_keys": lambda _: False,
-    "encryption_keys": lambda _: False,
-    "max_inflated": lambda value: size(value) <= MAX_INFLATED,
-    "max_values": lambda value: size(value) <= MAX_VALUES,
-}
 #: Options of backends and drivers that name files to read, code to import, or weaken the connection.
 _SUSPECT: Final = re.compile(
     r"file|path|dir|cert|key|crl|(ssl|tls).*ca|infile|plugin|driver|dialect|module|class|provider|"
@@ -65,14 +50,12 @@ def check(
 
 
 def _is_harmless(name: str, value: Any) -> bool:
-    harmless = _HARMLESS.get(name)
-    if harmless is not None:
+    option = OPTIONS.get(name)
+    if option is not None:
         try:
-            return harmless(value)
+            return option.harmless is None or option.harmless(value)
         except (TypeError, ValueError):
             return False
-    if name in RESULTS_OPTIONS or name in BACKEND_OPTIONS:
-        return True
     reference = isinstance(value, str) and _REFERENCE.match(value) is not None
     return not reference and _SUSPECT.search(name.lower()) is None
 

@@ -69,7 +69,7 @@ class Common:
         """
         Return the `Results` of the store. No connection.
         """
-        from .._finding.resolver import by_name, by_url
+        from .._api import by_name, by_url
 
         return by_url(self.url) if self.name is None else by_name(self.name)
 

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .._finding.resolver import by_url
+from .._api import by_url
 from .._record.meta import ResultMeta
 from .._results.results import Results
 from ..aio import by_url as aio_by_url

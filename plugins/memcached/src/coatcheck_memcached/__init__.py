@@ -20,4 +20,6 @@ behind a record that is refused, `ms` it does not know, and to read one value ta
 the way to the server and back.
 """
 
+from .options import MemcachedOptions as MemcachedOptions
+
 __version__ = "0.2.0"

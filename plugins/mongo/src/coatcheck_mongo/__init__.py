@@ -17,4 +17,6 @@ URLs: `mongodb://[user:password@]host[:port][,host...][/database][?options]`, `m
 The asyncio twin of a module that does I/O has the same name with `asyncio_` before it.
 """
 
+from .options import MongoOptions as MongoOptions
+
 __version__ = "0.2.0"

@@ -16,4 +16,6 @@ URLs: `redis://[user:password@]host[:port][/db]`, `redis+socket:///path`, `senti
 Modules named `asyncio_...` are the twins of those without, for asyncio.
 """
 
+from .options import RedisOptions as RedisOptions
+
 __version__ = "0.2.0"

@@ -1,0 +1,125 @@
+"""
+`mark_as_done()` and its kin: which state each stores. The same for both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar, Unpack
+
+from .. import states
+from .._backends.backend import ANY, Anything
+from .._record.documents import AllFields, Fields
+from .._settings.options import DEFAULT, Default, Expires
+
+Stored = TypeVar("Stored")
+
+
+class Marks(Generic[Stored]):
+    """
+    Stores each state by `store_result`, which returns a bool, or in asyncio a coroutine for one.
+    """
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any = None,
+        state: str = states.SUCCESS,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        protect: Iterable[str] | Anything | None = None,
+        **fields: Unpack[AllFields],
+    ) -> Stored:
+        raise NotImplementedError
+
+    def mark_as_started(
+        self,
+        task_id: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store STARTED, with *meta* as its info.
+        """
+        return self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
+
+    def mark_as_done(
+        self,
+        task_id: str,
+        result: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store SUCCESS, with *result* as its value.
+        """
+        return self.store_result(task_id, result, expires=expires, **fields)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store FAILURE, with all that can be kept of *exc*; *traceback* is made of it if not given.
+        """
+        return self.store_result(
+            task_id, exc, states.FAILURE, traceback=traceback, expires=expires, **fields
+        )
+
+    def mark_as_retry(
+        self,
+        task_id: str,
+        exc: BaseException | None = None,
+        *,
+        traceback: str | None = None,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store RETRY, with the exception that is the reason.
+        """
+        return self.store_result(
+            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
+        )
+
+    def mark_as_revoked(
+        self,
+        task_id: str,
+        reason: str = "revoked",
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store REVOKED. To stop the running task is the queue's business.
+        """
+        return self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
+
+    def update_state(
+        self,
+        task_id: str,
+        state: str,
+        meta: Any = None,
+        *,
+        expires: Expires | Default = DEFAULT,
+        **fields: Unpack[Fields],
+    ) -> Stored:
+        """
+        Store any state, with *meta* as its info. The last unready write wins.
+        """
+        return self.store_result(task_id, meta, state, expires=expires, **fields)
+
+    def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> Stored:
+        """
+        Record PENDING if nothing is there, so that the task is known; `False` if it was.
+        """
+        return self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)

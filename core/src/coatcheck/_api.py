@@ -19,7 +19,7 @@ from ._results.hooks import hookimpl
 from ._results.results import Results
 from ._results.resultsets import ResultSet
 from ._results.running import RunningTask
-from ._settings.configfile import Config
+from ._settings.config import Config
 from ._settings.options import DEFAULT, Default, Expires, Options
 from .errors import (
     ArgumentError,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .._results.results import Results
-from .._settings.config import DEFAULT_NAME
+from .._settings.config import DEFAULT_NAME, Config
 from .._settings.options import DEFAULT, OPTIONS, Default, Expires, KeysGiven
 from . import resolver
 from .registry import FOR_THREADS, Registry
@@ -16,7 +16,6 @@ from .registry import FOR_THREADS, Registry
 if TYPE_CHECKING:
     from .._coding.serializers import Serializer
     from .._settings.celeryconfig import CeleryConfig
-    from .._settings.configfile import Config
 
 R = TypeVar("R")
 

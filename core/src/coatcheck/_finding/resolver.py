@@ -13,7 +13,14 @@ from .._results import hooks
 from .._runtime import entrypoints
 from .._runtime.interruptions import pass_on_interruption
 from .._settings import trust
-from .._settings.config import DEFAULT_NAME, URL_VARIABLE, core_options, resolve_url, split_options
+from .._settings.config import (
+    DEFAULT_NAME,
+    URL_VARIABLE,
+    Config,
+    core_options,
+    resolve_url,
+    split_options,
+)
 from .._settings.url import URL, masked
 from ..errors import CoatcheckError, ConfigurationError, PluginError
 from .hints import KNOWN_GROUP, not_named, unknown_scheme
@@ -21,7 +28,7 @@ from .registry import AIO, BUILTIN, FOR_THREADS, SYNC, Registry
 
 if TYPE_CHECKING:
     from .._settings.celeryconfig import CeleryConfig
-    from .._settings.configfile import Config, Named
+    from .._settings.configfile import Named
 
 
 def celery_backend(

@@ -13,6 +13,9 @@ from ..errors import ConfigurationError
 from .options import CORE_OPTIONS, KEY_OPTIONS, read_options
 from .url import URL
 
+#: Named backends: a mapping as the configuration file has it, or the file's path.
+Config = Mapping[str, Any] | str | os.PathLike[str]
+
 #: Names the URL of the default backend.
 URL_VARIABLE: Final = "COATCHECK_URL"
 #: The name of the backend to use if no name is given.

@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigurationError
+from .config import Config
 
 #: Names the file to read.
 VARIABLE: Final = "COATCHECK_CONFIG"
 FILE: Final = "coatcheck.toml"
 PROJECT: Final = "pyproject.toml"
 _KEYS: Final = ("backends",)
-
-#: A mapping as the file has it, or the file's path.
-Config = Mapping[str, Any] | str | os.PathLike[str]
 
 
 class Named(NamedTuple):

@@ -514,7 +514,7 @@ def test_accepted_plugins_are_loaded(distribution):
 
     reader = Codec(accept=["other"])
 
-    assert "other" in [serializer.name for serializer in reader._readers]
+    assert "other" in [serializer.name for serializer in reader._readers._all]
 
 
 def test_written_snapshots_show_values_as_they_are():

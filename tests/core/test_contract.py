@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coatcheck._coding.codec import Codec
-from coatcheck._embedded import files, memory
+from coatcheck._embedded import memory, stamps
 from coatcheck.testing import AioBackendContract, BackendContract
 
 
@@ -117,7 +117,7 @@ class FilesProof:
 
     def raw_ttl(self, key):
         status = (self.directory / key).stat()
-        until = files._expiry(status.st_mtime_ns, status.st_size)
+        until = stamps.expiry(status.st_mtime_ns, status.st_size)
         return None if until == float("inf") else until - time.time()
 
     def open_resources(self):

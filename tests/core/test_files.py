@@ -22,7 +22,8 @@ import coatcheck
 import coatcheck.aio
 from coatcheck import by_url
 from coatcheck._backends.backend import ANY, Capability
-from coatcheck._embedded import files
+from coatcheck._embedded import directory as directory_module
+from coatcheck._embedded import files, stamps
 from coatcheck._embedded.files import FilesBackend
 from coatcheck._runtime import entrypoints
 from coatcheck._settings.url import URL
@@ -116,7 +117,7 @@ def test_urls_are_read_as_celery_reads_them(url, directory):
     """
     made = FilesBackend.from_url(URL(url))
 
-    assert directory.format(cwd=Path.cwd()) == os.fsdecode(made._directory)
+    assert directory.format(cwd=Path.cwd()) == str(made._files)
 
 
 @pytest.mark.parametrize("url", ["file://", "file:", "file://?fsync=1"])
@@ -350,14 +351,14 @@ def test_a_record_that_is_replaced_before_it_is_locked(backend, directory):
     Whoever locks a file that has just been replaced looks at the new one.
     """
     put(backend, "k", UNREADY)
-    try_lock = backend._try_lock
+    try_lock = backend._files._try_lock
 
     def late(descriptor, path):
-        backend._try_lock = try_lock
+        backend._files._try_lock = try_lock
         assert put(FilesBackend(directory), "k", READY)
         return try_lock(descriptor, path)
 
-    backend._try_lock = late
+    backend._files._try_lock = late
 
     assert not put(backend, "k", OTHER)
     assert READY == get(backend, "k")
@@ -459,7 +460,9 @@ def test_killed_at_any_moment(backend):
     However often a busy writer is killed, the record is whole, and the next store goes through.
     """
     for n in range(10):
-        writer = SPAWN.Process(target=store_for_ever, args=(os.fsdecode(backend._directory),))
+        writer = SPAWN.Process(
+            target=store_for_ever, args=(os.fsdecode(backend._files._directory),)
+        )
         writer.start()
         seen = get(backend, "k")
         while get(backend, "k") in (None, seen):
@@ -488,7 +491,7 @@ def test_a_writer_that_stands_still(directory):
         assert UNREADY == get(other, "k")
         assert put(other, "another", READY)
 
-    held._while_locked(held._path("k"), math.inf, stand_still)
+    held._files.while_locked(held._files.path_of("k"), math.inf, stand_still)
     assert put(other, "k", READY)
 
 
@@ -502,14 +505,14 @@ def test_a_forked_child_holds_no_lock(backend):
     def fork(_):
         pid = os.fork()
         if pid == 0:
-            os._exit(len(backend._locks))
+            os._exit(len(backend._files._locks))
         return pid
 
-    pid = backend._while_locked(backend._path("k"), math.inf, fork)
+    pid = backend._files.while_locked(backend._files.path_of("k"), math.inf, fork)
     assert 0 == os.waitpid(pid, 0)[1]
 
     assert put(backend, "k", READY)
-    assert set() == backend._locks
+    assert set() == backend._files._locks
 
 
 # -- expiry -----------------------------------------------------------------------------------
@@ -568,7 +571,7 @@ def test_times_of_others_are_told_apart():
     """
     start = time.time_ns()
 
-    taken = sum(files._expiry(start + n * 7_919, 500) is not None for n in range(1_000_000))
+    taken = sum(stamps.expiry(start + n * 7_919, 500) is not None for n in range(1_000_000))
     assert taken < 20
 
 
@@ -592,12 +595,12 @@ def test_a_file_that_is_being_written(backend, directory, start, monkeypatch):
     """
     A reader, and a writer, wait a moment for another program that is in the middle of its write.
     """
-    monkeypatch.setattr(files, "SETTLE", 30.0)
-    monkeypatch.setattr(files, "PAUSE", 0.005)
+    monkeypatch.setattr(directory_module, "SETTLE", 30.0)
+    monkeypatch.setattr(directory_module, "PAUSE", 0.005)
     directory.mkdir()
     (directory / "k").write_bytes(start)
     looks = []
-    torn = backend._looks_torn
+    torn = backend._files._looks_torn
 
     def finish(data):
         looks.append(data)
@@ -605,7 +608,7 @@ def test_a_file_that_is_being_written(backend, directory, start, monkeypatch):
             (directory / "k").write_bytes(READY)
         return torn(data)
 
-    backend._looks_torn = finish
+    backend._files._looks_torn = finish
 
     assert READY == get(backend, "k")
     assert [start, start, start, READY] == looks
@@ -636,7 +639,7 @@ def test_a_file_that_stays_cut_off(directory):
     with by_url(f"file://{directory}") as results:
         assert isinstance(results.get_task_meta("t").error, DecodeError)
         age(directory / f"{PREFIX}t", 10)
-        assert results.backend.backend._read(bytes(directory / f"{PREFIX}t")).settled
+        assert results.backend.backend._files.read(bytes(directory / f"{PREFIX}t")).settled
 
 
 def test_a_file_that_vanishes(backend, directory):
@@ -644,13 +647,13 @@ def test_a_file_that_vanishes(backend, directory):
     Celery's cleanup may delete what is being replaced here; the store goes through.
     """
     put(backend, "k", UNREADY)
-    try_lock = backend._try_lock
+    try_lock = backend._files._try_lock
 
     def vanish(descriptor, path):
         (directory / "k").unlink(missing_ok=True)
         return try_lock(descriptor, path)
 
-    backend._try_lock = vanish
+    backend._files._try_lock = vanish
 
     assert put(backend, "k", READY)
     assert READY == get(backend, "k")
@@ -955,9 +958,9 @@ def test_a_file_that_grows_while_it_is_read(directory, backend, monkeypatch):
     """
     A file to which another program goes on adding is read up to the limit, and no further.
     """
-    monkeypatch.setattr(files, "SETTLE", 0.0)
+    monkeypatch.setattr(directory_module, "SETTLE", 0.0)
     put(backend, "k", READY)
-    backend._largest = 300_000
+    backend._files._largest = 300_000
     pread = os.pread
 
     def grow(descriptor, size, offset):
@@ -1031,17 +1034,17 @@ def test_a_link_that_takes_a_records_place(directory, backend):
     """
     put(backend, "k", UNREADY)
     put(backend, "other", UNREADY)
-    try_lock = backend._try_lock
+    try_lock = backend._files._try_lock
 
     def swap(descriptor, path):
-        backend._try_lock = try_lock
+        backend._files._try_lock = try_lock
         (directory / "k").unlink()
         (directory / "k").symlink_to("other")
         return try_lock(descriptor, path)
 
-    backend._try_lock = swap
+    backend._files._try_lock = swap
 
     with pytest.raises(BackendStoreError, match="'k' is a symbolic link and no record: remove it"):
         put(backend, "k", READY)
     assert UNREADY == get(backend, "other")
-    assert set() == backend._locks
+    assert set() == backend._files._locks

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from coatcheck._coding.codec import Codec
 from coatcheck._record.documents import VERSION, checked_id, new_document, new_write_id
-from coatcheck._record.meta import ResultMeta, aware
+from coatcheck._record.fields import aware
+from coatcheck._record.meta import ResultMeta
 from coatcheck.errors import ArgumentError, DecodeError
 
 CODEC = Codec()

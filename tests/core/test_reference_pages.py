@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from coatcheck._coding import codec, compression, jsontags, limits
+from coatcheck._coding import codec, compression, jsontags, limits, readers
 from coatcheck._coding.codec import Codec
 from coatcheck._embedded.files import FilesBackend
 from coatcheck._embedded.sqlite import SQLiteBackend
@@ -191,7 +191,7 @@ def test_the_first_bytes():
     """
     assert b"\x00celery-compressed\x00" == compression.MARKER
     assert b"\xc1COAT" == codec.ENVELOPE_MAGIC
-    assert f"first {codec.HEAD} bytes" in RECORDS
+    assert f"first {readers.HEAD} bytes" in RECORDS
     assert ("json", "msgpack") == codec.DEFAULT_ACCEPT
 
 

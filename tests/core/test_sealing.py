@@ -332,7 +332,7 @@ def test_unsigned_pickles_are_not_run():
     pickled = Codec("pickle", unsafe_pickle=True).encode(document())
     options = {"accept": ["pickle", "json"], "accept_unsigned": True, **SIGNED}
 
-    with pytest.raises(SignatureError, match="unsigned pickle: say unsafe_pickle=True"):
+    with pytest.raises(SignatureError, match="unsigned pickle: give unsafe_pickle=True"):
         _ = Codec(**options).decode("t", pickled).result
     assert LONG == Codec(**options, unsafe_pickle=True).decode("t", pickled).result
     assert LONG == Codec(**options).decode("t", Codec("pickle", **SIGNED).encode(document())).result
@@ -353,7 +353,7 @@ def test_pickle_is_written_signed_or_on_demand():
     """
     Pickle without keys has to be asked for by name.
     """
-    with pytest.raises(ConfigurationError, match=r"signing_keys=, or say unsafe_pickle=True"):
+    with pytest.raises(ConfigurationError, match=r"signing_keys=, or give unsafe_pickle=True"):
         Codec("pickle", compression="zlib")
     assert Codec("pickle", **ENCRYPTED).encode(document())
 
@@ -402,7 +402,7 @@ def test_the_record_within_says_the_same_as_the_envelope():
     meta = codec.decode("t", data)
 
     assert not meta.ready
-    with pytest.raises(DecodeError, match="envelope is that of the state 'STARTED'"):
+    with pytest.raises(DecodeError, match="envelope says that the state is 'STARTED'"):
         _ = meta.result
 
 
@@ -443,7 +443,7 @@ def test_states_that_are_too_long():
     codec = Codec(**SIGNED)
     data = codec.encode(document(status="X" * 200))
 
-    assert codec._peek(data[:128]) is None
+    assert codec._readers.peek(data[:128]) is None
     assert "X" * 200 == codec.state_of(data) == codec.decode("t", data).status
     with pytest.raises(EncodeError, match="no room for the name"):
         codec.encode(document(status="X" * 300))

@@ -19,7 +19,7 @@ import pytest
 
 import coatcheck
 from coatcheck._backends.backend import ANY, Capability
-from coatcheck._embedded import sqlite
+from coatcheck._embedded import sqlite, sqlite_connections
 from coatcheck._embedded.sqlite import SQLiteBackend
 from coatcheck._settings.url import URL
 from coatcheck.errors import (
@@ -272,7 +272,7 @@ def count(backend):
     """
     Return how many rows the file has, expired ones included.
     """
-    with contextlib.closing(sqlite3.connect(backend._path)) as connection:
+    with contextlib.closing(sqlite3.connect(backend._file.path)) as connection:
         return connection.execute("SELECT count(*) FROM coatcheck_records").fetchone()[0]
 
 
@@ -365,7 +365,7 @@ def test_urls_name_files(url, expected, tmp_path, monkeypatch):
 
     backend = SQLiteBackend.from_url(URL(url))
 
-    assert Path(expected.format(cwd=tmp_path, home="/home/somebody")) == backend._path
+    assert Path(expected.format(cwd=tmp_path, home="/home/somebody")) == backend._file.path
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_options_do_not_exist():
     """
     with pytest.raises(ConfigurationError, match="sqlite:// has no option 'mode'"):
         SQLiteBackend.from_url(URL("sqlite:///x.db?mode=ro"))
-    assert 2.0 == SQLiteBackend.from_url(URL("sqlite:///x"), operation_timeout=2.0)._timeout
+    assert 2.0 == SQLiteBackend.from_url(URL("sqlite:///x"), operation_timeout=2.0)._file._timeout
 
 
 def test_making_a_backend_touches_nothing(path):
@@ -442,7 +442,7 @@ def test_a_closed_backend_opens_again(backend):
     backend.close()
     backend.close()
 
-    assert [] == backend._idle
+    assert [] == backend._file.idle
     assert {"k": READY} == backend.get_many(["k"])
 
 
@@ -454,7 +454,7 @@ def test_closing_during_an_operation(backend, monkeypatch):
     monkeypatch.setattr(backend, "codec", closing)
 
     assert put(backend, "k", READY) is True
-    assert [] == backend._idle
+    assert [] == backend._file.idle
     assert {"k": READY} == backend.get_many(["k"])
 
 
@@ -570,7 +570,7 @@ def test_a_read_only_database_is_still_read(backend):
     Where writing is refused reads go on, and the error of a write is the store's refusal.
     """
     put(backend, "k", READY)
-    backend._idle[0].execute("PRAGMA query_only = 1")
+    backend._file.idle[0].execute("PRAGMA query_only = 1")
 
     assert {"k": READY} == backend.get_many(["k"])
     with pytest.raises(BackendStoreError, match=r"results\.db: attempt to write a readonly"):
@@ -582,8 +582,8 @@ def test_a_full_database_keeps_what_it_has(backend):
     Where there is no room the write is refused, what is stored stays, and small ones go on.
     """
     put(backend, "k", READY)
-    pages = backend._idle[0].execute("PRAGMA page_count").fetchone()[0]
-    backend._idle[0].execute(f"PRAGMA max_page_count = {pages}")
+    pages = backend._file.idle[0].execute("PRAGMA page_count").fetchone()[0]
+    backend._file.idle[0].execute(f"PRAGMA max_page_count = {pages}")
 
     with pytest.raises(BackendStoreError, match=r"results\.db: database or disk is full"):
         put(backend, "big", b"x" * 1_000_000)
@@ -627,7 +627,7 @@ def test_a_value_that_sqlite_refuses(backend):
     A value over SQLite's own limit is the store's refusal.
     """
     put(backend, "k", READY)
-    backend._idle[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
+    backend._file.idle[0].setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1000)
 
     with pytest.raises(BackendStoreError, match="too big"):
         put(backend, "big", b"x" * 2000)
@@ -665,7 +665,7 @@ def test_a_replaced_file_is_opened(tmp_path, path, backend, opened):
 
     for _ in range(3):
         assert {"new": READY} == backend.get_many(["old", "new"])
-    assert 1 == len(backend._idle)
+    assert 1 == len(backend._file.idle)
 
 
 # -- locks ----------------------------------------------------------------------------------
@@ -723,7 +723,7 @@ def test_connections_are_few(backend):
     run_threads(work, 16)
 
     assert 320 == len(set(keys)) == count(backend)
-    assert len(backend._idle) <= backend.CONNECTIONS + backend.WRITERS
+    assert len(backend._file.idle) <= backend.CONNECTIONS + backend.WRITERS
 
 
 def test_no_turn_in_time_is_an_error(path, opened):
@@ -751,7 +751,7 @@ def test_the_wait_for_a_turn_is_part_of_the_operation(path, opened, monkeypatch)
     backend = opened(path, operation_timeout=5)
     put(backend, "k", READY)
     moments = iter([0.0, 4.0])
-    monkeypatch.setattr(sqlite, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(sqlite_connections, "monotonic", lambda: next(moments))
 
     timeout = backend._read(lambda connection: connection.execute("PRAGMA busy_timeout").fetchone())
     assert (1000,) == timeout
@@ -891,8 +891,8 @@ def test_nothing_is_open_while_the_process_forks(backend):
     put(backend, "k", READY)
 
     backend.before_fork()
-    assert [] == backend._idle
-    assert backend._reading.free.empty()
+    assert [] == backend._file.idle
+    assert backend._file.reading.free.empty()
     backend.after_fork_in_parent()
     assert {"k": READY} == backend.get_many(["k"])
     backend.before_fork()
@@ -953,7 +953,7 @@ def test_a_value_that_is_null(path, foreign, opened):
     """
     A table that lets values be NULL has damaged records.
     """
-    foreign.execute(sqlite._SCHEMA.replace("NOT NULL", ""))
+    foreign.execute(sqlite_connections._SCHEMA.replace("NOT NULL", ""))
     foreign.execute("INSERT INTO coatcheck_records (key) VALUES ('k')")
 
     assert {"k": b""} == opened(path).get_many(["k"])
@@ -1048,7 +1048,7 @@ def test_a_signal_during_a_long_statement():
 
     before = signal.signal(signal.SIGALRM, handle)
     try:
-        with contextlib.closing(sqlite.Connection(":memory:")) as connection:
+        with contextlib.closing(sqlite_connections.Connection(":memory:")) as connection:
             connection.be_patient(time.monotonic() + 0.3)
             with pytest.raises(LimitError):
                 signal.setitimer(signal.ITIMER_REAL, 0.1)
@@ -1071,7 +1071,7 @@ def test_blocked_stores_do_not_block_reads(path, opened, foreign):
     for thread in threads:
         thread.start()
     try:
-        while not backend._writing.free.empty():
+        while not backend._file.writing.free.empty():
             time.sleep(0.001)
         for _ in range(20):
             assert {"k": READY} == backend.get_many(["k"])
@@ -1193,19 +1193,19 @@ def test_a_change_during_a_read_without_locks(backend, path, monkeypatch):
     """
     put(backend, "k", READY)
     backend.close()
-    prepare = backend._prepare
+    prepare = backend._file._prepare
 
     def refuse(connection):
         connection.execute("PRAGMA query_only = 1")
         connection.execute("CREATE TABLE t (x)")
 
-    monkeypatch.setattr(backend, "_prepare", refuse)
+    monkeypatch.setattr(backend._file, "_prepare", refuse)
     assert {"k": READY} == backend.get_many(["k"])
     with pytest.raises(
         BackendUnavailableError, match="it changed while it was read without a lock"
     ):
         backend._read(lambda _: os.utime(path, (1, 1)))
     assert {"k": READY} == backend.get_many(["k"])
-    assert [] == backend._idle
-    monkeypatch.setattr(backend, "_prepare", prepare)
+    assert [] == backend._file.idle
+    monkeypatch.setattr(backend._file, "_prepare", prepare)
     assert put(backend, "x", READY) is True

@@ -57,8 +57,9 @@ from ._finding.resolver import choose as choose_backend
 from ._record import groups
 from ._record.documents import checked_id, new_document
 from ._record.failures import Failure
+from ._record.fields import aware
 from ._record.groups import Tree, members_of, tree_of
-from ._record.meta import ResultMeta, aware
+from ._record.meta import ResultMeta
 from ._runtime import forks, sockets
 from ._runtime.alarm import Alarm
 from ._runtime.clocks import monotonic, reached, wall

@@ -198,7 +198,7 @@ class Failure:
         """
         left = iter(range(MAX_NODES)) if left is None else left
         if not isinstance(document, dict) or depth > MAX_DEPTH:
-            return cls._untyped(document)
+            return _untyped(document)
         attributes = document.get("attributes")
         named = attributes.items() if isinstance(attributes, dict) else ()
 
@@ -234,34 +234,20 @@ class Failure:
         if isinstance(result, BaseException):
             failure = cls.of(result)
             named = (failure.module, failure.qualname)
-            return cls._from_wrapper(failure.args) if named == _WRAPPER else failure
+            return _from_wrapper(failure.args) if named == _WRAPPER else failure
         result = _pairs(result)
         if not isinstance(result, dict) or "exc_type" not in result:
-            return cls._untyped(result)
+            return _untyped(result)
         message = result.get("exc_message", "")  # as in Celery: the exception has one argument
         args = tuple(message) if isinstance(message, (list, tuple)) else (message,)
         module = result.get("exc_module")
         name = text_of(result["exc_type"]) or "TaskError"
         named = (text_of(module) if module else "", name)
         if named == _WRAPPER:
-            return cls._from_wrapper(args)
+            return _from_wrapper(args)
         # `str()` of an exception group does not show its arguments.
         grouped = named == ("builtins", "ExceptionGroup")
         return cls(*named, message=_message(args[:1] if grouped else args), args=args)
-
-    @classmethod
-    def _untyped(cls, found: object) -> Failure:
-        """
-        Return a failure whose type is not known, a plain `TaskError` with the text of *found*.
-        """
-        text = text_of(found)
-        return cls("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
-
-    @classmethod
-    def _from_wrapper(cls, args: tuple[Any, ...]) -> Failure:
-        # Module, class name, args, text.
-        module, name, inner, text = (*args, None, None, None, None)[:4]
-        return cls(text_of(module), text_of(name), message=text_of(text), args=items_of(inner))
 
     # -- to an exception ------------------------------------------------------------------
 
@@ -273,6 +259,20 @@ class Failure:
         that also derives from the nearest builtin type. With *wrap* it is always a plain `TaskError`.
         """
         return exception_of(self, trusted, wrap=wrap)
+
+
+def _untyped(found: object) -> Failure:
+    """
+    Return a failure whose type is not known, a plain `TaskError` with the text of *found*.
+    """
+    text = text_of(found)
+    return Failure("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
+
+
+def _from_wrapper(args: tuple[Any, ...]) -> Failure:
+    # Module, class name, args, text.
+    module, name, inner, text = (*args, None, None, None, None)[:4]
+    return Failure(text_of(module), text_of(name), message=text_of(text), args=items_of(inner))
 
 
 def _pairs(value: object) -> object:

@@ -58,7 +58,7 @@ def capabilities() -> str:
 
 def helps() -> str:
     """
-    Return what `--help` of each command says.
+    Return the output of `--help` of each command.
     """
     names = ["", *group.list_commands(click.Context(group))]
     parts = []

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 class Digest(NamedTuple):
     """
-    What became of one module. Sizes are in bytes.
+    The outcome for one module. Sizes are in bytes.
     """
 
     sha256: str
@@ -84,7 +84,7 @@ def digest_all(paths: list[Path], processes: int) -> list[Digest]:
 
 def main() -> int:
     """
-    Digest the standard library, or the first so many of its files.
+    Digest the standard library, or only its first files.
     """
     parser = argparse.ArgumentParser(description=__doc__.strip().partition("\n")[0])
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N files")

@@ -1,5 +1,5 @@
 """
-Draw the diagrams of the explanations as SVG: who does what, in order, one lane for each party.
+Draw the diagrams of the explanations as SVG: the steps in order, one lane for each party.
 
     nox -s pictures
 """

@@ -150,7 +150,7 @@ def main() -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         url = f"sqlite:///{directory}/results.db"
         env = os.environ | {"COATCHECK_URL": url, "PATH": path, "TERM": "xterm"}
-        env.pop("COLORTERM", None)  # 16 colours, for which the picture has names
+        env.pop("COLORTERM", None)  # the picture has names for 16 colours
         for task in ENDED:
             start(*task, env).wait()
         workers = [start(*task, env) for task in GOING_ON]

@@ -229,7 +229,7 @@ class BoardBell(coatcheck.Bell):
                 deadline = 0.0  # somebody called wake()
 
     def _heard(self, seconds):
-        """Read what comes within *seconds*; return whether that is a call of `wake`."""
+        """Read data that comes within *seconds*; return whether that is a call of `wake`."""
         listening = () if self._connection is None else (self._connection.fileno(),)
         ready, woken = self._waker.sleep(listening, seconds)
         if ready:
@@ -250,7 +250,7 @@ class BoardBell(coatcheck.Bell):
         self._connection = Connection(*self._backend.place)
         if self._ask("watch", self._keys):
             self._backoff.worked()
-            self._rang |= self._keys  # of what happened meanwhile nobody has heard
+            self._rang |= self._keys  # records may have changed meanwhile
 
     def _ask(self, do, keys):
         return self._guarded(lambda: self._confirmed(do, keys))

@@ -1,5 +1,5 @@
 """
-A client like a web service: one asyncio process that awaits what workers leave in Redis.
+A client like a web service: one asyncio process that awaits the results that workers store in Redis.
 
 Starts the workers, hands out 10,000 tasks, awaits every one of them with a coroutine of its own,
 checks the numbers, and sees to it that a worker which is killed in the middle does not hang it.

@@ -1,8 +1,7 @@
 """
 A worker: takes task numbers from standard input, works, and leaves the results in Redis.
 
-The queue between client and workers is a pipe here; in an application it is whatever queue the
-application has. coatcheck is only where the results go.
+The queue between client and workers is a pipe here; in an application it is the application's own queue. coatcheck is only where the results go.
 """
 
 from __future__ import annotations

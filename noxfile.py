@@ -160,11 +160,15 @@ def ready_servers(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """
-    Run ruff, as linter and as formatter.
+    Run ruff, as linter and as formatter, and look for misspelled words.
     """
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    # Tests misspell words on purpose.
+    session.run(
+        "codespell", "--skip=*.svg,generated", *map(str, ROOT.glob("*.md")), "docs", *SOURCES
+    )
 
 
 @nox.session

@@ -23,6 +23,7 @@ from ..._results.results import Results as SyncResults
 from ...aio import Results
 from ..awaited import awaited, driven
 from ..checked import Checked
+from ..proxy import Proxy
 
 Body = Callable[..., Coroutine[Any, Any, None]]
 
@@ -39,6 +40,16 @@ class Case(Checked):
         results = self.recorded(self.new_results())
         yield results
         self._run(results.close())
+
+    @pytest.fixture
+    def proxy(self) -> Iterator[Proxy]:
+        """A proxy before the store."""
+        with Proxy(*self.address()) as proxy:
+            yield proxy
+
+    def results_through(self, proxy: Proxy, **options: Any) -> Results:
+        """Return a client that reaches the store through *proxy*."""
+        return self.results_at(self.through(proxy.port), **options)
 
     def new_results(self, **options: Any) -> Results:
         raise NotImplementedError

@@ -5,7 +5,6 @@ A network between client and store that cuts, stalls, and loses replies.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,16 +21,11 @@ from .case import Case
 class Chaos(Case):
     """Promises 1, 2, 3 and 9, if the proof has an address and a way through a port."""
 
-    @pytest.fixture
-    def proxy(self) -> Iterator[Proxy]:
-        with Proxy(*self.address()) as proxy:
-            yield proxy
-
     @promise(1)
     @needs("address", "through")
     async def test_lost_reply(self, proxy: Proxy, other: SyncResults) -> None:
         """A write whose reply is lost is repeated, and recognises itself."""
-        async with self.results_at(self.through(proxy.port)) as results:
+        async with self.results_through(proxy) as results:
             await results.exists("warm")
             for round_ in range(5):
                 proxy.drop_replies(1)
@@ -48,7 +42,7 @@ class Chaos(Case):
         """
         Even if replies get lost all the time, the observations fit one order, and one write wins.
         """
-        clients = [self.results_at(self.through(proxy.port)) for _ in range(4)]
+        clients = [self.results_through(proxy) for _ in range(4)]
         try:
             for round_ in range(12):
                 history, id_ = History(), f"t{round_}"
@@ -70,7 +64,7 @@ class Chaos(Case):
     @needs("address", "through")
     async def test_cut_during_wait(self, proxy: Proxy, other: SyncResults) -> None:
         """A wait whose connections are cut repeatedly still gets its record."""
-        async with self.results_at(self.through(proxy.port)) as results:
+        async with self.results_through(proxy) as results:
             for round_ in range(3):
                 wait = start(results.wait_for(f"t{round_}", PATIENCE))
                 await pause(0.1)
@@ -86,7 +80,7 @@ class Chaos(Case):
         Operations and waits on a stalled store end in time, and all recovers by itself
         afterwards.
         """
-        async with self.results_at(self.through(proxy.port), operation_timeout=1.0) as results:
+        async with self.results_through(proxy, operation_timeout=1.0) as results:
             await served(lambda: results.store_result("warm", 1))
             wait = start(results.wait_for("t", PATIENCE))
             await pause(0.1)
@@ -110,7 +104,7 @@ class Chaos(Case):
     async def test_refused_for_a_while(self, proxy: Proxy, other: SyncResults) -> None:
         """A client that could not connect can do so as soon as the store accepts it."""
         proxy.refuse()
-        async with self.results_at(self.through(proxy.port), operation_timeout=0.5) as results:
+        async with self.results_through(proxy, operation_timeout=0.5) as results:
             with pytest.raises(BackendError):
                 await results.exists("t")
             wait = start(results.wait_for("t", PATIENCE))
@@ -126,7 +120,7 @@ class Chaos(Case):
     async def test_delay(self, proxy: Proxy) -> None:
         """A slow network makes nothing wrong, only slow."""
         proxy.delay(0.05)
-        async with self.results_at(self.through(proxy.port)) as results:
+        async with self.results_through(proxy) as results:
             assert await results.store_result("t", 1)
             assert not await results.store_result("t", 2)
             assert 1 == (await results.wait_for("t", PATIENCE)).result

@@ -51,7 +51,7 @@ class Reconnecting(Case):
                 yield results, self.cut
             return
         with Proxy(*self.address()) as proxy:
-            async with self.results_at(self.through(proxy.port), safety_look=FAR) as results:
+            async with self.results_through(proxy, safety_look=FAR) as results:
                 yield results, proxy.cut
 
     @promise(2)
@@ -85,8 +85,7 @@ class Reconnecting(Case):
     async def test_rings_after_an_absence(self, other: SyncResults) -> None:
         """A bell without its store does not claim to push; afterwards it rings for all writes."""
         with Proxy(*self.address()) as proxy:
-            url = self.through(proxy.port)
-            async with self.results_at(url, operation_timeout=3.0) as results:
+            async with self.results_through(proxy, operation_timeout=3.0) as results:
                 if not has(results, Capability.PUSH):
                     return
                 async with results.backend.watch(["a", "b", "c", "later"]) as bell:

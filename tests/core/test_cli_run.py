@@ -234,7 +234,7 @@ def test_a_store_that_goes_away_does_not_stop_the_command(
     Without its store a command runs to its end; then one line, and status 125 if it succeeded.
     """
     code = f"import sys; input(); print('9/10 to the end', flush=True); sys.exit({own})"
-    url = f"{cli.url}?operation_timeout=0.3"
+    url = f"{cli.url}?operation_timeout=2"
     process = cli.start(
         "run", "--backend", url, "--id", "t", "--heartbeat", "0.1", *python(code), stdin=-1
     )

@@ -675,7 +675,7 @@ def test_a_locked_file_is_an_error_in_time(path, opened, foreign):
     """
     While another program holds the file an operation ends with its timeout, and works later.
     """
-    backend = opened(path, operation_timeout=0.1)
+    backend = opened(path, operation_timeout=1.0)
     put(backend, "k", READY)
     foreign.execute("BEGIN IMMEDIATE")
 
@@ -698,7 +698,7 @@ def test_a_new_file_that_is_locked(path, opened, foreign, lock):
     for statement in lock.split(";"):
         foreign.execute(statement)
     with pytest.raises(BackendUnavailableError, match=r"results\.db: database is locked"):
-        put(opened(path, operation_timeout=0.1), "k", READY)
+        put(opened(path, operation_timeout=0.5), "k", READY)
     release = threading.Timer(0.1, foreign.execute, ["ROLLBACK"])
     release.start()
 
@@ -730,13 +730,13 @@ def test_no_turn_in_time_is_an_error(path, opened):
     """
     Where all connections are in use for too long the error says so.
     """
-    backend = opened(path, operation_timeout=0.05)
+    backend = opened(path, operation_timeout=0.5)
 
     def use_more(left):
         if left:
             backend._read(lambda _: use_more(left - 1))
         else:
-            with pytest.raises(BackendUnavailableError, match=r"no connection free in 0\.05 s"):
+            with pytest.raises(BackendUnavailableError, match=r"no connection free in 0\.5 s"):
                 backend.get_many(["k"])
 
     use_more(backend.CONNECTIONS)
@@ -870,7 +870,7 @@ def test_a_child_forked_in_the_middle_of_an_operation_refuses_the_file(path):
     """
     SQLite cannot be told that a lock was not inherited: the child says so, and the parent goes on.
     """
-    backend = SQLiteBackend(path, operation_timeout=0.1)
+    backend = SQLiteBackend(path, operation_timeout=2.0)
 
     def act(side):
         if side == "child":
@@ -1009,12 +1009,12 @@ def test_a_view_that_takes_the_tables_place(path, foreign, opened):
     """
     A view without an end, made while the file is open, ends with the operation's time.
     """
-    backend = opened(path, operation_timeout=0.2)
+    backend = opened(path, operation_timeout=1.5)
     put(backend, "k", READY)
     foreign.execute("DROP TABLE coatcheck_records")
     foreign.execute(VIEW)
 
-    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 0\.2 s"):
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 1\.5 s"):
         backend.get_many(["k"])
 
 
@@ -1022,12 +1022,12 @@ def test_a_trigger_without_an_end(path, foreign, opened):
     """
     A write that sets off a trigger without an end ends in time; reads go on.
     """
-    backend = opened(path, operation_timeout=0.2)
+    backend = opened(path, operation_timeout=1.5)
     put(backend, "k", READY)
     body = f"SELECT count(*) FROM ({ENDLESS.format('i')})"
     foreign.execute(f"CREATE TRIGGER t AFTER INSERT ON coatcheck_records BEGIN {body}; END")
 
-    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 0\.2 s"):
+    with pytest.raises(BackendUnavailableError, match=r"results\.db: not done in 1\.5 s"):
         put(backend, "x", READY)
     assert {"k": READY} == backend.get_many(["k", "x"])
 

@@ -23,6 +23,7 @@ from support.celery_tasks import Refused, application
 from support.redis import RedisServer
 
 import coatcheck
+from coatcheck.testing.threads import until
 from coatcheck_celery import CoatcheckBackend
 from coatcheck_celery.settings import patience_of
 
@@ -509,7 +510,8 @@ def test_fork(backend_of):
     backend = backend_of()
     backend.store_result("parent", 1, states.SUCCESS)
     assert 1 == backend.wait_for("parent", timeout=5)["result"]
-    time.sleep(1.2)  # the hub of that wait ends: CPython warns of threads at a fork
+    # The hub of that wait ends first: CPython warns of threads at a fork.
+    until(lambda: not [t for t in threading.enumerate() if t.name == "coatcheck-hub"])
     pid = os.fork()
     if pid == 0:
         try:

@@ -86,7 +86,7 @@ def test_silence(rabbitmq, queue):
     with Proxy("127.0.0.1", rabbitmq.port) as proxy:
         url = f"rpc://127.0.0.1:{proxy.port}"
         with coatcheck.by_url(url, queue=queue, operation_timeout=0.5) as results:
-            results.store_result("warm", 1)
+            assert until(lambda: stores(results, "warm"))
             proxy.stall()
             with pytest.raises(coatcheck.BackendUnavailableError, match="in time"):
                 Started(results.store_result, "t", 1).answer()
@@ -148,7 +148,7 @@ def test_blocked(rabbitmq, queue):
     when there is memory again all is as before.
     """
     with coatcheck.by_url(rabbitmq.url, queue=queue, operation_timeout=1.0) as results:
-        results.store_result("before", 1)
+        assert until(lambda: stores(results, "before"))
         rabbitmq.control("set_vm_memory_high_watermark", "0.0001")
         try:
             with pytest.raises(coatcheck.BackendUnavailableError, match="blocked") as caught:
@@ -165,7 +165,7 @@ async def test_no_reader_for_asyncio(rabbitmq, queue):
     """
     A queue without a reader, for asyncio: the store ends in its time and names the queue.
     """
-    async with coatcheck.aio.by_url(rabbitmq.url, reply_to=queue, operation_timeout=0.5) as worker:
+    async with coatcheck.aio.by_url(rabbitmq.url, reply_to=queue, operation_timeout=2.0) as worker:
         with pytest.raises(coatcheck.BackendUnavailableError, match=f"no queue '{queue}'"):
             await worker.store_result("t", 1)
 
@@ -175,7 +175,7 @@ def test_no_reader(rabbitmq, queue):
     Without its reader there is no queue: a store tries for its time, and says that. A reader that
     comes within it is found.
     """
-    with coatcheck.by_url(rabbitmq.url, reply_to=queue, operation_timeout=0.5) as worker:
+    with coatcheck.by_url(rabbitmq.url, reply_to=queue, operation_timeout=2.0) as worker:
         with pytest.raises(coatcheck.BackendUnavailableError, match=f"no queue '{queue}'"):
             worker.store_result("t", 1)
     with coatcheck.by_url(rabbitmq.url, reply_to=queue, operation_timeout=PATIENCE) as worker:
@@ -192,7 +192,7 @@ def test_two_readers(rabbitmq, results, queue):
     results.store_result("t", 1)
     other = rabbitmq.url.replace("127.0.0.1", "localhost")
     with (
-        coatcheck.by_url(other, queue=queue, operation_timeout=0.5) as second,
+        coatcheck.by_url(other, queue=queue, operation_timeout=2.0) as second,
         pytest.raises(coatcheck.BackendUnavailableError, match="leave queue= out"),
     ):
         second.get_result("t")
@@ -303,7 +303,7 @@ def test_a_broken_line_is_made_anew(rabbitmq, queue, monkeypatch):
         raise ZeroDivisionError
 
     with coatcheck.by_url(rabbitmq.url, queue=queue, operation_timeout=0.5) as results:
-        results.store_result("t", 1)
+        assert until(lambda: stores(results, "t"))
         with monkeypatch.context() as patch:
             patch.setattr(coatcheck_rpc.session.Session, "post", break_down)
             with pytest.raises(coatcheck.BackendUnavailableError):

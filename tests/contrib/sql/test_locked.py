@@ -366,7 +366,7 @@ def test_an_endless_statement_of_sqlite_ends(sqlite, many):
     A statement of SQLite that does not end by itself is given up in time.
     """
     with coatcheck.by_url(sqlite.url, operation_timeout=0.4) as results:
-        results.store_result("before", 1)
+        at_length(results.store_result, "before", 1)
         with closing(sqlite3.connect(sqlite.path, isolation_level=None)) as other:
             other.execute(ENDLESS)
         store = (
@@ -375,7 +375,7 @@ def test_an_endless_statement_of_sqlite_ends(sqlite, many):
         with pytest.raises(coatcheck.BackendUnavailableError, match="interrupted"):
             Started(store).answer()
 
-        assert 1 == results.get_result("before")
+        assert 1 == at_length(results.get_result, "before")
 
 
 def test_statements_of_sqlite_share_the_time(sqlite, soon):

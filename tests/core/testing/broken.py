@@ -145,7 +145,7 @@ class LateSubscription(Rewired):
     def rewire(self, bell):
         keys = set(bell._keys)
         bell._keys.clear()
-        threading.Timer(0.05, bell._keys.update, (keys,)).start()
+        threading.Timer(0.3, bell._keys.update, (keys,)).start()
 
 
 class DeafToWake(Rewired):

@@ -135,7 +135,7 @@ class RingsTooEarly(Wired):
     def put(self, key, value, **how):
         for bell in self._space.bells:
             bell.ring(key)
-        time.sleep(0.05)
+        time.sleep(0.5)  # longer than a busy machine takes to read
         bells, self._space.bells = self._space.bells, frozenset()
         try:
             return super().put(key, value, **how)
@@ -176,7 +176,7 @@ class AddsLate(Wired):
     class Bell(WiredBell):
         def add(self, keys):
             if self in self.space.bells:
-                threading.Timer(0.1, super().add, (keys,)).start()
+                threading.Timer(0.3, super().add, (keys,)).start()
             else:
                 super().add(keys)
 

@@ -54,7 +54,7 @@ def test_keys_of_a_dead_server_stay_there(shared):
     dead, *living = shared.servers
     lost, *rest = shared.ids
     others = list(itertools.chain(*rest))
-    with coatcheck.by_url(shared.url, operation_timeout=0.4) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         results.store_many({id_: 1 for id_ in IDS if id_ != lost[0]})
         dead.kill()
         for act in (results.store_result, results.get_result, results.forget):
@@ -74,7 +74,7 @@ def test_keys_of_a_dead_server_stay_there(shared):
 
 def test_read_of_many_while_one_is_dead(shared):
     """A read of many says what it found at the others, and what it could not read."""
-    with coatcheck.by_url(shared.url, operation_timeout=1) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         results.store_many(dict.fromkeys(IDS, 1))
         shared.servers[1].kill()
         with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
@@ -90,7 +90,7 @@ def test_read_of_many_while_one_is_dead(shared):
 
 def test_write_of_many_while_one_is_dead(shared):
     """A batch raises, and is stored where it can be."""
-    with coatcheck.by_url(shared.url, operation_timeout=1) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         shared.servers[1].kill()
         with pytest.raises(coatcheck.BackendUnavailableError):
             results.store_many(dict.fromkeys(IDS, 1))
@@ -121,7 +121,7 @@ async def test_waits_while_one_is_dead_aio(shared):
     """The same under asyncio."""
     shared.servers[0].kill()
     others = [*shared.ids[1], *shared.ids[2]]
-    async with coatcheck.aio.by_url(shared.url, operation_timeout=1) as results:
+    async with coatcheck.aio.by_url(shared.url, operation_timeout=1.5) as results:
         waited = results.as_completed(IDS, timeout=30)
         await results.store_many(dict.fromkeys(others, 1))
         assert set(others) == {(await anext(waited)).task_id for _ in others}
@@ -133,14 +133,14 @@ async def test_waits_while_one_is_dead_aio(shared):
 
 def test_one_says_nothing(shared):
     """A server that stands still holds up neither the others nor an operation beyond its time."""
-    with coatcheck.by_url(shared.url, operation_timeout=0.5) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         results.store_many(dict.fromkeys(IDS, 1))
         with shared.servers[0].stopped():
             start = time.monotonic()
             with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
                 results.get_many(IDS)
             # Bounded by the operation timeout; the rest is patience with a busy machine.
-            assert time.monotonic() - start < 0.5 + 30
+            assert time.monotonic() - start < 1.5 + 30
             assert set(shared.ids[0]) == caught.value.unread
             assert not results.store_result(shared.ids[1][0], 2)
 
@@ -151,13 +151,13 @@ def test_one_says_nothing(shared):
 def test_all_but_one_say_nothing(shared, living):
     """Of servers that stand still each takes its share of the time, and leaves one for the others."""
     silent = [n for n in range(3) if n != living]
-    with coatcheck.by_url(shared.url, operation_timeout=1) as results:
+    with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         results.store_many(dict.fromkeys(IDS, 1))
         with shared.servers[silent[0]].stopped(), shared.servers[silent[1]].stopped():
             start = time.monotonic()
             with pytest.raises(coatcheck.PartlyUnavailableError) as caught:
                 results.get_many(IDS)
-            assert time.monotonic() - start < 1 + 30
+            assert time.monotonic() - start < 1.5 + 30
             assert set(shared.ids[living]) == set(caught.value.found)
 
 

@@ -25,7 +25,7 @@ DEADLINE = 30
 
 def test_wait_over_a_restart(own_server):
     """A wait goes on over a server that comes back empty, and gets what is stored then."""
-    with coatcheck.by_url(own_server.url, operation_timeout=0.5) as results:
+    with coatcheck.by_url(own_server.url, operation_timeout=1.5) as results:
         results.store_result("before", 1)
         got = []
         waiter = threading.Thread(target=lambda: got.append(results.wait_for("t", DEADLINE).result))
@@ -68,7 +68,7 @@ async def test_wait_over_a_restart_aio(own_server):
 
 def test_server_stands_still(own_server):
     """Operations on a server that says nothing end in their time, in every thread; then go on."""
-    with coatcheck.by_url(own_server.url, operation_timeout=0.6) as results:
+    with coatcheck.by_url(own_server.url, operation_timeout=1.5) as results:
         results.store_result("t", 1)
         took, errors = [], []
 
@@ -90,7 +90,7 @@ def test_server_stands_still(own_server):
         assert {coatcheck.BackendUnavailableError} == set(map(type, errors))
         assert len(acts) == len(errors)
         # Bounded by the operation timeout; the rest is patience with a busy machine.
-        assert max(took) < 0.6 + 5
+        assert max(took) < 1.5 + 30
 
         assert results.store_result("u", 2)
         assert 2 == results.get_result("u")
@@ -226,7 +226,7 @@ def test_server_with_users(tmp_path):
     users.write_text("user:secret\n")
     with (
         MemcachedServer(("-Y", str(users))) as server,
-        coatcheck.by_url(server.url, operation_timeout=1) as results,
+        coatcheck.by_url(server.url, operation_timeout=3) as results,
         pytest.raises(coatcheck.BackendUnavailableError, match="wants a user and a password"),
     ):
         results.store_result("t", 1)
@@ -389,7 +389,7 @@ def test_more_threads_than_connections(server):
 
 def test_all_connections_stay_in_use(own_server):
     """Who gets no connection in time is told so."""
-    with coatcheck.by_url(f"{own_server.url}?max_connections=1", operation_timeout=0.5) as results:
+    with coatcheck.by_url(f"{own_server.url}?max_connections=1", operation_timeout=1.5) as results:
         results.exists("t")
         pool = results.backend.backend._link._only
 
@@ -397,7 +397,7 @@ def test_all_connections_stay_in_use(own_server):
             with pytest.raises(coatcheck.BackendUnavailableError, match="all 1 connections are in"):
                 results.exists("t")
 
-        pool.lend(use, time.monotonic() + 5)
+        pool.lend(use, time.monotonic() + 30)
 
         assert not results.exists("t")
 

@@ -153,7 +153,7 @@ def killed_and_back(server, results):
 
 def test_server_is_killed(one):
     """A wait outlives a server that is killed and started again, and is woken again after that."""
-    with coatcheck.by_url(one.url, operation_timeout=1) as results:
+    with coatcheck.by_url(one.url, operation_timeout=3) as results:
         results.store_result("before", 1)
 
         assert [1] == killed_and_back(one.servers[0], results)
@@ -166,7 +166,7 @@ def test_standalone_is_killed(tmp_path):
     """A wait on a server that stands alone outlives its end as well."""
     with (
         MongoServer(tmp_path) as server,
-        coatcheck.by_url(server.url, operation_timeout=1) as results,
+        coatcheck.by_url(server.url, operation_timeout=3) as results,
     ):
         assert [1] == killed_and_back(server, results)
 
@@ -174,7 +174,7 @@ def test_standalone_is_killed(tmp_path):
 async def test_server_is_killed_aio(one):
     """A wait outlives a server that is killed and started again."""
     server = one.servers[0]
-    async with coatcheck.aio.by_url(one.url, operation_timeout=1) as results:
+    async with coatcheck.aio.by_url(one.url, operation_timeout=3) as results:
         wait = asyncio.create_task(results.wait_for("t", DEADLINE))
         await asyncio.sleep(0.3)
         server.kill()

@@ -60,7 +60,7 @@ class Worker:
         return self
 
     def _until_ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while " ready." not in self.log.read_text():
             assert self.process is not None
             if time.monotonic() > deadline or self.process.poll() is not None:

@@ -89,7 +89,7 @@ class MemcachedServer:
 
     def _until_ready(self) -> None:
         assert self.process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             with suppress(OSError), self._probe():
                 return

@@ -138,7 +138,7 @@ class RabbitMQ:
         done = subprocess.run(
             [program("rabbitmqctl"), "-q", *command],
             env=self._environ, cwd=self.directory, check=True, capture_output=True, text=True,
-            timeout=60,
+            timeout=240,
         )  # fmt: skip
         return done.stdout
 
@@ -161,7 +161,7 @@ class RabbitMQ:
                 env=self._environ, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 5).close()

@@ -109,7 +109,7 @@ class RedisServer:
             probe.connect(str(self.socket_path))
 
     def _until(self, act: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             try:
                 act()

@@ -23,7 +23,7 @@ import coatcheck
 
 from .processes import free_port, serve, stopped
 
-DEADLINE: Final = 60.0
+DEADLINE: Final = 120.0
 
 
 def _program(name: str, package: str) -> str:

@@ -76,14 +76,14 @@ class Apart:
 
     async def wait(self, seconds: float) -> None:
         """
-        Wait for what goes on, *seconds* at most.
+        Wait for the running work, at most *seconds*.
         """
         if self._left:
             await asyncio.wait(self._left, timeout=seconds)
 
 
 def _went_well(task: asyncio.Task[Any]) -> bool:
-    # To ask for an error tells asyncio that it need not report it: nobody is there to hear of it.
+    # Asking for the error keeps asyncio from reporting it.
     return not task.cancelled() and task.exception() is None
 
 
@@ -91,7 +91,7 @@ async def _told(
     act: Callable[[], Coroutine[Any, Any, T]], outcome: asyncio.Future[Any]
 ) -> T | None:
     """
-    Return what *act* returns, and make it, or what it raises, the *outcome*, unless nobody waits.
+    Return the result of *act*. Set it, or the exception, as the *outcome*, unless nobody waits.
     """
     try:
         result = await act()

@@ -1,5 +1,5 @@
 """
-What a backend for asyncio is, see `coatcheck._backends.backend`. Optional: a sync one is enough.
+The protocol of backends for asyncio, see `coatcheck._backends.backend`. Optional: a synchronous backend is enough.
 """
 
 from __future__ import annotations

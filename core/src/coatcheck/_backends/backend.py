@@ -1,12 +1,12 @@
 """
-What a backend is: storage primitives, and what its store is capable of.
+The protocol of backends: storage primitives, and the capabilities of the store.
 
 ::
 
     Backend                      speaks ResultMeta                 document stores, SQL
      └─ KeyValueBackend          speaks keys and bytes             key-value stores
 
-An author of a plugin writes `put`, `get_many` and `delete_many`; all else has a sound default.
+The author of a plugin writes `put`, `get_many` and `delete_many`. All other methods have sound defaults.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ Unless = frozenset[str] | Anything
 
 class Capability(enum.Flag):
     """
-    What a store can do beyond storing. A declared capability must work.
+    An ability beyond storing. A declared capability must work.
     """
 
     NONE = 0
-    #: `watch` rings: a write wakes those who wait for it.
+    #: `watch` rings: a write wakes its waiters.
     PUSH = enum.auto()
     #: The store forgets expired records by itself.
     TTL = enum.auto()
@@ -69,35 +69,35 @@ class Capability(enum.Flag):
 
 class BaseBackend(Generic[V]):
     """
-    What sync and async backends declare alike. `V` is `ResultMeta`, or bytes.
+    The declarations that both sides share. `V` is `ResultMeta`, or bytes.
     """
 
     #: The version of the protocol that the class was written for. Each plugin states the number
-    #: itself: inherited from the core that is installed, it would always match.
+    #: itself: a number inherited from the installed core would always match.
     PROTOCOL_VERSION: ClassVar[int]
     capabilities: Capability = Capability.NONE
     #: The largest encoded record the store takes, in bytes; `None`: no limit is known.
     max_value_bytes: int | None = None
-    #: The unit in which the store counts a record's life, in seconds.
+    #: The store's unit of a record's life, in seconds.
     expires_resolution: ClassVar[float] = 0.001
-    #: Decodes records where the backend has to know their state. Set by who uses the backend.
+    #: Decodes records for backends that must know their state. `Results` sets it.
     codec: Codec = Codec()
-    #: Whether the records are on several servers, some of which may be away. Then the first read of
-    #: many asks all of them at once, so that `PartlyUnavailableError` tells of all records.
+    #: Whether the records are on several servers that may fail separately. Then the first read of
+    #: many asks all servers at once, so that `PartlyUnavailableError` covers all records.
     spread: bool = False
 
     @property
     def trouble(self) -> Exception | None:
         """
-        The error for which an operation is being repeated now; `None` if there is none.
+        The error that makes an operation repeat now; `None` if no operation repeats.
         """
         return None
 
     @property
     def polling(self) -> Exception | None:
         """
-        The error for which waits poll although the store can wake them; `None` while it wakes them, and
-        before the first wait.
+        The error that makes waits poll although the store could wake them; `None` while it wakes them,
+        and before the first wait.
         """
         return None
 
@@ -108,24 +108,23 @@ class BaseBackend(Generic[V]):
         """
         Return a backend for *url*, without I/O.
 
-        *options* are the URL's query and the keyword arguments that the core does not know;
-        text, or typed where they came from Python. Raises `ConfigurationError` for one that
-        does not exist.
+        *options* are the URL's query, as text, and the keyword arguments that core does not know.
+        Raises `ConfigurationError` for an unknown option.
         """
-        del url, operation_timeout, options  # for those who know what to do with them
+        del url, operation_timeout, options  # for subclasses
         raise UnsupportedError(f"{cls.__name__} cannot be made from a URL")
 
     @classmethod
     def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """
-        Return the URL and the options by which to make what Celery makes of *url* and *settings*.
+        Return the URL and the options of a backend that does the same as Celery's with *url* and *settings*.
 
-        The settings are all that are given, by Celery's names; those that concern every backend
-        (lifetime, serializers, `global_keyprefix`) are not for this method. By default the URL is
-        all there is. Raises `ConfigurationError` for a setting that means what the backend cannot
-        do. Asked of the class for synchronous code, on behalf of both.
+        *settings* are all of Celery's settings. Those for every backend (lifetime, serializers,
+        `global_keyprefix`) are read elsewhere. By default only the URL counts. Raises
+        `ConfigurationError` for a setting that the backend cannot follow. Only the synchronous class
+        is asked, for both sides.
         """
-        del settings  # for those who have some
+        del settings  # for subclasses
         return url.raw, {}
 
     def _lacks_groups(self) -> UnsupportedError:
@@ -139,14 +138,14 @@ class BaseBackend(Generic[V]):
 
 class Backend(BaseBackend[V], ABC):
     """
-    A store of records by task id, for synchronous code. Shared freely between threads.
+    A store of records by task id, for synchronous code. Threads share it freely.
 
     Errors of the driver become `BackendError`s. Every operation ends within the backend's
     operation timeout. An expired record is absent, to reads and to writes.
     """
 
-    #: Whether records that other programs stored, such as Celery before a switch, stay in the store
-    #: until `purge_others` deletes them: they do not say when they expire.
+    #: Whether records of other programs, such as Celery before a switch, stay in the store until
+    #: `purge_others` deletes them, because they have no expiry.
     keeps_others: bool = False
 
     @abstractmethod
@@ -160,30 +159,30 @@ class Backend(BaseBackend[V], ABC):
         expires: float | None,
     ) -> bool:
         """
-        Store *value* in one atomic step; `False` if what is there may not be replaced.
+        Store *value* in one atomic step; `False` if a protected record is there.
 
         Args:
             unless: states whose record is never replaced, or `ANY`: write only if absent. A
                 record that cannot be decoded at all is replaced.
             if_match: write only over exactly this value, as `get_many` returned it.
-            expires: seconds for which the record lives at least; `None` keeps it.
+            expires: the least number of seconds that the record lives; `None` keeps it.
 
-        A write that is repeated after a lost reply and finds itself in the store is `True`.
+        After a lost reply the repeated write may find its own record: that is `True`.
         """
 
     @abstractmethod
     def get_many(self, keys: Collection[str]) -> dict[str, V]:
         """
-        Return what is stored; absent keys are left out. Never deletes.
+        Return the stored values; absent keys are left out. Never deletes.
 
-        Where only a part of the store is away this may raise `PartlyUnavailableError`, with what
-        is stored in the rest.
+        If only a part of the store is away this may raise `PartlyUnavailableError` with the values
+        from the rest.
         """
 
     @abstractmethod
     def delete_many(self, keys: Collection[str]) -> int:
         """
-        Delete, and return how many there were. Absent keys are no error.
+        Delete, and return how many keys existed. Absent keys are no error.
         """
 
     def put_many(
@@ -211,11 +210,11 @@ class Backend(BaseBackend[V], ABC):
 
     def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
         """
-        Iterate over keys that start with *prefix*, among them those of all records in *state*.
+        Iterate over keys that start with *prefix*, including those of all records in *state*.
         Needs `SCAN`.
 
-        The caller reads the records, and leaves out those in other states. By default they are all
-        among them; a store that has an index by state overrides this.
+        The caller reads the records and leaves out other states. By default this iterates over all
+        keys; a store with an index by state overrides it.
         """
         del state
         return self.scan(prefix)
@@ -255,27 +254,26 @@ class Backend(BaseBackend[V], ABC):
 
     def purge(self) -> int:
         """
-        Delete expired records, and return how many; a store with `TTL` may have none to delete.
+        Delete expired records, and return how many; a store with `TTL` may always return 0.
         """
         return 0
 
     def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         """
         Delete the records and groups of other programs that are older than *age* seconds, and return
-        how many. In a key-value store they are those whose keys start with one of *prefixes*.
+        how many. In a key-value store their keys start with one of *prefixes*.
         """
         return 0
 
     def close(self) -> None:
         """
-        Give up connections; idempotent. A closed backend opens new ones when it is used again.
+        Close the connections; idempotent. The next use opens new ones.
         """
 
 
 class KeyValueBackend(Backend[bytes]):
     """
-    A store that speaks keys and bytes. Where it has to know a record's state, it asks
-    `self.codec.state_of`.
+    A store of bytes by key. If it must know a record's state, it calls `self.codec.state_of`.
     """
 
 
@@ -283,7 +281,7 @@ def stated_version(cls: type) -> Any:
     """
     Return the `PROTOCOL_VERSION` that *cls* states, or a base of its own package; else `None`.
 
-    A base of another package says for which protocol that package was written, not *cls*.
+    The version of another package's base class says nothing about *cls*.
     """
     package = cls.__module__.partition(".")[0]
     own = (base for base in cls.__mro__ if base.__module__.partition(".")[0] == package)

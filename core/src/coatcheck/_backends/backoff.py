@@ -14,7 +14,7 @@ class Backoff:
     Args:
         first: the first pause, in seconds.
         longest: the longest one.
-        refused: the pause after a store refused for good, such as for want of a permission.
+        refused: the pause after a lasting refusal, such as a missing permission.
     """
 
     def __init__(self, first: float = 0.05, longest: float = 1.0, *, refused: float = 30.0) -> None:

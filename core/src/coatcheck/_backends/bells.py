@@ -1,5 +1,5 @@
 """
-Bells: what ends a pause early when the store says that something was written.
+Bells end a waiter's pause early when the store reports a write.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Bell:
     store: a bell that lost its subscription says so by `pushing` and goes on trying.
     """
 
-    #: How late a ring may come, in seconds, after what it tells of can be read. So long the waiter
-    #: looks at the adaptive pace as well.
+    #: How late a ring may come, in seconds, after the record can be read. During this time the waiter
+    #: also looks at the adaptive pace.
     lag: float = 0.0
-    #: Whether writes of unready records ring, too; if not, who waits for them looks.
+    #: Whether writes of unready records ring, too; otherwise their waiters poll.
     unready: bool = True
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Bell:
     @property
     def pushing(self) -> bool:
         """
-        Whether rings can be relied on now; if not, the waiter looks at the adaptive pace.
+        Whether rings are reliable now; otherwise the waiter looks at the adaptive pace.
         """
         return False
 
@@ -50,7 +50,7 @@ class Bell:
 
     def wait(self, timeout: float) -> Collection[str]:
         """
-        Return the keys that rang, as soon as one did; none after *timeout* seconds or `wake`.
+        Return the keys that rang, as soon as one rings; an empty set after *timeout* seconds or `wake`.
 
         A ring is a hint: it may be false, early or doubled. After a reconnect all keys ring.
         """
@@ -59,7 +59,7 @@ class Bell:
 
     def wake(self) -> None:
         """
-        End the wait that goes on, or else the next one. For any thread.
+        End the current wait, or else the next one. For any thread.
         """
         self._woken.ring()
 

@@ -65,7 +65,7 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
             except ThreadStartError:
                 if not self._under_way:
                     raise
-                await asyncio.sleep(PAUSE)  # what is under way leaves a thread that is free
+                await asyncio.sleep(PAUSE)  # the running calls will free a thread
 
     async def put(
         self,

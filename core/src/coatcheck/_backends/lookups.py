@@ -1,9 +1,9 @@
 """
-Addresses of names, looked up in no more than the time that there is.
+Addresses of names, looked up within a given time.
 
-The system's resolver takes no deadline: where the name server is silent it holds whoever asks for
-up to half a minute. Here a thread asks, one for each name at a time, and nobody waits for it for
-longer than he may.
+The system's resolver takes no deadline: a silent name server blocks a caller for up to half a
+minute. Here a thread asks, one for each name at a time, and each caller waits within its own
+deadline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._runtime import forks
 from .._runtime.alarm import Alarm
 from .._runtime.starting import start
 
-#: What `socket.getaddrinfo` returns.
+#: The result of `socket.getaddrinfo`.
 Addresses = list[tuple[Any, ...]]
 
 
@@ -64,7 +64,7 @@ class Lookup:
     @property
     def answer(self) -> Addresses:
         """
-        The addresses. Raises what the system raised.
+        The addresses. Raises the system's error.
         """
         if self._error is not None:
             raise self._error
@@ -116,8 +116,8 @@ LOOKUPS: Final = Lookups()
 
 def addresses(host: str, port: int, seconds: float) -> Addresses:
     """
-    Return what `socket.getaddrinfo` returns for TCP, or raise what it raises; `socket.gaierror` if
-    it says nothing within *seconds*.
+    Return the result of `socket.getaddrinfo` for TCP, or raise its error; `socket.gaierror` if
+    there is no answer within *seconds*.
     """
     known = numeric(host, port)
     if known is not None:

@@ -1,9 +1,9 @@
 """
-How much one read or write carries: by number and by bytes, learned from what came before. No I/O.
+How much one read or write carries, by number and by bytes, learned from earlier ones. No I/O.
 
 A read of a thousand records is one round trip while they are small. A thousand records of a
-megabyte neither arrive within an operation's time nor fit into memory, and while they are read
-nobody else is served.
+megabyte neither arrive within an operation's time nor fit into memory, and delay
+all other reads.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _VERSION: Final = attrgetter("version")
 
 #: How many records one read or write carries at most.
 BATCH: Final = 1000
-#: How many bytes one read or write carries at most, if that can be foretold.
+#: How many bytes one read or write carries at most, if the size is known before.
 MOST: Final = 8 * 1024 * 1024
-#: So many bytes are carried at once even where the line is slow.
+#: The least number of bytes for one read or write, however slow the line is.
 LEAST: Final = 256 * 1024
-#: How long one read or write is to take, in seconds: others of the process wait meanwhile. Less
-#: where an operation has less time, as shows when one comes to nothing.
+#: How long one read or write should take, in seconds: other callers wait meanwhile. A failure
+#: shortens it, because operations may have less time.
 SLICE: Final = 0.5
 _SHORTEST_SLICE: Final = 0.02
 #: How fast the time grows again.
 _RECOVERY: Final = 1.02
-#: How many records are read first, when nothing is known of their size.
+#: How many records the first read asks for, when their size is unknown.
 _FIRST: Final = 4
-#: A read asks for so many times as many records as the one before.
+#: The factor by which the number of records grows from read to read.
 _GROWTH: Final = 16
-#: What came to nothing is tried with so small a part of it.
+#: The divisor of a portion that failed.
 _SHRINK: Final = 8
-#: After so many smaller records, what is known of the size of the large ones counts half.
+#: The number of smaller records after which the size of earlier large ones counts half.
 _FADE: Final = 100
 
 
@@ -53,9 +53,9 @@ def batches(keys: Iterable[str]) -> Iterator[list[str]]:
 
 def weight(metas: Collection[ResultMeta]) -> int:
     """
-    Return about how many bytes *metas*, one at least and all of one store, have there.
+    Return about how many bytes *metas*, at least one and all from one store, have there.
     """
-    # At the speed of C where they are bytes: this is done for all that is ever read.
+    # At the speed of C for bytes: every read pays for this.
     if isinstance(next(iter(metas)).version, bytes):
         return sum(map(len, map(_VERSION, metas)))
     values = chain.from_iterable(meta.document.values() for meta in metas)
@@ -64,8 +64,8 @@ def weight(metas: Collection[ResultMeta]) -> int:
 
 class Portions:
     """
-    How much one read or write carries at one store. Shared by threads, which may overlook each
-    other's news.
+    How much one read or write carries at one store. Threads share it, and may miss each other's
+    updates.
 
     Args:
         spread: whether the records are on several servers, see `BaseBackend.spread`.
@@ -90,7 +90,7 @@ class Portions:
     @property
     def held(self) -> int:
         """
-        How many records may be held for one who does not take them.
+        How many records may be held for a reader that does not take them.
         """
         return int(MOST / self._each) if self._each else BATCH
 
@@ -113,23 +113,23 @@ class Portions:
 
     def failed(self, asked: int) -> None:
         """
-        Learn from a read of *asked* records that came to nothing.
+        Learn from a failed read of *asked* records.
         """
         self._count = max(1, asked // _SHRINK)
         self._slice = max(_SHORTEST_SLICE, self._slice / 2)
 
     def went(self, size: int, seconds: float) -> None:
         """
-        Learn that *size* bytes took so many *seconds*.
+        Learn that *size* bytes took *seconds*.
         """
-        if size >= LEAST:  # less tells of the way there and back, not of the line
+        if size >= LEAST:  # less shows the latency and not the speed
             rate = size / max(seconds, 0.001)
             self.budget = int(min(max(LEAST, rate * self._slice), MOST))
             self._slice = min(SLICE, self._slice * _RECOVERY)
 
     def stuck(self, size: int) -> None:
         """
-        Learn from a write of *size* bytes that came to nothing.
+        Learn from a failed write of *size* bytes.
         """
         self.budget = max(LEAST, min(size, self.budget) // _SHRINK)
         self._slice = max(_SHORTEST_SLICE, self._slice / 2)
@@ -137,7 +137,7 @@ class Portions:
 
 class _Way:
     """
-    What the ways through many reads and many writes have in common: when to go on.
+    Decides whether a sequence of reads or writes goes on after an error.
     """
 
     def __init__(self, portions: Portions) -> None:
@@ -152,8 +152,8 @@ class _Way:
 
     def _check(self, error: BackendUnavailableError, *, number: int, much: bool) -> None:
         """
-        Raise *error*, unless less at once may come through: the store answered before, or it was
-        *much*. What fails twice in a row is given up: the store is away.
+        Raise *error*, unless a smaller portion may succeed: the store answered before, or the portion was
+        *much*. After two failures in a row the store is away.
         """
         hopeful = (self._answered or much) and not self._failed
         if number == 1 or not hopeful:
@@ -163,7 +163,7 @@ class _Way:
 
 class Reading(_Way):
     """
-    The way through many ids, in portions. What was too much for one read is asked for again.
+    Reads many ids in portions. A portion that was too large is asked for again in parts.
     """
 
     def __init__(self, portions: Portions, ids: Iterable[str]) -> None:
@@ -174,7 +174,7 @@ class Reading(_Way):
 
     def next(self) -> list[str]:
         """
-        Return what to read now; nothing at the end.
+        Return the ids to read now; an empty list at the end.
         """
         portion = self._ids[self._at : self._at + self._portions.count()]
         self._asked, self._began = len(portion), monotonic()
@@ -182,14 +182,14 @@ class Reading(_Way):
 
     def came(self, metas: Collection[ResultMeta]) -> None:
         """
-        Take in that the portion was read.
+        Note that the portion was read.
         """
         self._portions.came(self._asked, metas, self._took())
         self._at += self._asked
 
     def failed(self, error: BackendUnavailableError) -> None:
         """
-        Take in that the portion was not read. Raises *error*, unless less at once may come through.
+        Note that the portion was not read. Raises *error*, unless a smaller one may succeed.
         """
         much = self._portions.is_much(self._asked)
         self._portions.failed(self._asked)
@@ -198,14 +198,13 @@ class Reading(_Way):
 
 class Writing(_Way, Generic[S]):
     """
-    The way of many records into a store, in portions. What was too much for one write is written
-    again.
+    Writes many records in portions. A portion that was too large is written again in parts.
 
     Args:
-        portions: what is known of the store.
-        items: the records as they are sent. Each is made when its turn comes.
-        size: how many bytes one of them has.
-        most: how many of them are written at once at most.
+        portions: the experience with the store.
+        items: the encoded records, made one by one as they are needed.
+        size: returns the number of bytes of a record.
+        most: the most records for one write.
     """
 
     def __init__(
@@ -226,7 +225,7 @@ class Writing(_Way, Generic[S]):
 
     def next(self) -> list[S]:
         """
-        Return what to write now; nothing at the end.
+        Return the records to write now; an empty list at the end.
         """
         portion: list[S] = []
         total = 0
@@ -245,14 +244,13 @@ class Writing(_Way, Generic[S]):
 
     def went(self) -> None:
         """
-        Take in that the portion was written.
+        Note that the portion was written.
         """
         self._portions.went(self._bytes, self._took())
 
     def failed(self, error: BackendUnavailableError) -> None:
         """
-        Take in that the portion was not written. Raises *error*, unless less at once may come
-        through.
+        Note that the portion was not written. Raises *error*, unless a smaller one may succeed.
         """
         self._portions.stuck(self._bytes)
         self._check(error, number=len(self._portion), much=self._bytes > LEAST)

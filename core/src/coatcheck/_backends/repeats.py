@@ -28,8 +28,8 @@ class Mapped(Protocol[E_contra]):
 
 class Repeats(Generic[E]):
     """
-    Repeats what fails for the moment, and raises our error for the driver's if no try succeeds. Shared by
-    threads.
+    Repeats an operation after temporary errors. Raises our error for the driver's if no try succeeds.
+    Shared by threads.
 
     Args:
         seconds: the time for one operation with all its tries.
@@ -50,7 +50,7 @@ class Repeats(Generic[E]):
         self._errors = errors
         self._is_transient = is_transient
         self._mapped = mapped
-        #: The error for which an operation is being repeated now; for the backend's `trouble`.
+        #: The error that makes an operation repeat now; for the backend's `trouble`.
         self.trouble: Exception | None = None
 
     def run(self, act: Callable[[Attempts], T], *, writing: bool, part: float = 1.0) -> T:
@@ -93,7 +93,7 @@ class Repeats(Generic[E]):
 
     def failed(self, error: E, attempts: Attempts, *, writing: bool) -> float:
         """
-        Return the pause before the next try after *error*. Raises our error if there is none.
+        Return the pause before the next try after *error*. Raises our error if no try is left.
         """
         pass_on_interruption(error)
         pause = attempts.next_pause() if self._is_transient(error) else None

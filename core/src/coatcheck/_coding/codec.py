@@ -1,5 +1,5 @@
 """
-Records as snapshots: what a reader makes of stored bytes and fields.
+Stored bytes and fields as snapshots of records.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def inflate(data: bytes, limit: int) -> bytes:
 def _whole(stream: Any, inflated: bytes, limit: int) -> bytes:
     if len(inflated) > limit:
         raise TooLargeError(
-            f"it inflates to more than {limit} bytes: if whoever wrote it is to be trusted, raise "
+            f"it inflates to more than {limit} bytes: if you trust its writer, raise "
             "the option max_inflated="
         )
     if not stream.eof:

@@ -10,7 +10,7 @@ import coatcheck
 import coatcheck.aio
 from coatcheck.testing.interrupts import strikes
 from coatcheck.testing.losses import lossy
-from coatcheck_sql import asyncio_link, link
+from coatcheck_sql import asyncio_link, deadline, link
 from coatcheck_sql.deadline import DEADLINE
 
 NONE = float("inf")
@@ -24,7 +24,9 @@ def test_no_deadline_is_left(sqlite):
     with coatcheck.by_url(sqlite.url) as results:
         results.store_result("one", 1)
         results.get_result("one")
-        for place in strikes(lambda: results.get_result("one"), roots=(link.__file__,)):
+        for place in strikes(
+            lambda: results.get_result("one"), roots=(link.__file__, deadline.__file__)
+        ):
             assert DEADLINE.get() == NONE, place
 
 
@@ -44,7 +46,9 @@ def test_no_deadline_is_left_in_a_task(postgresql):
 
     with asyncio.Runner() as runner:
         runner.run(results.store_result("one", 1))
-        for place in strikes(lambda: runner.run(read()), roots=(asyncio_link.__file__,)):
+        for place in strikes(
+            lambda: runner.run(read()), roots=(asyncio_link.__file__, deadline.__file__)
+        ):
             assert [NONE] == left, place
             left.clear()
         runner.run(results.close())

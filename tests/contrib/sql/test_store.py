@@ -211,7 +211,7 @@ def test_a_purge_does_not_hold_writers_off(postgresql, results):
         "SELECT n + 1000, 'old' || n, 'SUCCESS', 'SUCCESS', now() - interval '1 day' "
         "FROM generate_series(1, 5000) AS n"
     )
-    table = results.backend._link._layout.tasks
+    table = results.backend._link.known.layout.tasks
     with postgresql.connect() as purging, purging.transaction():
         removed = purging.execute(table.statement("purge").text).rowcount
         assert results.store_result("new", 1)

@@ -176,7 +176,7 @@ def test_mysql_elects_in_a_transaction(mariadb):
     """
     with coatcheck.by_url(mariadb.url) as results:
         results.expect("makes the tables")
-        results.backend._link._layout.tasks.returning = False
+        results.backend._link.known.layout.tasks.returning = False
         start = threading.Barrier(6)
 
         def store(number):
@@ -205,11 +205,12 @@ def test_what_is_dropped_ends_at_once(request, kind):
             results = coatcheck.by_url(server.url)
             results.store_result(f"t{n}", n)
             link = weakref.ref(results.backend._link)
-        pool = results.backend._link._engine.pool
+        pool = results.backend._link._pool
         del results
 
         assert link() is None
-        assert pool.checkedin() == pool.checkedout() == 0
+        assert [] == pool._idle
+        assert not pool.turns.are_taken
         if kind != "sqlite":
             assert until(lambda: server.connections() == 0)
     finally:

@@ -85,9 +85,9 @@ def test_nothing_is_prepared_unless_wanted(postgresql):
     with coatcheck.by_url(f"{postgresql.url}?prepare=0") as results:
         for number in range(10):
             results.store_result(f"t{number}", number)
-        (warm,) = results.backend._link._warm
+        (lent,) = results.backend._link._pool._idle
 
-        assert [{"count": 0}] * 10 == [warm.driver.ask(PREPARED, {})[0] for _ in range(10)]
+        assert [{"count": 0}] * 10 == [lent.driver.ask(PREPARED, {})[0] for _ in range(10)]
 
 
 async def test_errors(postgresql, connection):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
+from functools import partial
 
 import psycopg
 
@@ -16,7 +17,7 @@ from coatcheck.plugin import monotonic
 
 from .asyncio_bounded import AsyncConnection
 from .asyncio_link import Link, look_up
-from .deadline import DEADLINE
+from .deadline import auntil
 from .errors import is_refused, mapped
 from .listening import PING, PING_AFTER, Listener, connect_arguments
 
@@ -87,29 +88,31 @@ class PostgreSQLBell(Bell):
         """
         Connect and listen; whether it was done.
         """
-        settings = self._link.settings
-        connection = None
-        before = DEADLINE.get()
         try:
-            DEADLINE.set(monotonic() + settings.operation_timeout / 2)
-            await look_up(settings.listen)
-            positional, named = connect_arguments(settings.listen)
-            connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
-            await connection.begin(self._link.limits)
-            await connection.execute(f'LISTEN "{self._link.channel}"')
-        except BaseException as error:
-            if connection is not None:
-                connection.pgconn.finish()
-            if not isinstance(error, (psycopg.Error, OSError)):
-                raise
+            connection = await auntil(self._end_of_try(), self._connected)
+        except (psycopg.Error, OSError) as error:
             self._fail(error)
             return False
-        finally:
-            DEADLINE.set(before)
         self._connection = connection
         self._listener.opened(connection.letters)
         self._link.polling = None
         return True
+
+    def _end_of_try(self) -> float:
+        return monotonic() + self._link.settings.operation_timeout / 2
+
+    async def _connected(self) -> AsyncConnection:
+        url = self._link.settings.listen
+        await look_up(url)
+        positional, named = connect_arguments(url)
+        connection = await AsyncConnection.connect(*positional, **named, autocommit=True)
+        try:
+            await connection.begin(self._link.limits)
+            await connection.execute(f'LISTEN "{self._link.channel}"')
+        except BaseException:
+            connection.pgconn.finish()
+            raise
+        return connection
 
     async def _listen(self, connection: AsyncConnection) -> None:
         """
@@ -119,17 +122,13 @@ class PostgreSQLBell(Bell):
             for payload in connection.heard():
                 if self._listener.heard(payload):
                     self._woken.set()
-            DEADLINE.set(monotonic() + PING_AFTER)
-            if not await connection.is_talkative():
-                DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
-                await connection.ask(PING, {})
+            if not await auntil(monotonic() + PING_AFTER, connection.is_talkative):
+                await auntil(self._end_of_try(), partial(connection.ask, PING, {}))
         except (psycopg.Error, OSError) as error:
             self._connection = None
             connection.pgconn.finish()
             self._fail(error)
             self._ring_all()  # whoever relied on rings looks from now on
-        finally:
-            DEADLINE.set(float("inf"))
 
     def _ring_all(self) -> None:
         self._listener.ring_all()

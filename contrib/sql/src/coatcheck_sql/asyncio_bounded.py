@@ -16,7 +16,7 @@ from psycopg import waiting
 from coatcheck.plugin import monotonic
 
 from .bounded import INTERVAL, Bounded, Late, bounded, seconds_left
-from .deadline import DEADLINE
+from .deadline import auntil
 from .limits import Limits
 from .wire import Statement
 
@@ -51,15 +51,15 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         try:
             return await receive(again=False)
         except Late:
-            before = DEADLINE.get()
-            try:
-                DEADLINE.set(monotonic() + self.giving_up)
-                await self._cancel()
-                return await receive(again=True)
-            finally:
-                DEADLINE.set(before)
-                if self._is_busy():
-                    self.pgconn.finish()
+            return await auntil(monotonic() + self.giving_up, partial(self._give_up, receive))
+
+    async def _give_up(self, receive: Callable[..., Awaitable[T]]) -> T:
+        try:
+            await self._cancel()
+            return await receive(again=True)
+        finally:
+            if self._is_busy():
+                self.pgconn.finish()
 
     async def _cancel(self) -> None:
         if psycopg.capabilities.has_cancel_safe():

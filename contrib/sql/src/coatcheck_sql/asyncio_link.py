@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TypeVar
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -14,18 +14,41 @@ from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from coatcheck.aio.plugin import Apart, lookups, tasks
+from coatcheck.errors import BackendError
 from coatcheck.plugin import Attempts, monotonic
 
 from .asyncio_bounded import AsyncConnection
-from .deadline import DEADLINE, left
+from .deadline import auntil, left
 from .engines import looked_up_host, options_of
-from .errors import Errors
-from .link_base import LinkBase, Make, Warm
+from .link_base import LinkBase, T
 from .operations import Ask, Operation
 from .schema import Layout
 from .settings import Settings
+from .work import Make, Steps
 
-T = TypeVar("T")
+#: How long a connection counts as good after it was used, in seconds.
+_WARM: Final = 5.0
+
+
+class Warm:
+    """
+    A connection that passes from one operation to the next without a visit to SQLAlchemy's pool.
+    """
+
+    __slots__ = ("connection", "driver", "used")
+
+    def __init__(self, connection: Any, driver: Any) -> None:
+        self.connection = connection
+        #: The driver's connection, which runs an `Ask`.
+        self.driver = driver
+        #: On the monotonic clock.
+        self.used = monotonic()
+
+    def is_good(self, lost: float) -> bool:
+        """
+        Return whether it was used a moment ago, and after another one was *lost*.
+        """
+        return self.used > max(lost, monotonic() - _WARM)
 
 
 class Link(LinkBase):
@@ -38,6 +61,8 @@ class Link(LinkBase):
         self._looking = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._warm: list[Warm] = []
+        #: How many connections may stay out of SQLAlchemy's pool.
+        self._most_warm = settings.max_connections // 2
         self._apart = Apart()
 
     def engine(self) -> AsyncEngine:
@@ -68,44 +93,42 @@ class Link(LinkBase):
         """
         See `coatcheck_sql.link.Link.run`.
 
-        Whoever is cancelled goes at once, and what was begun comes to its own end, which is bounded:
-        the connection is not lost by it. One statement on a connection that is open needs no task
-        for that.
+        A caller that is cancelled goes at once. The try that was begun comes to its own end, which is
+        bounded, so the connection is not lost.
         """
-        attempts = Attempts(self.settings.operation_timeout * part)
-        operation = self.made(make, writing=writing) if self._is_warm() else None
-        if self.is_direct(operation):
-            before = DEADLINE.get()
-            try:
-                DEADLINE.set(self.deadline(attempts))
-                result = await self._ask_at_once(operation)
-            except Errors as error:
-                pause = self.failed(error, attempts, writing=writing)
-            else:
-                self.trouble = None
-                return result
-            finally:
-                DEADLINE.set(before)
-            await asyncio.sleep(pause)
-        return await self._apart.run(lambda: self._run(make, attempts, writing=writing))
+        return await self.repeats.arun(
+            partial(self._try, make, writing), writing=writing, part=part
+        )
 
-    async def _run(self, make: Make[T], attempts: Attempts, *, writing: bool) -> T:
-        while True:
-            DEADLINE.set(self.deadline(attempts))  # of this task alone
-            try:
-                operation = self.made(make, writing=writing)
-                if self.is_direct(operation):
-                    result = await self._ask(operation)
+    async def follow(self, steps: Steps[T]) -> T:
+        """
+        See `coatcheck_sql.link.Link.follow`.
+        """
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    answer = await self.run(request.make, writing=True, part=request.part)
+                except BackendError as error:
+                    request = steps.throw(error)
                 else:
-                    result = await self._do(make, operation, writing=writing)
-            except Errors as error:
-                pause = self.failed(error, attempts, writing=writing)
-            else:
-                self.trouble = None
-                return result
-            await asyncio.sleep(pause)
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
-    async def _do(self, make: Make[T], operation: Operation[T] | None, *, writing: bool) -> T:
+    async def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001
+        return await auntil(self.deadline(attempts), partial(self._act, make, writing))
+
+    async def _act(self, make: Make[T], writing: bool) -> T:  # noqa: FBT001 - as above
+        operation = self.made(make, writing=writing)
+        if not self.is_direct(operation):
+            return await self._apart.run(partial(self._do, make, operation, writing))
+        if self._warm and self._warm[-1].is_good(self.known.lost):
+            return await self._ask_at_once(operation)  # which needs no task of its own
+        return await self._apart.run(partial(self._ask, operation))
+
+    async def _do(self, make: Make[T], operation: Operation[T] | None, writing: bool) -> T:  # noqa: FBT001
         engine = self.engine()
         async with engine.connect() as connection:
             try:
@@ -174,13 +197,10 @@ class Link(LinkBase):
         lent = await connection.get_raw_connection()
         return Warm(connection, lent.driver_connection)
 
-    def _is_warm(self) -> bool:
-        return bool(self._warm) and self._warm[-1].is_good(self.lost)
-
     async def _warmed(self) -> Warm | None:
         while self._warm:
             warm = self._warm.pop()
-            if warm.is_good(self.lost):
+            if warm.is_good(self.known.lost):
                 return warm
             await warm.connection.close()
         return None
@@ -203,9 +223,9 @@ class Link(LinkBase):
         Look the tables up, one task at a time: of many first writes one makes the tables.
         """
         async with asyncio.timeout(max(left(), 0.0)), self._looking:
-            layout = self.known(writing=writing)
+            layout = self.known.tables(writing=writing)
             if layout is None:
-                layout = await connection.run_sync(partial(self.look, writing=writing))
+                layout = await connection.run_sync(partial(self.known.look, writing=writing))
             return layout
 
     async def close(self) -> None:

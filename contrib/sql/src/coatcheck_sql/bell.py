@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable
+from functools import partial
 
 import psycopg
 
@@ -13,7 +14,7 @@ from coatcheck import Bell
 from coatcheck.plugin import Waker, monotonic
 
 from .bounded import Connection
-from .deadline import DEADLINE
+from .deadline import until
 from .engines import look_up
 from .errors import is_refused, mapped
 from .link import Link
@@ -55,28 +56,31 @@ class PostgreSQLBell(Bell):
         """
         if self._connection is not None or self._listener.backoff.left:
             return False
-        settings = self._link.settings
-        before = DEADLINE.get()
         try:
-            DEADLINE.set(monotonic() + settings.operation_timeout / 2)
-            look_up(settings.listen)
-            positional, named = connect_arguments(settings.listen)
-            connection = Connection.connect(*positional, **named, autocommit=True)
-            try:
-                connection.begin(self._link.limits)
-                connection.execute(f'LISTEN "{self._link.channel}"')
-            except BaseException:
-                connection.close()
-                raise
+            connection = until(self._end_of_try(), self._connected)
         except (psycopg.Error, OSError) as error:
             self._fail(error)
             return False
-        finally:
-            DEADLINE.set(before)
         self._connection, self._heard = connection, monotonic()
         self._listener.opened(connection.letters)
         self._link.polling = None
         return True
+
+    def _end_of_try(self) -> float:
+        return monotonic() + self._link.settings.operation_timeout / 2
+
+    def _connected(self) -> Connection:
+        url = self._link.settings.listen
+        look_up(url)
+        positional, named = connect_arguments(url)
+        connection = Connection.connect(*positional, **named, autocommit=True)
+        try:
+            connection.begin(self._link.limits)
+            connection.execute(f'LISTEN "{self._link.channel}"')
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def wait(self, timeout: float) -> Collection[str]:
         deadline = monotonic() + timeout
@@ -94,21 +98,13 @@ class PostgreSQLBell(Bell):
             return
         try:
             if monotonic() - self._heard > PING_AFTER:
-                self._ping(connection)
+                until(self._end_of_try(), partial(connection.ask, PING, {}))
+                self._heard = monotonic()
             for payload in connection.heard():
                 self._heard = monotonic()
                 self._listener.heard(payload)
         except (psycopg.Error, OSError) as error:
             self._drop(error)
-
-    def _ping(self, connection: Connection) -> None:
-        before = DEADLINE.get()
-        try:
-            DEADLINE.set(monotonic() + self._link.settings.operation_timeout / 2)
-            connection.ask(PING, {})
-        finally:
-            DEADLINE.set(before)
-        self._heard = monotonic()
 
     def _pause_until_readable(self, seconds: float) -> bool:
         """

@@ -20,7 +20,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from coatcheck.plugin import monotonic, sockets
 
-from .deadline import DEADLINE, left
+from .deadline import left, until
 from .letters import Letters, letters_of
 from .limits import LIMIT_SESSION, LIMIT_TRANSACTION, SPEAK, Limits
 from .wire import Statement, Wire
@@ -231,19 +231,17 @@ class Connection(Bounded, psycopg.Connection[Any]):
         try:
             return receive(again=False)
         except Late:
-            before = DEADLINE.get()
-            try:
-                DEADLINE.set(monotonic() + self.giving_up)
-                with self._ending():
-                    self._cancel()
-                    return receive(again=True)
-            finally:
-                DEADLINE.set(before)
+            return until(monotonic() + self.giving_up, partial(self._give_up, receive))
         except BaseException:
             if self._is_busy():  # such as an exception raised by the handler of a signal
                 with self._ending():
                     self._cancel()
             raise
+
+    def _give_up(self, receive: Callable[..., T]) -> T:
+        with self._ending():
+            self._cancel()
+            return receive(again=True)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:

@@ -27,6 +27,8 @@ _WITHOUT_ROLLBACK: Final = {
     for name in ("skip_autocommit_rollback",)
     if name in signature(DefaultDialect).parameters
 }
+#: Options for SQLAlchemy's pool, which only asyncio uses.
+_POOLING: Final = frozenset({"pool_size", "max_overflow", "pool_timeout", "pool_use_lifo"})
 #: What part of an operation's time a wait for a connection may take.
 PART: Final = 0.4
 
@@ -82,11 +84,12 @@ def engine_of(settings: Settings, limits: Limits, *, tolerant: bool) -> sa.Engin
     Return an engine for synchronous code. A *tolerant* one reads text in SQLite that is no UTF-8.
     """
     options, url = options_of(settings, limits), settings.url
+    options = {name: value for name, value in options.items() if name not in _POOLING}
     if url.get_driver_name() == "psycopg":
         return _psycopg_engine(url, options, limits)
     if url.get_driver_name() == "pymysql":
         return _pymysql_engine(url, options)
-    engine = sa.create_engine(url, poolclass=pool.QueuePool, **options)
+    engine = sa.create_engine(url, poolclass=pool.NullPool, **options)
     if settings.dialect.is_file:
         sa.event.listen(engine, "connect", _prepare_sqlite)
         if tolerant:
@@ -106,7 +109,7 @@ def _bounded_engine(url: sa.URL, options: dict[str, Any], connect: Callable[...,
         positional, named = engine.dialect.create_connect_args(url)
         return connect(*positional, **{**named, **connect_args})
 
-    engine = sa.create_engine(url, creator=create, poolclass=pool.QueuePool, **options)
+    engine = sa.create_engine(url, creator=create, poolclass=pool.NullPool, **options)
     return engine
 
 

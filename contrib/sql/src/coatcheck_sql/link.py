@@ -1,43 +1,120 @@
 """
-The way to the database: one engine for each process, one deadline for each operation, and repeats.
+The way to the database for synchronous code: connections, a deadline for each operation, and repeats.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
 import weakref
-from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from coatcheck.errors import CoatcheckError
+from coatcheck.errors import BackendError
 from coatcheck.plugin import (
     Attempts,
     BusyError,
+    Pool,
     Turns,
     forks,
     interruption_in,
-    monotonic,
-    pass_on_interruption,
     undisturbed,
 )
 
-from .deadline import DEADLINE, left
+from .deadline import left, until
 from .engines import PART, engine_of
 from .errors import Errors, is_garbled
-from .link_base import LinkBase, Make, Warm
+from .limits import Limits
+from .link_base import LinkBase, T
 from .operations import Ask, Operation
 from .schema import Layout
 from .settings import Settings
+from .work import Make, Steps
 
-T = TypeVar("T")
-#: Engines of which a fork made a copy. Their connections are the parent's.
+#: Connections of a parent process. To close them here would end its sessions.
 _LEFT: Final[list[Any]] = []
+
+
+class Lent:
+    """
+    A connection of the pool.
+    """
+
+    __slots__ = ("connection", "driver")
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        #: The driver's own connection.
+        self.driver: Any = connection.connection.driver_connection
+
+
+class Opener:
+    """
+    Opens and closes connections. Holds no link: only the garbage collector could close a link in a cycle.
+    """
+
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._engine: sa.Engine | None = None
+        #: Whether text in SQLite that is not UTF-8 is read as well, which takes longer.
+        self.tolerant = False
+        #: Whether a thread was using SQLite while this process was forked.
+        self.torn = False
+        #: SQLAlchemy has locks that an exception of a signal handler would leave locked.
+        self._call: Callable[[Callable[[], Any]], Any] = undisturbed
+
+    def engine(self) -> sa.Engine:
+        """
+        Return the engine. Two threads may both create one; the second is discarded.
+        """
+        if self._engine is None:
+            self._engine = engine_of(self._settings, self._limits, tolerant=self.tolerant)
+        return self._engine
+
+    def open(self) -> Lent:
+        """
+        Connect.
+        """
+        lent: Lent = self._call(lambda: Lent(self.engine().connect()))
+        return lent
+
+    def close(self, lent: Lent) -> None:
+        """
+        Close a connection, whatever its state is.
+        """
+
+        def close() -> None:
+            lent.connection.invalidate()
+            lent.connection.close()
+
+        self._call(close)
+
+    def end(self) -> None:
+        """
+        From now on close connections in the thread that asks for it. The garbage collector may hold locks.
+        """
+        self._call = _call
+
+    def tolerate(self) -> None:
+        """
+        Have new connections read text in SQLite that is not UTF-8.
+        """
+        self.tolerant, self._engine = True, None
+
+    def leave(self, idle: list[Lent]) -> None:
+        """
+        Forget the parent's engine, and leave its connections alone.
+        """
+        self._engine = None
+        if self._settings.dialect.is_file and not self.torn:
+            for lent in idle:  # see `coatcheck._embedded.sqlite`
+                lent.connection.invalidate()
+        else:
+            _LEFT.append(idle.copy())
 
 
 class Link(LinkBase):
@@ -47,192 +124,100 @@ class Link(LinkBase):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._lock = threading.Lock()
         self._looking = Turns(1)
-        self._engine: sa.Engine | None = None
-        self._warm: deque[Warm] = deque()
-        #: Closes what is open; called at the latest when this object is dropped.
-        self._end: weakref.finalize[..., Link] | None = None
+        self._opener = opener = Opener(settings, self.limits)
+        self._pool = Pool[Lent](
+            opener.open, opener.close, limit=settings.max_connections, leave=opener.leave
+        )
+        self._keep()
         forks.register_quiescent(self)
-        #: However many engines there were, so many connections are in use.
-        self._turns = Turns(settings.max_connections)
-        #: Whether somebody was using SQLite while this process was forked.
-        self._torn = False
-        #: Whether text in SQLite that is no UTF-8 is read, too. It takes longer.
-        self._tolerant = False
+
+    def _keep(self) -> None:
+        #: Runs when this object is dropped.
+        self._end = weakref.finalize(self, _drop, self._opener, self._pool, os.getpid())
+        self._end.atexit = False
 
     # What SQLite believes of its locks must not be copied, and the locks are not
     # (sqlite.org/howtocorrupt.html, 2.6): nothing is open while the process forks.
 
     def before_fork(self) -> None:
-        if not self.settings.dialect.is_file:
-            return
-        # One that takes longer than an operation may is left behind.
-        self._turns.rest(self.settings.operation_timeout)
-        self._close()  # here: a fork is not to find another thread
+        if self.settings.dialect.is_file:
+            # A thread that takes longer than an operation may is left behind.
+            self._pool.turns.rest(self.settings.operation_timeout)
+            self._pool.close()
 
     def after_fork_in_parent(self) -> None:
-        self._turns.resume()
+        self._pool.turns.resume()
 
     def after_fork(self) -> None:
-        super().after_fork()
-        self._lock = threading.Lock()
-        self._torn = self._torn or self._turns.are_taken
+        self.known.forget()
+        self._opener.torn = self._opener.torn or self._pool.turns.are_taken
+        self._pool.after_fork()
         self._looking.after_fork()
-        self._turns.after_fork()
-        engine, warm = self._engine, self._warm
-        if self._end is not None:
-            self._end.detach()
-        self._engine, self._warm, self._end = None, deque(), None
-        if self.settings.dialect.is_file and engine is not None and not self._torn:
-            _close(engine, warm)  # see `coatcheck._embedded.sqlite`
-        else:
-            _LEFT.append((engine, warm))
-
-    def engine(self) -> sa.Engine:
-        """
-        Return the engine, which connects when it is used.
-        """
-        engine = self._engine
-        if engine is None:
-            with self._lock:
-                engine = self._engine
-                if engine is None:
-                    engine = engine_of(self.settings, self.limits, tolerant=self._tolerant)
-                    self._end = weakref.finalize(self, _end, engine, self._warm, os.getpid())
-                    self._end.atexit = False
-                    self._engine = engine
-        return engine
+        self._end.detach()
+        self._keep()
 
     def run(self, make: Make[T], *, writing: bool, part: float = 1.0) -> T:
         """
-        Run the operation that *make* returns, in at most *part* of an operation's time. Raises a
-        `BackendError` where no try came through.
+        Run the operation that *make* returns, in at most this *part* of an operation's time. Raises a
+        `BackendError` if no try succeeds.
         """
         forks.check()
-        if self._torn and self.settings.dialect.is_file:
+        if self._opener.torn and self.settings.dialect.is_file:
             raise forks.torn(self.settings.label)
-        seconds = self.settings.operation_timeout * part
-        attempts = Attempts(seconds)
-        while True:
-            before = DEADLINE.get()
-            try:
-                DEADLINE.set(self.deadline(attempts))
-                return self._in_turn(make, seconds * PART, writing=writing)
-            except Errors as error:
-                pause = self._failed(error, attempts, writing=writing)
-            except CoatcheckError:
-                raise
-            except BaseException as error:
-                self.close()  # what an interruption left of the driver's pool nobody knows
-                pass_on_interruption(error)
-                raise
-            finally:
-                DEADLINE.set(before)
-            time.sleep(pause)
+        return self.repeats.run(partial(self._try, make, writing), writing=writing, part=part)
 
-    def _in_turn(self, make: Make[T], seconds: float, *, writing: bool) -> T:
+    def follow(self, steps: Steps[T]) -> T:
+        """
+        Run the operations that *steps* yields, and return its value.
+        """
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    answer = self.run(request.make, writing=True, part=request.part)
+                except BackendError as error:
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001
+        return until(self.deadline(attempts), partial(self._act, make, writing))
+
+    def _act(self, make: Make[T], writing: bool) -> T:  # noqa: FBT001 - as above
         operation = self.made(make, writing=writing)
-        if not (self._warm and self.is_direct(operation)):
-            act = partial(self._act, make, operation, writing=writing)
-            # SQLAlchemy's pool has locks that an exception of a signal handler would leave locked.
-            result = undisturbed(partial(self._turns.during, act, seconds))
+        if self.is_direct(operation):
+            act: Any = partial(self._ask, operation)
         else:
-            # As `Turns.during`, in one function: each call is a part of a fetch.
-            free, held = self._turns.free, list[None]()
-            try:
-                self._turns.take(held, seconds)
-                result = self._ask(operation)
-            finally:
-                if held:
-                    free.put(None)
-        self.trouble = None
+            act = partial(self._do, make, operation, writing)
+        seconds = self.settings.operation_timeout * PART
+        try:
+            result: T = self._pool.lend(act, min(left(), seconds))
+        except BusyError as error:
+            raise exc.TimeoutError(str(error)) from None
+        except Errors as error:
+            if is_garbled(error) and not self._opener.tolerant and interruption_in(error) is None:
+                self._opener.tolerate()
+                self._pool.close()
+            raise
         return result
 
-    def _act(self, make: Make[T], operation: Operation[T] | None, *, writing: bool) -> T:
-        if self.is_direct(operation):
-            return self._ask(operation)
-        return self._do(make, operation, writing=writing)
-
-    def _failed(self, error: Exception, attempts: Attempts, *, writing: bool) -> float:
-        """
-        As `failed`, for what may be an interruption.
-        """
-        if interruption_in(error) is not None:
-            self.close()
-        if is_garbled(error) and not self._tolerant:
-            self._tolerant = True
-            self.close()
-            return 0.0
-        return self.failed(error, attempts, writing=writing)
-
-    def _do(self, make: Make[T], operation: Operation[T] | None, *, writing: bool) -> T:
-        engine = self.engine()
-        lent = engine.pool
-        try:
-            with engine.connect() as connection:
-                try:
-                    if operation is None:
-                        operation = make(self._look(connection, writing=writing))
-                    return self.perform(operation, connection)
-                except BaseException:
-                    # Whatever was going on, such as a transaction: the next one gets another.
-                    connection.invalidate()
-                    raise
-        finally:
-            if self._engine is not engine:  # closed meanwhile
-                lent.dispose()
-
-    def _ask(self, ask: Ask[T]) -> T:
-        engine = self._engine or self.engine()
-        warm = self._warmed() or undisturbed(partial(self._warmth, engine))
-        driver = warm.driver
+    def _ask(self, ask: Ask[T], lent: Lent) -> T:
+        driver = lent.driver
         try:
             found = driver.ask(ask.statement, ask.given)
-        except engine.dialect.loaded_dbapi.Error as error:
-            translate = partial(self._translated, engine, warm.connection.connection, error)
-            translated = undisturbed(translate)
-            undisturbed(partial(self._cool, warm))
-            raise translated from error
-        except BaseException:
-            undisturbed(partial(self._cool, warm))
-            raise
-        self._keep(warm, engine)
+        except self._opener.engine().dialect.loaded_dbapi.Error as error:
+            engine, connection = self._opener.engine(), lent.connection.connection
+            raise self._translated(engine, connection, error) from error
         return ask.answer(found)
 
-    def _warmth(self, engine: sa.Engine) -> Warm:
-        connection = engine.connect()
-        return Warm(connection, connection.connection.driver_connection)
-
-    def _warmed(self) -> Warm | None:
-        """
-        Return a connection that was used a moment ago, if there is one.
-        """
-        while True:
-            try:
-                warm = self._warm.pop()
-            except IndexError:
-                return None
-            if warm.is_good(self.lost):
-                return warm
-            # The pool knows whether it may be used after a long time.
-            undisturbed(warm.connection.close)
-
-    def _keep(self, warm: Warm, engine: sa.Engine) -> None:
-        if len(self._warm) < self._most_warm and self._engine is engine:
-            warm.used = monotonic()
-            self._warm.append(warm)
-        else:
-            undisturbed(warm.connection.close)
-        if self._engine is not engine:  # closed meanwhile
-            undisturbed(engine.dispose)
-
-    def _cool(self, warm: Warm) -> None:
-        """
-        Throw away a connection after an error; the next operation gets another one.
-        """
-        warm.connection.invalidate()
-        warm.connection.close()
+    def _do(self, make: Make[T], operation: Operation[T] | None, writing: bool, lent: Lent) -> T:  # noqa: FBT001
+        if operation is None:
+            operation = make(self._look(lent.connection, writing=writing))
+        return self.perform(operation, lent.connection)
 
     def _look(self, connection: sa.Connection, *, writing: bool) -> Layout:
         """
@@ -240,7 +225,9 @@ class Link(LinkBase):
         """
 
         def look() -> Layout:
-            return self.known(writing=writing) or self.look(connection, writing=writing)
+            return self.known.tables(writing=writing) or self.known.look(
+                connection, writing=writing
+            )
 
         try:
             return self._looking.during(look, left())
@@ -251,27 +238,19 @@ class Link(LinkBase):
         """
         Close the connections; the next operation opens new ones.
         """
-        forks.check()
-        undisturbed(self._close)
-
-    def _close(self) -> None:
-        self._engine = None
-        end, self._end = self._end, None
-        if end is not None:
-            end()
+        self._pool.close()
 
 
-def _end(engine: sa.Engine, warm: deque[Warm], pid: int) -> None:
+def _call(act: Callable[[], Any]) -> Any:
+    return act()
+
+
+def _drop(opener: Opener, pool: Pool[Lent], pid: int) -> None:
     """
-    Close the connections, unless they are those of the process that forked this one.
+    Close the connections, unless they belong to the process that forked this one.
     """
     if pid == os.getpid():
-        _close(engine, warm)
+        opener.end()
+        pool.close()
     else:
-        _LEFT.append((engine, warm))
-
-
-def _close(engine: sa.Engine, warm: deque[Warm]) -> None:
-    while warm:
-        warm.pop().connection.close()
-    engine.dispose()
+        _LEFT.append(pool)

@@ -44,8 +44,16 @@ class Layout(NamedTuple):
     letters: Letters = EXACT
     #: The largest record, in bytes; `None` where none is known.
     limit: int | None = None
-    #: What should be done by hand, if anything.
+    #: Work that is left to do by hand.
     advice: str | None = None
+
+    def written(self, *, grouped: bool = False) -> Table:
+        """
+        Return the table that a write uses, which exists by then.
+        """
+        table = self.groups if grouped else self.tasks
+        assert table is not None  # noqa: S101 - see above
+        return table
 
 
 class Schema:

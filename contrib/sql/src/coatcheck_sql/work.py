@@ -1,162 +1,215 @@
 """
-The operation behind each method of a backend, for both sides. No I/O.
+The operations behind the methods of both backends. No I/O.
+
+A method of one operation asks for a `Make`; one with a decision between several has `Steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
-from coatcheck.plugin import Codec, ResultMeta, Tree, Unless
+from coatcheck import Capability
+from coatcheck.errors import BackendUnavailableError
+from coatcheck.plugin import (
+    URL,
+    BaseBackend,
+    Portions,
+    ResultMeta,
+    Tree,
+    Unless,
+    Writing,
+    batches,
+)
 
-from . import records
+from . import celerysettings, records
 from .letters import key_of
 from .operations import Operation, Row, Together
 from .records import Record
 from .schema import Layout
 from .settings import Settings
-from .tables import Table
+
+T = TypeVar("T")
+#: Returns the operation for the tables as they are.
+Make = Callable[[Layout], Operation[T]]
+#: Less than the number of any row.
+FIRST: Final = -(2**63)
 
 
-class Encoder:
+class Request(NamedTuple):
     """
-    Makes rows of metas, once: a repeated write sends the same.
+    One operation of several. It may take this *part* of an operation's time.
     """
 
-    def __init__(self, codec: Codec, limit: int | None, metas: Sequence[ResultMeta]) -> None:
-        self._codec = codec
-        self._limit = limit
-        self._metas = metas
-        self._made: list[Record] | None = None
+    make: Make[Any]
+    part: float = 1.0
 
-    def __call__(self, layout: Layout) -> list[Record]:
+
+#: Yields writes, and receives their answers or errors.
+Steps = Generator[Request, Any, T]
+
+
+class Work(BaseBackend[ResultMeta]):
+    """
+    The base of both backends.
+    """
+
+    keeps_others = True
+    capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._portions = Portions()
+        self.max_value_bytes = settings.dialect.largest
+        if settings.listen is not None:
+            self.capabilities |= Capability.PUSH
+
+    @classmethod
+    def celery_options(cls, url: URL, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        return celerysettings.celery_options(url, settings)
+
+    # -- writing --------------------------------------------------------------------------
+
+    def _encoder(self, metas: Sequence[ResultMeta]) -> Callable[[Layout], list[Record]]:
         """
-        Return the records. Raises `EncodeError` and `ResultTooLargeError`.
+        Return a function that encodes *metas* once, so that a repeated write sends the same. It raises
+        `EncodeError` and `ResultTooLargeError`.
         """
-        if self._made is None:
-            limits = [n for n in (self._limit, layout.limit) if n is not None]
-            limit = min(limits, default=None)
-            self._made = [
-                records.encoded(meta, self._codec, limit, layout.letters) for meta in self._metas
-            ]
-        return self._made
+        made: list[Record] = []
+
+        def encode(layout: Layout) -> list[Record]:
+            if not made:
+                limits = [n for n in (self.max_value_bytes, layout.limit) if n is not None]
+                limit = min(limits, default=None)
+                made.extend(records.encoded(m, self.codec, limit, layout.letters) for m in metas)
+            return made
+
+        return encode
+
+    def _storing(
+        self, meta: ResultMeta, unless: Unless, if_match: ResultMeta | None, expires: float | None
+    ) -> Make[bool]:
+        encode = self._encoder([meta])
+        if if_match is None:
+            return lambda layout: layout.written().storing(encode(layout)[0], unless, expires)
+        version = if_match.version
+        return lambda layout: layout.written().replacing(encode(layout)[0], version, expires)
+
+    def _storing_many(
+        self, items: Sequence[tuple[str, ResultMeta]], unless: Unless, expires: float | None
+    ) -> Steps[list[bool]]:
+        encode = self._encoder([meta for _, meta in items])
+        # All are encoded before any is sent.
+        all_ = yield Request(lambda layout: Together([], partial(_first, encode(layout))))
+        first, later = records.first_and_later(all_)
+        won: set[str | None] = set()
+        most = self._settings.dialect.portion
+        writing = Writing(self._portions, first, records.size_of, most=most)
+        while portion := writing.next():
+            try:
+                won |= yield Request(partial(_store_many, portion, unless, expires))
+            except BackendUnavailableError as error:
+                writing.failed(error)
+            else:
+                writing.went()
+        for record in later:
+            if (yield Request(partial(_store, record, unless, expires))):
+                won.add(record.write_id)
+        return [record.write_id in won for record in all_]
+
+    def _storing_group(self, group_id: str, tree: Tree, expires: float | None) -> Make[bool]:
+        def make(layout: Layout) -> Operation[bool]:
+            limit, letters = self.max_value_bytes, layout.letters
+            record = records.encoded_group(group_id, tree, self.codec, limit, letters)
+            return layout.written(grouped=True).storing(record, frozenset(), expires)
+
+        return make
+
+    def _decoded(self, rows: Sequence[Row]) -> dict[str, ResultMeta]:
+        zone = None if self._settings.dialect.has_zones else self._settings.timezone
+        return {row["asked"]: records.decoded(row, self.codec, zone) for row in rows}
 
 
-def _written(layout: Layout, *, grouped: bool = False) -> Table:
-    table = layout.groups if grouped else layout.tasks
-    assert table is not None  # noqa: S101 - a write has made it
-    return table
+def _first(value: T, _: object) -> T:
+    return value
 
 
-def encode(layout: Layout, *, encode: Encoder) -> Together[list[Record]]:
-    """
-    Encode records for the tables as they are, which are made if need be.
-    """
-    made = encode(layout)
-    return Together([], lambda _: made)
-
-
-def store(
-    layout: Layout, *, encode: Encoder, unless: Unless, expires: float | None
+def _store(
+    record: Record, unless: Unless, expires: float | None, layout: Layout
 ) -> Operation[bool]:
-    """
-    Store one record; whether it is the record now.
-    """
-    return _written(layout).storing(encode(layout)[0], unless, expires)
+    return layout.written().storing(record, unless, expires)
 
 
-def store_record(
-    layout: Layout, *, record: Record, unless: Unless, expires: float | None
-) -> Operation[bool]:
-    """
-    Store one record that is encoded.
-    """
-    return _written(layout).storing(record, unless, expires)
-
-
-def store_over(
-    layout: Layout, *, encode: Encoder, version: Any, expires: float | None
-) -> Operation[bool]:
-    """
-    Store one record over exactly the one of *version*.
-    """
-    return _written(layout).replacing(encode(layout)[0], version, expires)
-
-
-def store_many(
-    layout: Layout, *, records: Sequence[Record], unless: Unless, expires: float | None
+def _store_many(
+    portion: Sequence[Record], unless: Unless, expires: float | None, layout: Layout
 ) -> Operation[set[str | None]]:
-    """
-    Store records of different ids; return the `write_id`s of those that are the record now.
-    """
-    return _written(layout).storing_many(records, unless, expires)
+    return layout.written().storing_many(portion, unless, expires)
 
 
-def store_group(
-    layout: Layout,
-    *,
-    group_id: str,
-    tree: Tree,
-    codec: Codec,
-    limit: int | None,
-    expires: float | None,
-) -> Operation[bool]:
+def reading(ids: Sequence[str], *, grouped: bool = False) -> Make[list[Row]]:
     """
-    Store a group.
+    Read the live rows of *ids*, each with the id as it was asked for in "asked".
     """
-    record = records.encoded_group(group_id, tree, codec, limit, layout.letters)
-    return _written(layout, grouped=True).storing(record, frozenset(), expires)
+
+    def make(layout: Layout) -> Operation[list[Row]]:
+        table = layout.groups if grouped else layout.tasks
+        if table is None:
+            return Together([], lambda _: [])
+        return table.reading({key_of(id_, layout.letters): id_ for id_ in ids})
+
+    return make
 
 
-def read(layout: Layout, *, ids: Sequence[str], grouped: bool = False) -> Operation[list[Row]]:
+def deleting(ids: Collection[str], *, grouped: bool = False) -> Steps[int]:
     """
-    Return the rows of *ids* that live, each with the id as it was asked for in "asked".
+    Delete *ids*; return how many there were.
     """
-    table = layout.groups if grouped else layout.tasks
-    if table is None:
-        return Together([], lambda _: [])
-    return table.reading({key_of(id_, layout.letters): id_ for id_ in ids})
+
+    def make(batch: Sequence[str], layout: Layout) -> Operation[int]:
+        keys = {key_of(id_, layout.letters) for id_ in batch}
+        return layout.written(grouped=grouped).deleting(keys)
+
+    deleted = 0
+    for batch in batches(dict.fromkeys(ids)):
+        deleted += yield Request(partial(make, batch))
+    return deleted
 
 
-def metas(
-    rows: Iterable[Mapping[str, Any]], codec: Codec, settings: Settings
-) -> Iterator[tuple[str, ResultMeta]]:
+def purging(age: float | None = None) -> Steps[int]:
     """
-    Iterate over ids and snapshots.
+    Delete the expired records, or with *age* those that other programs wrote so many seconds ago or
+    earlier. Return how many there were.
     """
-    zone = None if settings.dialect.has_zones else settings.timezone
-    return ((row["asked"], records.decoded(row, codec, zone)) for row in rows)
+
+    def make(grouped: bool, layout: Layout) -> Operation[int]:  # noqa: FBT001 - for `partial`
+        table = layout.written(grouped=grouped)
+        return table.purging() if age is None else table.purging_others(age)
+
+    purged = 0
+    for grouped in (False, True):
+        while removed := (yield Request(partial(make, grouped))):
+            purged += removed
+    return purged
 
 
-def delete(layout: Layout, *, ids: Sequence[str], grouped: bool = False) -> Operation[int]:
+def sweeping(part: float) -> Steps[None]:
     """
-    Delete, and return how many there were.
+    Delete a portion of the expired records of each table, each in this *part* of an operation's time.
     """
-    keys = {key_of(id_, layout.letters) for id_ in ids}
-    return _written(layout, grouped=grouped).deleting(keys)
+    yield Request(lambda layout: layout.written().purging(), part)
+    yield Request(lambda layout: layout.written(grouped=True).purging(), part)
 
 
-def purge(layout: Layout, *, grouped: bool) -> Operation[int]:
+def paging(last: int, size: int, state: str | None) -> Make[tuple[list[str], int, bool]]:
     """
-    Delete a portion of what has expired, and return how many those were.
+    Read the ids of *size* records after the row *last*, of any state or one. Returns with them the last row,
+    and whether there may be more.
     """
-    return _written(layout, grouped=grouped).purging()
 
+    def make(layout: Layout) -> Operation[tuple[list[str], int, bool]]:
+        if layout.tasks is None:
+            return Together([], lambda _: ([], last, False))
+        return layout.tasks.paging(last, size, state)
 
-def purge_others(layout: Layout, *, grouped: bool, age: float) -> Operation[int]:
-    """
-    Delete a portion of what other programs wrote more than *age* seconds ago; return how many.
-    """
-    return _written(layout, grouped=grouped).purging_others(age)
-
-
-def page(
-    layout: Layout, *, last: int, size: int, state: str | None = None
-) -> Operation[tuple[list[str], int, bool]]:
-    """
-    Return the ids of the records behind the row *last*, or of those in *state*; the last row, and
-    whether there may be more.
-    """
-    if layout.tasks is None:
-        return Together([], lambda _: ([], last, False))
-    return layout.tasks.paging(last, size, state)
+    return make

@@ -26,7 +26,7 @@ _logger = logging.getLogger("coatcheck")
 
 class PostgreSQLBell(Bell):
     """
-    Listens, and connects again; what rings is only a hint.
+    Listens, and connects again after an error. A ring is only a hint.
     """
 
     def __init__(self, link: Link) -> None:
@@ -40,7 +40,7 @@ class PostgreSQLBell(Bell):
     @property
     def pushing(self) -> bool:
         """
-        Whether the connection listens, and there is something to hear.
+        Whether the connection listens, and writers notify.
         """
         return self._connection is not None and self._link.told
 
@@ -73,7 +73,7 @@ class PostgreSQLBell(Bell):
         if reader is not None:
             await asyncio.wait([reader])
 
-    # -- what goes on by itself -----------------------------------------------------------
+    # -- the task that reads ---------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
@@ -116,7 +116,7 @@ class PostgreSQLBell(Bell):
 
     async def _listen(self, connection: AsyncConnection) -> None:
         """
-        Read what is told, and ask for a sign of life after a long silence.
+        Read notifications, and ask for a sign of life after a long silence.
         """
         try:
             for payload in connection.heard():
@@ -128,7 +128,7 @@ class PostgreSQLBell(Bell):
             self._connection = None
             connection.pgconn.finish()
             self._fail(error)
-            self._ring_all()  # whoever relied on rings looks from now on
+            self._ring_all()  # from now on waits poll
 
     def _ring_all(self) -> None:
         self._listener.ring_all()

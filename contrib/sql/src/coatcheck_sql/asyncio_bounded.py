@@ -46,7 +46,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
 
     async def _received(self, receive: Callable[..., Awaitable[T]]) -> T:
         """
-        See `Connection._received`. One who is cancelled leaves the answer to `answer`.
+        See `Connection._received`. A caller that is cancelled leaves the answer to `answer`.
         """
         try:
             return await receive(again=False)
@@ -68,7 +68,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
 
     async def is_talkative(self) -> bool:
         """
-        Wait for the server to say something, until the deadline; whether it did.
+        Wait until the server sends something. Return `False` if it did not before the deadline.
         """
         try:
             await _until_ready(self.pgconn.socket)

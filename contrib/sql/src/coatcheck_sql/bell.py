@@ -25,7 +25,7 @@ _logger = logging.getLogger("coatcheck")
 
 class PostgreSQLBell(Bell):
     """
-    Listens, and connects again; what rings is only a hint.
+    Listens, and connects again after an error. A ring is only a hint.
     """
 
     def __init__(self, link: Link) -> None:
@@ -39,7 +39,7 @@ class PostgreSQLBell(Bell):
     @property
     def pushing(self) -> bool:
         """
-        Whether the connection listens, and there is something to hear.
+        Whether the connection listens, and writers notify.
         """
         return self._connection is not None and self._link.told
 
@@ -52,7 +52,7 @@ class PostgreSQLBell(Bell):
 
     def _open(self) -> bool:
         """
-        Connect and listen, unless that failed a moment ago; whether it was done.
+        Connect and listen, unless that failed a moment ago. Return whether it was done.
         """
         if self._connection is not None or self._listener.backoff.left:
             return False
@@ -122,7 +122,7 @@ class PostgreSQLBell(Bell):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        # Whoever relied on rings looks from now on.
+        # From now on waits poll.
         self._listener.ring_all()
         self._fail(error)
 

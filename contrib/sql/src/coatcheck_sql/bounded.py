@@ -1,7 +1,7 @@
 """
-Connections of psycopg that keep to a deadline, whatever the server does.
+Connections of psycopg that keep to a deadline.
 
-libpq has no timeout of its own for a server that takes a statement and never answers.
+libpq has no timeout of its own for a server that receives a statement and never answers.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Late(psycopg.OperationalError):
 
 def bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Generator[Any, Any, T]:
     """
-    Yield what *generator* yields, which are waits for the socket, until the deadline; *again* if
-    that has passed once.
+    Pass on the waits for the socket that *generator* yields, until the deadline. With *again* the deadline has
+    passed once before.
     """
     try:
         wanted = generator.send(0) if again else next(generator)
         while True:
             ready = yield wanted
-            if left() < 0:  # also while something comes, too slowly
+            if left() < 0:  # also while an answer arrives, too slowly
                 raise Late("the server said nothing in time")
             wanted = generator.send(ready)
     except StopIteration as end:
@@ -63,8 +63,8 @@ def bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Genera
 
 def seconds_left() -> float:
     """
-    Return the time that there is. Raises `Late` where there is none, also while something comes: it
-    may come too slowly.
+    Return the seconds left. Raises `Late` when they are over, even while an answer arrives: it may arrive too
+    slowly.
     """
     seconds = left()
     if seconds <= 0:
@@ -74,8 +74,7 @@ def seconds_left() -> float:
 
 def _pause(socket: int, *, write: bool = False) -> None:
     """
-    Wait until the server has sent something, or takes something; an hour at most, since systems do
-    not take any number. Raises `Late`.
+    Wait until the socket is ready, an hour at most, because systems limit the number. Raises `Late`.
     """
     seconds = min(seconds_left(), _HOUR)
     ready = sockets.ready([socket], seconds, writing=[socket] if write else ())
@@ -85,7 +84,7 @@ def _pause(socket: int, *, write: bool = False) -> None:
 
 class _TextLoader(Loader):
     """
-    Of a database that does not check what it is given: what is no character shows itself.
+    Loads text of a database that does not check its encoding; wrong bytes become surrogates.
     """
 
     def load(self, data: Any) -> str:
@@ -98,7 +97,7 @@ class _TextLoader(Loader):
 
 class _DateLoader(TimestamptzLoader):
     """
-    Of dates that Python has not, such as infinity, makes none.
+    Loads `None` for dates that Python does not have, such as infinity.
     """
 
     def load(self, data: Any) -> Any:
@@ -110,7 +109,7 @@ class _DateLoader(TimestamptzLoader):
 
 def encoding_of(info: ConnectionInfo) -> str:
     """
-    Return Python's name of what text is sent in. A database that has none holds what Celery wrote.
+    Return Python's name of the encoding of text. A database without an encoding holds text of Celery's.
     """
     encoding = info.encoding
     return "utf-8" if encoding == "ascii" else encoding
@@ -118,12 +117,12 @@ def encoding_of(info: ConnectionInfo) -> str:
 
 class Bounded:
     """
-    What the connections of both colours have in common.
+    The base of the connections of both sides.
     """
 
     #: How long giving up may take, in seconds.
     giving_up = 0.25
-    #: What each transaction has to set for itself, since the session is a pooler's.
+    #: The limits that each transaction must set for itself, because the session belongs to a pooler.
     local_limits: Limits | None = None
     _wire: Wire | None = None
 
@@ -140,14 +139,14 @@ class Bounded:
     @property
     def letters(self) -> Letters:
         """
-        The letters that the database knows.
+        The characters that the database has.
         """
         return letters_of(self.info.parameter_status("server_encoding"))
 
     @property
     def wire(self) -> Wire:
         """
-        What was sent, made when it is first needed.
+        The statements of this connection; created on first use.
         """
         wire = self._wire
         if wire is None:
@@ -157,7 +156,7 @@ class Bounded:
 
     def heard(self) -> Iterator[str]:
         """
-        Iterate over what notifications that have come say. Raises psycopg's errors.
+        Iterate over the payloads of notifications that have arrived. Raises psycopg's errors.
         """
         encoding = encoding_of(self.info)
         self.pgconn.consume_input()
@@ -165,20 +164,17 @@ class Bounded:
             yield notify.extra.decode(encoding, "replace")
 
     def _is_busy(self) -> bool:
-        """
-        Whether the server still works on something, as far as is known.
-        """
         return self.pgconn.transaction_status == TransactionStatus.ACTIVE
 
     def _beginning(self, limits: Limits) -> Generator[tuple[Statement, Any], Any, None]:
         """
-        Agree with the server on letters, and have it keep to *limits*: yield what is asked, and take the
-        rows that it answers.
+        Agree with the server on an encoding, and have it keep to *limits*: yield statements, and receive the
+        rows of the answers.
         """
         server = self.info.parameter_status("server_encoding")
         client = self.info.parameter_status("client_encoding")
         if server != client and self.letters.encoding != "ascii":
-            # The server would convert, and refuse what it cannot.
+            # The server would convert, and refuse characters that it cannot.
             yield SPEAK, {"letters": server}
             self._wire = None
         self.adapters.register_loader("timestamptz", _DateLoader)
@@ -206,7 +202,7 @@ class Bounded:
 
 class Connection(Bounded, psycopg.Connection[Any]):
     """
-    For synchronous code. What it gives up is cancelled at the server.
+    For synchronous code. A statement that it gives up is cancelled at the server.
     """
 
     def wait(  # type: ignore[override]  # psycopg 3.3 has an argument more than 3.2
@@ -225,15 +221,15 @@ class Connection(Bounded, psycopg.Connection[Any]):
 
     def _received(self, receive: Callable[..., T]) -> T:
         """
-        Return what *receive* returns. Where it is given up, the server is told; the session goes on
-        if the server says at once that it has stopped. Raises what *receive* raises.
+        Return the answer that *receive* returns. If that takes too long, cancel the statement. The session
+        goes on if the server confirms at once.
         """
         try:
             return receive(again=False)
         except Late:
             return until(monotonic() + self.giving_up, partial(self._give_up, receive))
         except BaseException:
-            if self._is_busy():  # such as an exception raised by the handler of a signal
+            if self._is_busy():  # after an exception of a signal handler
                 with self._ending():
                     self._cancel()
             raise
@@ -246,22 +242,22 @@ class Connection(Bounded, psycopg.Connection[Any]):
     @contextmanager
     def _ending(self) -> Iterator[None]:
         """
-        Close the connection if the server still works on something afterwards.
+        Close the connection if the server is still busy afterwards.
         """
         try:
             yield
         finally:
             if self._is_busy():
-                self.pgconn.finish()  # the answer may yet come, to nobody
+                self.pgconn.finish()  # a late answer would confuse the next statement
 
     def _cancel(self) -> None:
-        if psycopg.capabilities.has_cancel_safe():  # what older ones have knows no deadline
+        if psycopg.capabilities.has_cancel_safe():  # before libpq 17 nothing keeps to a deadline
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=self.giving_up)
 
     def begin(self, limits: Limits) -> None:
         """
-        Agree with the server on letters, and have it keep to *limits*.
+        Agree with the server on an encoding, and have it keep to *limits*.
         """
         beginning = self._beginning(limits)
         statement, given = next(beginning)
@@ -271,8 +267,8 @@ class Connection(Bounded, psycopg.Connection[Any]):
 
     def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
-        Return the rows that the server answers to *statement* with the values *given*. Nothing else
-        may be under way. Raises psycopg's errors.
+        Return the rows of the answer to *statement* with the values *given*. No other statement may be under
+        way. Raises psycopg's errors.
         """
         wire = self._wire or self.wire
         if wire.is_due(statement):
@@ -299,6 +295,6 @@ class PooledConnection(Connection):
     """
 
     def __del__(self) -> None:  # type: ignore[override]  # without its argument
-        # The pool drops a connection whose first statements fail without closing it, of which
-        # psycopg would warn. libpq closes it with the object.
+        # The pool drops a connection whose first statements fail without closing it, and psycopg would
+        # warn. libpq closes it with the object.
         return

@@ -16,14 +16,14 @@ from coatcheck.plugin import lookups
 
 from .deadline import left
 
-#: What the client says of a server that it does not reach, that is gone, and that was lost.
+#: The client's error codes.
 _UNREACHABLE: Final = 2003
 _GONE: Final = 2006
 _LOST: Final = 2013
-#: How many bytes are asked for at once, at least and at most; small packets come several at once.
+#: How many bytes to ask for at once, at least and at most. Several small packets arrive together.
 _AHEAD: Final = 8192
 _MOST: Final = 262_144
-#: How TLS is spoken where no option says so, once that is known.
+#: The TLS context of connections without TLS options, once there is one.
 _PLAIN: Final[list[Any]] = []
 
 
@@ -32,9 +32,9 @@ class BoundedConnection(Connection):
     For SQLAlchemy's pool. Without a deadline its `read_timeout` is one for each piece.
     """
 
-    #: What was received and not read yet.
+    #: Bytes that were received and not read yet.
     _ahead = b""
-    #: How TLS is spoken, or what makes that.
+    #: The TLS context, or a function that makes it.
     ctx: Any = None
 
     def connect(self, sock: socket.socket | None = None) -> None:
@@ -54,16 +54,15 @@ class BoundedConnection(Connection):
         super().connect(sock)
 
     def _create_ssl_ctx(self, sslp: Any) -> Any:
-        # Later, once there is a server: it takes tens of milliseconds of the processor's time, and
-        # where the server is away connections are tried again and again. One without options does
-        # for all; others may name files, which change.
+        # Only once a server answers: it takes tens of milliseconds of processor time, and while the server is
+        # away, connecting is tried again and again. All connections without options share one; options may
+        # name files, which change.
         create = partial(super()._create_ssl_ctx, sslp)
         return create if sslp else partial(_plain, create)
 
     def _reach(self) -> socket.socket:
         """
-        Return a socket that is connected, by the first address that answers. Each has its share of
-        the time.
+        Return a socket connected to the first address that answers. Each has its share of the time.
         """
         addresses = lookups.addresses(self.host, self.port, self._seconds())
         source = (self.bind_address, 0) if self.bind_address is not None else None
@@ -82,7 +81,7 @@ class BoundedConnection(Connection):
 
     def _seconds(self) -> float:
         """
-        Return what the next piece may take. Raises `TimeoutError` where there is no time left.
+        Return the seconds for the next piece. Raises `TimeoutError` if no time is left.
         """
         seconds = min(left(), self._read_timeout or float("inf"))
         if seconds <= 0:
@@ -110,7 +109,7 @@ class BoundedConnection(Connection):
             message = f"Lost connection to MySQL server during query ({error})"
             raise err.OperationalError(_LOST, message) from error
         except BaseException:
-            self._force_close()  # what was received of a packet is lost
+            self._force_close()  # a part of a packet is lost
             raise
         if not part:
             self._force_close()
@@ -130,9 +129,6 @@ class BoundedConnection(Connection):
 
 
 def _plain(create: Callable[[], Any]) -> Any:
-    """
-    Return what *create* made the first time.
-    """
     if not _PLAIN:
         _PLAIN.append(create())
     return _PLAIN[0]

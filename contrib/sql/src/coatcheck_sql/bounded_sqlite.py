@@ -1,6 +1,6 @@
 """
-Connections of sqlite3 that keep to a deadline: its own timeout is for each lock, and its statements
-have none.
+Connections of sqlite3 that keep to a deadline. Its own timeout is for each lock, and statements may take
+any time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Cursor(sqlite3.Cursor):
 
 class BoundedConnection(sqlite3.Connection):
     """
-    For SQLAlchemy's pool. Each statement has what is left of the operation's time.
+    For SQLAlchemy. Each statement has the rest of the operation's time.
     """
 
     _patience = -1.0
@@ -47,7 +47,7 @@ class BoundedConnection(sqlite3.Connection):
 
     def keep_to_deadline(self) -> None:
         """
-        Wait for locks until the deadline, give or take a hundredth, and work no longer.
+        Wait for locks until the deadline, within one per cent, and work no longer.
         """
         self._deadline[0] = DEADLINE.get()
         seconds = min(max(left(), 0.0), _LONGEST)
@@ -62,7 +62,7 @@ class BoundedConnection(sqlite3.Connection):
 
     def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         """
-        Return the rows of the answer; empty ones for those that were written. Raises sqlite3's errors.
+        Return the rows of the answer, or an empty one for each row written. Raises sqlite3's errors.
         """
         self.keep_to_deadline()
         cursor = sqlite3.Cursor(self).execute(statement.text, given)

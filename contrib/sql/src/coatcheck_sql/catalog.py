@@ -1,5 +1,5 @@
 """
-Tables and columns: those that there are to be, and those that were found. No I/O.
+Tables and columns, as they should be and as they were found. No I/O.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Column(NamedTuple):
     A column as it is.
     """
 
-    #: blob, text, integer or date; what the database calls it where it is none of these.
+    #: blob, text, integer or date; for other types the database's name.
     family: str
     unique: bool = False
     collation: str | None = None
@@ -48,9 +48,9 @@ class Column(NamedTuple):
     length: int | None = None
     #: Digits of a second's fraction.
     precision: int | None = None
-    #: Whether it is of a table, and not of a view.
+    #: Whether it belongs to a table and not to a view.
     stored: bool = True
-    #: Whether the database itself gives it a number that is new.
+    #: Whether the database numbers the rows by it.
     numbered: bool = False
 
 
@@ -62,7 +62,7 @@ TableName = tuple[str, str | None]
 
 class Found(NamedTuple):
     """
-    One table as it is, and the columns that it is to have.
+    One table as it is, and the columns that it should have.
     """
 
     name: TableName
@@ -104,7 +104,7 @@ def family_of(kind: str) -> str:
 
 def collected(rows: Iterable[Sequence[Any]], number: int) -> list[Columns]:
     """
-    Return the columns of so many tables, of which each of *rows* describes one.
+    Return the columns of this *number* of tables. Each of *rows* describes one column.
     """
     found: list[dict[str, Column]] = [{} for _ in range(number)]
     for table, name, kind, unique, collation, length, precision, stored, numbered in rows:

@@ -1,5 +1,5 @@
 """
-What Celery's settings for its database backend mean here. No I/O.
+Our options for Celery's settings of its database backend. No I/O.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
 
 def _engine(given: Any) -> dict[str, Any]:
     """
-    Return what options for SQLAlchemy's engine mean. Those by which Celery keeps connections are
-    left out: here a connection that was lost is replaced, and not asked for before each use.
+    Return our options for those of SQLAlchemy's engine, without those for the way Celery keeps connections:
+    here a lost connection is replaced when that shows.
     """
     if not isinstance(given, Mapping):
         raise ConfigurationError("database_engine_options has to be a dict")

@@ -1,6 +1,5 @@
 """
-SQLAlchemy's engines: pools of connections that keep to the deadline of the operation, where the driver
-can be made to.
+SQLAlchemy's engines. Their connections keep to the deadline of the operation if the driver can.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ _WITHOUT_ROLLBACK: Final = {
 }
 #: Options for SQLAlchemy's pool, which only asyncio uses.
 _POOLING: Final = frozenset({"pool_size", "max_overflow", "pool_timeout", "pool_use_lifo"})
-#: What part of an operation's time a wait for a connection may take.
+#: A wait for a connection may take this part of an operation's time.
 PART: Final = 0.4
 
 
 def options_of(settings: Settings, limits: Limits) -> dict[str, Any]:
     """
-    Return how engines of both colours are made.
+    Return the options of engines for both sides.
     """
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
@@ -81,7 +80,7 @@ def _connect_args(settings: Settings, limits: Limits) -> dict[str, Any]:
 
 def engine_of(settings: Settings, limits: Limits, *, tolerant: bool) -> sa.Engine:
     """
-    Return an engine for synchronous code. A *tolerant* one reads text in SQLite that is no UTF-8.
+    Return an engine for synchronous code. A *tolerant* one reads text in SQLite that is not UTF-8.
     """
     options, url = options_of(settings, limits), settings.url
     options = {name: value for name, value in options.items() if name not in _POOLING}
@@ -101,7 +100,7 @@ def engine_of(settings: Settings, limits: Limits, *, tolerant: bool) -> sa.Engin
 
 def _bounded_engine(url: sa.URL, options: dict[str, Any], connect: Callable[..., Any]) -> sa.Engine:
     """
-    Return an engine of connections that keep to the deadline, as *connect* makes them.
+    Return an engine whose connections *connect* makes.
     """
     connect_args = options.pop("connect_args")
 
@@ -137,8 +136,8 @@ def _pymysql_engine(url: sa.URL, options: dict[str, Any]) -> sa.Engine:
 
 def look_up(url: sa.URL | None) -> None:
     """
-    Look the host up within the time of the operation. The driver does so once more, which takes no
-    deadline: the answer is fresh then.
+    Look the host up within the time of the operation. The driver does so again without a deadline, but then
+    the answer is cached.
     """
     host = looked_up_host(url)
     if url is not None and host is not None:
@@ -155,13 +154,12 @@ def looked_up_host(url: sa.URL | None) -> str | None:
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    # Readers and a writer do not wait for each other; it is a property of the file, and Celery
-    # works with it.
+    # Readers and a writer do not wait for each other. It is a property of the file, and suits Celery.
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
 
 
 def _take_any_text(connection: Any, _: object) -> None:
-    # What is no character shows itself by surrogates.
+    # Wrong bytes become surrogates.
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")

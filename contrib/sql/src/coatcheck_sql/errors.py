@@ -1,5 +1,5 @@
 """
-The drivers' errors, and which of ours each becomes.
+The drivers' errors, and our error for each.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from coatcheck.errors import (
 )
 from coatcheck.plugin import without_users
 
-#: PostgreSQL's SQLSTATEs by which it says "not now": serialisation, deadlock, shutdown, too many
-#: connections, a lock that was not had in time, a server that only reads since a failover, two who
-#: made the same table.
+#: PostgreSQL's SQLSTATEs for "not now": serialisation, deadlock, shutdown, too many connections, a lock that
+#: took too long, a server that is read-only after a failover, a table that two processes create.
 _STATES: Final = frozenset(
     {
         "40001", "40P01", "57P01", "57P02", "57P03", "53300", "55P03", "25006", "23505", "42P07",
@@ -27,9 +26,9 @@ _STATES: Final = frozenset(
 )  # fmt: skip
 #: Classes of them: the connection, and operator intervention in it.
 _STATE_CLASSES: Final = ("08",)
-#: The user, the password, or what they may not do.
+#: The user, the password, or a missing right.
 _REFUSED_STATES: Final = frozenset({"28000", "28P01", "42501", "3D000"})
-#: The same of MySQL and MariaDB: connections, shutdown, locks, deadlock, read only.
+#: The same for MySQL and MariaDB: connections, shutdown, locks, deadlock, read only.
 _CODES: Final = frozenset(
     {1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836, 1927,
      1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
@@ -48,11 +47,11 @@ _GONE_CODES: Final = frozenset({1146, 1054})
 
 class Unfit(Exception):  # noqa: N818 - it is a state of affairs
     """
-    The tables are not such that records can be kept in them; the text says what to do.
+    The tables cannot hold records. The text tells the way out.
     """
 
 
-#: What drivers and SQLAlchemy raise, and we.
+#: The errors of drivers and SQLAlchemy, and our own.
 Errors: Final = (exc.SQLAlchemyError, OSError, Unfit)
 
 
@@ -71,14 +70,14 @@ def state_of(error: BaseException) -> str | None:
     """
     orig = _driver_error(error)
     if code_of(error) is not None:
-        return None  # MySQL has its own numbers, which say more
+        return None  # MySQL's own numbers say more
     found = getattr(orig, "sqlstate", None) or getattr(orig, "pgcode", None)
     return found if isinstance(found, str) else None
 
 
 def code_of(error: BaseException) -> int | None:
     """
-    Return the number of an error of MySQL's, if *error* has one.
+    Return MySQL's number of *error*, if it has one.
     """
     args = getattr(_driver_error(error), "args", ())
     return args[0] if args and isinstance(args[0], int) else None
@@ -86,7 +85,7 @@ def code_of(error: BaseException) -> int | None:
 
 def is_refused(error: BaseException) -> bool:
     """
-    Whether the server says no to this user.
+    Return whether the server refuses this user.
     """
     state = state_of(error)
     if state is not None:
@@ -98,7 +97,7 @@ def is_refused(error: BaseException) -> bool:
 
 def is_schema_gone(error: BaseException) -> bool:
     """
-    Whether the tables are no longer what they were when they were looked up.
+    Return whether the tables changed since they were looked up.
     """
     state = state_of(error)
     if state is not None:
@@ -111,7 +110,7 @@ def is_schema_gone(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """
-    Whether the same may succeed in a moment.
+    Return whether the same operation may succeed in a moment.
     """
     if is_refused(error) or isinstance(error, Unfit):
         return False
@@ -126,14 +125,14 @@ def is_transient(error: BaseException) -> bool:
 
 def is_garbled(error: BaseException) -> bool:
     """
-    Whether a row of SQLite's holds text that is no UTF-8.
+    Return whether a row in SQLite holds text that is not UTF-8.
     """
     return str(_driver_error(error)).startswith("Could not decode to UTF-8")
 
 
 def is_lost(error: BaseException) -> bool:
     """
-    Whether the connection leads nowhere.
+    Return whether the connection is broken.
     """
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
@@ -148,7 +147,7 @@ def _is_passing(error: BaseException) -> bool:
 
 def _said(error: BaseException) -> str:
     """
-    Return what the server or the driver says, without the user's name and the statement.
+    Return the message of the server or the driver, without the user's name and the statement.
     """
     driver = _driver_error(error)
     primary = getattr(getattr(driver, "diag", None), "message_primary", None)
@@ -170,7 +169,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 def mapped(error: BaseException, label: str, *, writing: bool) -> BackendError:
     """
-    Return ours for the driver's *error*, with the database's place in the message.
+    Return our error for the driver's. The message names the database.
     """
     if isinstance(error, Unfit):
         return _refusal(f"{label}: {error}", writing=writing)

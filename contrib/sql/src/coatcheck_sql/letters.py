@@ -1,5 +1,5 @@
 """
-Which characters a database holds, and what stands for ids that it does not. No I/O.
+The characters that a database holds, and keys for ids that it cannot hold. No I/O.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 #: The length of Celery's column of ids.
 ID_LENGTH: Final = 155
-#: What stands for an id that the column cannot hold.
+#: The start of a key for an id that the column cannot hold.
 HASHED: Final = "~sha256:"
 #: The characters of MySQL's old "utf8"; Python has no name for them.
 BASIC: Final = "utf8mb3"
@@ -27,7 +27,7 @@ class Letters(NamedTuple):
     encoding: str = "utf-8"
     #: Whether ids that differ by spaces at their end are the same.
     padded: bool = False
-    #: Whether those are that differ by case or accents.
+    #: Whether ids that differ by case or accents are the same.
     folded: bool = False
 
     def holds(self, text: str) -> bool:
@@ -38,7 +38,7 @@ class Letters(NamedTuple):
 
     def escaped(self, text: str) -> str:
         """
-        Return *text* with `\\x..`, `\\u....` or `\\U........` for what cannot be stored.
+        Return *text* with `\\x..`, `\\u....` or `\\U........` for characters that cannot be stored.
         """
         text = text.replace("\0", "\\x00")
         if self.encoding != BASIC:
@@ -53,10 +53,10 @@ EXACT: Final = Letters()
 
 def letters_of(encoding: str | None) -> Letters:
     """
-    Return the letters of a database of PostgreSQL's, by its name of the *encoding*.
+    Return the letters for PostgreSQL's name of an *encoding*.
     """
     if encoding in (None, "UTF8", "SQL_ASCII"):
-        return EXACT  # the last one takes any bytes, and everybody writes UTF-8 there
+        return EXACT  # SQL_ASCII takes any bytes, and everybody writes UTF-8 there
     try:
         python = codecs.lookup(encoding.lower().replace("win", "cp").replace("koi8", "koi8_"))
     except LookupError:
@@ -66,7 +66,7 @@ def letters_of(encoding: str | None) -> Letters:
 
 def key_of(id_: str, letters: Letters = EXACT) -> str:
     """
-    Return what stands in the column for an id: itself, if the column can hold it and keep it apart.
+    Return the key of an id: the id itself, if the column can hold it and keep it apart from others.
     """
     fits = len(id_) <= ID_LENGTH and letters.holds(id_) and not id_.startswith(HASHED)
     if letters.padded or letters.folded:

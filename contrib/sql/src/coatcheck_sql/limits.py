@@ -1,8 +1,8 @@
 """
-How long the server works on what one operation asks of it, and how that is said to it.
+The server's own limits of time.
 
-An operation that gives up closes its connection, and a server that waits for a lock does not notice:
-the session would stay for as long as the lock is held. So the server has limits of its own.
+An operation that gives up closes its connection, but a server that waits for a lock does not notice. The
+session would stay until the lock is free. So the server gets limits of its own.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import sqlalchemy as sa
 
 from .wire import Statement
 
-#: What part of an operation's time the server waits for one lock: less than the first try has.
+#: The server waits for one lock during this part of an operation's time: less than the first try has.
 _LOCK: Final = 0.35
-#: What part of it is kept for giving up in good order.
+#: The part of an operation's time that is kept for giving up in good order.
 GIVING_UP: Final = 0.05
 
-#: Has text sent as the database has it.
+#: Has the server send text in the database's own encoding.
 SPEAK: Final = Statement("SELECT set_config('client_encoding', :letters, false)")
-#: Limits the session, if it is ours: a pooler has answered the login itself, and lends sessions that
-#: others use in between.
+#: Limits the session, if it is ours. A pooler answers the login itself, and lends sessions that others use in
+#: between.
 LIMIT_SESSION: Final = Statement(
     "SELECT CASE WHEN pg_backend_pid() = CAST(:pid AS integer) THEN "
     "set_config('statement_timeout', :statement, false) IS NOT NULL "
@@ -52,15 +52,15 @@ class Limits(NamedTuple):
     @classmethod
     def of(cls, operation_timeout: float) -> Limits:
         """
-        Return the limits of operations that may take so many seconds.
+        Return the limits for operations that may take *operation_timeout* seconds.
         """
         return cls(operation_timeout, operation_timeout * _LOCK, operation_timeout * GIVING_UP)
 
     @property
     def mysql(self) -> str:
         """
-        What MariaDB and MySQL are told when a connection begins. What is in comments is for one of
-        them: MySQL ends no statement but reads, so that its locks have limits of their own.
+        The first statement of a connection to MariaDB or MySQL. Each comment is for one of them. MySQL ends only
+        reads, so its locks have limits of their own.
         """
         seconds = min(self.lock, 31_536_000.0)
         whole = max(int(seconds), 1)
@@ -75,7 +75,7 @@ class Limits(NamedTuple):
     @property
     def values(self) -> dict[str, str]:
         """
-        The values of both statements above, in milliseconds; 0 would mean that there is no limit.
+        The values of both statements above, in milliseconds; 0 would mean no limit.
         """
         pairs = (("statement", self.statement), ("lock", self.lock))
         return {name: str(min(max(round(seconds * 1000), 1), 2**31 - 1)) for name, seconds in pairs}
@@ -84,8 +84,8 @@ class Limits(NamedTuple):
 @contextmanager
 def limited(connection: sa.Connection) -> Iterator[None]:
     """
-    Keep to the limits, in a transaction, where the session is a pooler's. After an error the
-    connection is no longer usable.
+    Keep to the limits by a transaction if the session belongs to a pooler. After an error the connection is
+    not usable.
     """
     script = beginning(connection)
     if script is None:
@@ -98,7 +98,7 @@ def limited(connection: sa.Connection) -> Iterator[None]:
 
 def beginning(connection: sa.Connection) -> str | None:
     """
-    Return what begins a transaction with limits of its own; `None` where the session has them.
+    Return the statement that begins a transaction with limits of its own, or `None` if the session has them.
     """
     limits = getattr(connection.connection.driver_connection, "local_limits", None)
     if limits is None:

@@ -84,7 +84,7 @@ class Opener:
 
     def close(self, lent: Lent) -> None:
         """
-        Close a connection, whatever its state is.
+        Close a connection in any state.
         """
 
         def close() -> None:

@@ -110,7 +110,7 @@ class LinkBase:
             is_transient=self.known.may_repeat,
             mapped=self.known.mapped,
         )
-        #: The error for which waits poll now.
+        #: The error that makes waits poll now.
         self.polling: Exception | None = None
         self._writes = 0
         self.limits = Limits.of(settings.operation_timeout)

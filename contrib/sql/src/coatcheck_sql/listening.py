@@ -1,5 +1,5 @@
 """
-Who waits for what, and what rang. No I/O.
+The ids that are waited for, and those that rang. No I/O.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from coatcheck.plugin import Backoff
 from .letters import EXACT, Letters, key_of
 from .wire import Statement
 
-#: A connection that was silent for so long, in seconds, is asked for a sign of life.
+#: A connection that was silent for this time, in seconds, is asked for a sign of life.
 PING_AFTER: Final = 10.0
 PING: Final = Statement("SELECT 1")
 
 
 class Listener:
     """
-    The ids that are waited for, by what notifications carry.
+    The ids that are waited for, by the payloads of notifications.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Listener:
 
     def heard(self, payload: str) -> bool:
         """
-        Take in a notification; whether it is of one that is waited for.
+        Note a notification. Return whether anybody waits for its id.
         """
         id_ = self._ids.get(payload)
         if id_ is None:
@@ -53,7 +53,7 @@ class Listener:
 
     def ring_all(self) -> None:
         """
-        Have all ids ring: nobody knows what happened to them.
+        Have all ids ring, because notifications may have been missed.
         """
         self._rang.update(self._ids.values())
 
@@ -63,14 +63,14 @@ class Listener:
 
     def take(self) -> set[str]:
         """
-        Return what rang, and forget it.
+        Return the ids that rang since the last call.
         """
         rang, self._rang = self._rang, set()
         return rang
 
     def opened(self, letters: Letters) -> None:
         """
-        Take in that the connection is live, and which *letters* the database knows.
+        Note that the connection is live, and which *letters* the database has.
         """
         self.backoff.worked()
         if letters != self._letters:
@@ -80,7 +80,7 @@ class Listener:
 
 def connect_arguments(url: Any) -> tuple[list[Any], dict[str, Any]]:
     """
-    Return what psycopg connects with to SQLAlchemy's *url*.
+    Return psycopg's arguments for SQLAlchemy's *url*.
     """
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     positional, named = dialect.create_connect_args(url)

@@ -37,18 +37,18 @@ _INDEXES: Final = """
 SELECT index_name FROM information_schema.statistics WHERE table_name = :name
 AND table_schema = COALESCE(:schema, DATABASE())
 """
-#: What MySQL calls characters, and we do; of all others only ASCII is used.
+#: MySQL's names of character sets, and ours. Of all others only ASCII is used.
 _LETTERS: Final = {"utf8mb4": "utf-8", "utf8": BASIC, "utf8mb3": BASIC, "latin1": "cp1252"}
 
 
 class MySQLTable(Table):
     """
-    Assignments take place one after the other and see those before them, so the first one decides,
-    and the others ask whether it took place.
+    Assignments take place one after the other and see those before them. So the first one decides, and the
+    others check whether it took place.
 
     Args:
         returning: whether a write says which rows it wrote, as in MariaDB.
-        sequence: the name of what numbers rows, quoted; `None` where the column does.
+        sequence: the name of the sequence that numbers rows, quoted; `None` if the column numbers them.
     """
 
     same = "<=>"
@@ -139,8 +139,8 @@ class MySQLTable(Table):
         return Statement(f"SELECT write_id FROM {self.name} WHERE {self.key} = :key")
 
     def _number(self) -> str:
-        # A number is taken only for a new row. Of the table that is written MariaDB reads only what
-        # is put into a table of its own first.
+        # Only a new row takes a number. MariaDB reads from the table that it writes only through a derived
+        # table.
         there = f"SELECT o.id FROM {self.name} AS o WHERE o.{self.key} = :{self.key}"
         return f"COALESCE((SELECT d.id FROM ({there}) AS d), NEXTVAL({self._sequence}))"
 
@@ -206,7 +206,7 @@ class MySQL(Dialect):
 
     def capacity(self, connection: sa.Connection, *tables: Found) -> tuple[Letters, int | None]:
         packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
-        # What is written is sent as text, with marks before some of its bytes.
+        # Values are sent as text, with marks before some of their bytes.
         limit = (int(packet) - 65_536) // 2
         size = tables[0].columns["result"].length if tables[0].columns else None
         return _letters(*tables), min(limit, size or limit)

@@ -25,7 +25,7 @@ class Ask(NamedTuple, Generic[T]):
     statement: Statement
     given: Mapping[str, Any]
     answer: Callable[[list[Row]], T]
-    #: Whether it may go past SQLAlchemy, where the driver can do that.
+    #: Whether the driver may run it without SQLAlchemy.
     direct: bool = False
 
 
@@ -46,7 +46,7 @@ Operation = Ask[T] | Together[T]
 
 def run(connection: sa.Connection, operation: Operation[T]) -> T:
     """
-    Run *operation* on a connection in autocommit, which is to be thrown away after an error.
+    Run *operation* on a connection in autocommit. After an error the caller must discard the connection.
     """
     if isinstance(operation, Ask):
         answer: T = _ask(connection, operation)

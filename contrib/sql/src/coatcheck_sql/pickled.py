@@ -1,7 +1,7 @@
 """
-Pickles, of which only plain data is built: what a Celery up to 5.6 writes into its tables.
+Pickles of plain data, as Celery up to 5.6 writes them into its tables.
 
-Everything else is refused before it is looked up, let alone called or imported.
+Anything else in a pickle is refused before it is looked up, called or imported.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, ClassVar, Final
 from coatcheck.plugin import pass_on_interruption
 
 _HEAD: Final = re.compile(rb"\x80[\x02-\x05]")
-#: Celery's classes of results, which stand in its groups.
+#: Celery's classes of results, which its groups contain.
 _RESULTS: Final = ("GroupResult", "ResultSet", "AsyncResult")
-#: Above this nothing is read, in bytes.
+#: The largest pickle that is read, in bytes.
 _LIMIT: Final = 64 * 1024 * 1024
-#: How many containers a pickle may make, and how many values show in what it makes.
+#: The number of containers that a pickle may make, and of values that a walk through them may visit.
 _MOST: Final = 2**20
 #: How many parts a key may have, and how many keys one hash.
 _PARTS: Final = 1000
@@ -35,7 +35,7 @@ _UNCHOSEN: Final = frozenset({str, bytes, bool, type(None)})
 
 class Refused(ValueError):  # noqa: N818 - it is a decision
     """
-    The pickle holds what is not plain data, or is none.
+    The data is not a pickle, or holds more than plain data.
     """
 
 
@@ -55,7 +55,7 @@ def loads(data: bytes) -> Any:
 
 def group(data: bytes) -> list[Any]:
     """
-    Return the pairs, see `coatcheck._record.groups`, of the group that Celery pickled. Raises `Refused`.
+    Return the nested pairs of the group that Celery pickled. Raises `Refused`.
     """
     found = _load(data, _IN_GROUPS)
     return found.pairs() if isinstance(found, _Result) else found
@@ -75,15 +75,14 @@ def _load(data: bytes, known: dict[tuple[str, str], Any]) -> Any:
     return found
 
 
-#: The unpickler that is written in Python: the one in C cannot be held up.
+#: The unpickler that is written in Python: the one in C cannot be stopped.
 _PYTHONS: Any = vars(pickle)["_Unpickler"]
 
 
 class _Unpickler(_PYTHONS):
     """
-    Reads as Python's own, but for what takes more memory or time than the pickle is long: many
-    containers of a byte each, keys whose hashes are the same or are made of one another, and lengths
-    that are not there.
+    Reads as Python's own, but refuses pickles that take more memory or time than their length suggests:
+    with many containers of a byte each, with keys of the same hash or nested keys, or with false lengths.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PYTHONS.dispatch)
@@ -183,8 +182,8 @@ def _children(value: object) -> Iterable[object]:
 
 def _check_key(key: object) -> None:
     """
-    Refuse a key of so many parts that its hash would take long; a tuple may hold another one twice,
-    and so on.
+    Refuse a key with too many parts, because its hash would take long. A tuple may hold another one twice, and
+    so on.
     """
     todo = [key]
     for _ in range(_PARTS):
@@ -196,7 +195,7 @@ def _check_key(key: object) -> None:
 
 def _check_weight(value: object) -> None:
     """
-    Refuse what shows too many values to whoever walks through it, and visits one many times.
+    Refuse a value if a walk through it would visit too many values.
     """
     weights: dict[int, int] = {}
     todo = [(value, False)]
@@ -205,7 +204,7 @@ def _check_weight(value: object) -> None:
         if seen:
             weights[id(at)] = 1 + sum(weights[id(child)] for child in _children(at))
         elif id(at) not in weights:
-            weights[id(at)] = _MOST + 1  # if it comes to be asked for by what it holds
+            weights[id(at)] = _MOST + 1  # for values that contain themselves
             todo.append((at, True))
             todo += ((child, False) for child in _children(at))
     if weights[id(value)] > _MOST:
@@ -214,7 +213,7 @@ def _check_weight(value: object) -> None:
 
 class _Result:
     """
-    Stands for a result of Celery's, a group's or a task's: its id, and those of its members.
+    Stands for Celery's result of a group or a task: its id, and those of its members.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -235,13 +234,13 @@ class _Result:
 
 def _nothing(*args: Any, **options: Any) -> None:
     """
-    Stand for what groups of Celery carry along: the backend, with its URL and its password.
+    Stand for the backend that Celery's groups contain, with its URL and its password.
     """
 
 
 def _of_application(name: str, args: Any) -> _Result:
     """
-    Stand for what looks a class up in Celery's application.
+    Stand for the function that looks a class up in Celery's application.
     """
     if name not in _RESULTS:
         raise Refused(f"it names {name}")
@@ -312,6 +311,6 @@ _OF_GROUPS: Final[dict[tuple[str, str], Any]] = {
     ("celery.backends.base", "unpickle_backend"): _nothing,
     **{("celery.result", name): _Result for name in _RESULTS},
 }
-#: Where the classes of backends are; they are named, and not looked up.
+#: The packages of Celery's backends. Their names are recognised, and not looked up.
 _BACKENDS: Final = "celery.backends."
 _IN_GROUPS: Final = {**_PLAIN, **_OF_GROUPS}

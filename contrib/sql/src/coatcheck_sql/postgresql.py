@@ -68,8 +68,8 @@ class PostgreSQLTable(Table):
         self._channel = channel
 
     def field(self, column: str) -> str:
-        # Celery gives a date with its zone to a column that has none, so the server makes it the
-        # clock of the session's zone. Read in the same session it is the same again.
+        # Celery writes a date with a zone into a column without one, so the server converts it to the
+        # session's zone. Reading in the same zone reverses that.
         if column == "date_done":
             return "(r.date_done AT TIME ZONE current_setting('TimeZone'))"
         return f"r.{column}"
@@ -98,7 +98,7 @@ class PostgreSQLTable(Table):
         return moment_of_wall(seconds)
 
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Ask[bool]:
-        # Only what it has: less work for libpq and for the server.
+        # Only the columns that it has: less work for libpq and for the server.
         statement = self.statement("store", unless, tuple(record.values))
         given = {**record.values, "expires": until(expires), **states_of(unless)}
         return Ask(statement, given, bool, direct=True)
@@ -197,14 +197,14 @@ class PostgreSQL(Dialect):
     def lock(self, connection: sa.Connection) -> Iterator[None]:
         do, begin = connection.exec_driver_sql, beginning(connection) or "BEGIN"
         do(begin)
-        # Tried again and again instead of waited for: who waits holds a snapshot.
+        # Try again and again instead of waiting, because a waiting session holds a snapshot.
         while not do(f"SELECT pg_try_advisory_xact_lock({LOCK})").scalar():
             do("ROLLBACK")
             if left() < 0:
                 raise sa.exc.TimeoutError("another process is migrating the tables")
             do("SELECT pg_sleep(0.02)")  # not here: an event loop may be waiting
             do(begin)
-        # Others who write wait behind us while we wait for those who hold the table.
+        # Other writers wait behind us while we wait for the table.
         do(f"SET LOCAL lock_timeout = {max(min(round(left() * 500), 1000), 1)}")
         with self.transaction(connection):
             yield

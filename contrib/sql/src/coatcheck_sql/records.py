@@ -1,12 +1,12 @@
 """
 Records as rows: Celery's columns and ours. No I/O.
 
-`result`, `failure` and what else has no fixed type are encoded by the serializer, as Celery encodes
-`result`. What does not fit into its column (text that is too long or has a NUL, numbers that are
-none) stands in `more`, with the keys for which there is no column.
+The serializer encodes `result`, `failure` and other columns without a fixed type, as Celery encodes
+`result`. Values that do not fit into their column (text that is too long or has a NUL, numbers of another
+type) are in `more`, together with the keys that have no column.
 
-Of a record that is compressed, signed or encrypted, `result` is the envelope of the whole record,
-and of the other columns there are only those that the database looks at.
+If a record is compressed, signed or encrypted, `result` is the envelope of the whole record. The other columns
+are empty, except those that the statements compare.
 """
 
 from __future__ import annotations
@@ -28,21 +28,20 @@ _TEXTS: Final[Mapping[str, int | None]] = {
     "traceback": None, "name": 155, "worker": 155, "queue": 155, "parent_id": None,
     "group_id": None, "write_id": 64,
 }  # fmt: skip
-#: Those that Celery reads. What they cannot hold is escaped there; the value itself is in `more`.
+#: The columns that Celery reads. Characters that they cannot hold are escaped; the value itself is in `more`.
 _READABLE: Final = frozenset({"traceback", "name", "worker", "queue"})
 _INTEGERS: Final = ("retries", "attempt", "v")
 _DATES: Final = ("date_started",)
-#: Encoded, `NULL` where there is nothing.
+#: Encoded, or `NULL` if there is no value.
 _ENCODED: Final = ("failure", "children", "args", "kwargs", "heartbeat")
-#: Encoded, whatever it is.
+#: Always encoded.
 _RESULT: Final = "result"
 _INTERNAL: Final = frozenset({"task_id", "status", "expires_at", "date_done", _RESULT})
-#: All that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
+#: All columns that may be encoded; "stamps" is Celery's, and "more" holds keys of ours.
 _CODED: Final = frozenset({*_ENCODED, _RESULT, "stamps", "more"})
-#: What a record always has, so that readers need not ask.
+#: The keys that every record has, so that readers need not check.
 _ALWAYS: Final = ("status", "result", "traceback", "children", "date_done")
-#: What is read of a row that we wrote, and of one that Celery wrote, but for dates; and the types of
-#: those that are taken as they are.
+#: The columns, apart from dates, that are read from our rows and from Celery's, with their types.
 _OURS: Final[Mapping[str, type]] = {
     **dict.fromkeys(("status", *_TEXTS), str),
     **dict.fromkeys(_CODED, bytes),
@@ -56,7 +55,7 @@ _CELERYS: Final[Mapping[str, type]] = {
     )
 }  # fmt: skip
 
-#: The columns that a write gives, in this order, but for the server's own `expires_at`.
+#: The columns that a write sets, in this order. The server computes `expires_at`.
 COLUMNS: Final = (
     "task_id", "status", "result", "date_done", "traceback", "children", "name", "args", "kwargs",
     "worker", "retries", "queue", "full_id", "parent_id", "group_id", "write_id", "failure",
@@ -68,7 +67,7 @@ Row = Mapping[str, Any]
 
 class Record(NamedTuple):
     """
-    A record in the form in which it is sent, encoded once.
+    A record as it is sent, encoded once.
     """
 
     #: As in the column.
@@ -155,7 +154,7 @@ def _blob(codec: Codec, name: str, value: Any) -> bytes:
 
 def _fits(name: str, value: Any, letters: Letters) -> bool:
     """
-    Whether the column *name*, if it is one of text or of numbers, holds *value*.
+    Return whether *name* is a column of text or numbers that can hold *value*.
     """
     if name in _INTEGERS:
         return type(value) is int and -(2**31) <= value < 2**31
@@ -186,9 +185,9 @@ def _check_size(id_: str, values: Mapping[str, Any], limit: int | None) -> None:
 
 def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     """
-    Return the snapshot of *row*. Never raises for what it holds.
+    Return the snapshot of *row*. No content makes it raise.
 
-    *zone* is that of Celery's dates, `None` where the database has told us theirs.
+    *zone* is the one of Celery's dates, or `None` if the database returns dates with their zone.
     """
     ours = bool(row.get("sealed"))
     task_id: str = row.get("asked") or id_of(row, "task_id") or ""
@@ -222,8 +221,8 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
 
 def _as_celery_reads(data: bytes, codec: Codec) -> str | bytes:
     """
-    Return a value that nobody has named the serializer of, such that the reader's own one is taken:
-    text for one that writes text. Pickles show themselves.
+    Return a value of an unknown serializer such that the reader's own is used: as text if that writes text.
+    Pickles are recognised.
     """
     if not codec.serializer.text or pickled.recognised(data) or data.startswith(COMPRESSION_MARKER):
         return data
@@ -234,7 +233,7 @@ def _as_celery_reads(data: bytes, codec: Codec) -> str | bytes:
 
 
 def _fill_dates(document: dict[str, Any], row: Row) -> None:
-    # Celery's column of the first one knows no zone, and fewer digits.
+    # Celery's column `date_done` has no zone, and fewer digits.
     for name, column in (("date_done", "done_at"), ("date_started",) * 2, ("expires_at",) * 2):
         value = row.get(column)
         if value is not None:
@@ -245,7 +244,7 @@ def _unpacked(
     document: dict[str, Any], coded: list[str], name: str, codec: Codec, serializer: str | None
 ) -> dict[str, Any]:
     """
-    Return the keys that the field *name* holds, in place of it; one that is damaged stays.
+    Return the keys inside the field *name*, which is removed. A damaged field stays.
     """
     data = document.get(name)
     if name in coded and isinstance(data, (str, bytes)):
@@ -260,14 +259,14 @@ def _unpacked(
 
 def version_of(row: Row) -> dict[str, Any]:
     """
-    Return what tells exactly this record: also one that Celery wrote over ours.
+    Return the columns that identify exactly this record, even if Celery wrote over ours.
     """
     return {name: row.get(name) for name in ("write_id", "status", "date_done", "result")}
 
 
 def id_of(row: Row, column: str) -> str | None:
     """
-    Return the id of a row, of which *column* may hold a hash; `None` for one that no id leads to.
+    Return the id of a row, although *column* may hold a hash. Return `None` if no id leads to the row.
     """
     key = row[column]
     if not isinstance(key, str) or _text(key) != key:
@@ -280,7 +279,7 @@ def id_of(row: Row, column: str) -> str | None:
 
 def _read(name: str, value: Any) -> Any:
     """
-    Return the *value* of a column, in the type that it should be of: SQLite takes any.
+    Return the *value* of a column in the column's type. SQLite stores any type.
     """
     value = _data(value)
     if value is None or name in _INTEGERS:
@@ -292,7 +291,7 @@ def _read(name: str, value: Any) -> Any:
 
 def _text(value: str | bytes) -> str:
     """
-    Return *value* with U+FFFD for what is no character, such as bytes of another encoding.
+    Return *value* with U+FFFD for wrong bytes, such as those of another encoding.
     """
     if isinstance(value, str):
         if value.isascii():
@@ -307,7 +306,7 @@ def _data(value: Any) -> Any:
 
 def _unpickle(document: dict[str, Any], name: str) -> bool:
     """
-    Put in place of a pickle, as a Celery up to 5.6 writes, the plain data in it, if that is all.
+    Replace a pickle, as Celery up to 5.6 writes it, by its plain data. Return `False` if it holds more.
     """
     data = document[name]
     if not pickled.recognised(data):
@@ -369,15 +368,15 @@ def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
 
 def size_of(record: Record) -> int:
     """
-    Return about how many bytes *record* has.
+    Return the approximate size of *record* in bytes.
     """
     return sum(len(value) for value in record.values.values() if isinstance(value, (bytes, str)))
 
 
 def first_and_later(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """
-    Return the first record for each id in the order of their ids, so that no two batches wait for
-    each other, and those that come later for the same one.
+    Return the first record for each id, and the later records for the same ids. The first ones are in the
+    order of their ids, so that no two batches wait for each other.
     """
     first: dict[str, Record] = {}
     later = [r for r in records if first.setdefault(r.key, r) is not r]

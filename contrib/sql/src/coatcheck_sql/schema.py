@@ -1,9 +1,9 @@
 """
-The tables: how they are made, what is added to Celery's, and what is left alone.
+The tables, created or completed.
 
-A migration takes place in one transaction under a lock, so that of many processes that start at
-once one does it and the others find it done. It only adds: tables, columns that may be empty, and
-indexes where that is soon over. The version is kept in a table of our own.
+A migration takes place in one transaction under a lock. If many processes start at once, one of them does it and
+the others find it done. It only adds: tables, columns that may be empty, and indexes if that is quick. The
+version is in a table of our own.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .limits import limited
 from .settings import Settings
 from .tables import Table
 
-#: What this version of the plugin writes.
+#: The version that this plugin writes.
 VERSION: Final = 1
 VERSIONS: Final = "coatcheck_versions"
-#: A table with more rows than this gets no index from us: it takes long, and nobody writes then.
+#: A table with more rows than this gets no index from us, because nobody can write while it is made.
 _MANY: Final = 200_000
 
-#: Without these it is no table of Celery's.
+#: The columns by which we recognise a table of Celery's.
 _NEEDED: Final = ("id", "task_id", "taskset_id", "status", "result", "date_done")
 
 
@@ -35,14 +35,14 @@ class Layout(NamedTuple):
     The tables as they are.
     """
 
-    #: `None` where there is none.
+    #: `None` if the table is missing.
     tasks: Table | None
     groups: Table | None
-    #: Whether they have all columns of ours.
+    #: Whether they have all our columns.
     complete: bool
-    #: Which ids the columns of ids keep apart.
+    #: The ids that the key columns keep apart.
     letters: Letters = EXACT
-    #: The largest record, in bytes; `None` where none is known.
+    #: The largest record, in bytes, if known.
     limit: int | None = None
     #: Work that is left to do by hand.
     advice: str | None = None
@@ -58,8 +58,8 @@ class Layout(NamedTuple):
 
 class Schema:
     """
-    Looks the tables up, and makes of them what records need. Works on SQLAlchemy's synchronous
-    connections, in autocommit.
+    Looks the tables up, and adds all that records need. Works on SQLAlchemy's synchronous connections in
+    autocommit.
     """
 
     def __init__(self, settings: Settings, *, channel: str | None) -> None:
@@ -79,7 +79,7 @@ class Schema:
 
     def prepare(self, connection: sa.Connection) -> Layout:
         """
-        Return the tables, made or completed if need be. Raises as `look` does.
+        Return the tables, created or completed if needed. Raises as `look` does.
         """
         with limited(connection):
             tasks, groups, versions = self._find(connection)
@@ -131,7 +131,7 @@ class Schema:
 
     def _check(self, found: Found) -> None:
         """
-        Raise `Unfit` if the table is not Celery's, or has columns of ours that are not.
+        Raise `Unfit` if the table is not Celery's, or if columns with our names have other types.
         """
         if not found.columns:
             return
@@ -182,7 +182,7 @@ class Schema:
 
     def _migrate(self, connection: sa.Connection) -> str | None:
         """
-        Bring the tables up to this version; return what is left to do by hand.
+        Bring the tables up to this version. Return the work that is left to do by hand.
         """
         statements: list[str] = []
         advice: list[str] = []
@@ -219,7 +219,7 @@ class Schema:
         table = self._quoted(found.name)
         there = self._dialect.indexes(connection, found.name) if found.columns else ()
         for column in ("date_done", "expires_at"):
-            # The first one is Celery's own, by the name that it has there.
+            # The first index is Celery's own, with Celery's name.
             name = f"ix_{found.shown}_{column}"
             if name in there:
                 continue
@@ -238,7 +238,7 @@ class Schema:
 
     def _rows(self, connection: sa.Connection, found: Found) -> int:
         """
-        Return how many rows there are at most; a count would take long.
+        Return the largest possible number of rows; a count would take long.
         """
         query = f"SELECT COALESCE(MAX(id) - MIN(id), 0) FROM {self._quoted(found.name)}"
         return int(connection.exec_driver_sql(query).scalar_one())
@@ -249,7 +249,7 @@ class Schema:
 
     def _script(self, connection: sa.Connection) -> str:
         """
-        Return what somebody may do in our place.
+        Return the statements for somebody who has the right to run them.
         """
         script = []
         for found in self._find(connection)[:2]:

@@ -1,5 +1,5 @@
 """
-What a URL says of the database, its tables and its connections. No I/O.
+A URL's settings for the database, its tables and its connections. No I/O.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from . import driving
 from .dialect import Dialect
 from .dialects import DIALECTS
 
-#: What Celery puts before the URL.
+#: Celery's prefixes of URLs.
 _PREFIXES: Final = ("db+", "database+")
-#: Our driver of each dialect, where the URL names none.
+#: Our driver of each dialect, unless the URL names one.
 _DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
-#: The extra of this distribution that has it.
+#: The extra of this distribution that brings it.
 _EXTRAS: Final = {"psycopg": "postgresql", "pymysql": "mysql"}
 #: Drivers that need an event loop.
 _ASYNC_ONLY: Final = frozenset({"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"})
 _LONGEST_NAME: Final = 63
 #: The time zone of this machine.
 LOCAL: Final = "local"
-#: Options of SQLAlchemy's engine that are ours: every statement is a transaction of its own, and
+#: Options of SQLAlchemy's engine that users may not set: every statement is a transaction of its own, and
 #: connections keep to a deadline.
 RESERVED: Final = frozenset(
     {
@@ -77,7 +77,7 @@ def _for_engine(value: Any) -> dict[str, Any]:
     return options
 
 
-#: Our options, and how each is read. What else stands in a URL's query is the driver's.
+#: Our options, with their readers. All others in a URL's query are the driver's.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "max_connections": _count,
     "push": boolean,
@@ -116,7 +116,7 @@ class Settings:
         self.timezone: ZoneInfo = read.get("timezone", ZoneInfo("UTC"))
         self.engine_options: dict[str, Any] = read.get("engine_options", {})
         listen_url = read.get("listen_url")
-        #: Where to listen; `None` where waits look.
+        #: The place to listen, or `None` if waits poll.
         self.listen: sa.URL | None = None
         if self.dialect.name == "postgresql" and read.get("push", True) and find_spec("psycopg"):
             self.listen = _database_url(URL(listen_url)) if listen_url else self.url
@@ -124,9 +124,6 @@ class Settings:
             raise ConfigurationError(f"{url}: task_table and group_table have to be two tables")
 
     def _dialect_of(self, url: URL) -> Dialect:
-        """
-        Return whose SQL it is.
-        """
         name = self.url.get_backend_name()
         dialect = DIALECTS.get(name)
         if dialect is None:
@@ -144,14 +141,14 @@ class Settings:
     @property
     def native_asyncio(self) -> bool:
         """
-        Whether the driver has a side for asyncio.
+        Whether the driver supports asyncio.
         """
         return self.url.drivername == "postgresql+psycopg"
 
     @property
     def label(self) -> str:
         """
-        Where the database is, for messages.
+        The place of the database, for messages.
         """
         if self.dialect.is_file:
             return str(self.url.database)

@@ -24,7 +24,7 @@ from .wire import Statement
 
 class SQLiteTable(Table):
     """
-    Times are text, of the clock of this machine, which is the database's.
+    Times are text. This machine's clock is the database's clock.
     """
 
     same = "IS"
@@ -104,9 +104,9 @@ class SQLite(Dialect):
             prefix = f'"{name[1]}".' if name[1] else ""
             return list(connection.exec_driver_sql(f'PRAGMA {prefix}{pragma}("{of}")'))
 
-        # What another process made is not seen by a pragma before a statement has noticed it.
+        # A pragma does not see new tables of another process before a statement has noticed them.
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
-        # The columns first: a table that is made between the two has its indexes by then.
+        # The columns first: a table that is created between the two has its indexes by then.
         columns = ask("table_info", name[0])
         unique = set()
         for _, index, is_unique, _, partial in ask("index_list", name[0]):

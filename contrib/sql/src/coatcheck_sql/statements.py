@@ -1,9 +1,9 @@
 """
 The statements on the two tables. No I/O.
 
-Statements have names for what is put into them; tables and columns are ours, and never a value of
-anybody's. Whether a record may be replaced is decided by the database, in the statement that writes it.
-`postgresql`, `mysql` and `sqlite` add what differs; `tables` makes operations of the statements.
+Values are parameters; only names of tables and columns stand in the text. The statement that writes a record
+has the database decide whether the one that is there may be replaced. `postgresql`, `mysql` and `sqlite` add
+the differences; `tables` makes operations of the statements.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .wire import Statement
 
 #: How many expired rows one statement deletes.
 CHUNK: Final = 1000
-#: A state that stands in a statement as it is.
+#: A state that may stand in a statement's text.
 PLAIN: Final = re.compile("[A-Z_]+")
-#: What a write gives besides the columns of a record.
+#: The columns that a write sets besides those of the record.
 SEALS: Final = ("expires_at", "seal_status", "seal_date")
 _GROUP_COLUMNS: Final = ("taskset_id", "full_id", "result", "date_done", "serializer")
-#: What readers get of each table, with what the statement makes of the rest.
+#: The columns that a read of tasks returns.
 _TASK_FIELDS: Final = (*COLUMNS, "stamps", "expires_at")
 
 
@@ -38,8 +38,8 @@ class Statements(ABC):
     Args:
         name: the table's, quoted, with its schema.
         key: its column of ids.
-        zone: of dates without one, which Celery writes.
-        present: its columns; `None` where it has all of ours.
+        zone: the zone of Celery's dates, which do not name it.
+        present: its columns, or `None` if it has all of ours.
     """
 
     #: Null-safe equality.
@@ -69,23 +69,23 @@ class Statements(ABC):
         made: Statement = getattr(self, name)(*arguments)
         return made
 
-    # -- what the databases say differently -----------------------------------------------
+    # -- differences between the databases ------------------------------------------------
 
     def bind(self, column: str) -> str:
         """
-        Return how a value of *column* stands in a statement.
+        Return the parameter for a value of *column*.
         """
         return f":{column}"
 
     def field(self, column: str) -> str:
         """
-        Return how *column* is read.
+        Return the expression that reads *column*.
         """
         return f"r.{column}"
 
     def matched(self, column: str) -> str:
         """
-        Return how a value that was read from *column* stands in a condition.
+        Return the parameter for a value that was read from *column*.
         """
         return f":match_{column}"
 
@@ -100,7 +100,7 @@ class Statements(ABC):
     @property
     def sealed(self) -> str:
         """
-        Whether our columns belong to Celery's: nobody else wrote over the row since.
+        The condition that our columns count, because nobody wrote over the row since.
         """
         status = "" if self.grouped else "r.seal_status = r.status AND "
         return f"({status}r.seal_date {self.same} r.date_done)"
@@ -117,13 +117,13 @@ class Statements(ABC):
 
     def may_replace(self, unless: Unless) -> str:
         """
-        Return the condition on the row that is there; the states are `:u0`, `:u1` and so on.
+        Return the condition under which the existing row is replaced; the states are `:u0`, `:u1` and so on.
         """
         if unless is ANY:
             return f"({self.expired} IS TRUE)"
         if not unless:
             return "(1 = 1)"
-        # Plain words stand in the statement: of parameters the driver would make something each time.
+        # Plain words stand in the text: the driver would convert parameters each time.
         marks = [
             f"'{state}'" if PLAIN.fullmatch(state) else f":u{number}"
             for number, state in enumerate(sorted(unless))
@@ -143,8 +143,8 @@ class Statements(ABC):
 
     def upsert(self, columns: Sequence[str], values: str, unless: Unless) -> str:
         """
-        Return the upsert of *values* into *columns*, where the row there may be replaced. The other
-        columns become empty.
+        Return the upsert of *values* into *columns*, unless the existing row stays. The other columns become
+        empty.
         """
         changes = ", ".join(f"{c} = excluded.{c}" for c in self.written if c != self.key)
         own = "" if self.grouped else " OR r.write_id = excluded.write_id"
@@ -170,19 +170,19 @@ class Statements(ABC):
 
     def updated(self) -> str:
         """
-        Return how the table is named where it is changed.
+        Return the table's name and alias for an update.
         """
         return f"{self.name} AS r"
 
     def deleted(self) -> str:
         """
-        Return how the table is named where rows are deleted.
+        Return the table's name and alias for a deletion.
         """
         return f"{self.name} AS r"
 
     def told(self) -> str:
         """
-        Return the clause for the answer of a write.
+        Return the clause that makes a write answer.
         """
         return ""
 
@@ -195,7 +195,7 @@ class Statements(ABC):
     @abstractmethod
     def purge(self) -> Statement:
         """
-        Return the deletion of up to `CHUNK` expired rows, which passes over those in use.
+        Return the deletion of up to `CHUNK` expired rows, without those in use.
         """
 
     def purge_others(self) -> Statement:
@@ -203,13 +203,13 @@ class Statements(ABC):
         Return the deletion of up to `CHUNK` rows that other programs wrote before `:before`.
         """
         older = f"r.date_done < :before AND {self.sealed} IS NOT TRUE"
-        # MariaDB deletes from no table that it selects from, but by way of another one.
+        # MariaDB cannot delete from a table that it selects from, except through a derived table.
         found = f"SELECT r.id FROM {self.name} AS r WHERE {older} LIMIT {CHUNK}"
         return Statement(f"DELETE FROM {self.name} WHERE id IN (SELECT d.id FROM ({found}) AS d)")
 
     def among(self) -> str:
         """
-        Return the condition that a row is of `:keys`.
+        Return the condition that a row's key is one of `:keys`.
         """
         return f"r.{self.key} IN :keys"
 
@@ -256,8 +256,8 @@ class Statements(ABC):
 
     def page(self) -> Statement:
         """
-        Return the query for `:size` ids behind `:last`, by the primary key, which writes do not
-        change. Expired ones come too, marked, so that a page takes no longer for them.
+        Return the query for `:size` ids after `:last`, by the primary key, which writes do not change. Expired
+        ones are included and marked, so that they do not make a page slower.
         """
         full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
         return Statement(

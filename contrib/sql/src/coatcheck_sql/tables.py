@@ -16,13 +16,13 @@ from .operations import Ask, Operation, Row
 from .records import Record, id_of
 from .statements import PLAIN, Statements
 
-#: Lives that are longer than this, in seconds, end in no year that a date has.
+#: Longer lives, in seconds, end after the last year that a date can have.
 _FOR_EVER: Final = 7_000 * 365.25 * 86_400
 
 
 def until(expires: float | None) -> float | None:
     """
-    Return *expires*, or `None` where no date can say so.
+    Return *expires*, or `None` if the end is beyond all dates.
     """
     return None if expires is None or expires > _FOR_EVER else float(expires)
 
@@ -50,7 +50,7 @@ class Table(Statements):
     One of the two tables, in one database.
     """
 
-    #: Whether a list is one value for the driver, so that rows are read past SQLAlchemy as well.
+    #: Whether a list is one value for the driver, so that reads of many rows need no SQLAlchemy.
     takes_lists = False
 
     @abstractmethod
@@ -67,8 +67,8 @@ class Table(Statements):
 
     def earliest(self, seconds: float) -> datetime:
         """
-        Return the moment *seconds* ago, without a zone. Celery writes such dates in the application's zone;
-        up to 5.4, and for groups still, in UTC. A row does not say in which, so the earlier one counts.
+        Return the moment *seconds* ago, without a zone. Celery writes such dates in the application's zone; up to
+        5.4, and for groups still, in UTC. A row does not tell the two apart, so the earlier moment counts.
         """
         moment, zones = moment_of_wall(seconds), {UTC} if self.grouped else {UTC, self.zone}
         return min(moment.astimezone(zone).replace(tzinfo=None) for zone in zones)
@@ -76,7 +76,7 @@ class Table(Statements):
     @abstractmethod
     def before(self, seconds: float) -> Any:
         """
-        Return the date before which a row is older than *seconds*, in any zone that Celery may have used.
+        Return the date of a row that is *seconds* old, in any zone that Celery may have used.
         """
 
     @abstractmethod
@@ -95,7 +95,7 @@ class Table(Statements):
 
     def replacing(self, record: Record, version: Row, expires: float | None) -> Ask[bool]:
         """
-        Store *record* over exactly the one of *version*; answers whether that was still there.
+        Store *record* over exactly the one of *version*; answers whether that one was still there.
         """
         given = self.parameters(record.values, expires)
         given |= {f"match_{name}": value for name, value in version.items()}
@@ -106,8 +106,8 @@ class Table(Statements):
         Read the live rows of the keys in *asked*; each gets the id behind its key as "asked".
         """
         answer = partial(self._asked, asked)
-        # Of one row the server knows that it is one: it would read through a table that was small
-        # when it first made a plan for several.
+        # For one row the server always uses the index. A plan for several rows that it made while the
+        # table was small would scan the table.
         if len(asked) == 1:
             given = {"key": next(iter(asked)), **self.moment()}
             return Ask(self.statement("read_one"), given, answer, direct=True)

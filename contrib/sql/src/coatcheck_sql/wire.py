@@ -1,10 +1,10 @@
 """
 Statements, and how libpq sends them: with values in the binary form of PostgreSQL's types. No I/O.
 
-What SQLAlchemy and psycopg do for any statement takes longer than the server does for one of ours,
-so stores and reads of tasks go to libpq by what psycopg gives access to. On CPython 3.11 that is 2.4
-times as fast for a store, 2.7 for a fetch and 1.5 for batches, and under asyncio 2.9, 3.1 and 1.5 (the
-medians that `python tests/bench/fast_sql.py` prints).
+SQLAlchemy and psycopg need more time for a statement than the server does, so stores and reads of tasks go
+directly to libpq, through psycopg's `PGconn`. On CPython 3.11 that is 2.4 times as fast for a store, 2.7 for a
+fetch and 1.5 for batches, and under asyncio 2.9, 3.1 and 1.5 (the medians that `python
+tests/bench/fast_sql.py` prints).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-#: A statement is prepared when a connection has sent it as often.
+#: A connection prepares a statement that it has sent this number of times.
 _OFTEN: Final = 5
 #: How many statements a connection prepares at most.
 _MOST: Final = 100
 _BINARY: Final = 1
-#: libpq's PGRES_PIPELINE_SYNC, which psycopg, if it is there, has as `ExecStatus.PIPELINE_SYNC`.
+#: libpq's PGRES_PIPELINE_SYNC, which is `ExecStatus.PIPELINE_SYNC` in psycopg, if that is installed.
 _SYNC: Final = 10
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-#: A value in a statement, and what it is cast to.
+#: A value in a statement, and the type that it is cast to.
 _MARK: Final = re.compile(r":(\w+)( AS (\w+(?:\[\])?))?")
 
-#: Makes bytes of a value, text of it in an encoding.
+#: Returns the bytes of a value; text is encoded.
 Dump = Callable[[Any, str], bytes]
 
 _header: Final = struct.Struct(">iiiii").pack
@@ -51,9 +51,9 @@ class Statement:
     One statement, as SQLAlchemy, sqlite3 and libpq take it.
 
     Args:
-        text: with `:name` for each value, which is cast to a type of the server's, or text.
+        text: with `:name` for each value. Values that are not text are cast to a type of the server's.
         types: of the columns of its answer, by their names.
-        lists: the values that are lists, where a list is not one value for the driver.
+        lists: the values that are lists, if a list is not one value for the driver.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Statement:
             return f"${list(given).index(name) + 1}{cast}"
 
         self.text = text
-        #: For libpq, which knows values by numbers.
+        #: For libpq, where values have numbers.
         self.sent = _MARK.sub(number, text).encode()
         self._lists = lists
         self.formats = [_BINARY] * len(given)
@@ -92,7 +92,7 @@ class Statement:
 
     def values(self, given: Mapping[str, Any], encoding: str) -> list[bytes | None]:
         """
-        Return *given*, of which `None` may be missing, as the server takes it.
+        Return the *given* values in the server's form. Values of `None` may be missing.
         """
         values: list[bytes | None] = []
         for name, dump in self._given:
@@ -102,7 +102,7 @@ class Statement:
 
     def rows(self, result: PGresult, encoding: str) -> list[dict[str, Any]]:
         """
-        Return the rows of the answer *result*, without what is `NULL`.
+        Return the rows of the answer *result*, without fields that are `NULL`.
         """
         columns, value = self._columns, result.get_value
         rows = []
@@ -118,7 +118,7 @@ class Statement:
 
 def _array(oid: int, dump: Dump | None) -> Dump:
     """
-    Return what makes arrays of the type *oid*.
+    Return the function that makes arrays of the type *oid*.
     """
 
     def array(values: Sequence[Any], encoding: str) -> bytes:
@@ -134,7 +134,7 @@ def _array(oid: int, dump: Dump | None) -> Dump:
     return array
 
 
-#: What the server takes for a value of a type; `None`: the bytes that it is.
+#: For each type the function that makes a value's binary form, or `None` if the value has that form.
 _ONES: Final[Mapping[str, Dump | None]] = {
     "text": str.encode,
     "bytea": None,
@@ -149,16 +149,16 @@ _DUMPS: Final[Mapping[str, Dump | None]] = {
 
 
 def _date(data: bytes, _: str) -> datetime | None:
-    # Python has not all dates, such as infinity.
+    # Python does not have all dates: infinity, for one.
     try:
         return _EPOCH + timedelta(microseconds=_number(data)[0])
     except OverflowError:
         return None
 
 
-#: What is made of a value of a type; the others are bytes.
+#: For each type the function that reads its binary form; values of other types stay bytes.
 _LOADS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
-    # What is no character shows itself by surrogates.
+    # Wrong bytes become surrogates.
     "text": lambda data, encoding: str(data, encoding, "surrogateescape"),
     "integer": lambda data, _: int.from_bytes(data, "big", signed=True),
     "timestamptz": _date,
@@ -168,14 +168,14 @@ _LOADS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
 
 class Wire:
     """
-    What a connection sends, and which statements it has prepared.
+    Sends the statements of one connection, and prepares the frequent ones.
     """
 
     def __init__(self, pgconn: PGconn, encoding: str, *, prepare: bool) -> None:
         self._pgconn = pgconn
-        #: What is sent before each statement, in the same transaction, with its values.
+        #: A statement, with its values, that is sent before each other one in the same transaction.
         self.before: tuple[Statement, Mapping[str, Any]] | None = None
-        #: Python's name of what text is sent in.
+        #: Python's name of the encoding of text.
         self.encoding = encoding
         self._prepare = prepare
         #: By the statement's text.
@@ -186,7 +186,7 @@ class Wire:
 
     def is_due(self, statement: Statement) -> bool:
         """
-        Whether *statement* is to be prepared before it is sent once more.
+        Count a use of *statement*. Return whether it should be prepared now.
         """
         text = statement.sent
         if text in self._prepared or not self._prepare:
@@ -198,7 +198,7 @@ class Wire:
         """
         Send *statement* to be prepared. Once that is answered, call `prepared`.
         """
-        # A name of its own each time: whoever was cancelled does not see that it was prepared.
+        # A new name each time: a caller that was cancelled does not see that it was prepared.
         self._name = b"coatcheck_%d" % next(self._numbers)
         self._begin()
         self._pgconn.send_prepare(self._name, statement.sent)
@@ -206,7 +206,7 @@ class Wire:
 
     def prepared(self, statement: Statement) -> None:
         """
-        Take in that *statement* is prepared.
+        Note that *statement* is prepared.
         """
         self._prepared[statement.sent] = self._name
         del self._sent[statement.sent]
@@ -240,7 +240,7 @@ class Wire:
 
     def is_over(self, results: list[PGresult]) -> bool:
         """
-        Put what has come of the answers into *results*; whether that is all of it.
+        Add the answers that have arrived to *results*. Return whether these are all.
         """
         pgconn = self._pgconn
         while not pgconn.is_busy():

@@ -178,8 +178,8 @@ def deleting(ids: Collection[str], *, grouped: bool = False) -> Steps[int]:
 
 def purging(age: float | None = None) -> Steps[int]:
     """
-    Delete the expired records, or with *age* those that other programs wrote so many seconds ago or
-    earlier. Return how many there were.
+    Delete the expired records, or those that other programs wrote *age* seconds ago or earlier. Return their
+    number.
     """
 
     def make(grouped: bool, layout: Layout) -> Operation[int]:  # noqa: FBT001 - for `partial`

@@ -128,7 +128,7 @@ class LinkBase:
         """
         Return whether *operation* is one statement that the driver runs itself.
         """
-        return self.quick and isinstance(operation, Ask) and operation.direct
+        return self.quick and isinstance(operation, Ask) and not operation.statement.lists
 
     @property
     def told(self) -> bool:

@@ -25,8 +25,6 @@ class Ask(NamedTuple, Generic[T]):
     statement: Statement
     given: Mapping[str, Any]
     answer: Callable[[list[Row]], T]
-    #: Whether the driver may run it without SQLAlchemy.
-    direct: bool = False
 
 
 class Together(NamedTuple, Generic[T]):

@@ -51,13 +51,14 @@ class PostgreSQLTable(Table):
         channel: where writes ring; `None`: nowhere.
     """
 
-    takes_lists = True
     types: ClassVar[Mapping[str, str]] = {
         "result": "bytea", "children": "bytea", "args": "bytea", "kwargs": "bytea",
         "failure": "bytea", "heartbeat": "bytea", "more": "bytea", "full_id": "bytea",
         "stamps": "bytea", "expires_at": "timestamptz",
         "date_done": "timestamptz", "date_started": "timestamptz", "done_at": "timestamptz",
         "retries": "integer", "attempt": "integer", "v": "integer", "sealed": "boolean",
+        "before": "timestamptz", "last": "bigint", "size": "bigint", "number": "integer",
+        "alive": "boolean",
     }  # fmt: skip
 
     def __init__(
@@ -101,7 +102,7 @@ class PostgreSQLTable(Table):
         # Only the columns that it has: less work for libpq and for the server.
         statement = self.statement("store", unless, tuple(record.values))
         given = {**record.values, "expires": until(expires), **states_of(unless)}
-        return Ask(statement, given, bool, direct=True)
+        return Ask(statement, given, bool)
 
     def storing_many(
         self, records: Sequence[Record], unless: Unless, expires: float | None
@@ -111,7 +112,7 @@ class PostgreSQLTable(Table):
         given: dict[str, Any] = {n: [r.values.get(n) for r in records] for n in columns}
         given |= {"expires": until(expires), **states_of(unless)}
         answer = partial(self._won, records)
-        return Ask(self.statement("store_batch", unless, columns), given, answer, direct=True)
+        return Ask(self.statement("store_batch", unless, columns), given, answer)
 
     def _won(self, records: Sequence[Record], rows: Sequence[Mapping[str, Any]]) -> set[str | None]:
         won = {row[self.key] for row in rows}

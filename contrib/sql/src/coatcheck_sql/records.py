@@ -268,7 +268,7 @@ def id_of(row: Row, column: str) -> str | None:
     """
     Return the id of a row, although *column* may hold a hash. Return `None` if no id leads to the row.
     """
-    key = row[column]
+    key = row.get(column)
     if not isinstance(key, str) or _text(key) != key:
         return None
     full = _data(row.get("full_id"))

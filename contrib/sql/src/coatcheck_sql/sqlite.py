@@ -52,7 +52,7 @@ class SQLiteTable(Table):
 
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Ask[bool]:
         given = {**self.parameters(record.values, expires), **states_of(unless)}
-        return Ask(self.statement("store", unless), given, bool, direct=True)
+        return Ask(self.statement("store", unless), given, bool)
 
     def storing_many(
         self, records: Sequence[Record], unless: Unless, expires: float | None

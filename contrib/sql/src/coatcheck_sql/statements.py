@@ -202,7 +202,7 @@ class Statements(ABC):
         """
         Return the deletion of up to `CHUNK` rows that other programs wrote before `:before`.
         """
-        older = f"r.date_done < :before AND {self.sealed} IS NOT TRUE"
+        older = f"r.date_done < {self.bind('before')} AND {self.sealed} IS NOT TRUE"
         # MariaDB cannot delete from a table that it selects from, except through a derived table.
         found = f"SELECT r.id FROM {self.name} AS r WHERE {older} LIMIT {CHUNK}"
         return Statement(f"DELETE FROM {self.name} WHERE id IN (SELECT d.id FROM ({found}) AS d)")
@@ -260,8 +260,10 @@ class Statements(ABC):
         ones are included and marked, so that they do not make a page slower.
         """
         full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
+        names = ("number", self.key, "full_id", "status", "alive")
         return Statement(
             f"SELECT r.id AS number, r.{self.key} AS {self.key}, {full} AS full_id, r.status, "
             f"({self.alive}) AS alive FROM {self.name} AS r "
-            "WHERE r.id > :last ORDER BY r.id LIMIT :size"
+            f"WHERE r.id > {self.bind('last')} ORDER BY r.id LIMIT {self.bind('size')}",
+            {name: self.type_of(name) for name in names},
         )

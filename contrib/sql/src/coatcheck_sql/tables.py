@@ -50,9 +50,6 @@ class Table(Statements):
     One of the two tables, in one database.
     """
 
-    #: Whether a list is one value for the driver, so that reads of many rows need no SQLAlchemy.
-    takes_lists = False
-
     @abstractmethod
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
         """
@@ -110,9 +107,9 @@ class Table(Statements):
         # table was small would scan the table.
         if len(asked) == 1:
             given = {"key": next(iter(asked)), **self.moment()}
-            return Ask(self.statement("read_one"), given, answer, direct=True)
+            return Ask(self.statement("read_one"), given, answer)
         given = {"keys": list(asked), **self.moment()}
-        return Ask(self.statement("read"), given, answer, direct=self.takes_lists)
+        return Ask(self.statement("read"), given, answer)
 
     def _asked(self, asked: Mapping[str, str], rows: list[Row]) -> list[Row]:
         key = self.key
@@ -148,6 +145,8 @@ class Table(Statements):
     def _paged(
         self, last: int, size: int, state: str | None, rows: list[Row]
     ) -> tuple[list[str], int, bool]:
-        chosen = (row for row in rows if row["alive"] and state in (None, row["status"] or PENDING))
+        chosen = (
+            row for row in rows if row["alive"] and state in (None, row.get("status") or PENDING)
+        )
         found = [id_ for row in chosen if (id_ := id_of(row, self.key)) is not None]
         return found, rows[-1]["number"] if rows else last, len(rows) == size

@@ -73,7 +73,7 @@ class Statement:
         self.text = text
         #: For libpq, where values have numbers.
         self.sent = _MARK.sub(number, text).encode()
-        self._lists = lists
+        self.lists = lists
         self.formats = [_BINARY] * len(given)
         self._given = [(name, _DUMPS[kind]) for name, kind in given.items()]
         self._columns = [(n, name, _LOADS.get(types[name])) for n, name in enumerate(types)]
@@ -84,8 +84,8 @@ class Statement:
         For SQLAlchemy.
         """
         clause = sa.text(self.text)
-        if self._lists:
-            clause = clause.bindparams(*(sa.bindparam(n, expanding=True) for n in self._lists))
+        if self.lists:
+            clause = clause.bindparams(*(sa.bindparam(n, expanding=True) for n in self.lists))
         names = [name for _, name, _ in self._columns]
         # Named, so that they are not looked up for each result.
         return clause.columns(*map(sa.column, names)) if names else clause
@@ -102,9 +102,12 @@ class Statement:
 
     def rows(self, result: PGresult, encoding: str) -> list[dict[str, Any]]:
         """
-        Return the rows of the answer *result*, without fields that are `NULL`.
+        Return the rows of the answer *result*, without fields that are `NULL`; empty ones for rows that a write
+        changed.
         """
         columns, value = self._columns, result.get_value
+        if not columns:
+            return [{}] * (result.command_tuples or 0)
         rows = []
         for row in range(result.ntuples):
             fields: dict[str, Any] = {}
@@ -139,6 +142,7 @@ _ONES: Final[Mapping[str, Dump | None]] = {
     "text": str.encode,
     "bytea": None,
     "integer": lambda value, _: _integer(value),
+    "bigint": lambda value, _: _long(value),
     "double": lambda value, _: _double(value),
     "timestamptz": lambda value, _: _long((value - _EPOCH) // _MICROSECOND),
 }

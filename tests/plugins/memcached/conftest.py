@@ -15,7 +15,7 @@ import coatcheck.aio
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """
-    Leave what takes long, and most of the contract on three servers, to `nox -s long`.
+    Leave the long tests, and most of the contract on three servers, to `nox -s long`.
 
     A model takes minutes where the store counts in seconds. Under asyncio the same code runs in threads.
     """

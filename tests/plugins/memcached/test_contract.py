@@ -46,7 +46,7 @@ class MemcachedProof:
         return int(self.client.stats()[b"curr_connections"])
 
     def limited(self):
-        # What is said by hand is not asked for, so that only the server knows.
+        # The limit is set by hand, so that only the server knows its own.
         return f"{self.request.getfixturevalue('small').url}?max_item_size=5000000", 524_288
 
     def unreachable_url(self):

@@ -1,5 +1,5 @@
 """
-Several servers: which one has a key, and what happens to the keys of one that is away.
+Several servers: the server of a key, and the keys of a server that is away.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def url_of(servers, order: slice = slice(None)) -> str:
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
 def test_keys_are_where_celery_looks(shared, order):
-    """Each record is at the server where Celery's client looks for it, whatever their order."""
+    """Each record is at the server where Celery's client looks for it, in any order of the servers."""
     with coatcheck.by_url(url_of(shared, order)) as results:
         results.store_many({id_: id_ for id_ in IDS[:30]})
         for id_ in IDS[30:]:
@@ -73,7 +73,7 @@ def test_keys_of_a_dead_server_stay_there(shared):
 
 
 def test_read_of_many_while_one_is_dead(shared):
-    """A read of many says what it found at the others, and what it could not read."""
+    """The error of a read of many has the records of the other servers, and the keys that were not read."""
     with coatcheck.by_url(shared.url, operation_timeout=1.5) as results:
         results.store_many(dict.fromkeys(IDS, 1))
         shared.servers[1].kill()

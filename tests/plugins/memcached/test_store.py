@@ -1,5 +1,5 @@
 """
-What is in the server after a store, seen round coatcheck.
+The content of the server after a store, read without coatcheck.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_record(results, oracle):
 
 @pytest.mark.parametrize("flags", [0, 16, 2, 4, 1])
 def test_flags_are_ignored(results, oracle, flags):
-    """Whatever flags other clients set, the bytes are the record; nothing is unpickled by flag."""
+    """Flags of other clients are ignored: the bytes are the record, and nothing is unpickled."""
     oracle.set(KEY, b'{"status": "SUCCESS", "result": [1], "task_id": "t"}', flags=flags)
 
     assert [1] == results.get_result("t")
@@ -53,7 +53,7 @@ def test_long_lives(results, oracle, days):
 
 
 def test_life_beyond_the_servers_calendar(results, oracle):
-    """What would expire after 2038, which the server cannot count, is kept."""
+    """A record that would expire after 2038 is kept: the server cannot count that far."""
     results.store_result("t", 1, expires=50 * 365 * 86_400)
 
     assert left(oracle, KEY) == -1
@@ -113,7 +113,7 @@ def test_round_trips_over_the_records_of_others(server, results, sent):
 
 
 def test_round_trips_to_an_old_server(results, sent, monkeypatch):
-    """A server that does not tell tokens is asked for them: what replaces is two round trips."""
+    """A server that does not tell tokens is asked for them: a replacement takes two round trips."""
     from coatcheck_memcached import connection
 
     monkeypatch.setattr(connection, "_TELLING", (99, 0, 0))
@@ -130,7 +130,7 @@ def test_round_trips_to_an_old_server(results, sent, monkeypatch):
 
 @pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "REVOKED"])
 def test_own_record_that_another_replaced(results, oracle, status):
-    """The token of one's own unready record does not replace what somebody else put there."""
+    """The token of one's own unready record does not replace a record of somebody else."""
     results.mark_as_started("t")
     oracle.set(KEY, b'{"status": "%b", "result": 1}' % status.encode())
 
@@ -148,7 +148,7 @@ def test_own_record_that_is_gone(results, oracle):
 
 
 def test_own_record_that_is_protected(results):
-    """What a call protects is not replaced by the token either."""
+    """The token does not replace a record that the call protects."""
     results.mark_as_started("t")
     assert not results.store_result("t", 1, protect=["STARTED"])
     assert not results.expect("t")
@@ -188,7 +188,7 @@ def test_token_of_another_connection(results, server):
 
 @pytest.mark.parametrize("key", ["a", "x" * 250, "!~", "celery-task-meta-" + "0" * 36, "~" * 65])
 def test_plain_names(key):
-    """What can be a name is one."""
+    """A key that can be a name is its own name."""
     assert key == name_of(key)
 
 
@@ -196,7 +196,7 @@ def test_plain_names(key):
     "key", ["x" * 251, "a b", "a\n", "\x7f", "☃", "", "é" * 200, "y~" + "0" * 64]
 )
 def test_hashed_names(key):
-    """What cannot be one, or looks like what is made here, is hashed, and to a name."""
+    """A key that cannot be a name, or looks like a hashed one, is hashed to a name."""
     name = name_of(key)
 
     assert name != key
@@ -221,7 +221,7 @@ def test_the_longest_name_is_the_servers(results, oracle):
 
 
 def test_limit_is_asked_for():
-    """The server says how large an item may be; what is larger is told, and never sent."""
+    """The server tells the limit for an item. A larger one raises an error, and is never sent."""
     with MemcachedServer(("-I", "2m")) as server, coatcheck.by_url(server.url) as results:
         limit = 2 * 1024 * 1024
         with pytest.raises(coatcheck.ResultTooLargeError) as caught:
@@ -273,7 +273,7 @@ def test_smallest_of_several():
 
 
 def test_server_without_memory():
-    """Where nothing may be evicted, a full server says so, and what is there stays."""
+    """If nothing may be evicted, a full server refuses, and keeps its records."""
     with MemcachedServer(("-M", "-m", "2", "-o", "no_lru_crawler")) as server:
         with coatcheck.by_url(server.url) as results:
             with pytest.raises(coatcheck.BackendStoreError, match="out of memory"):
@@ -285,7 +285,7 @@ def test_server_without_memory():
 
 @pytest.mark.parametrize("options", [{}, {"max_item_size": 1_000_000}])
 def test_server_without_cas(options):
-    """A server that cannot replace safely takes first records, and says what it lacks."""
+    """A server that cannot replace safely takes first records. The error names the missing feature."""
     with MemcachedServer(("-C",)) as server, coatcheck.by_url(server.url, **options) as results:
         assert results.store_result("t", 1)
         assert not results.store_result("t", 2)
@@ -314,7 +314,7 @@ def test_expired_in_time(results):
 
 
 def test_groups_are_set(results, sent):
-    """A group, of which the last save wins, is one round trip each time."""
+    """Saving a group, where the last save wins, is one round trip each time."""
     results.ResultSet(["a"]).save("g")
     sent.clear()
     results.ResultSet(["b"]).save("g")

@@ -1,5 +1,5 @@
 """
-URLs: what of them arrives at the connection, and what Celery reads in the same.
+URLs: the options of the connection, and those that Celery finds in the same URL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from support.celery import by_id, rows
 import coatcheck
 import coatcheck.aio
 from coatcheck._settings.url import URL
-from coatcheck_memcached.settings import Settings, name_of
+from coatcheck_memcached.settings import Settings, server_name
 
 
 def settings(url: str, **options) -> Settings:
@@ -38,9 +38,9 @@ def settings(url: str, **options) -> Settings:
         ("cache+pymemcache://h1;/run/mc.sock/", [("h1", 11211), "/run/mc.sock"]),
     ],
 )
-def test_places(url, expected):
-    """Servers stand behind one another, each once."""
-    assert expected == settings(url).places
+def test_addresses(url, expected):
+    """Several servers follow one another. Repetitions are ignored."""
+    assert expected == settings(url).addresses
 
 
 @pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])
@@ -56,7 +56,7 @@ async def test_schemes(module, scheme):
 
 
 def test_options():
-    """What is said in the URL or by name arrives."""
+    """Options in the URL or by name arrive."""
     url = "memcached://h?max_connections=3&socket_timeout=2&socket_keepalive=no"
     found = settings(url, socket_connect_timeout=1.5, max_item_size="2000000")
 
@@ -98,12 +98,12 @@ def test_tls_context():
         ("memcached://h:70000", "host or port"),
         ("memcached://::1", "for IPv6"),
         ("memcached://:11211", "host or port"),
-        ("memcached://h/db", "nothing follows the host"),
+        ("memcached://h/db", "nothing may follow the host"),
         ("memcached://user:secret@h", "SASL"),
         ("memcached://h1;user:secret@h2", "SASL"),
         ("memcached+socket://", "names no socket"),
         ("memcached+socket://h", "names no socket"),
-        ("memcached+tls://h", r"behind the \+"),
+        ("memcached+tls://h", r"may follow the \+"),
         ("memcached://h?no_such=1", "no option 'no_such'"),
         ("memcached://h?max_connection=1", "did you mean 'max_connections'"),
         ("memcached://h?max_connections=0", "from 1 on"),
@@ -112,8 +112,8 @@ def test_tls_context():
         ("memcached://h?ssl_certfile=/no/secret.pem", "cannot be used"),
         ("memcached://h?tls_context=secret", "an ssl.SSLContext"),
         ("memcached+socket:///run/mc.sock?tls=1", "no TLS on a unix socket"),
-        ("cache+nosuch://h", r"behind cache\+ stands one of memcached"),
-        ("cache", r"behind cache\+"),
+        ("cache+nosuch://h", "write one of memcached"),
+        ("cache", r"after cache\+"),
     ],
 )
 @pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])
@@ -126,11 +126,11 @@ def test_wrong_urls(module, url, message):
 
 def test_two_ways_to_say_tls():
     """A context and its details cannot both be given."""
-    with pytest.raises(coatcheck.ConfigurationError, match="two ways"):
+    with pytest.raises(coatcheck.ConfigurationError, match="exclude each other"):
         settings("memcached://h?ssl_cert_reqs=none", tls_context=ssl.create_default_context())
 
 
-# -- what Celery reads ----------------------------------------------------------------------
+# -- as Celery reads it ----------------------------------------------------------------------
 
 #: Where we differ, and why.
 DIFFERENT = {
@@ -145,7 +145,7 @@ DIFFERENT = {
     if (row["url"] or "").startswith(("cache+", "memcached:")) and "memory" not in row["url"]
 )
 def test_celery_urls(row):
-    """A URL means what it means to Celery."""
+    """A URL means the same as to Celery."""
     url = row["url"]
     if url in DIFFERENT:
         with pytest.raises(coatcheck.ConfigurationError):
@@ -155,4 +155,4 @@ def test_celery_urls(row):
     expected = row.get("servers", ["h1"])
     names = [server if "/" in server or ":" in server else f"{server}:11211" for server in expected]
 
-    assert names == [name_of(place) for place in settings(url).places]
+    assert names == [server_name(address) for address in settings(url).addresses]

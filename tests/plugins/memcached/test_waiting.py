@@ -1,5 +1,5 @@
 """
-What goes on while the server stops, restarts, stands still, or talks nonsense.
+Operations and waits while the server stops, restarts, stands still, or talks nonsense.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEADLINE = 30
 
 
 def test_wait_over_a_restart(own_server):
-    """A wait goes on over a server that comes back empty, and gets what is stored then."""
+    """A wait goes on over a server that comes back empty, and gets the record that is stored then."""
     with coatcheck.by_url(own_server.url, operation_timeout=1.5) as results:
         results.store_result("before", 1)
         got = []
@@ -111,10 +111,10 @@ def test_cut_at_every_byte(server):
 
 class Liar:
     """
-    A server that greets as Memcached does, and says what it is told to, then hangs up or not.
+    A server that greets like Memcached, gives the replies it was told, then hangs up or not.
 
     *replies*: one for each connection, the last for all others; or several for one command each.
-    *pause*: all that it says comes a byte at a time, and that many seconds after each.
+    *pause*: its replies come a byte at a time, with this many seconds after each.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ NONSENSE = [
 
 
 DRIBBLES = [
-    ("", b""),  # what the server says of itself is late already
+    ("", b""),  # even the statistics of the server are late
     ("?max_item_size=10000", b"VALUE " + KEY + b" 0 5000\r\n" + b"x" * 5000),
     ("?max_item_size=10000", b"x" * 5000),
     ("?tls=1", b"\x16\x03\x03\x10\x00" + b"\x02" * 5000),
@@ -182,7 +182,7 @@ DRIBBLES = [
 
 @pytest.mark.parametrize(("query", "reply"), DRIBBLES)
 def test_reply_that_dribbles(query, reply):
-    """What comes in byte by byte is too late all the same."""
+    """A reply that comes in byte by byte is too late all the same."""
     with (
         Liar(reply, hang_up=True, pause=0.05) as liar,
         coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}{query}", operation_timeout=0.5) as r,
@@ -209,7 +209,7 @@ async def test_reply_that_dribbles_aio():
 @pytest.mark.parametrize("hang_up", [False, True])
 @pytest.mark.parametrize("reply", NONSENSE)
 def test_nonsense(reply, hang_up):
-    """What is no reply is an error of ours in its time, and not a record."""
+    """Nonsense is our error, in time, and no record."""
     with (
         Liar(reply, hang_up=hang_up) as liar,
         coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.3) as results,
@@ -256,7 +256,7 @@ def test_after_nonsense(reply):
     ],
 )
 def test_nonsense_to_a_write(replies):
-    """What is no reply to a write is an error of ours: nobody is told to have won or lost."""
+    """Nonsense in reply to a write is our error: nobody hears that the write won or lost."""
     with (
         Liar(replies, hang_up=False) as liar,
         coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.2) as results,
@@ -266,7 +266,7 @@ def test_nonsense_to_a_write(replies):
 
 
 def test_nonsense_to_a_deletion():
-    """What is no reply to a deletion is an error of ours."""
+    """Nonsense in reply to a deletion is our error."""
     with (
         Liar(b"STORED\r\n", hang_up=False) as liar,
         coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.2) as results,
@@ -286,7 +286,7 @@ def test_nonsense_to_a_deletion():
     ],
 )
 def test_refusals(reply, kind, message):
-    """What the server says is told in its own words."""
+    """An error quotes the server's own words."""
     with (
         Liar(reply, hang_up=True) as liar,
         coatcheck.by_url(f"memcached://127.0.0.1:{liar.port}", operation_timeout=0.3) as results,
@@ -296,7 +296,7 @@ def test_refusals(reply, kind, message):
 
 
 def test_reply_after_the_end_is_not_taken_for_the_next(server):
-    """What comes behind a reply is not the answer to the next question."""
+    """Bytes after a reply do not answer the next command."""
     answer = b"END\r\nVALUE " + KEY + b" 0 2\r\n{}\r\nEND\r\n"
     with (
         Liar(answer, hang_up=False) as liar,
@@ -388,7 +388,7 @@ def test_more_threads_than_connections(server):
 
 
 def test_all_connections_stay_in_use(own_server):
-    """Who gets no connection in time is told so."""
+    """The error of a caller that got no connection in time says so."""
     with coatcheck.by_url(f"{own_server.url}?max_connections=1", operation_timeout=1.5) as results:
         results.exists("t")
         pool = results.backend.backend._link._only

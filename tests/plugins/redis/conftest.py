@@ -14,7 +14,7 @@ from support.redis import RedisServer
 import coatcheck
 import coatcheck.aio
 
-#: The parts of the contract that are about what a loop in a thread has to stand.
+#: The parts of the contract that concern a loop in a thread.
 ON_LOOP = (".forks", ".interrupted", ".resources", ".sharing", ".shape", ".threads")
 
 
@@ -98,7 +98,7 @@ def certificates(tmp_path):
 
 @pytest.fixture
 def tls_options(certificates):
-    """What lets a server speak TLS and take a client certificate, but for the port."""
+    """Options by which a server speaks TLS and takes a client certificate, without the port."""
     return (
         "--tls-cert-file", str(certificates / "127.0.0.1.pem"),
         "--tls-key-file", str(certificates / "127.0.0.1.key"),

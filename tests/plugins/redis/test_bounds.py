@@ -58,7 +58,7 @@ async def test_aio_a_value_over_the_servers_limit(small, size):
 
 def test_a_limit_that_the_server_does_not_tell(silent):
     """
-    Where the server does not say what its limit is, its refusal is enough.
+    If the server does not tell its limit, its refusal is enough.
     """
     with coatcheck.by_url(silent.url) as results:
         with pytest.raises(ResultTooLargeError):

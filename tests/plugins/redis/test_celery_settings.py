@@ -37,7 +37,7 @@ def found(url: str | None, **settings) -> Settings:
     ],
 )
 def test_places(url, settings, expected):
-    """The URL goes over the settings, which fill in what it does not say, as in Celery."""
+    """The URL overrides the settings, which fill the gaps, as in Celery."""
     if expected is None:
         with pytest.raises(coatcheck.ConfigurationError):
             found(url, **settings)
@@ -66,7 +66,7 @@ def test_credentials(url, expected):
 
 
 def test_timeouts():
-    """What somebody chose arrives; Celery's default, two minutes, would only be in the way."""
+    """A timeout that somebody chose arrives. Celery's default of two minutes is ignored."""
     chosen = found("redis://h", redis_socket_timeout=3, redis_socket_connect_timeout=2)
     default = found("redis://h", redis_socket_timeout=120.0)
 
@@ -132,7 +132,7 @@ def test_a_master_name_is_for_sentinels():
     ],
 )
 def test_settings_that_cannot_be(settings, message):
-    """What cannot be followed is refused, with the reason."""
+    """Settings that coatcheck cannot follow are refused, with the reason."""
     with pytest.raises(coatcheck.ConfigurationError, match=message):
         found("redis://h", **settings)
 

@@ -1,5 +1,5 @@
 """
-Clusters: which node is asked, and what moves in the middle.
+Clusters: nodes, and slots that move.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def test_batches_aio(aio_results, cluster):
 
 
 def test_record(results, cluster):
-    """The record is the same as everywhere; what is published does not carry it."""
+    """The record is the same as everywhere. The published message does not carry it."""
     owner = cluster.owner(f"{PREFIX}t")
     with owner.client as client, client.pubsub() as pubsub:
         pubsub.ssubscribe(f"{PREFIX}t")
@@ -369,7 +369,7 @@ async def test_node_restarts(own_cluster):
 
 
 async def test_nobody_is_there():
-    """A cluster of which no node can be reached is named, with its nodes."""
+    """If no node can be reached, the error names the cluster and its nodes."""
     url = f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{free_port()}?operation_timeout=0.2"
     with (
         coatcheck.by_url(url) as results,
@@ -382,11 +382,11 @@ async def test_nobody_is_there():
         assert "the cluster of" in str(caught.value.__cause__)
 
 
-# -- what is no such cluster ----------------------------------------------------------------
+# -- mistaken URLs ---------------------------------------------------------------------------
 
 
 def test_scheme_for_a_cluster(cluster):
-    """Who asks one node of a cluster as if it were a server of its own is told the scheme."""
+    """A URL for one server that leads to a node of a cluster is answered with the right scheme."""
     with (
         coatcheck.by_url(cluster.nodes[0].url) as results,
         pytest.raises(coatcheck.BackendStoreError, match=r"use redis\+cluster://"),
@@ -396,7 +396,7 @@ def test_scheme_for_a_cluster(cluster):
 
 
 def test_scheme_for_a_server(server):
-    """Who asks a server as if it were a cluster is told what it says."""
+    """A URL for a cluster that leads to one server is answered with the server's words."""
     with (
         coatcheck.by_url(server.url.replace("redis:", "redis+cluster:")) as results,
         pytest.raises(coatcheck.BackendError, match="cluster support disabled"),

@@ -1,5 +1,5 @@
 """
-Transports, users and what goes wrong with them.
+Transports, users and their faults.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_refused_connection():
 
 @contextmanager
 def dribbling(reply: bytes):
-    """A server that answers whatever it is asked, a byte at a time and never in time."""
+    """A server that answers every command a byte at a time, and never in time."""
     over = threading.Event()
 
     def serve() -> None:
@@ -193,7 +193,7 @@ def test_push_is_told(guarded, caplog):
 
 
 def test_no_right_to_run_scripts(guarded):
-    """A user without the right to run scripts is told what to grant."""
+    """The error for a user who may not run scripts names the rights to grant."""
     with (
         coatcheck.by_url(as_user(guarded, "noscript")) as results,
         pytest.raises(coatcheck.BackendStoreError, match=r"grant \+eval"),
@@ -202,7 +202,7 @@ def test_no_right_to_run_scripts(guarded):
 
 
 def test_right_to_read(guarded):
-    """A user who may only read reads and waits; a write says what is missing."""
+    """A user who may only read can read and wait. The error of a write names the missing right."""
     with coatcheck.by_url(as_user(guarded, "worker")) as worker:
         worker.store_result("t", 1)
     with coatcheck.by_url(as_user(guarded, "reader")) as reader:

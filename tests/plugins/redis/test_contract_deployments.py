@@ -57,7 +57,7 @@ class ClusterProof(Oracle):
         return cluster.url
 
     def open_resources(self):
-        # Not the pools, of which every node has one: they may grow later than the contract expects.
+        # Without the tests of pools: every node has one, and they may grow later than the contract expects.
         listening = [node.ask("CLIENT", "LIST", "TYPE", "pubsub") for node in self.nodes]
         channels = [node.ask("PUBSUB", "SHARDCHANNELS") for node in self.nodes]
         return sum(len(c.splitlines()) for c in listening) + sum(map(len, channels))

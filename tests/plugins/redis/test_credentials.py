@@ -1,5 +1,5 @@
 """
-Credential providers of redis-py: asked at each connect, whatever is connected to.
+Credential providers of redis-py, which are asked at each connect to any server.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def server(tmp_path):
 
 
 def rotate(server, provider):
-    """Change the password, and close what was opened with the old one."""
+    """Change the password, and close the connections that used the old one."""
     provider.password = "second"
     server.ask("CONFIG", "SET", "requirepass", "second")
     server.password = "second"
@@ -149,7 +149,7 @@ def test_celerys_setting(server, query, settings):
 
 
 def test_provider_that_cannot_be_made():
-    """What cannot be imported is named."""
+    """The error names a class that cannot be imported."""
     config = {"result_backend": "redis://h", "redis_backend_credential_provider": "no_such.Class"}
     with pytest.raises(coatcheck.ConfigurationError, match=r"no_such\.Class"):
         coatcheck.from_celery_config(config)

@@ -1,5 +1,5 @@
 """
-What many asyncio tasks ask at the same time shares few connections, and nothing else.
+Commands of many asyncio tasks share few connections, and nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def test_race_side_by_side(aio_results):
 
 
 async def test_some_are_cancelled(aio_results):
-    """Who is cancelled takes nobody along, and the rest get what they asked for."""
+    """A task that is cancelled takes no other along. The others get their replies."""
     ids = [f"t{number}" for number in range(MANY)]
     tasks = [asyncio.create_task(aio_results.store_result(id_, id_)) for id_ in ids]
     await asyncio.sleep(0)
@@ -72,7 +72,7 @@ async def test_all_are_cancelled(aio_results):
 
 
 async def test_large_values_go_apart(aio_results, oracle):
-    """What is large holds up nobody, and comes whole."""
+    """A large value holds up nobody, and arrives whole."""
     large = "x" * 100_000
     values = [large if number % 10 == 0 else number for number in range(100)]
     pairs = [(f"t{number}", value) for number, value in enumerate(values)]

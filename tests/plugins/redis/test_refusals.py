@@ -1,5 +1,5 @@
 """
-What a real server refuses, and what of it is repeated: not what goes on being refused.
+Refusals of a real server: those that pass are repeated, all others are not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def fill_memory(server):
 
 
 def break_disk(server):
-    """Have the server say that it cannot save what it has."""
+    """Let the server fail to save its data."""
     server.ask("CONFIG", "SET", "save", "3600 1")
     server.ask("SET", "changed", 1)
     shutil.rmtree(server.directory / "data")
@@ -32,7 +32,7 @@ def break_disk(server):
 
 
 def raw_info(server):
-    """Return the text of INFO, of which the driver makes a dictionary."""
+    """Return the text of INFO, which the driver parses into a dictionary."""
     return "\n".join(f"{k}:{v}" for k, v in server.ask("INFO", "persistence").items()).encode()
 
 
@@ -41,7 +41,7 @@ REFUSALS = {"OOM": (fill_memory, "maxmemory"), "MISCONF": (break_disk, "MISCONF|
 
 @pytest.fixture(params=REFUSALS)
 def refusing(tmp_path, request):
-    """A server that refuses every write, and what it says."""
+    """A server that refuses every write, with its reply."""
     (tmp_path / "data").mkdir()
     with RedisServer(tmp_path, options=("--dir", str(tmp_path / "data"))) as server:
         provoke, text = REFUSALS[request.param]
@@ -74,13 +74,13 @@ async def test_a_refused_write_is_not_repeated_aio(refusing):
 
 
 def test_a_server_that_loads(tmp_path):
-    """LOADING is waited for: what was stored before a restart is read after it."""
+    """A read waits while the server loads, and finds a record from before the restart."""
     with RedisServer(tmp_path) as server:
         with coatcheck.by_url(server.url) as results:
             results.store_many({f"t{n}": "x" * 100 for n in range(4000)})
         server.ask("SAVE")
         server.kill()
-        # In microseconds for each key; every so many bytes it answers who asks.
+        # In microseconds for each key; every few bytes it answers clients.
         slowly = ("--key-load-delay", "400", "--loading-process-events-interval-bytes", "1024")
         server.options = slowly
         starting(server)

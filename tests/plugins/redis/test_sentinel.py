@@ -1,5 +1,5 @@
 """
-Sentinels: who the master is, and what a failover may cost.
+Sentinels: the way to the master, and the cost of a failover.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ async def test_two_failovers(tmp_path):
 
 
 async def fail_over(sentinels: Sentinels, end_master, *, prefix: str = "t") -> None:
-    """Open waits, end the master, store, and hold what came of it against what was told."""
+    """Open waits, end the master, store, and compare the records with the return values."""
     ids = [f"{prefix}{n}" for n in range(2 * WAITS)]
     early, late = ids[:WAITS:10], [id_ for n, id_ in enumerate(ids) if n >= WAITS or n % 10]
     claims: dict[str, list[str]] = {id_: [] for id_ in ids}

@@ -1,5 +1,5 @@
 """
-What is in the server after a store, seen round coatcheck.
+The content of the server after a store, read without coatcheck.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEY = "celery-task-meta-t"
 
 
 def published(client: redis.Redis, act) -> tuple[bytes, bytes]:
-    """Return channel and data of what *act* publishes."""
+    """Return the channel and the data of the message that *act* publishes."""
     with client.pubsub() as pubsub:
         pubsub.psubscribe("*")
         assert pubsub.get_message(timeout=5)["type"] == "psubscribe"
@@ -44,7 +44,7 @@ def test_record(results, oracle):
     ("expires", "milliseconds"), [(0.5, 500), (90.7, 90_700), (31 * 86_400, 2_678_400_000)]
 )
 def test_life(results, oracle, expires, milliseconds):
-    """The server counts down from what was asked for, not from less."""
+    """The server counts down from the given lifetime, not from less."""
     results.store_result("t", 1, expires=expires)
     seen = oracle.execute_command("PEXPIRETIME", KEY) - time.time() * 1000
 
@@ -70,7 +70,7 @@ def test_publishes_the_record(results, oracle):
 
 
 def test_refused_write_publishes_nothing(results, oracle):
-    """Who comes second wakes nobody."""
+    """A store that loses wakes nobody."""
     results.store_result("t", 1)
     with oracle.pubsub() as pubsub:
         pubsub.psubscribe("*")
@@ -183,7 +183,7 @@ def test_more_threads_than_connections(server):
             thread.join()
 
         assert 50 == len(list(results.scan()))
-        assert len(results.backend.backend._link._pool._pool._idle) <= 2
+        assert len(results.backend.backend._link._pool._idle) <= 2
 
 
 def test_scan_leaves_out_what_is_no_text(results, oracle):

@@ -17,7 +17,7 @@ import coatcheck.aio
 from coatcheck.testing.proxy import Proxy
 from coatcheck_redis.asyncio_connections import Connection
 
-#: What makes a server say no for now, and what ends that.
+#: Commands that make a server refuse for the moment, and end it.
 REPLIES = {
     "READONLY": (("REPLICAOF", "127.0.0.1", free_port()), ("REPLICAOF", "NO", "ONE")),
     "NOREPLICAS": (
@@ -83,7 +83,7 @@ async def test_store_is_repeated_aio(refusing):
 
 
 def test_deadline_is_kept(own_server):
-    """What goes on is told after the operation's time, in the server's words."""
+    """A refusal that lasts is raised after the operation's time, in the server's words."""
     own_server.ask("REPLICAOF", "127.0.0.1", free_port())
     with (
         coatcheck.by_url(own_server.url, operation_timeout=0.3) as results,
@@ -104,7 +104,7 @@ async def test_a_connection_that_was_lost_is_replaced_aio(server):
 
 
 async def test_a_lost_connection_says_so_aio(server):
-    """What is sent over a connection that was reset is the driver's error, once that is noticed."""
+    """Sending over a connection known to be reset raises the driver's error."""
     with Proxy("127.0.0.1", server.port) as proxy:
         connection = Connection(host="127.0.0.1", port=proxy.port, protocol=2)
         try:

@@ -1,5 +1,5 @@
 """
-URLs: what of them arrives at the connection, and what Celery reads in the same.
+URLs: the options of the connection, and those that Celery finds in the same URL.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_several_hosts(url, expected):
 )  # fmt: skip
 @pytest.mark.parametrize("module", [coatcheck, coatcheck.aio])
 async def test_schemes(module, scheme, tls):
-    """Every scheme is found; what ends in s before the + speaks TLS."""
+    """Every scheme is found. A scheme with an s before the + speaks TLS."""
     options = {"master_name": "m"} if "sentinel" in scheme else {}
     results = module.by_url(f"{scheme}:///1", **options)
 
@@ -101,12 +101,12 @@ def test_sentinels_own_credentials():
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://h/abc", "what follows the host is not the number"),
+        ("redis://h/abc", "the text after the host is not the number"),
         ("redis://h:port/1", "host or port"),
         ("redis://:pa#secret@h/1", "host or port"),
         ("redis://a,b", "several hosts"),
         ("redis://a;redis://b", "several hosts"),
-        ("redis+sockt:///run/redis.sock", r"behind the \+"),
+        ("redis+sockt:///run/redis.sock", r"may follow the \+"),
         ("redis://h?no_such=1", "no option 'no_such'"),
         ("redis://h?socket_timeot=1", "did you mean 'socket_timeout'"),
         ("redis://h?ssl_cert_reqs=required", "no option 'ssl_cert_reqs'"),
@@ -115,7 +115,7 @@ def test_sentinels_own_credentials():
         ("redis://h?db=x", "'db'"),
         ("redis+socket://", "names no socket"),
         ("sentinel://h", "master_name="),
-        ("sentinel://a?master_name=m;sentinel://b", "behind the last host"),
+        ("sentinel://a?master_name=m;sentinel://b", "after the last host"),
         ("sentinel://h?master_name=m&sentinel_kwargs=secret", "'sentinel_kwargs'"),
         ("sentinel://h?master_name=m&min_other_sentinels=two", "'min_other_sentinels'"),
     ],
@@ -135,7 +135,7 @@ def test_wrong_sentinel_kwargs():
     assert "secret" not in str(caught.value)
 
 
-# -- what Celery reads ----------------------------------------------------------------------
+# -- as Celery reads it ----------------------------------------------------------------------
 
 #: Where we differ, and why.
 DIFFERENT = {
@@ -162,7 +162,7 @@ CERT_REQS = {None: None, 0: "none", 1: "optional", 2: "required"}
 
 
 def options_of(conf: dict) -> dict:
-    """Return what stands for Celery's settings here, as far as they are not other subjects."""
+    """Return our form of Celery's settings, without those that other tests cover."""
     found = {OPTIONS[name]: value for name, value in conf.items() if name in OPTIONS}
     transport = dict(conf.get("result_backend_transport_options", {}))
     transport.pop("global_keyprefix", None)  # the option key_prefix of all key-value stores
@@ -175,7 +175,7 @@ def options_of(conf: dict) -> dict:
     if re.match(r"(redis|sentinel|socket)\S*://", row["url"] or "")
 )
 def test_celery_urls(row):
-    """A URL means what it means to Celery; where that crashes, the reason is told."""
+    """A URL means the same as to Celery. If Celery crashes, the error names the reason."""
     url, conf = row["url"], row["conf"]
     if url in DIFFERENT or ("raises" in row and "result_serializer" not in conf):
         with pytest.raises(coatcheck.ConfigurationError):

@@ -1,5 +1,5 @@
 """
-Waiting over Redis: what it holds of the server, and what it survives.
+Waiting over Redis: its connections to the server, and the faults that it survives.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ async def test_subscription_is_cut_aio(aio_results, oracle):
 
 
 def test_missed_ring(server, oracle):
-    """What was written without a ring is found by the safety look."""
+    """The safety look finds a record that was written without a ring."""
     with coatcheck.by_url(server.url, safety_look=0.2) as results:
         wait = threading.Thread(target=results.wait_for, args=("t", DEADLINE))
         wait.start()
@@ -195,7 +195,7 @@ def stalled(own_server: RedisServer):
 
 
 def test_one_look_at_a_server_that_stalls(stalled):
-    """A wait that looks once has the time of an operation, and says what it ended by."""
+    """A wait that looks once has the time of an operation, and names the error that ended it."""
     with coatcheck.by_url(stalled.url, operation_timeout=0.3) as results:
         with pytest.raises(coatcheck.WaitTimeoutError) as caught:
             results.wait_for("t", 0)
@@ -251,7 +251,7 @@ async def test_operations_are_bounded_aio(stalled, call):
 
 
 def test_server_stalls_during_a_wait(own_server):
-    """A wait outlives a server that pauses, and gets what is stored then."""
+    """A wait outlives a server that pauses, and gets the record that is stored then."""
     with coatcheck.by_url(own_server.url, operation_timeout=0.4) as results:
         got: list[object] = []
         wait = threading.Thread(target=lambda: got.append(results.wait_for("t", DEADLINE).result))
@@ -266,7 +266,7 @@ def test_server_stalls_during_a_wait(own_server):
 
 
 async def test_cancelled_anywhere_aio(aio_results):
-    """A cancellation is never swallowed, whatever the driver was doing."""
+    """A cancellation is never swallowed, at any place in the driver."""
     await aio_results.store_result("warm", 1)
     for steps in range(1000):
         store = asyncio.create_task(aio_results.store_result(f"t{steps}", 1))

@@ -1,5 +1,5 @@
 """
-What Celery's settings for its cache backend mean here. No I/O.
+Celery's settings for its cache backend, as a URL and options. No I/O.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Any, Final
 from coatcheck.errors import ConfigurationError
 from coatcheck.plugin import URL, shared_options
 
-#: Options of Celery's client, and those of the same meaning here.
+#: Options of Celery's client, and ours of the same meaning.
 _OPTIONS: Final = {
     "timeout": "socket_timeout",
     "connect_timeout": "socket_connect_timeout",
     "max_pool_size": "max_connections",
     "tls_context": "tls_context",
 }
-#: Options of ours that kombu's brokers have as well.
+#: Our options that kombu's brokers have as well.
 _SHARED: Final = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "max_connections")
-#: What would put other bytes into the server, or the same ones under other keys.
+#: Options that would store other bytes, or the same bytes under other keys.
 _REFUSED: Final = (
     "key_prefix", "hasher", "serde", "serializer", "deserializer", "allow_unicode_keys"
 )  # fmt: skip
@@ -35,22 +35,21 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
     for name in _REFUSED:
         if given.get(name):
             raise ConfigurationError(
-                f"the option {name!r} in cache_backend_options: records would be where, or what, "
-                "coatcheck cannot find or read; a prefix of keys is the transport option "
-                "global_keyprefix"
+                f"the option {name!r} in cache_backend_options: coatcheck could not find or read the "
+                "records; for a prefix of keys use the transport option global_keyprefix"
             )
     options = {
         option: given[name] for name, option in _OPTIONS.items() if given.get(name) is not None
     }
     options |= shared_options(settings, _SHARED, url=url)
     text = _servers(url, settings)
-    # Celery's store for one process, for tests. Options of the client are nothing to it.
+    # Celery's store for tests, within one process. It has no options.
     return ("memory://", {}) if text.startswith("cache+memory:") else (text, options)
 
 
 def _servers(url: URL, settings: Mapping[str, Any]) -> str:
     """
-    Return the URL, which is another setting's where `result_backend` is a bare name.
+    Return the URL. If `result_backend` is a bare name, it is in `cache_backend`.
     """
     if url.scheme != "cache":
         return url.raw

@@ -1,5 +1,5 @@
 """
-One connection to one server: the driver's client, bound by a deadline, and what is asked over it.
+One connection to one server: the driver's client, within a deadline, and our own commands.
 """
 
 from __future__ import annotations
@@ -15,59 +15,58 @@ from coatcheck.plugin import lookups, monotonic, pass_on_interruption, wall
 
 from .errors import error_in, is_transient, is_unauthenticated
 from .replies import Replies
-from .settings import Place, Settings, label_of
+from .settings import Address, Settings, label_of
 from .sockets import Sockets
 
-#: What an item takes besides its key and value: 59 bytes in Memcached 1.6, more in older ones.
+#: The bytes of an item besides its key and value: 59 in Memcached 1.6, more in older versions.
 _OVERHEAD: Final = 100
 _LONGEST_NAME: Final = 250
-#: How long what a server said of its clock is relied on, in seconds.
+#: The seconds after which a server is asked for its time again.
 _CLOCK_AGE: Final = 60.0
 
-#: From which Memcached on `ms` is known to tell tokens rightly.
+#: The first Memcached whose `ms` is known to tell the right tokens.
 _TELLING: Final = (1, 6, 18)
 
-#: A value, and what stands for exactly that value, empty where it was not asked for.
+#: A value, and the token that stands for exactly that value; empty if it was not asked for.
 Stored = tuple[bytes, str]
 
 
 class Connection(Client):
     """
-    Connects when it is first used, and again after `close`. Of one thread at a time.
+    Connects when it is first used, and again after `close`. For one thread at a time.
 
-    All of it raises the driver's errors, or an `OSError`. After any error what is left unread
-    would answer the next command: the connection has to be closed then.
+    All methods raise the driver's errors, or an `OSError`. After any error the connection must be closed: a
+    reply that was not read would answer the next command.
     """
 
-    def __init__(self, place: Place, settings: Settings) -> None:
-        self._sockets = Sockets("" if isinstance(place, str) else place[0], settings)
+    def __init__(self, address: Address, settings: Settings) -> None:
+        self._sockets = Sockets("" if isinstance(address, str) else address[0], settings)
         super().__init__(
-            place,
+            address,
             connect_timeout=settings.connect_timeout,
             no_delay=True,
             default_noreply=False,
             socket_module=self._sockets,
         )
         self.sock: Any = None
-        self.label = label_of(place)
-        #: The largest value that the server takes, in bytes; `None` where it does not say.
+        self.label = label_of(address)
+        #: The largest value that the server takes, in bytes; `None` if it does not tell.
         self.max_value_bytes: int | None = None
         #: Whether the server has `cas`.
         self.has_cas = True
-        #: Stands for the connection from its opening to its end, to one and the same server with
-        #: one memory, where the server answers to `ms` by which token a value is replaced. A
-        #: server that was started anew counts its tokens from the beginning.
+        #: Stands for this connection until it ends, if the server's replies to `ms` tell the token by which
+        #: the value can be replaced. A server that was restarted counts its tokens from the beginning.
         self.session: object = None
         self._max_item_size = settings.max_item_size
         self._clock: tuple[float, float] | None = None
         self._replies: Replies
-        #: Whether more came than was asked for, so that nothing else may be.
+        #: Whether bytes came that nobody asked for, so that the connection cannot be used again.
         self._spent = False
 
     def begin(self, end: float) -> None:
         """
-        Be bound by *end*, on the monotonic clock, from now on. Connect, and learn what the server
-        takes, where it is not connected.
+        Keep to *end*, on the monotonic clock, from now on. Connect if necessary, and ask for the server's
+        limits.
         """
         self._sockets.end = end
         if self._spent:
@@ -80,43 +79,41 @@ class Connection(Client):
     def _ask_settings(self) -> None:
         size = self._max_item_size
         if size is None:
-            said = self._said("settings")
-            self.has_cas = said.get(b"cas_enabled") != b"no"
-            size = _number(said.get(b"item_size_max"))
-            if self.has_cas and _is_telling(self._said().get(b"version", b"")):
+            told = self._stats("settings")
+            self.has_cas = told.get(b"cas_enabled") != b"no"
+            size = _number(told.get(b"item_size_max"))
+            if self.has_cas and _is_telling(self._stats().get(b"version", b"")):
                 self.session = object()
         self.max_value_bytes = None if size is None else size - _OVERHEAD - _LONGEST_NAME
 
-    def _said(self, *what: str) -> dict[bytes, bytes]:
+    def _stats(self, *names: str) -> dict[bytes, bytes]:
         """
-        Return what the server says of itself. What stands between (a proxy) may not know the
-        command.
+        Return the server's statistics; nothing if a proxy does not know the command.
         """
-        # Not by the driver, which goes on in spite of whatever is raised while it reads numbers.
-        replies = self._ask(" ".join(("stats", *what)).encode() + b"\r\n")
-        said: dict[bytes, bytes] = {}
+        # The driver's own method swallows exceptions of signal handlers while it reads numbers.
+        replies = self._ask(" ".join(("stats", *names)).encode() + b"\r\n")
+        told: dict[bytes, bytes] = {}
         try:
             while (line := replies.line()) != b"END":
                 word, _, rest = line.partition(b" ")
                 if word != b"STAT":
                     raise error_in(line)
                 name, _, value = rest.partition(b" ")
-                said[name] = value
+                told[name] = value
         except MemcacheClientError as error:
             if is_transient(error) or is_unauthenticated(error):
                 raise
         self._answered(replies)
-        return said
+        return told
 
     def now(self) -> float:
         """
-        Return the Unix time by the server's clock, up to two seconds late; ours where it does not
-        say.
+        Return the Unix time by the server's clock, up to two seconds late, or by ours if it does not tell.
         """
         moment = monotonic()
         if self._clock is None or moment - self._clock[1] > _CLOCK_AGE:
-            said = _number(self._said().get(b"time"))
-            self._clock = (wall() if said is None else said, moment)
+            told = _number(self._stats().get(b"time"))
+            self._clock = (wall() if told is None else told, moment)
         at, then = self._clock
         return at + moment - then
 
@@ -124,7 +121,7 @@ class Connection(Client):
         """
         Close the socket; the next `begin` connects again.
         """
-        # The driver's own goes on in spite of whatever is raised.
+        # The driver's own method swallows exceptions of signal handlers.
         sock, self.sock = self.sock, None
         if sock is not None:
             sock.close()
@@ -133,14 +130,14 @@ class Connection(Client):
 
     def stored(self, names: Mapping[str, object], *, tokens: bool = False) -> dict[str, Stored]:
         """
-        Return what is stored under *names*; absent ones are left out.
+        Return the values of *names*. Absent ones are left out.
         """
         # All in one command: the server reads it to its end before it begins to answer.
         replies = self._ask(f"{'gets' if tokens else 'get'} {' '.join(names)}\r\n".encode())
         found: dict[str, Stored] = {}
         while (line := replies.line()) != b"END":
             name, size, token = _described(line, tokens=tokens)
-            if name not in names:  # somebody else asked for it
+            if name not in names:  # a reply to another command
                 raise error_in(line)
             found[name] = replies.block(size), token
         self._answered(replies)
@@ -148,10 +145,10 @@ class Connection(Client):
 
     def lines(self, commands: Sequence[bytes]) -> list[bytes]:
         """
-        Send *commands*, and return the reply of each, a line.
+        Send *commands*, and return a line for each.
         """
-        # Over TLS Memcached 1.6 may forget what it has decrypted behind the command it is at,
-        # until more comes: there one command follows the reply to the one before.
+        # Over TLS, Memcached 1.6 may not notice a command that arrived together with the one before, until
+        # more bytes come. So there each command waits for the reply to the one before.
         if self._sockets.tls_context is not None and len(commands) > 1:
             return [line for command in commands for line in self.lines([command])]
         replies = self._ask(b"".join(commands))
@@ -161,17 +158,17 @@ class Connection(Client):
 
     def _ask(self, command: bytes) -> Replies:
         if self.sock is None or self._spent:
-            raise MemcacheUnknownError("more than the reply came before")
+            raise MemcacheUnknownError("bytes came after the last reply")
         self.sock.sendall(command)
         return self._replies
 
     def _answered(self, replies: Replies) -> None:
         self._spent = not replies.end()
 
-    # -- the driver's, protected --------------------------------------------------------------
+    # -- overriding the driver ----------------------------------------------------------------
 
     def _connect(self) -> None:
-        # The driver tries the first address of a name alone.
+        # The driver tries only the first address of a name.
         addresses = self._addresses()
         for left in range(len(addresses), 0, -1):
             self._sockets.found = addresses[-left:]
@@ -190,13 +187,13 @@ class Connection(Client):
         try:
             host, port = self.server
             return lookups.addresses(host, port, self._sockets.end - monotonic())
-        except ValueError as error:  # a host that no name can be, of which the URL did not tell
-            raise OSError(f"there can be no such place: {error}") from error
+        except ValueError as error:  # not all impossible names are noticed in the URL
+            raise OSError(f"there can be no such host: {error}") from error
 
 
 def _described(line: bytes, *, tokens: bool) -> tuple[str, int, str]:
     """
-    Return the name, the size and the token that stand before a value.
+    Return the name, the size and the token in the line before a value.
     """
     words = line.split(b" ")
     if words[0] != b"VALUE":

@@ -1,5 +1,5 @@
 """
-The driver's errors, and which of ours each becomes.
+The driver's errors, and ours for each.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from coatcheck.errors import (
     BackendUnavailableError,
 )
 
-#: All that a connection raises.
+#: The errors that a connection raises.
 ERRORS: Final = (MemcacheError, OSError)
-#: How much of a reply that makes no sense is shown.
+#: The bytes to show of a reply that makes no sense.
 _SHOWN: Final = 40
 
 _TOO_LARGE: Final = "too large"
@@ -33,7 +33,7 @@ _BUSY: Final = "Too many open connections"
 
 def error_in(line: bytes) -> MemcacheError:
     """
-    Return the driver's error for a reply that is none of those expected.
+    Return the driver's error for an unexpected reply.
     """
     word, _, text = line.partition(b" ")
     message = text.decode("ascii", "replace")
@@ -48,32 +48,32 @@ def error_in(line: bytes) -> MemcacheError:
 
 def is_transient(error: Exception) -> bool:
     """
-    Whether the same may succeed in a moment, by another connection.
+    Whether the operation may succeed in a moment, over another connection.
     """
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
-    # Where the server says no by name it goes on saying so; all else is the connection's.
+    # An error that the server names will not pass. All others concern the connection.
     passing = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError)
     return isinstance(error, passing) or _BUSY in str(error)
 
 
 def is_unauthenticated(error: Exception) -> bool:
     """
-    Whether the server wants to know who asks.
+    Whether the server wants a user and a password.
     """
     return "unauthenticated" in str(error)
 
 
 def is_too_large(error: Exception) -> bool:
     """
-    Whether the server finds the record too large, whatever it said of its limit.
+    Whether the server refuses the record as too large, regardless of the limit that it told.
     """
     return isinstance(error, MemcacheServerError) and _TOO_LARGE in str(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
     """
-    Return ours for the driver's *error*, with the server's place in the message.
+    Return our error for the driver's. The message says where the server is.
     """
     text = str(error) or type(error).__name__
     if isinstance(error, MemcacheUnexpectedCloseError):

@@ -1,6 +1,5 @@
 """
-Which server has a key, and steps at one server or at several in turn: one deadline for each operation, and
-repeats within it.
+The servers: which of them has a key, and steps at one or at several, repeated within one deadline.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from coatcheck.plugin import Attempts, Repeats, monotonic, pass_on_interruption
 
 from .errors import ERRORS, is_transient, mapped
 from .pool import Pool
-from .settings import Settings, name_of
+from .settings import Settings, server_name
 from .steps import Step
 
-#: What part of the time one try may take: two of them fit in.
+#: The part of the time that one try may take: two of them fit in.
 _TRY: Final = 0.45
-#: How long a server that was down is given when others are asked as well, in seconds.
+#: The seconds for a server that was down, if others are asked as well.
 _MOMENT: Final = 0.25
-#: Of how many keys the place is remembered: to hash one in Python takes longer than to read it.
+#: The keys whose server is remembered: hashing a key in Python takes longer than reading its record.
 _REMEMBERED: Final = 16_384
 
 
 class Failures(Exception):  # noqa: N818 - several errors
     """
-    What went wrong in one try, and at which servers.
+    The errors of one try, and the servers where they happened.
     """
 
     def __init__(self, errors: Mapping[Pool, Exception]) -> None:
@@ -41,8 +40,8 @@ class Link:
     """
     The way to all servers. Shared by threads.
 
-    A key has one place, by the names of all servers, whether they live or not. That of a dead one
-    is never taken over by another: two could then be the first.
+    The names of all servers, alive or not, decide which of them has a key. No server takes over the keys of
+    a dead one: then two records could be the first.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,10 +53,11 @@ class Link:
             is_transient=_all_transient,
             mapped=_mapped,
         )
-        #: The largest value that all servers take, in bytes, of those that said so.
+        #: The largest value, in bytes, that all servers take which told their limit.
         self.max_value_bytes: int | None = None
         self._pools = {
-            name_of(place): Pool(place, settings, self._learn) for place in settings.places
+            server_name(address): Pool(address, settings, self._learn)
+            for address in settings.addresses
         }
         self._only = next(iter(self._pools.values())) if len(self._pools) == 1 else None
         self._hash = RendezvousHash(list(self._pools))
@@ -76,10 +76,18 @@ class Link:
         """
         return self._only or self._pool_of(name)
 
-    def run_at(self, pool: Pool, step: Step) -> None:
+    def run(self, work: Mapping[Pool, Step]) -> None:
         """
-        Do *step* at one server, see `run`.
+        Do each step of *work* at its server. Raises a `BackendError` if a step failed, after the work for
+        the other servers is done.
         """
+        if len(work) == 1:
+            ((pool, step),) = work.items()
+            self._run_at(pool, step)
+        else:
+            self._run_all(work)
+
+    def _run_at(self, pool: Pool, step: Step) -> None:
         seconds = self._try_seconds
 
         def act(_: Attempts) -> None:
@@ -95,13 +103,10 @@ class Link:
         pool.is_down = False
         step.check(pool.label)
 
-    def run(self, work: Mapping[Pool, Step]) -> None:
+    def _run_all(self, work: Mapping[Pool, Step]) -> None:
         """
-        Do all of *work*, each step at its server. Raises a `BackendError` where no try came
-        through, after what can be done at the others is done.
-
-        To read from a server that did not come through the last time is tried for a moment only,
-        so that those who wait for the others' keys need not wait for it each time.
+        See `run`. A read from a server that failed the last time gets only a moment, so that waits for keys
+        of the other servers do not stop for it each time.
         """
         deadline = monotonic() + self._seconds
         down = {pool for pool, step in work.items() if pool.is_down and not step.writing}
@@ -134,8 +139,7 @@ class Link:
 
     def _try(self, work: Mapping[Pool, Step], deadline: float) -> dict[Pool, Exception]:
         """
-        Do *work* once, one server after the other, each in its share of the time; return what went
-        wrong, and where.
+        Do *work* once, one server after the other, each in its share of the time. Return the errors.
         """
         errors: dict[Pool, Exception] = {}
         for after, (pool, step) in zip(range(len(work) - 1, -1, -1), work.items(), strict=True):
@@ -156,7 +160,7 @@ class Link:
 
 def _do(pool: Pool, step: Step, end: float) -> Exception | None:
     """
-    Do a step over a connection of *pool*, until *end*; return what went wrong. The next try begins anew.
+    Do a step over a connection of *pool*, until *end*. Return the error; then the step begins anew.
     """
     try:
         pool.lend(step.run, end)
@@ -173,7 +177,7 @@ def _all_transient(error: Failures) -> bool:
 
 def _mapped(error: Failures, /, *, writing: bool) -> BackendError:
     """
-    Return ours for one of the errors: one that will not pass, if there is one.
+    Return our error for one of them, preferably for one that will not pass.
     """
     pool = min(error.errors, key=lambda pool: is_transient(error.errors[pool]))
     ours = mapped(error.errors[pool], pool.label, writing=writing)

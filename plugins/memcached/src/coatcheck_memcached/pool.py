@@ -1,5 +1,5 @@
 """
-The connections to one server that are not in use just now, and how many there may be.
+The connections to one server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from coatcheck.plugin import Pool as Lender
 from coatcheck.plugin import forks, monotonic
 
 from .connection import Connection
-from .settings import Place, Settings, label_of
+from .settings import Address, Settings, label_of
 
 T = TypeVar("T")
 
@@ -22,18 +22,18 @@ class Pool:
     Lends connections to one server. Shared by threads; made anew in a forked child.
 
     Args:
-        on_limit: called when the server says how large a value may be, and it is news.
+        on_limit: called when the server tells a new limit for values.
     """
 
     def __init__(
-        self, place: Place, settings: Settings, on_limit: Callable[[], object] = bool
+        self, address: Address, settings: Settings, on_limit: Callable[[], object]
     ) -> None:
-        self.place = place
+        self._address = address
         self._on_limit = on_limit
-        self.label = label_of(place)
+        self.label = label_of(address)
         #: Whether the last operation gave up on the server.
         self.is_down = False
-        #: The largest value that the server takes, in bytes, as far as it said so.
+        #: The largest value that the server takes, in bytes; `None` if it did not tell.
         self.max_value_bytes: int | None = None
         self._settings = settings
         self._made: set[weakref.ref[Connection]] = set()
@@ -41,7 +41,7 @@ class Pool:
         forks.register(self)
 
     def after_fork(self) -> None:
-        # The child's copies would keep the server from seeing what the parent closes.
+        # Otherwise the server would not see that the parent closes a connection: the child has a copy.
         for made in list(self._made):
             connection = made()
             if connection is not None:
@@ -50,14 +50,14 @@ class Pool:
         self._pool.after_fork()
 
     def _make(self) -> Connection:
-        connection = Connection(self.place, self._settings)
+        connection = Connection(self._address, self._settings)
         self._made.add(weakref.ref(connection, self._made.discard))
         return connection
 
     def lend(self, act: Callable[[Connection], T], end: float) -> T:
         """
-        Return what *act* returns, which is called with a connection that keeps to *end* and reads
-        all replies. Raises `OSError` if all connections stay in use until then.
+        Call *act*, which reads all replies, with a connection that keeps to *end*, and return its value.
+        Raises `OSError` if all connections stay in use until then.
         """
 
         def begin(connection: Connection) -> T:
@@ -72,6 +72,6 @@ class Pool:
 
     def close(self) -> None:
         """
-        Close all connections: those in use when they come back. All connect again when used.
+        Close all connections. Those in use follow when they come back.
         """
         self._pool.close()

@@ -1,5 +1,5 @@
 """
-What comes back over a socket, cut into lines and blocks.
+The bytes that come over a socket, cut into lines and blocks.
 """
 
 from __future__ import annotations
@@ -10,35 +10,31 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from .errors import error_in
 
-#: How much is received at a time, in bytes.
+#: The bytes to receive at a time.
 _RECEIVED: Final = 65_536
-#: What no line is longer than, in bytes.
+#: The limit for a line, in bytes.
 _LONGEST_LINE: Final = 2_048
 
 
 class Source(Protocol):
     """
-    Where it comes from.
+    A socket.
     """
 
-    def recv(self, size: int, /) -> bytes:
-        """
-        Return what comes next, *size* bytes at most; nothing once nothing comes any more.
-        """
+    def recv(self, size: int, /) -> bytes: ...
 
 
 class Replies:
     """
-    The replies to one command after the other, all of which are read to their end.
+    The replies to one command after the other. All of them are read to their end.
 
-    Raises `MemcacheUnexpectedCloseError` where they end in the middle, and `MemcacheUnknownError`
-    for what cannot be one.
+    Raises `MemcacheUnexpectedCloseError` if they end in the middle, and `MemcacheUnknownError` for bytes
+    that make no reply.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._data = b""
-        #: How much of it was returned.
         self._at = 0
 
     def line(self) -> bytes:
@@ -55,7 +51,7 @@ class Replies:
 
     def block(self, size: int) -> bytes:
         """
-        Return the next *size* bytes, behind which a line ends.
+        Return the next *size* bytes, and skip the end of the line after them.
         """
         missing = self._at + size + 2 - len(self._data)
         if missing > 0:
@@ -69,9 +65,9 @@ class Replies:
 
     def _receive(self, missing: int) -> None:
         """
-        Receive *missing* bytes at least.
+        Receive at least *missing* bytes.
         """
-        # Not joined one by one: of a large block each would copy all those before.
+        # Joined at the end: to append each part to a large block would copy the block each time.
         parts = [self._data[self._at :]]
         while missing > 0:
             part = self._source.recv(_RECEIVED)
@@ -83,7 +79,7 @@ class Replies:
 
     def end(self) -> bool:
         """
-        Begin anew; `False` if something was left, which would answer the next command.
+        Begin anew. Return `False` if bytes were left, which would answer the next command.
         """
         clean = self._at == len(self._data)
         self._data, self._at = b"", 0

@@ -1,5 +1,5 @@
 """
-What a URL says of servers and connections. No I/O.
+URLs and options of Memcached: the servers, and how to connect to them. No I/O.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pymemcache.client.base import normalize_server_spec
 from coatcheck.errors import ConfigurationError
 from coatcheck.plugin import URL, boolean, read_options, seconds
 
-#: Where a server is: host and port, or the path of a unix socket.
-Place = tuple[str, int] | str
+#: A server: host and port, or the path of a unix socket.
+Address = tuple[str, int] | str
 
 _CERT_REQS: Final = {
     "required": ssl.CERT_REQUIRED,
@@ -45,7 +45,7 @@ def _context(value: Any) -> ssl.SSLContext:
     return value
 
 
-#: Options of every connection, and how each is read.
+#: The options of every connection, each with its reader.
 _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "socket_timeout": seconds,
     "socket_connect_timeout": seconds,
@@ -64,7 +64,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ssl_check_hostname": boolean,
 }
 
-#: Celery's names for this store, by clients of which it has come to use one alone.
+#: Celery's names for this store. They were names of clients; Celery uses pymemcache for all of them.
 _CLIENTS: Final = ("memcached", "memcache", "pylibmc", "pymemcache")
 _PORT: Final = 11211
 _LAST_PORT: Final = 65535
@@ -72,9 +72,7 @@ _LAST_PORT: Final = 65535
 
 class Settings:
     """
-    Which servers there are, and how to connect to them.
-
-    `places` are in the order of the URL, each once; where a key is depends on their names alone.
+    The servers, and how to connect to them. `addresses` are in the order of the URL, without repetition.
     """
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
@@ -85,57 +83,56 @@ class Settings:
         self.read_timeout: float = read.get("socket_timeout", operation_timeout / 2)
         self.keepalive: bool = read.get("socket_keepalive", True)
         self.max_connections: int = read.get("max_connections", 50)
-        #: What a server takes for one item at most, in bytes; `None`: each server is asked.
+        #: The largest item that a server takes, in bytes; `None`: each server is asked.
         self.max_item_size: int | None = read.get("max_item_size")
-        self.places = _places(url)
+        self.addresses = _addresses(url)
         self.tls_context = _tls_context(url, read)
-        if self.tls_context is not None and any(isinstance(place, str) for place in self.places):
+        if self.tls_context is not None and any(isinstance(one, str) for one in self.addresses):
             raise ConfigurationError(f"{url}: there is no TLS on a unix socket")
 
 
-def label_of(place: Place) -> str:
+def label_of(address: Address) -> str:
     """
-    Return how the server is called in messages.
+    Return the server's name in messages.
     """
-    return f"memcached at {name_of(place)}"
+    return f"memcached at {server_name(address)}"
 
 
-def name_of(place: Place) -> str:
+def server_name(address: Address) -> str:
     """
-    Return the server's name, by which pymemcache's `HashClient` places keys.
+    Return the server's name as pymemcache's `HashClient` uses it to distribute keys.
     """
-    return place if isinstance(place, str) else f"{place[0]}:{place[1]}"
+    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
 
 
-def _places(url: URL) -> list[Place]:
+def _addresses(url: URL) -> list[Address]:
     base, _, transport = url.scheme.partition("+")
     if base == "cache" and transport not in _CLIENTS:
-        raise ConfigurationError(
-            f"{url}: behind cache+ stands one of {', '.join(_CLIENTS)}, memory"
-        )
+        raise ConfigurationError(f"{url}: write one of {', '.join(_CLIENTS)}, memory after cache+")
     if base == "memcached" and transport not in ("", "socket"):
-        raise ConfigurationError(f"{url}: there is no {url.scheme}://; behind the + stands socket")
+        raise ConfigurationError(
+            f"{url}: there is no {url.scheme}://; only socket may follow the +"
+        )
     if "@" in url.rest:
         raise ConfigurationError(
-            f"{url}: Memcached's users and passwords (SASL) are not supported, by pymemcache "
-            "neither: leave them out, and guard the server by its network or by TLS"
+            f"{url}: neither coatcheck nor pymemcache supports users and passwords of Memcached (SASL): "
+            "leave them out, and guard the server by its network or by TLS"
         )
-    # As Celery reads it, and several URLs in one as well.
+    # As Celery reads it. There may also be several URLs in one.
     rest = re.sub(rf"[;,]{re.escape(url.scheme)}://", ";", url.rest, flags=re.IGNORECASE)
     parts = [part for part in re.split("[;,]", rest.rstrip("/")) if part]
     if transport == "socket" and not (parts and all(part.startswith("/") for part in parts)):
         raise ConfigurationError(f"{url} names no socket: write {url.scheme}:///path/of/the.sock")
-    places = [_place(url, part) for part in parts]
-    return list(dict.fromkeys(places)) or [("localhost", _PORT)]
+    addresses = [_address(url, part) for part in parts]
+    return list(dict.fromkeys(addresses)) or [("localhost", _PORT)]
 
 
-def _place(url: URL, part: str) -> Place:
-    if part.startswith(("/", "unix:/")):  # pymemcache, and so Celery, takes both
+def _address(url: URL, part: str) -> Address:
+    if part.startswith(("/", "unix:/")):  # pymemcache and Celery take both
         return unquote(part.removeprefix("unix:"))
     if "/" in part:
         raise ConfigurationError(
-            f"{url}: nothing follows the host; several servers stand behind one another as "
-            "host1;host2"
+            f"{url}: nothing may follow the host; write several servers as host1;host2"
         )
     try:
         host, port = normalize_server_spec(part)
@@ -154,7 +151,7 @@ def _tls_context(url: URL, read: Mapping[str, Any]) -> ssl.SSLContext | None:
     if given is not None:
         if details:
             raise ConfigurationError(
-                f"{url}: {', '.join(details)} and tls_context are two ways to say the same"
+                f"{url}: {', '.join(details)} and tls_context exclude each other"
             )
         return given
     if not read.get("tls", bool(details)):

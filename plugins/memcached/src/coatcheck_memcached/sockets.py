@@ -1,8 +1,8 @@
 """
 The sockets that pymemcache uses: all calls together keep to one deadline.
 
-The driver's own timeouts are for one read each, so that a server that sends a byte now and then
-could hold up an operation for ever.
+The driver's own timeouts are for one read each. A server that sends a byte now and then could hold up an
+operation for ever.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from coatcheck.plugin import monotonic, pass_on_interruption
 
 from .settings import Settings
 
-#: By how much a socket's timeout may differ from what is left, so as not to be set all the time.
+#: A socket's timeout may differ from the time left by this part, so that it is rarely set.
 _SLACK: Final = 0.05
 
 
 class Sockets:
     """
-    The module `socket`, as far as the driver uses it, for one connection.
+    The parts of the module `socket` that the driver uses, for one connection.
     """
 
     def __init__(self, host: str, settings: Settings) -> None:
         self.host = host
         self.tls_context: ssl.SSLContext | None = settings.tls_context
-        #: Until when all calls have to end, on the monotonic clock.
+        #: The deadline of all calls, on the monotonic clock.
         self.end = 0.0
-        #: What `getaddrinfo` returns, as that of the module does.
+        #: The addresses that `getaddrinfo` returns.
         self.found: list[Any] = []
         self._keepalive = settings.keepalive
 
@@ -39,7 +39,7 @@ class Sockets:
 
     def getaddrinfo(self, *_: object) -> list[Any]:
         """
-        Return what is found already.
+        Return the addresses that were found before.
         """
         return self.found
 
@@ -48,33 +48,33 @@ class Sockets:
         Open a socket.
         """
         made = socket.socket(*kind)
-        if self._keepalive:  # by the system's times: those of the driver are Linux's alone
+        if self._keepalive:  # with the system's times: the driver can set them on Linux only
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return Socket(made, self)
 
 
 class Socket:
     """
-    A socket, as far as the driver uses it, that keeps to the deadline. `connect` includes TLS.
+    The parts of a socket that the driver uses, within the deadline. `connect` includes TLS.
     """
 
     def __init__(self, made: socket.socket, sockets: Sockets) -> None:
         self._made = made
         self._sockets = sockets
         self._limit = math.inf
-        #: What may be left for the timeout that is set to stay.
+        #: The current timeout serves while the time left is between these.
         self._least = self._most = 0.0
         self.setsockopt = made.setsockopt
 
     def settimeout(self, seconds: float | None) -> None:
         """
-        Limit `connect` to *seconds* as well.
+        Set a limit for `connect`.
         """
         self._limit = math.inf if seconds is None else seconds
 
     def connect(self, address: Any) -> None:
         """
-        Connect, and verify the server where that is to be.
+        Connect, with TLS if there is a context.
         """
         self._connecting().connect(address)
         context = self._sockets.tls_context
@@ -92,7 +92,7 @@ class Socket:
 
     def recv(self, size: int) -> bytes:
         """
-        Return what comes next, *size* bytes at most; nothing once the server hung up.
+        Return the next bytes, at most *size*; none once the server has closed the connection.
         """
         if not self._least < (left := self._sockets.end - monotonic()) < self._most:
             self._bound(left)
@@ -104,7 +104,7 @@ class Socket:
         """
         try:
             self._made.close()
-        except OSError as error:  # the server may have been the first
+        except OSError as error:  # the server may have closed it first
             pass_on_interruption(error)
 
     def _connecting(self) -> socket.socket:
@@ -114,6 +114,6 @@ class Socket:
     def _bound(self, left: float) -> None:
         if left <= 0:
             raise TimeoutError("no answer in time")
-        # Only where it differs: each time it is set the system is asked to do so.
+        # Only if it differs: setting a timeout is a system call.
         self._made.settimeout(left)
         self._least, self._most = left * (1 - _SLACK), left * (1 + _SLACK)

@@ -1,8 +1,7 @@
 """
-What is said over a connection: reads, deletions, and the election of the first ready record.
+Reads, deletions, and the election of the first ready record, over one connection to one server.
 
-A step is done over one connection to one server. It can be done again from the beginning, over
-another connection, whatever became of the first time.
+A step can be repeated from the beginning, over another connection. It does not matter how far the first try came.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymemcache.exceptions import MemcacheError
 
@@ -19,48 +18,51 @@ from coatcheck.plugin import ANY, Codec, Unless
 
 from .connection import Connection, Stored
 from .errors import error_in, is_too_large, mapped
+from .recent import SOMETHING, Mark
 
-#: More seconds than these the server takes for a Unix time: 30 days.
+#: 30 days. The server takes a larger number of seconds for a Unix time.
 LONGEST_RELATIVE: Final = 2_592_000
-#: What is added to a life, in seconds. The server's clock has whole seconds, ticks once a second
-#: and drifts, so that one in some thousand ticks counts for two: a count of n lasts more than n - 2.
+#: Seconds to add to a life. The server's clock counts whole seconds and drifts, so that one in some
+#: thousand ticks counts for two: a count of n lasts more than n - 2.
 MARGIN: Final = 2
-#: What stands for any value where the server has no CAS.
+#: The token of every value on a server without CAS.
 _NONE: Final = "0"
-#: What Unix times fit into, for servers that count in 32 bits.
+#: The last Unix time of servers that count in 32 bits.
 _LAST_TIME: Final = 2**31 - 1
 
 
 class Step(ABC):
     """
-    Something to do at one server.
+    Work for one server.
     """
 
-    #: Whether something is written.
     writing = True
-    #: Whether nothing is left to do.
+    #: Whether the work is finished.
     done = False
 
     @abstractmethod
     def run(self, connection: Connection) -> None:
         """
-        Do it, and set `done`. Raises the driver's errors, or an `OSError`.
+        Do the work, and set `done`. Raises the driver's errors, or an `OSError`.
         """
 
     def restart(self) -> None:  # noqa: B027 - most are the same each time
         """
-        Begin anew: it is not known whether what was sent took place.
+        Begin anew. It is not known whether the server did the work.
         """
 
     def check(self, label: str) -> None:  # noqa: B027 - only writes are refused one by one
         """
-        Raise what the server at *label* has against it.
+        Raise our error if the server called *label* refused.
         """
 
 
 class Read(Step):
     """
-    Reads values into `found`, by key. Absent ones are left out.
+    Reads values into `found`, by key. Absent keys are left out.
+
+    Args:
+        key_of: the key of each name.
     """
 
     writing = False
@@ -72,7 +74,7 @@ class Read(Step):
     @property
     def keys(self) -> Collection[str]:
         """
-        The keys that are read.
+        The keys to read.
         """
         return self._key_of.values()
 
@@ -85,7 +87,7 @@ class Read(Step):
 
 class Delete(Step):
     """
-    Deletes, and counts how many there were.
+    Deletes, and counts the records that were there.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -101,34 +103,17 @@ class Delete(Step):
         self.done = True
 
 
-class Mark(NamedTuple):
-    """
-    What this process wrote last under a name: something is likely there.
-
-    Without it, to store STARTED and then SUCCESS takes 1.57 times as long: `tests/bench/fast_paths.py`.
-    """
-
-    state: str | None = None
-    #: Stands for exactly that record in the session, see `Connection.session`.
-    token: str = ""
-    session: object = None
-
-
-#: Something of which no more is known.
-SOMETHING: Final = Mark()
-
-
 class Write(Step):
     """
-    One record on its way: `won` is whether it is the record, `None` until that is known.
+    One record on its way. `won` says whether it became the record, and is `None` until that is known.
 
-    Where nothing is, `add` makes it the record, which only the first can do. What is there is read
-    by `gets`, judged, and replaced by `cas`, which fails if anything was written in between; then
-    it is looked at anew. What was written over this very connection is not read: its state is known,
-    and the server said what stands for it.
+    If nothing is there, `add` makes it the record; only the first write can do that. Otherwise `gets` reads
+    the current record, and `cas` replaces it if it may be replaced. `cas` fails if anything was written in
+    between; then `gets` reads again. A record that this very connection wrote is not read: its state is
+    known, and the server told its token.
 
     Args:
-        before: what was written there, so that `add` would be in vain.
+        before: the mark of the record that is likely there, so that `add` would fail.
     """
 
     def __init__(
@@ -144,9 +129,9 @@ class Write(Step):
     ) -> None:
         self.name = name
         self.won: bool | None = None
-        #: What is to be known of it by those who write next.
+        #: For the next write under this name.
         self.mark = SOMETHING
-        #: Whether what is there is to be read next.
+        #: Whether to read the current record next.
         self.looking = before is not None or if_match is not None
         self._before = before
         self._value = value
@@ -154,18 +139,16 @@ class Write(Step):
         self._unless = unless
         self._if_match = if_match
         self._expires = expires
-        #: Stands for exactly what is there, once that is known and may be replaced.
+        #: Stands for exactly the current record, which may be replaced.
         self._token: str | None = None
         self._exptime = 0
-        #: Where the server is to say what stands for the record, because it may be replaced.
+        #: Set if the server must tell the new token, because the record may be replaced.
         self._session: object = None
         self._state: str | None = None
         self._error: MemcacheError | None = None
 
     def restart(self) -> None:
-        """
-        Begin anew: what is there may be this very record.
-        """
+        # The current record may be this very one.
         self._token = self._before = None
         self.looking = True
 
@@ -181,7 +164,7 @@ class Write(Step):
 
     def prepare(self, connection: Connection) -> None:
         """
-        Find out what has to be known before anything is sent. Raises `ResultTooLargeError`.
+        Check the size and choose the command, before anything is sent. Raises `ResultTooLargeError`.
         """
         limit = connection.max_value_bytes
         if limit is not None and len(self._value) > limit:
@@ -209,7 +192,7 @@ class Write(Step):
 
     def command(self, connection: Connection) -> bytes:
         """
-        Return what writes the record.
+        Return the command that writes the record.
         """
         if self._token is not None and (self._token == _NONE or not connection.has_cas):
             raise BackendStoreError(
@@ -228,13 +211,13 @@ class Write(Step):
         return f"{verb} {self.name} 0 {self._exptime} {len(self._value)}{token}"
 
     def _telling_head(self) -> str:
-        # The same, in the words to which the server answers what stands for the record.
+        # The same as a meta command, to which the server replies the new token.
         mode = "ME" if self._token is None else f"C{self._token}"
         return f"ms {self.name} {len(self._value)} T{self._exptime} {mode} c"
 
     def saw(self, there: Stored | None) -> None:
         """
-        Take in what is there, with its token.
+        Judge the current record.
         """
         current, token = there or (None, None)
         self.looking = False
@@ -251,7 +234,7 @@ class Write(Step):
 
     def answered(self, line: bytes) -> None:
         """
-        Take in the reply to `command`.
+        Take the reply to `command`.
         """
         word, _, rest = line.partition(b" ")
         if word == b"STORED":
@@ -262,7 +245,7 @@ class Write(Step):
             if token.isdigit():
                 self.mark = Mark(self._state, token.decode(), self._session)
         elif word in _REFUSALS:
-            # Something else was there, or came in between.
+            # Another record was there, or came in between.
             self.restart()
         elif word == b"SERVER_ERROR":
             self._error = error_in(line)
@@ -271,9 +254,6 @@ class Write(Step):
             raise error_in(line)
 
     def check(self, label: str) -> None:
-        """
-        Raise what the server at *label* has against it.
-        """
         if self._error is None:
             return
         if is_too_large(self._error):
@@ -287,7 +267,7 @@ _REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"NS", b"E
 
 class Writes(Step):
     """
-    Records at one server, each as by `Write`, in rounds.
+    Records at one server, each like `Write`, in rounds.
     """
 
     def __init__(self, writes: Sequence[Write]) -> None:
@@ -302,14 +282,14 @@ class Writes(Step):
         for write in left:
             write.prepare(connection)
         while left:
-            # One or the other: what is asked for could fill the way back before all is sent.
+            # Never both at once: the values read could fill the way back before all commands are sent.
             if asked := [write for write in left if write.looking]:
                 names = {write.name: write for write in asked}
                 found = connection.stored(names, tokens=True)
                 for write in asked:
                     write.saw(found.get(write.name))
             else:
-                # All replies first: one that is lost makes all of them uncertain.
+                # All replies first: if one is lost, all are uncertain.
                 lines = connection.lines([write.command(connection) for write in left])
                 for write, line in zip(left, lines, strict=True):
                     write.answered(line)
@@ -323,9 +303,8 @@ class Writes(Step):
 
 def exptime(expires: float, connection: Connection) -> int:
     """
-    Return what the server is to be told so that a record lives for *expires* seconds at least.
-
-    0 stands for ever, and for what is after the last time that the server can count.
+    Return the expiration time of a record that lives for at least *expires* seconds. 0 means for ever, also
+    if the server cannot count as far.
     """
     seconds = math.ceil(expires) + MARGIN
     if seconds > LONGEST_RELATIVE:

@@ -116,7 +116,7 @@ class Link(BaseLink):
 
 def master_options(settings: Settings) -> dict[str, Any]:
     """
-    Return the keyword argument by which `MasterConnection` finds the sentinels.
+    Return the keyword argument that tells `MasterConnection` the sentinels.
     """
     return {"settings": settings} if settings.sentinel else {}
 

@@ -4,9 +4,10 @@ Bells for asyncio, see `coatcheck._backends.bells`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterable
 from typing import Final
+
+from .._runtime.latch import Latch
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 
@@ -20,7 +21,7 @@ class Bell:
     unready: bool = True
 
     def __init__(self) -> None:
-        self._woken = asyncio.Event()
+        self._woken = Latch()
 
     @property
     def pushing(self) -> bool:
@@ -47,13 +48,7 @@ class Bell:
         return _NOTHING
 
     async def _sleep(self, seconds: float) -> None:
-        if not self._woken.is_set():
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-        self._woken.clear()
+        await self._woken.sleep(seconds)
 
     def wake(self) -> None:
         """

@@ -4,18 +4,15 @@ A sync backend for asyncio: its operations in a few threads, its bell in one mor
 
 from __future__ import annotations
 
-import _thread
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from .._record.groups import Tree
 from .._record.meta import ResultMeta
 from .._runtime import forks
-from .._runtime.interruptions import pass_on_interruption
-from ..errors import ThreadStartError
+from .._runtime.crew import Crew
 from . import backend as sync
 from . import bells
 from .asyncio_backend import Backend
@@ -25,9 +22,6 @@ from .portions import BATCH
 from .wrapper import Wrapper
 
 T = TypeVar("T")
-
-#: Seconds between tries to start a thread while others are at work.
-PAUSE: Final = 0.01
 
 
 class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
@@ -44,28 +38,12 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
         forks.register(self)
 
     def after_fork(self) -> None:
-        # Threads start with the first operation, and end when the executor is collected.
-        self._executor = ThreadPoolExecutor(self.THREADS, thread_name_prefix="coatcheck")
-        self._under_way: set[asyncio.Future[Any]] = set()
+        # Its threads start with the first operations, and end when it is collected.
+        self._crew = Crew(self.THREADS, "coatcheck")
 
     async def _run(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         forks.check()
-        under_way = self._under_way
-        running = await self._submitted(lambda: function(*args, **options))
-        under_way.add(running)
-        try:
-            return await running
-        finally:
-            under_way.discard(running)
-
-    async def _submitted(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        while True:
-            try:
-                return submit(self._executor, call)
-            except ThreadStartError:
-                if not self._under_way:
-                    raise
-                await asyncio.sleep(PAUSE)  # the running calls will free a thread
+        return await self._crew.run(partial(function, *args, **options))
 
     async def put(
         self,
@@ -94,29 +72,14 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
         context = self.backend.watch(keys)
-        thread = ThreadPoolExecutor(1, thread_name_prefix="coatcheck-bell")
-        try:
-            bell = ThreadedBell(await submit(thread, context.__enter__), thread)
-        except BaseException:
-            thread.shutdown()
-            raise
-
-        def end() -> None:
-            bell.wake()
-            thread.submit(context.__exit__, None, None, None)
-            thread.shutdown()
-
+        crew = Crew(1, "coatcheck-bell")
+        bell = ThreadedBell(await crew.run(context.__enter__), crew)
         try:
             yield bell
-        except GeneratorExit:
-            # The loop was lost, and the garbage collector came, perhaps within a submission whose lock
-            # this thread holds.
-            _thread.start_new_thread(end, ())
-            raise
-        except BaseException:
-            end()
-            raise
-        end()
+        finally:
+            # Without waiting. If the loop was lost, the garbage collector comes here, in any thread.
+            bell.wake()
+            crew.end(partial(context.__exit__, None, None, None))
 
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self._each(self.backend.scan, prefix)
@@ -163,54 +126,20 @@ def _take(keys: Any) -> list[str]:
     return [key for _, key in zip(range(BATCH), keys, strict=False)]
 
 
-class _Job(Generic[T]):
-    """
-    A call for an executor, which can be taken back.
-    """
-
-    def __init__(self, call: Callable[[], T]) -> None:
-        self._calls = [call]
-
-    def __call__(self) -> T:
-        return self._calls.pop()()
-
-    def take_back(self) -> None:
-        """
-        Do nothing, unless it is under way.
-        """
-        self._calls.clear()
-
-
-def submit(executor: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
-    """
-    Have *call* called in a thread of *executor*. Raises `ThreadStartError` where there can be none.
-    """
-    job = _Job(call)
-    try:
-        return asyncio.get_running_loop().run_in_executor(executor, job)
-    except (RuntimeError, MemoryError) as error:
-        pass_on_interruption(error)
-        job.take_back()  # the executor kept it for the next thread that it starts
-        raise ThreadStartError("coatcheck", error) from error
-
-
 class ThreadedBell(Wrapper, Bell, to="_bell"):
     """
     A sync bell that waits in a thread of its own.
     """
 
-    def __init__(self, bell: bells.Bell, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, bell: bells.Bell, crew: Crew) -> None:
         self._bell = bell
-        self._thread = thread
-
-    async def _run(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        self._crew = crew
 
     async def add(self, keys: Collection[str]) -> None:
-        await self._run(self._bell.add, keys)
+        await self._crew.run(partial(self._bell.add, keys))
 
     async def discard(self, keys: Iterable[str]) -> None:
-        await self._run(self._bell.discard, list(keys))
+        await self._crew.run(partial(self._bell.discard, list(keys)))
 
     async def wait(self, timeout: float) -> Collection[str]:
-        return await self._run(self._bell.wait, timeout)
+        return await self._crew.run(partial(self._bell.wait, timeout))

@@ -13,29 +13,28 @@ from .._backends.asyncio_bells import Bell
 from .._record.meta import ResultMeta
 from .._runtime import tasks
 from .._runtime.clocks import monotonic
+from .._runtime.latch import AGAIN, Latch, Sleeper
 from ..errors import BackendError
 from .timers import Alarms
 from .waiter import INFINITY, Waiter
 from .watch import UNSUBSCRIBED, HubBase, Steps, Watch
 
 
-class TaskWaiter(Waiter):
+class TaskWaiter(Waiter, Sleeper):
     """
     A wait in a task.
     """
 
-    __slots__ = ("_alarm", "_notified", "_paused")
+    __slots__ = ("_alarm", "_future", "_rung", "_waking")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._notified = False
-        self._paused: asyncio.Future[None] | None = None
+        self._rung = False
         self._alarm: int | None = None
+        self.wake_up()
 
     def notify(self) -> None:
-        self._notified = True
-        if self._paused is not None and not self._paused.done():
-            self._paused.set_result(None)
+        self.ring()
 
     def pause(self, seconds: float, alarms: Alarms) -> Awaitable[None]:
         """
@@ -43,19 +42,18 @@ class TaskWaiter(Waiter):
         """
         # A bare future, because there are many waits: coroutines, events and timeouts are large.
         self.rest(alarms)
-        self._paused = asyncio.get_running_loop().create_future()
-        if self._notified or seconds <= 0:
-            self.notify()
+        future = self.fall_asleep()
+        if seconds <= 0:
+            self.ring()
         elif seconds < INFINITY:
             self._alarm = alarms.set(monotonic() + seconds, self)
-        self._notified = False
-        return self._paused
+        return future
 
     def rest(self, alarms: Alarms) -> None:
         """
         Release everything that the last pause needed.
         """
-        self._paused = None
+        self.wake_up()
         if self._alarm is not None:
             alarms.unset(self._alarm, self)
             self._alarm = None
@@ -117,8 +115,13 @@ class Hub(HubBase):
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.waits.abort_all(BackendError("the result backend was closed during the wait"))
+            # Before a cancellation, which asyncio may lose halfway: most often this is enough.
+            watch.closed = True
+            watch.wake()
+            await watch.ended.sleep(AGAIN)
             watch.task.cancel()
-            await asyncio.wait([watch.task])
+            while not watch.task.done():
+                await watch.ended.sleep(AGAIN)
 
 
 class TaskWatch(Watch):
@@ -127,10 +130,12 @@ class TaskWatch(Watch):
     """
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__(hub, lock=nullcontext(), sleep=asyncio.sleep)
+        super().__init__(hub, lock=nullcontext(), sleep=_sleep)
         self._hub = hub
         self.alarms = Alarms()
+        self.ended = Latch()
         self.task = tasks.start(self._run(), name="coatcheck-hub")
+        self.task.add_done_callback(self._end)
 
     def leave(self, waiter: TaskWaiter) -> None:
         """
@@ -139,20 +144,26 @@ class TaskWatch(Watch):
         waiter.rest(self.alarms)
         self.left.append(waiter)
 
+    def refresh(self) -> None:
+        super().refresh()
+        self.alarms.ring_overdue(monotonic())
+
     async def _run(self) -> None:
         try:
-            try:
-                async with self._backend.watch() as bell:
-                    await self._drive(self.serve(bell))
-            except UNSUBSCRIBED as error:
-                self.poll(error)
-                await self._drive(self.serve(Bell()))
-        except asyncio.CancelledError:
+            async with self._backend.watch() as bell:
+                await self._drive(self.serve(bell))
+        except UNSUBSCRIBED as error:
+            self.poll(error)
+            await self._drive(self.serve(Bell()))
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        # Not in the task: an exception of a signal handler may strike it before its first line.
+        self._hub.dismiss(self)
+        if task.cancelled():
             self.waits.abort_all(BackendError("the hub's task was cancelled during the wait"))
-            raise
-        except Exception as error:  # noqa: BLE001 - raised by the waits
-            self._hub.dismiss(self)
+        elif isinstance(error := task.exception(), Exception):
             self.break_down(error)
+        self.ended.set()
 
     async def _drive(self, steps: Steps) -> None:
         """
@@ -172,3 +183,7 @@ class TaskWatch(Watch):
                     answer = await answer
             except BaseException as raised:  # noqa: BLE001 - raised where the call was asked for
                 answer, error = None, raised
+
+
+async def _sleep(seconds: float) -> None:
+    await Latch().sleep(seconds)

@@ -15,6 +15,8 @@ from .._runtime.clocks import monotonic
 
 #: The distance of two times at which somebody is woken, in seconds; nobody is woken too early.
 GRID: Final = 1 / 256
+#: Seconds between looks for timers that were lost.
+LOOK: Final = 1.0
 
 
 class Sleeper(Protocol):
@@ -35,6 +37,7 @@ class Alarms:
     """
 
     def __init__(self) -> None:
+        self._next_look = 0.0
         self._slots: dict[int, tuple[asyncio.TimerHandle, set[Sleeper]]] = {}
 
     def set(self, at: float, sleeper: Sleeper) -> int:
@@ -61,6 +64,17 @@ class Alarms:
                 timer.cancel()
                 del self._slots[place]
 
+    def ring_overdue(self, now: float) -> None:
+        """
+        Wake everybody whose timer was lost: asyncio drops exceptions that signal handlers raise in
+        callbacks. Looks at most once a second.
+        """
+        if now >= self._next_look:
+            self._next_look = now + LOOK
+            for place in [place for place in self._slots if (place + 1) * GRID < now]:
+                self._ring(place)
+
     def _ring(self, place: int) -> None:
-        for sleeper in self._slots.pop(place)[1]:
+        for sleeper in self._slots[place][1]:
             sleeper.notify()
+        del self._slots[place]  # last: until then `ring_overdue` finds it

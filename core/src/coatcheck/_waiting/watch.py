@@ -174,6 +174,12 @@ class Watch:
         with self.lock:
             self.waits.abort_all(error)
 
+    def refresh(self) -> None:
+        """
+        Repeat what an exception of a signal handler may have cut short. At least once a second.
+        """
+        self.waits.notify()
+
     def _clear_up(self) -> None:
         while self.left:
             self.waits.leave(self.left.popleft())
@@ -194,7 +200,7 @@ class Watch:
             rang = {*rang, *(yield partial(self._bell.wait, 0))}
         self._ringing = bool(rang)
         self.waits.ring(rang)
-        self.waits.notify()
+        self.refresh()
         # A wake-up may come late, for a wait that is over. It must not end the hub early.
         stayed = monotonic() - now >= LINGER / 2
         return self.closed or (was_idle and stayed and self.idle)

@@ -52,16 +52,19 @@ class Link(BaseLink):
             lambda attempts: self._try(attempt.act, attempts.left), writing=attempt.writing
         )
 
-    async def _try(self, act: Callable[[], Steps[Any]], seconds: float) -> Any:
+    async def _try(self, act: Callable[[], Steps[Any]] | Request, seconds: float) -> Any:
         client = self._client
         try:
             with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
-                return await self.apart.run(lambda: adrive(act(), self._send, ERRORS))
+                return await self.apart.run(partial(self._send_all, act))
         except ERRORS as error:
             pass_on_interruption(error)
             if is_lost(error):
                 self._replace(client)
             raise
+
+    def _send_all(self, act: Callable[[], Steps[Any]] | Request) -> Coroutine[Any, Any, Any]:
+        return adrive(act(), self._send, ERRORS) if callable(act) else self._send(act)
 
     async def _send(self, request: Request) -> Any:
         reply = request.sent(self._collection(request.collection, primary=request.primary))

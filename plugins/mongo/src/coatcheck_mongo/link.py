@@ -187,28 +187,29 @@ class Link(BaseLink):
             lambda attempts: self._try(attempt.act, attempts.left), writing=attempt.writing
         )
 
-    def _try(self, act: Callable[[], Steps[Any]], seconds: float) -> Any:
+    def _try(self, act: Callable[[], Steps[Any]] | Request, seconds: float) -> Any:
         client = self._client
         try:
             # Undisturbed: an exception of a signal handler would leave locks of the driver locked, and its
             # deadline in a variable that later operations read.
-            return undisturbed(
-                partial(self._within, seconds, lambda: drive(act(), self._send, ERRORS))
-            )
+            return undisturbed(partial(self._within, seconds, self._send_all, act))
         except ERRORS as error:
             pass_on_interruption(error)
             if is_lost(error):
                 undisturbed(partial(self._replace, client))
             raise
 
-    def _within(self, seconds: float, act: Callable[[], T]) -> T:
+    def _within(self, seconds: float, act: Callable[..., T], *args: Any) -> T:
         try:
             with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
-                return act()
+                return act(*args)
         except RuntimeError as error:
             # A driver that could not start its monitor would never look for the servers again.
             self._close()
             raise ThreadStartError("pymongo", error) from error
+
+    def _send_all(self, act: Callable[[], Steps[Any]] | Request) -> Any:
+        return drive(act(), self._send, ERRORS) if callable(act) else self._send(act)
 
     def _send(self, request: Request) -> Any:
         reply = request.sent(self._collection(request.collection, primary=request.primary))

@@ -30,7 +30,7 @@ from .commands import Pipeline
 from .errors import is_transient, is_unknown
 from .link import BaseLink
 from .records import Record
-from .requests import Document, Find, Steps, Try, once
+from .requests import Document, Find, Steps, Try
 from .settings import Settings
 
 _CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
@@ -89,24 +89,32 @@ class MongoOperations(Operations[ResultMeta]):
         if_match: ResultMeta | None,
         expires: float | None,
     ) -> Operation[Try, bool]:
-        new, end = self._link.as_new(value, expires) if if_match is None else (False, None)
+        link = self._link
+        new, end = link.as_new(value, expires) if if_match is None else (False, None)
         record = records.encoded(value, self.codec, self.max_value_bytes, end)
         if if_match is None:
             update = partial(commands.store, record.body, unless, expires)
         else:
             update = partial(commands.store_over, if_match.version, record.body, expires)
-        return self._elect(record, update, upsert=if_match is None, new=new)
+        return self._elect(link, record, update, upsert=if_match is None, new=new)
 
     def _elect(
-        self, record: Record, update: Callable[[], Pipeline], *, upsert: bool, new: bool = False
+        self,
+        link: BaseLink,
+        record: Record,
+        update: Callable[[], Pipeline],
+        *,
+        upsert: bool,
+        new: bool = False,
     ) -> Operation[Try, bool]:
         name = self._settings.tasks
-        act = partial(self._write, name, record, update, upsert=upsert, new=new)
+        act = partial(self._write, link, name, record, update, upsert=upsert, new=new)
         won: bool = yield Try(act, writing=True)
         return won or bool((yield from self._own([record])))
 
     def _write(
         self,
+        link: BaseLink,
         name: str,
         record: Record,
         update: Callable[[], Pipeline],
@@ -114,14 +122,14 @@ class MongoOperations(Operations[ResultMeta]):
         upsert: bool = True,
         new: bool = False,
     ) -> Steps[bool]:
-        if self._link.may_lack_indexes(name):
-            yield from self._create_indexes(name)
+        if link.may_lack_indexes(name):
+            yield from self._create_indexes(link, name)
         if new and answers.is_new((yield commands.insert(name, record))):
             return True
         request = commands.update(name, [(record.task_id, update())], upsert=upsert)
         return answers.has_won((yield request))
 
-    def _create_indexes(self, name: str) -> Steps[None]:
+    def _create_indexes(self, link: BaseLink, name: str) -> Steps[None]:
         """
         Create the indexes, or note that this user may not: writing goes on without them.
         """
@@ -133,14 +141,14 @@ class MongoOperations(Operations[ResultMeta]):
             if is_transient(error) or is_unknown(error):
                 raise
             failed = error
-        self._link.note_indexes(name, failed)
+        link.note_indexes(name, failed)
 
     def _own(self, written: Sequence[Record]) -> Operation[Try, set[str]]:
         """
         Return the write ids of those of *written* that are in the store: an earlier try stored them, and its
         reply was lost.
         """
-        found = yield once(commands.find_own(self._settings.tasks, written), writing=True)
+        found = yield Try(commands.find_own(self._settings.tasks, written), writing=True)
         return {document["write_id"] for document in found}
 
     def _put_many(
@@ -160,7 +168,7 @@ class MongoOperations(Operations[ResultMeta]):
                 writing.went()
         for record in map(encode, later):
             update = partial(commands.store, record.body, unless, expires)
-            if (yield from self._elect(record, update, upsert=True)):
+            if (yield from self._elect(self._link, record, update, upsert=True)):
                 won.add(record.write_id)
         return [meta.write_id in won for meta in metas]
 
@@ -186,8 +194,9 @@ class MongoOperations(Operations[ResultMeta]):
         """
         name = self._settings.tasks
         changes = [(r.task_id, commands.store(r.body, unless, expires)) for r in written]
-        if self._link.may_lack_indexes(name):
-            yield from self._create_indexes(name)
+        link = self._link
+        if link.may_lack_indexes(name):
+            yield from self._create_indexes(link, name)
         reply = yield commands.update(name, changes)
         collided = answers.collided(reply, written)
         for record in collided:
@@ -205,7 +214,7 @@ class MongoOperations(Operations[ResultMeta]):
         return deleted
 
     def _delete(self, name: str, query: Document) -> Operation[Try, int]:
-        reply = yield once(commands.delete(name, query), writing=True)
+        reply = yield Try(commands.delete(name, query), writing=True)
         answers.check(reply)
         return int(reply["n"])
 
@@ -215,7 +224,7 @@ class MongoOperations(Operations[ResultMeta]):
         """
         purged = 0
         for name in (self._settings.tasks, self._settings.groups):
-            while found := (yield once(commands.find_ids(name, which), writing=True)):
+            while found := (yield Try(commands.find_ids(name, which), writing=True)):
                 ids = [document["_id"] for document in found]
                 purged += yield from self._delete(name, {"_id": {"$in": ids}, **which})
         return purged
@@ -234,15 +243,16 @@ class MongoOperations(Operations[ResultMeta]):
         """
         Return the documents that have not expired.
         """
-        primary = self._link.is_awaited(ids)
+        link = self._link
+        primary = link.is_awaited(ids)
         if len(ids) == 1:
-            reply = yield once(commands.find_one(name, ids[0], primary=primary), writing=False)
+            reply = yield Try(commands.find_one(name, ids[0], primary=primary), writing=False)
             found = reply["cursor"]["firstBatch"]
         else:
-            found = yield once(Find(name, {"_id": {"$in": ids}}, primary), writing=False)
-        sure, doubtful = answers.living(found, self._link.clock)
+            found = yield Try(Find(name, {"_id": {"$in": ids}}, primary), writing=False)
+        sure, doubtful = answers.living(found, link.clock)
         if doubtful:
-            sure += yield once(Find(name, commands.alive(doubtful), primary), writing=False)
+            sure += yield Try(Find(name, commands.alive(doubtful), primary), writing=False)
         return sure
 
     def _page(
@@ -252,7 +262,7 @@ class MongoOperations(Operations[ResultMeta]):
         Return some ids that start with *prefix*, and the last of them, or `None` if no others follow.
         """
         request = commands.find_page(self._settings.tasks, prefix, after, state)
-        found = yield once(request, writing=False)
+        found = yield Try(request, writing=False)
         ids = [document["_id"] for document in found]
         page = list(takewhile(lambda id_: id_.startswith(prefix), ids))
         return page, page[-1] if len(page) == BATCH else None
@@ -264,7 +274,8 @@ class MongoOperations(Operations[ResultMeta]):
     ) -> Operation[Try, None]:
         record = records.encoded_group(group_id, task_ids, self.codec, self.max_value_bytes)
         update = partial(commands.store, record.body, frozenset(), expires)
-        yield Try(partial(self._write, self._settings.groups, record, update), writing=True)
+        act = partial(self._write, self._link, self._settings.groups, record, update)
+        yield Try(act, writing=True)
 
     def _get_group(self, group_id: str) -> Operation[Try, list[str] | None]:
         found = yield from self._read(self._settings.groups, [group_id])

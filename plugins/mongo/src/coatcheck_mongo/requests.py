@@ -67,19 +67,8 @@ Steps = Generator[Request, Any, T]
 
 class Try(NamedTuple):
     """
-    Requests that are sent, and repeated, together.
+    Requests that are sent, and repeated, together: the steps of *act*, or a single request.
     """
 
-    act: Callable[[], Steps[Any]]
+    act: Callable[[], Steps[Any]] | Request
     writing: bool
-
-
-def once(request: Request, *, writing: bool) -> Try:
-    """
-    Return a try with one request.
-    """
-
-    def act() -> Steps[Any]:
-        return (yield request)
-
-    return Try(act, writing)

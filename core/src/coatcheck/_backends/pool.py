@@ -131,7 +131,7 @@ class Pool(Generic[C]):
         self._leave = leave
         self._idle: list[C] = []
         #: Each connection in use holds one of them.
-        self.turns = Turns(limit)
+        self.turns: Turns = Turns(limit)
         self.after_fork()
 
     def after_fork(self) -> None:

@@ -74,13 +74,13 @@ class Sealer:
         self._encryption = encryption
         self._check()
         #: Whether there are keys.
-        self.keyed = signing is not None or encryption is not None
+        self.keyed: bool = signing is not None or encryption is not None
         #: Whether unsigned records are refused.
-        self.guarded = self.keyed and not accept_unsigned
+        self.guarded: bool = self.keyed and not accept_unsigned
         #: Whether records are compressed in a form that Celery reads.
-        self.celerys = compress == "celery"
+        self.celerys: bool = compress == "celery"
         #: Whether records may be changed here at all before they are written.
-        self.active = self.keyed or compress is not None
+        self.active: bool = self.keyed or compress is not None
 
     def _check(self) -> None:
         if self._compress not in (None, "celery", *compression.OURS):

@@ -135,9 +135,9 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         """
         See `coatcheck.ResultSet.save`.
         """
-        self.group_id = checked_group(group_id or self.group_id)
-        await self._results.save_group(self.group_id, self._handles, expires=expires)
-        return self.group_id
+        group_id = self._named(group_id)
+        await self._results.save_group(group_id, self._handles, expires=expires)
+        return group_id
 
     async def delete(self) -> bool:
         """

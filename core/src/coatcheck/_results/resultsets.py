@@ -32,12 +32,19 @@ class HandleSet(HoldsConnections, Generic[H]):
     ) -> None:
         self._handle = handle
         #: The id under which the set was saved or restored, or will be saved.
-        self.group_id = group_id
+        self.group_id: str | None = group_id
         self._handles: dict[str, H] = {}
         # How many bytes of records the handles keep.
         self._kept = 0
         for task_id in task_ids:
             self.add(task_id)
+
+    def _named(self, group_id: str | None) -> str:
+        """
+        Return the id to save the set under: *group_id*, or else the one that the set has.
+        """
+        self.group_id = checked_group(group_id or self.group_id)
+        return self.group_id
 
     def __repr__(self) -> str:
         return f"<ResultSet of {len(self)}>"
@@ -209,9 +216,9 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         """
         Keep the list of ids under *group_id*, and return that. The last save wins.
         """
-        self.group_id = checked_group(group_id or self.group_id)
-        self._results.save_group(self.group_id, self._handles, expires=expires)
-        return self.group_id
+        group_id = self._named(group_id)
+        self._results.save_group(group_id, self._handles, expires=expires)
+        return group_id
 
     def delete(self) -> bool:
         """

@@ -62,7 +62,7 @@ def arguments(_app, _what, _name, _obj, _options, lines):
 
 def write_llms(app, exception):
     """
-    Write llms.txt: the title and the address of each page, for programs that read.
+    Write llms.txt: the title and the address of each page, for programs that read them.
     """
     if exception is not None or app.builder.format != "html":
         return
@@ -76,7 +76,7 @@ def write_llms(app, exception):
 
 def setup(app):
     """
-    Connect what is above, after the generated parts are there.
+    Write the generated parts, and connect the functions above.
     """
     generate.write(HERE / "reference" / "generated")
     app.connect("autodoc-process-docstring", separate)

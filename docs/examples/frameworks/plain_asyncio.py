@@ -29,7 +29,7 @@ async def main() -> None:
             await results.forget(task_id)  # so that you can run this twice
         workers = {id_: group.create_task(work(results, id_, s)) for id_, s in seconds.items()}
 
-        # One after the other, in the order in which they end.
+        # One after the other, in the order of their ends.
         async for meta in results.as_completed(["slow", "quick"], timeout=10):
             print(meta.task_id, meta.status)
 

@@ -78,7 +78,7 @@ async def test_nothing_is_left_of_what_was_taken_back(alarms):
 
 async def test_a_time_that_has_passed(alarms):
     """
-    Who is to be woken at a time that has passed is woken at once.
+    A sleeper whose time has passed is woken at once.
     """
     sleeper = Sleeper()
     alarms.set(time.monotonic() - 1, sleeper)
@@ -86,4 +86,28 @@ async def test_a_time_that_has_passed(alarms):
     await asyncio.sleep(0.05)
 
     assert 1 == len(sleeper.woken)
+    assert {} == alarms._slots
+
+
+async def test_a_lost_timer_is_found(alarms):
+    """
+    A sleeper whose timer was cut short is woken by the next look for lost timers.
+    """
+
+    class Cut(Sleeper):
+        def notify(self):
+            super().notify()
+            if len(self.woken) == 1:
+                raise KeyError
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    sleeper = Cut()
+    alarms.set(time.monotonic(), sleeper)
+    await asyncio.sleep(0.05)
+    assert 1 == len(sleeper.woken)
+
+    alarms.ring_overdue(time.monotonic())
+    alarms.ring_overdue(time.monotonic())
+
+    assert 2 == len(sleeper.woken)
     assert {} == alarms._slots

@@ -38,7 +38,7 @@ async def test_results_and_errors():
 
 async def test_a_crew_is_bounded():
     """
-    No more than so many calls go on at the same time; the others wait for their turn.
+    A crew makes a limited number of calls at the same time; the others wait for their turn.
     """
     crew = Crew(3, "crew-bounded")
     lock, now, most = threading.Lock(), [], []

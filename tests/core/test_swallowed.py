@@ -1,5 +1,5 @@
 """
-Asyncio swallows what a signal handler raises in a callback. No wait loses its wake-up by that.
+Asyncio swallows the exception of a signal handler in a callback. No wait loses its wake-up by that.
 """
 
 from __future__ import annotations

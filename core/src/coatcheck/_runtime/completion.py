@@ -1,5 +1,5 @@
 """
-What interactive shells offer of an object.
+Completion in interactive shells.
 """
 
 from __future__ import annotations
@@ -9,6 +9,6 @@ from collections.abc import Iterable
 
 def shown(names: Iterable[str]) -> list[str]:
     """
-    Return the names that `dir()` shows of what users hold: all but private ones.
+    Return the names that `dir()` shows of an object of ours: all but private ones.
     """
     return [name for name in names if name.startswith("__") or not name.startswith("_")]

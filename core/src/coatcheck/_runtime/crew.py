@@ -115,7 +115,7 @@ class Crew:
 
     async def run(self, act: Callable[[], T]) -> T:
         """
-        Return the result of *act*, called in a thread. Raises `ThreadStartError` if there is none.
+        Return the result of *act*, called in a thread. Raises `ThreadStartError` if no thread can start.
 
         A cancelled caller leaves at once. Then *act* runs to its end, or does not begin.
         """
@@ -171,7 +171,7 @@ class _Worker:
     def __init__(self, jobs: _Jobs, free: deque[None]) -> None:
         self._jobs = jobs
         self._free = free
-        # Calls whose outcome was reported, perhaps in vain.
+        # Calls whose outcome was reported, although the report may be lost.
         self._unseen: list[_Job[Any] | _Last] = []
         self._reported = monotonic()
         self._pause = AGAIN

@@ -64,21 +64,19 @@ class Sleeper:
         if self._waking is None:
             # The task's wake-up is taken from the future, and a handle of the loop calls it instead. That
             # is C code only. The iterator calls it once, however often it is scheduled.
-            callbacks = [] if future.done() else future._callbacks  # noqa: SLF001
-            if not callbacks:
-                _finish(future)
+            if future.done():
+                return
+            callbacks = future._callbacks  # noqa: SLF001
+            if not callbacks:  # its task has yet to await it
+                future.set_result(None)
                 return
             wakeup, context = callbacks[0]
             self._waking = wakeup, map(wakeup, (future,)), context
         wakeup, steps, context = self._waking
         future.remove_done_callback(wakeup)
-        _finish(future)
+        if not future.done():
+            future.set_result(None)
         future.get_loop().call_soon(next, steps, None, context=context)
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class Latch(Sleeper):

@@ -1,8 +1,8 @@
 """
 An event loop in a thread of its own, where synchronous code has coroutines run.
 
-A process has one such loop while anybody holds a `Loop`. It ends with the last of them, and takes
-with it what was opened on it. A forked child starts a loop of its own.
+A process has one such loop while anybody holds a `Loop`. It ends with the last of them, and so does
+everything that was opened on it. A forked child starts a loop of its own.
 
 A call into the loop is one `append` and one `write`, both in C. `call_soon_threadsafe` does not serve:
 it swallows an `OSError`, and so the `TimeoutError` that a signal handler may raise inside of it.
@@ -27,9 +27,9 @@ from .starting import start
 
 T = TypeVar("T")
 
-#: How many seconds the end of the loop waits for what still goes on there.
+#: The end of the loop waits this many seconds for calls that still run.
 PATIENCE: Final = 1.0
-#: How many wake-ups one read takes.
+#: The number of wake-ups that one read takes.
 _WAKES: Final = 4096
 #: Threads that a fork copied. Their loops belong to the parent, which must not hear that they are
 #: collected.
@@ -126,7 +126,7 @@ class Call(Generic[T]):
 
     def answer(self) -> T:
         """
-        Return what the coroutine returned, or raise what it raised. Once, after its end.
+        Return the result of the coroutine, or raise its exception. Once, after its end.
         """
         if self._errors:
             raise self._errors.pop()
@@ -135,15 +135,15 @@ class Call(Generic[T]):
 
 class LoopThread:
     """
-    The thread, and what it is asked to do.
+    The thread, and the calls that it is asked to make.
     """
 
     def __init__(self) -> None:
         self.under_way: set[Call[Any]] = set()
         self._thread = threading.Thread(target=self._serve, name="coatcheck-loop", daemon=True)
-        #: What to call on the loop, in this order.
+        #: The calls to make on the loop, in this order.
         self._asked: deque[Callable[[], object]] = deque()
-        #: The end of a pipe. What is written there wakes the loop.
+        #: The end of a pipe. A byte written to it wakes the loop.
         self._wakes: int | None = None
         self._begun = Alarm()
         self._ending = asyncio.Event()
@@ -226,7 +226,7 @@ class Loop:
 
     def run(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """
-        Have the coroutine that *act* returns run on the loop, and return what it returns.
+        Run the coroutine that *act* returns on the loop, and return its result.
 
         An exception of a signal handler ends the wait and cancels the coroutine.
         """
@@ -296,7 +296,7 @@ class Loops:
 
 def _nobody() -> None:
     """
-    Refer to nothing, as a weak reference to what is gone.
+    Refer to nothing, like a dead weak reference.
     """
 
 

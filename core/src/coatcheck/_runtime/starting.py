@@ -179,7 +179,7 @@ class _Helpers:
                 # Before the ring, so that the next job finds this thread.
                 self._idle.append(inbox)
             job.done.ring()
-            del job  # and what it returned
+            del job  # and its result
             job = self._next(inbox) if stays else None
 
     def _next(self, inbox: _Inbox) -> _Job[Any] | None:

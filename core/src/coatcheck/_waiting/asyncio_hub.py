@@ -31,17 +31,17 @@ class TaskWaiter(Waiter, Sleeper):
         super().__init__(*args, **options)
         self._rung = False
         self._alarm: int | None = None
-        self.wake_up()
+        self._future = self._waking = None
 
-    def notify(self) -> None:
-        self.ring()
+    notify = Sleeper.ring
 
     def pause(self, seconds: float, alarms: Alarms) -> Awaitable[None]:
         """
         Sleep until notified, at most *seconds*.
         """
         # A bare future, because there are many waits: coroutines, events and timeouts are large.
-        self.rest(alarms)
+        if self._alarm is not None:
+            self.rest(alarms)
         future = self.fall_asleep()
         if seconds <= 0:
             self.ring()
@@ -53,7 +53,7 @@ class TaskWaiter(Waiter, Sleeper):
         """
         Release everything that the last pause needed.
         """
-        self.wake_up()
+        self._future = self._waking = None
         if self._alarm is not None:
             alarms.unset(self._alarm, self)
             self._alarm = None

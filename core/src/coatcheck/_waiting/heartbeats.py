@@ -4,7 +4,7 @@ Lost workers: workers whose heartbeat stands still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .._record.meta import ResultMeta
@@ -49,12 +49,11 @@ class Heartbeats:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def forget(self, task_ids: Iterable[str]) -> None:
+    def forget(self, task_id: str) -> None:
         """
-        Begin anew with *task_ids*.
+        Begin anew with *task_id*.
         """
-        for task_id in task_ids:
-            self._seen.pop(task_id, None)
+        self._seen.pop(task_id, None)
 
     def is_lost(self, meta: ResultMeta, now: float, *, took: float, rings: bool) -> bool:
         """

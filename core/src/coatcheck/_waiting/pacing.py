@@ -1,5 +1,5 @@
 """
-When to look: the pure schedule of looks at tasks that are waited for.
+The schedule of looks at tasks. No I/O.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHORTEST: Final = 0.001
 LONGEST: Final = 0.5
 #: How many tasks one read looks at, which takes a few milliseconds: then others have their turn.
 PORTION: Final = 250
-#: When what was called is due, and what is being looked at.
+#: The due time of a task that was called, and of one whose look is under way.
 _NOW: Final = -math.inf
 _NEVER: Final = math.inf
 
@@ -44,10 +44,10 @@ def aligned(now: float, pause: float) -> float:
 
 class _Polls:
     """
-    Which ids are polled, and when. Crowds take turns, so no crowd keeps another waiting.
+    Plans polls. Crowds take turns, so no crowd keeps another waiting.
 
-    If more is due than can be read, the ids of one crowd wait for each other. In one queue for all
-    of them, an id that was added a moment ago would wait for a hundred thousand old ones.
+    If more polls are due than one read can carry, the ids of a crowd wait for each other. In one queue for
+    all, a new id would wait for a hundred thousand old ones.
 
     Args:
         due: when each id is due. Entries that no longer agree with it are stale and skipped.
@@ -56,7 +56,7 @@ class _Polls:
     def __init__(self, due: dict[str, float]) -> None:
         self._due = due
         self._crowds: dict[float, list[tuple[float, str]]] = {}
-        # When each crowd is due, and in which order. Stale entries are skipped here, too.
+        # The due time of each crowd, and a heap of these times. It may have stale entries, too.
         self._first: dict[float, float] = {}
         self._firsts: list[tuple[float, float]] = []
         # The crowds that are due; their `_first` is `_NOW`.
@@ -98,7 +98,7 @@ class _Polls:
 
     def take(self, taken: list[str], now: float, most: int) -> None:
         """
-        Add what is due to *taken*, until that has *most* ids; as many of each crowd, if possible.
+        Add ids that are due to *taken*, up to *most*; equally many of each crowd, if possible.
         """
         while self.are_due(now) and len(taken) < most:
             share = -(-(most - len(taken)) // len(self._turns))
@@ -114,7 +114,7 @@ class _Polls:
 
     def next_look(self) -> float | None:
         """
-        Return the time of the earliest poll, or `None` if there is none.
+        Return the time of the earliest poll, or `None` without any.
         """
         while self._turns:
             if self._is_current(self._turns[0]):
@@ -149,9 +149,9 @@ class _Polls:
 
 class Agenda:
     """
-    Which ids are due for a look, and when. Times are those of one monotonic clock.
+    Knows which ids are due for a look, and when. All times are of one monotonic clock.
 
-    What is to be looked at at once was called; all else is polled when its time comes.
+    An id that needs a look at once is called. Other ids are polled at their time.
     """
 
     def __init__(self) -> None:
@@ -216,8 +216,8 @@ class Agenda:
         """
         Return at most *limit* of the ids that are due, each to be given back by `looked`.
 
-        A part comes from each source: what was called last, what was called first, last looks,
-        and polls. So none of them keeps the others waiting.
+        Each source gets a share: the latest calls, the earliest calls, last looks, and polls. So no
+        source keeps the others waiting.
         """
         taken: list[str] = []
         if self._polls.are_due(now) or self._ending or len(self._called) > limit:
@@ -238,7 +238,7 @@ class Agenda:
         # Where a portion is one id, the next one is from another source.
         self._turn = (self._turn + 1) % len(sources)
         sources = sources[self._turn :] + sources[: self._turn]
-        for share in (-(-limit // len(sources)), limit):  # what one lacks the others fill
+        for share in (-(-limit // len(sources)), limit):  # the second round fills free places
             for take in sources:
                 take(min(limit, len(taken) + share))
 
@@ -274,13 +274,13 @@ class Agenda:
 
     def abandoned(self, ids: Iterable[str]) -> None:
         """
-        Take in that the looks at *ids* came to nothing, and that none is to follow.
+        End the looks at *ids* without planning further ones.
         """
         self._taken.difference_update(ids)
 
     def changed(self, id_: str, now: float) -> None:
         """
-        Start the pace of *id_* anew: something happened.
+        Look at *id_* often again, because something happened.
         """
         if id_ in self._since:
             self._since[id_] = now

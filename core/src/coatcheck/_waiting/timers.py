@@ -1,5 +1,5 @@
 """
-Timers for many: one of the loop for all that are to be woken at about the same time.
+Timers that share: one timer of the loop wakes everybody whose time is about the same.
 
 With a timer of the loop for each of 5,000 waits, a wait takes 1.09 times the CPU time and 250 bytes
 more (2,490 in place of 2,240): `tests/bench/fast_paths.py`.
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from .._runtime.clocks import monotonic
 
-#: The distance of two times at which somebody is woken, in seconds; nobody is woken too early.
+#: Seconds between two possible times. Nobody is woken too early.
 GRID: Final = 1 / 256
 #: Seconds between looks for timers that were lost.
 LOOK: Final = 1.0
@@ -21,7 +21,7 @@ LOOK: Final = 1.0
 
 class Sleeper(Protocol):
     """
-    Who is to be woken.
+    Someone who sleeps.
     """
 
     def notify(self) -> None:
@@ -32,8 +32,8 @@ class Sleeper(Protocol):
 
 class Alarms:
     """
-    Wakes at times of the monotonic clock. A timer of the loop for each of ten thousand waits, most
-    of which are never reached, is memory: these share.
+    Wakes sleepers at times of the monotonic clock. Ten thousand timers of the loop would take memory, and
+    most waits never reach theirs.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Alarms:
 
     def set(self, at: float, sleeper: Sleeper) -> int:
         """
-        Have *sleeper* woken at *at* or a moment later. Return what `unset` takes.
+        Have *sleeper* woken at *at* or a moment later. Return the place for `unset`.
         """
         place = math.ceil(at / GRID)
         slot = self._slots.get(place)
@@ -55,7 +55,7 @@ class Alarms:
 
     def unset(self, place: int, sleeper: Sleeper) -> None:
         """
-        Take back a `set`; one that has come or was taken back is no error.
+        Take back a `set`. It may have come, or been taken back, before.
         """
         if (slot := self._slots.get(place)) is not None:
             timer, sleepers = slot

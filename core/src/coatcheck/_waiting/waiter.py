@@ -192,15 +192,18 @@ class Waiter(ABC):
             self.last_error = None
         if task_id not in self.pending:
             return False
-        self._count(task_id, meta)
+        known = self.pending[task_id]
+        if known == EARLY and not (meta is not None and meta.ready):
+            self.pending[task_id] = UNLOOKED
+        else:
+            self.unlooked -= bool(known)
+            self.pending[task_id] = ABSENT if meta is None else LOOKED
         if meta is None:
+            if self.must_exist and self.pending[task_id] is ABSENT:
+                self.fatal = UnknownTaskError(task_id, hint=self._hint() if self._hint else "")
             return False
-        if not meta.ready:
-            if meta.status == states.PENDING and meta.error is not None:
-                # Its state cannot be read. A later write may repair it; otherwise this is the reason.
-                self.last_error = meta.error
-            if not ((self.updates or self.beats) and self._is_news(meta)):
-                return False
+        if not (meta.ready or self._is_wanted(meta)):
+            return False
         if self._ready is None:
             self._ready = deque()
         self._ready.append(meta)
@@ -208,15 +211,11 @@ class Waiter(ABC):
             del self.pending[task_id]
         return True
 
-    def _count(self, task_id: str, meta: ResultMeta | None) -> None:
-        known = self.pending[task_id]
-        if known == EARLY and not (meta is not None and meta.ready):
-            self.pending[task_id] = UNLOOKED
-            return
-        self.unlooked -= bool(known)
-        self.pending[task_id] = ABSENT if meta is None else LOOKED
-        if self.must_exist and meta is None:
-            self.fatal = UnknownTaskError(task_id, hint=self._hint() if self._hint else "")
+    def _is_wanted(self, meta: ResultMeta) -> bool:
+        if meta.status == states.PENDING and meta.error is not None:
+            # Its state cannot be read. A later write may repair it; otherwise this is the reason.
+            self.last_error = meta.error
+        return (self.updates or self.beats) and self._is_news(meta)
 
     def _is_news(self, meta: ResultMeta) -> bool:
         # A new heartbeat alone is no news to most, nor is another write of the same content.

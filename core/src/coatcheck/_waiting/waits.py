@@ -1,5 +1,5 @@
 """
-All waits of one hub: who waits for which task, and which looks and subscriptions they need. No I/O.
+All waits of one hub, with the looks and the subscriptions that they need. No I/O.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ class Waits:
         # In lists: most tasks have one waiter, and a set is large. Most waiters that joined first also
         # leave first, which suits a list.
         self._waiters: dict[str, list[Waiter]] = {}
-        # Tasks without a subscription, and the order in which they came. The queue keeps tasks that
-        # left.
+        # Tasks without a subscription, and a queue of them. The queue keeps tasks that left.
         self._unwatched: set[str] = set()
         self._to_watch: deque[str] = deque()
         self._watched: set[str] = set()
@@ -89,7 +88,7 @@ class Waits:
         self._waiters.pop(task_id, None)
         self._agenda.discard(task_id)
         self._unwatched.discard(task_id)
-        self._heartbeats.forget((task_id,))
+        self._heartbeats.forget(task_id)
         if task_id in self._watched:
             self._unneeded.add(task_id)
 
@@ -239,7 +238,7 @@ class Waits:
             took: the seconds that the look took.
             pushing, lag, unready: the bell's attributes.
         """
-        lost = []
+        lost, called = [], self._called
         safety_look = self._safety_look if pushing else None
         self.progressed = now
         for task_id in task_ids:
@@ -252,7 +251,7 @@ class Waits:
                 # A large wait does not slow a small one for the same task, nor an old one a new one.
                 crowd = max(crowd, waiter.crowd)
                 if waiter.is_called:
-                    self._called.add(waiter)
+                    called.add(waiter)
             if meta is not None and meta.ready:
                 self._agenda.abandoned((task_id,))
                 self._forget(task_id)
@@ -278,8 +277,8 @@ class Waits:
             waiter.failed(error)
         for task_id in task_ids:
             self._agenda.looked(task_id, now, None)
-        # No worker can write a heartbeat to a store that is away.
-        self._heartbeats.forget(task_ids)
+            # No worker can write a heartbeat to a store that is away.
+            self._heartbeats.forget(task_id)
         self.notify()
 
     def abort(self, task_ids: Iterable[str], error: Exception) -> None:

@@ -30,7 +30,7 @@ TURN: Final = 0.02
 #: With these errors a subscription fails and waits poll. `OSError` is, for one, no free descriptor.
 UNSUBSCRIBED: Final = (BackendError, OSError)
 
-#: Yields calls that may block. Receives what each returns or raises.
+#: Yields calls that may block. Receives the result of each, or its exception.
 Steps = Generator[Callable[[], Any], Any, None]
 
 
@@ -176,7 +176,7 @@ class Watch:
 
     def refresh(self) -> None:
         """
-        Repeat what an exception of a signal handler may have cut short. At least once a second.
+        Repeat wake-ups that an exception of a signal handler may have cut short. At least once a second.
         """
         self.waits.notify()
 

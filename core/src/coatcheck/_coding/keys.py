@@ -26,7 +26,7 @@ class Keys:
 
     __slots__ = ("_derived", "_secrets")
 
-    def __init__(self, secrets: Iterable[tuple[Any, Any]]) -> None:
+    def __init__(self, secrets: Iterable[tuple[object, object]]) -> None:
         self._secrets: dict[str, bytes] = {}
         self._derived: dict[tuple[str, bytes], bytes] = {}
         for name, secret in secrets:
@@ -70,7 +70,7 @@ class Keys:
         return found
 
 
-def _checked(name: str, secret: Any) -> bytes:
+def _checked(name: str, secret: object) -> bytes:
     data = secret.encode() if isinstance(secret, str) else secret
     if not isinstance(data, bytes):
         raise ValueError(f"the secret of the key {name!r} has to be str or bytes")  # noqa: TRY004 - of an option
@@ -86,7 +86,7 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and value.startswith((_ENVIRONMENT, _FILE))
 
 
-def read(value: Any) -> Keys | None:
+def read(value: object) -> Keys | None:
     """
     Return the keys in *value*. Raises `ValueError`, which shows no secret.
 
@@ -124,13 +124,13 @@ def _referred(text: str) -> str:
     return text
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
+def _pairs(text: str) -> Iterator[tuple[object, object]]:
     for line in text.splitlines():
         if not line.lstrip().startswith("#"):
             yield from map(_pair, line.replace(",", " ").split())
 
 
-def _pair(item: Any) -> tuple[Any, Any]:
+def _pair(item: object) -> tuple[object, object]:
     if isinstance(item, str):
         name, colon, secret = item.partition(":")
         if not colon:

@@ -66,7 +66,7 @@ def _is_replaced(name: str, registry: Any) -> bool:
     return not all(_is_kombus(function) for function in (encode, decode))
 
 
-def _is_kombus(function: Any) -> bool:
+def _is_kombus(function: object) -> bool:
     # msgpack's are functions of that package, or of kombu's that call them.
     module = getattr(function, "__module__", None) or ""
     return module.partition(".")[0] in ("kombu", "msgpack")
@@ -115,11 +115,11 @@ class KombuSerializer:
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         return self.dumps_value(document, strict=strict)
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         _, _, data = self._registry.dumps(value, serializer=self.name)
         return data.encode() if isinstance(data, str) else data
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         if self.name == "json" and self._reads_as_kombu():
             # Tags are read with the value: one that cannot be does not hide the state.
             return _KNOWN["json"].loads(data)
@@ -129,7 +129,7 @@ class KombuSerializer:
     def _reads_as_kombu(self) -> bool:
         return _is_kombus(self._registry._decoders.get(self.content_type))  # noqa: SLF001
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         return with_room(revive, value)
 
     def recognises(self, head: bytes) -> bool:
@@ -158,13 +158,13 @@ class Unregistered:
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         raise self._missing()
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         raise self._missing()
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         raise self._missing()
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         return value
 
     def recognises(self, head: bytes) -> bool:
@@ -189,10 +189,10 @@ class RegisteredTypes(JSONSerializer):
         plain = {key: _to_plain(value, strict=strict) for key, value in document.items()}
         return self._encode(plain).encode("ascii")
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         return self._encode(_to_plain(value, strict=strict)).encode("ascii")
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         return with_room(revive, value)
 
 
@@ -223,7 +223,7 @@ def _to_plain(value: Any, *, strict: bool, room: int = jsontags.MAX_DEPTH) -> An
     return plain if name is None else {jsontags.TYPE: name, jsontags.VALUE: plain}
 
 
-def _registered_type(value: Any) -> tuple[str | None, Any] | None:
+def _registered_type(value: object) -> tuple[str | None, object] | None:
     """
     Return the tag's name and content for a *value* of a registered type, `None` for other types.
 
@@ -235,7 +235,7 @@ def _registered_type(value: Any) -> tuple[str | None, Any] | None:
     return None
 
 
-def revive(value: Any) -> Any:
+def revive(value: object) -> object:
     """
     Return *value* with tags read: kombu's by the registered decoders, ours by our own.
 

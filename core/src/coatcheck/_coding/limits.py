@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 #: How many values a record may hold by default: items of lists, and values of mappings.
 MAX_VALUES: Final = 2**20
@@ -146,7 +148,7 @@ _COUNTED: Final[Mapping[str, Callable[[bytes, int], bool]]] = {
 }
 
 
-def hashable(items: Collection[Any]) -> Collection[Any]:
+def hashable(items: Collection[T]) -> Collection[T]:
     """
     Return *items*, the future members of a set or keys of a dict.
 

@@ -17,7 +17,7 @@ from . import jsontags
 _MARK: Final = "__coatcheck_stand_in__"
 
 
-def loads(data: bytes) -> tuple[Any, bool]:
+def loads(data: bytes) -> tuple[object, bool]:
     """
     Return the object in *data*, and whether it contains a stand-in. Runs any code that the bytes name.
     """
@@ -25,7 +25,7 @@ def loads(data: bytes) -> tuple[Any, bool]:
     return unpickler.load(), bool(unpickler.missing)
 
 
-def checked(value: Any) -> Any:
+def checked(value: object) -> object:
     """
     Return *value*, if no stand-in can be in it; otherwise raise `ImportError`, which names one.
     """
@@ -38,7 +38,7 @@ def checked(value: Any) -> Any:
     return value
 
 
-def _names(value: Any) -> list[str]:
+def _names(value: object) -> list[str]:
     if hasattr(type(value), _MARK):
         return [f"{type(value).__module__}.{type(value).__qualname__}"]
     items = [*value, *value.values()] if isinstance(value, dict) else value
@@ -67,10 +67,10 @@ def _stand_in(module: str, name: str) -> type[Exception]:
     return type(plain, (Exception,), {**names, "__init__": _take, "__setstate__": _set})
 
 
-def _take(self: Exception, *args: Any, **named: Any) -> None:
+def _take(self: Exception, *args: object, **named: object) -> None:
     del self, args, named  # `__new__` kept everything
 
 
-def _set(self: Exception, state: Any) -> None:
+def _set(self: Exception, state: object) -> None:
     if isinstance(state, dict):
         self.__dict__.update(state)

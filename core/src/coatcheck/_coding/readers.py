@@ -22,7 +22,7 @@ _BUILTIN_NAMES: Final = frozenset(serializer.name for serializer in BUILTINS)
 _PICKLE: Final = get_serializer("pickle")
 
 #: A document or value, and the function that reads its tags; `None` if it has no tags.
-Loaded = tuple[Any, Revive | None]
+Loaded = tuple[object, Revive | None]
 
 
 class Readers:

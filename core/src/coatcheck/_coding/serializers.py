@@ -54,17 +54,17 @@ class Serializer(Protocol):
         Return the bytes of *document*, `status` first. Under *strict* no type may change.
         """
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         """
         Return the bytes of a value alone, for stores that keep a record's fields apart.
         """
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         """
         Return the document or value, and whether its values have to go through `revive`.
         """
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         """
         Return *value* with tags read. May raise any exception.
         """
@@ -118,10 +118,10 @@ class JSONSerializer:
         }
         return self._encode(plain).encode("ascii")
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         return self._encode(jsontags.to_plain(value, strict=strict)).encode("ascii")
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         text = data.decode()
         try:
             document, end = self._decode(text, 0)
@@ -133,7 +133,7 @@ class JSONSerializer:
             document = with_room(json.loads, text)  # white space, or damage: this raises
         return document, b'"__type__"' in data
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         return with_room(jsontags.revive, value)
 
     def recognises(self, head: bytes) -> bool:
@@ -162,7 +162,7 @@ class MsgpackSerializer:
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         return self.dumps_value(document, strict=strict)
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         self._check(value, strict=strict, room=jsontags.MAX_DEPTH)
         packed: bytes = _msgpack().packb(value, use_bin_type=True)
         return packed
@@ -186,7 +186,7 @@ class MsgpackSerializer:
                 if type(item) not in self._KEPT:
                     self._check(item, strict=strict, room=room - 1)
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         unpackb = _msgpack().unpackb
         try:
             return unpackb(data, raw=False, strict_map_key=True), False
@@ -196,7 +196,7 @@ class MsgpackSerializer:
                 data, raw=False, strict_map_key=False, object_pairs_hook=_with_any_keys
             ), False
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         return value
 
     def recognises(self, head: bytes) -> bool:
@@ -229,20 +229,20 @@ class PickleSerializer:
         re.DOTALL,
     )
 
-    def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+    def dumps(self, document: object, *, strict: bool) -> bytes:
         import pickle  # noqa: PLC0415 - only where somebody chose it
 
         return pickle.dumps(document, self.PROTOCOL)
 
-    def dumps_value(self, value: Any, *, strict: bool) -> bytes:
+    def dumps_value(self, value: object, *, strict: bool) -> bytes:
         return self.dumps(value, strict=strict)
 
-    def loads(self, data: bytes) -> tuple[Any, bool]:
+    def loads(self, data: bytes) -> tuple[object, bool]:
         from . import pickles  # noqa: PLC0415 - after the codec checked the accept list
 
         return pickles.loads(data)
 
-    def revive(self, value: Any) -> Any:
+    def revive(self, value: object) -> object:
         from . import pickles  # noqa: PLC0415
 
         return pickles.checked(value)

@@ -15,13 +15,9 @@ from .regular import ForeignError, UnreadableError, check_regular, with_file
 #: How long the first line of a file with a hashed name, which holds the key, can be, in bytes.
 LONGEST_KEY: Final = 16 * 1024 * 1024
 _LONGEST_NAME: Final = 255
-#: The suffix of hashed names.
-_HASHED: Final = re.compile(rb"~[0-9a-f]{64}\Z")
+#: Finds the suffix of hashed names. One call into C: each read makes it.
+is_hashed: Final = re.compile(rb"~[0-9a-f]{64}\Z").search
 _KEY: Final = b"coatcheck-key "
-
-
-def is_hashed(path: bytes) -> bool:
-    return _HASHED.search(path) is not None
 
 
 def first_line(key: str) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from .._runtime.bare import CLASS
 
@@ -47,7 +47,7 @@ def layout_of(cls: type[BaseException]) -> type[BaseException]:
     return cls
 
 
-def slots_of(error: BaseException) -> dict[str, Any]:
+def slots_of(error: BaseException) -> dict[str, object]:
     """
     Return the attributes of *error* that C code holds, by name, if they are set.
     """

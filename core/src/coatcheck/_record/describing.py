@@ -4,7 +4,7 @@ From an exception to plain data.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .._runtime.bare import (
     GROUP,
@@ -93,7 +93,7 @@ def format_traceback(error: BaseException) -> str:
         return shortened("".join(["Traceback (most recent call last):\n", *lines, last]))
 
 
-def _attributes(error: BaseException) -> dict[str, Any]:
+def _attributes(error: BaseException) -> dict[str, object]:
     own = {
         shortened(name): value
         for name, value in dict.items(dict_of(error))

@@ -74,10 +74,10 @@ def new_write_id() -> str:
 def new_document(
     task_id: str,
     status: str,
-    result: Any,
+    result: object,
     *,
     traceback: str | None = None,
-    failure: Mapping[str, Any] | None = None,
+    failure: Mapping[str, object] | None = None,
     expires: float | None = None,
     fields: AllFields | None = None,
 ) -> dict[str, Any]:

@@ -44,9 +44,9 @@ class Failure:
         qualname: str,
         *,
         message: str = "",
-        args: Iterable[Any] = (),
+        args: Iterable[object] = (),
         bases: Iterable[str] = (),
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, object] | None = None,
         notes: Iterable[str] = (),
         cause: Failure | None = None,
         context: Failure | None = None,
@@ -132,7 +132,7 @@ class Failure:
         """
         return cls("billiard.exceptions", "WorkerLostError", message=message, args=(message,))
 
-    def to_document(self, keep: Callable[[Any], Any]) -> dict[str, Any]:
+    def to_document(self, keep: Callable[[object], object]) -> dict[str, Any]:
         """
         Return the failure as plain data. *keep* turns a value into one that the serializer can hold.
         """
@@ -177,7 +177,7 @@ class Failure:
             ],
         )
 
-    def to_celery(self, keep: Callable[[Any], Any]) -> dict[str, Any]:
+    def to_celery(self, keep: Callable[[object], object]) -> dict[str, Any]:
         """
         Return the failure as the `result` that Celery stores.
         """
@@ -269,7 +269,7 @@ def _untyped(found: object) -> Failure:
     return Failure("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
 
 
-def _from_wrapper(args: tuple[Any, ...]) -> Failure:
+def _from_wrapper(args: tuple[object, ...]) -> Failure:
     # Module, class name, args, text.
     module, name, inner, text = (*args, None, None, None, None)[:4]
     return Failure(text_of(module), text_of(name), message=text_of(text), args=items_of(inner))
@@ -286,7 +286,7 @@ def _pairs(value: object) -> object:
     return value
 
 
-def _message(args: tuple[Any, ...]) -> str:
+def _message(args: tuple[object, ...]) -> str:
     if not args:
         return ""
     return text_of(args[0]) if len(args) == 1 else safe_repr(args)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _UNREAD: Final = object()
 
 #: Turns the tags of a serializer into values of their types. May raise any exception.
-Revive = Callable[[Any], Any]
+Revive = Callable[[object], object]
 
 
 #: The content of a record: its document; a function that reads the tags of the serializer, or `None`
@@ -30,7 +30,7 @@ Revive = Callable[[Any], Any]
 Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
 
 
-def status_of(document: Mapping[str, Any]) -> str:
+def status_of(document: Mapping[str, object]) -> str:
     """
     Return the state in *document*; PENDING if that is not text.
     """
@@ -51,7 +51,7 @@ class Reader(Protocol):
         Return the content of the record *version*. Never raises because of the bytes.
         """
 
-    def failure(self, document: Mapping[str, Any], revive: Revive | None) -> Failure:
+    def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
         """
         Return the failure in the document of a failed task. Never raises.
         """

@@ -131,7 +131,7 @@ def _allocate(failure: Failure, cls: type[Exception], trusted: Trusted) -> Excep
     Return `None` if that is impossible: some types in C need their own constructor.
     """
     layout: Any = layout_of(cls)
-    slots: dict[str, Any] = {}
+    slots: dict[str, object] = {}
     try:
         if issubclass(cls, ExceptionGroup):
             error: Exception = layout.__new__(cls, failure.message, _members(failure, trusted))
@@ -210,7 +210,7 @@ def _derivable(cls: type[Exception]) -> Any:
     return cls if type(cls) is type else layout_of(cls)
 
 
-def _namespace(found: object) -> Mapping[str, Any]:
+def _namespace(found: object) -> Mapping[str, object]:
     if issubclass(type(found), type):
         return CLASS["__dict__"].__get__(found)  # type: ignore[no-any-return]
     if issubclass(type(found), ModuleType):

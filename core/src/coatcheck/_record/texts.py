@@ -5,7 +5,7 @@ Bounded text about objects whose own methods may fail or return endless text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from .._runtime.bare import is_a, name_of
 from .._runtime.interruptions import is_of_its_own
@@ -14,7 +14,7 @@ from .._runtime.interruptions import is_of_its_own
 MAX_TEXT: Final = 100_000
 
 
-def safely(render: Callable[[Any], str], value: object) -> str:
+def safely(render: Callable[[object], str], value: object) -> str:
     try:
         return render(value)
     except BaseException as failed:

@@ -59,8 +59,8 @@ def test_options_of_the_driver():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("x", "mongodb_backend_settings has to be a dict"),
-        ({"options": "x"}, "have to be a dict"),
+        ("x", "mongodb_backend_settings must be a dict"),
+        ({"options": "x"}, "must be a dict"),
         ({"host": "mongodb://h/"}, "make it the setting result_backend"),
         ({"no_such": 1}, "no_such"),
     ],

@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import coatcheck
+from coatcheck._settings.durations import optional_seconds, seconds
 from coatcheck._settings.options import read_options
-from coatcheck._settings.readers import boolean, optional_seconds, seconds, words
+from coatcheck._settings.readers import boolean, words
 from coatcheck._settings.url import URL, masked
 from coatcheck.errors import ConfigurationError
 

@@ -11,17 +11,12 @@ from datetime import timedelta
 
 import pytest
 
-from coatcheck import states
+from coatcheck import ANY, states
 from coatcheck._coding.codec import Codec
 from coatcheck._record.failures import Failure
-from coatcheck._results.writing import (
-    DEFAULT,
-    DEFAULT_EXPIRES,
-    Writer,
-    checked_expires,
-    checked_states,
-    checked_timeout,
-)
+from coatcheck._results.writing import Writer, checked_states
+from coatcheck._settings.durations import checked_expires, checked_timeout
+from coatcheck._settings.options import DEFAULT, OPTIONS
 from coatcheck.errors import ArgumentError, EncodeError, ResultTooLargeError, WorkerLostError
 
 
@@ -29,7 +24,11 @@ def writer(serializer="json", **options):
     """
     Return a writer with the defaults.
     """
-    given = {"expires": DEFAULT_EXPIRES, "protect": states.READY_STATES, "read_only": False}
+    given = {
+        "expires": OPTIONS["expires"].default,
+        "protect": states.READY_STATES,
+        "read_only": False,
+    }
     return Writer(Codec(serializer), **{**given, **options})
 
 
@@ -95,7 +94,7 @@ def test_lifetimes():
     """
     The default is what the writer was made with; else what is given.
     """
-    assert 86400.0 == DEFAULT_EXPIRES == writer().lifetime(DEFAULT)
+    assert 86400.0 == writer().lifetime(DEFAULT)
     assert 5.0 == writer().lifetime(5)
     assert writer().lifetime(None) is None
     assert writer(expires=None).lifetime(DEFAULT) is None
@@ -239,12 +238,17 @@ def test_a_value_that_cannot_be_kept_becomes_a_failure():
     """
     What stands in for such a value is a small failure that names the path.
     """
-    meta = writer().record("t", "SUCCESS", {"a": threading.Lock()}, fields={"name": "n"})
+    draft = writer().draft(
+        "t", {"a": threading.Lock()}, "SUCCESS", expires=60, fields={"name": "n"}
+    )
     with pytest.raises(EncodeError) as info:
-        Codec().encode(meta.document)
+        Codec().encode(draft.meta.document)
 
-    instead = stored(writer().substitute(meta, info.value, 60.0))
+    substitute, raises = writer().substitute(draft, info.value)
 
+    instead = stored(substitute.meta)
+    assert raises
+    assert (draft.unless, 60.0) == (substitute.unless, substitute.seconds)
     assert ("FAILURE", "coatcheck.errors.EncodeError") == (
         instead.status,
         instead.failure.type_name,
@@ -258,10 +262,12 @@ def test_a_value_that_is_too_large_becomes_a_failure():
     """
     What stands in for such a value names size and limit.
     """
-    meta = writer().record("t", "SUCCESS", "x" * 1000)
+    draft = writer().draft("t", "x" * 1000, "SUCCESS")
 
-    instead = stored(writer().substitute(meta, ResultTooLargeError("t", size=9, limit=5), None))
+    substitute, raises = writer().substitute(draft, ResultTooLargeError("t", size=9, limit=5))
 
+    instead = stored(substitute.meta)
+    assert raises
     assert "9 bytes, the store's limit is 5" in instead.failure.message
     assert isinstance(instead.result, ValueError)
 
@@ -271,16 +277,40 @@ def test_a_failure_that_is_too_large_is_shortened(state):
     """
     A failure over the store's limit keeps its type and the start of its message.
     """
-    meta = writer().record("t", state, raised(OSError("x" * 50_000)))
+    draft = writer().draft("t", raised(OSError("x" * 50_000)), state)
 
-    instead = stored(writer().substitute(meta, ResultTooLargeError("t", size=9, limit=5), None))
+    substitute, raises = writer().substitute(draft, ResultTooLargeError("t", size=9, limit=5))
 
+    instead = stored(substitute.meta)
+    assert not raises
     assert (state, "builtins.OSError") == (instead.status, instead.failure.type_name)
     assert instead.failure.message.startswith("xxx")
     assert len(instead.failure.message) < 1000
     assert "the failure was shortened" in instead.failure.notes[0]
     assert isinstance(instead.result, OSError)
     assert len(Codec().encode(instead.document)) < 4000
+
+
+def test_nothing_takes_the_place_of_an_unready_record():
+    """
+    A value that cannot be stored while the task runs leaves no failure: the task goes on.
+    """
+    draft = writer().draft("t", threading.Lock(), "PROGRESS")
+
+    assert (None, True) == writer().substitute(draft, EncodeError("t", "result", "why"))
+
+
+def test_a_draft_has_the_defaults():
+    """
+    What the call does not say is what the writer was made with.
+    """
+    given = writer(expires=60, protect=["SUCCESS"])
+
+    assert (60.0, {"SUCCESS"}) == (given.draft("t", 1, "STARTED").seconds, given.protect)
+    assert {"SUCCESS"} == given.draft("t", 1, "STARTED").unless
+    draft = given.draft("t", 1, "STARTED", expires=None, protect="FAILURE")
+    assert (None, {"FAILURE"}) == (draft.seconds, draft.unless)
+    assert ANY is given.draft("t", 1, "STARTED", protect=ANY).unless
 
 
 def test_a_lost_worker_is_a_failure_over_the_record():

@@ -20,7 +20,8 @@ from ._results.results import Results
 from ._results.resultsets import ResultSet
 from ._results.running import RunningTask
 from ._settings.config import Config
-from ._settings.options import DEFAULT, Default, Expires, Options
+from ._settings.durations import Expires
+from ._settings.options import DEFAULT, Default, Options
 from .errors import (
     ArgumentError,
     BackendError,

@@ -68,8 +68,9 @@ from ._runtime.starting import start, undisturbed
 from ._settings import celeryconfig
 from ._settings.celeryconfig import shared_options, transport_options
 from ._settings.config import DEFAULT_NAME
+from ._settings.durations import seconds
 from ._settings.options import CORE_OPTIONS, read_options
-from ._settings.readers import boolean, seconds
+from ._settings.readers import boolean
 from ._settings.url import MASK, URL, host_and_port, masked, without_users
 from .states import PENDING, READY_STATES
 

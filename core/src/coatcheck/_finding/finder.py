@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .._results.results import Results
 from .._settings.config import DEFAULT_NAME, Config
-from .._settings.options import DEFAULT, OPTIONS, Default, Expires, KeysGiven
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, OPTIONS, Default, KeysGiven
 from . import resolver
 from .registry import FOR_THREADS, Registry
 

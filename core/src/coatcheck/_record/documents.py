@@ -96,7 +96,7 @@ def new_document(
     for key in _FOREIGN_FIELDS if given else ():
         if given.get(key) is not None:
             document[key] = given[key]
-    document["task_id"] = task_id
+    document["task_id"] = checked_id(task_id)
     document["v"] = VERSION
     document["write_id"] = new_write_id()
     if failure is not None:

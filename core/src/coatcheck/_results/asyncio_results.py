@@ -20,7 +20,8 @@ from .._coding.codec import Codec
 from .._record.documents import Fields, checked_id
 from .._record.meta import ResultMeta
 from .._runtime.loops import PerLoop
-from .._settings.options import DEFAULT, Default, Expires, Options
+from .._settings.durations import Expires, checked_heartbeat, checked_timeout
+from .._settings.options import DEFAULT, Default, Options
 from .._waiting.asyncio_hub import Hub, TaskWaiter
 from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..errors import (
@@ -35,7 +36,7 @@ from .asyncio_observed import ObservedBackend, observed_wait
 from .asyncio_reading import Reads
 from .asyncio_running import RunningTask
 from .asyncio_storing import Storing
-from .writing import Writer, checked_heartbeat, checked_timeout
+from .writing import Writer
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Results(Storing, Reads):
         See `coatcheck.Results.wait_for`.
         """
         # Not a coroutine of its own, which is memory where ten thousand wait.
-        return self._wait(task_id, timeout, interval, on_interval, must_exist=False)
+        return self._wait(checked_id(task_id), timeout, interval, on_interval, must_exist=False)
 
     async def _wait(
         self,
@@ -120,7 +121,7 @@ class Results(Storing, Reads):
         must_exist: bool,
     ) -> ResultMeta:
         waiter = TaskWaiter(
-            [checked_id(task_id)],
+            [task_id],
             checked_timeout(timeout),
             interval=interval,
             on_interval=on_interval,

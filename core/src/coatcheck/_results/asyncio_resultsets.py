@@ -9,10 +9,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from .._record.meta import ResultMeta
-from .._settings.options import DEFAULT, Default, Expires
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, Default
 from .asyncio_handles import AsyncResult
 from .misuse import called
-from .resultsets import HandleSet, checked_group
+from .resultsets import HandleSet
 
 if TYPE_CHECKING:
     from .asyncio_results import Results
@@ -135,12 +136,12 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         """
         See `coatcheck.ResultSet.save`.
         """
-        group_id = self._named(group_id)
-        await self._results.save_group(group_id, self._handles, expires=expires)
-        return group_id
+        name = self._named(group_id)
+        await self._results.save_group(name, self._handles, expires=expires)
+        return name
 
     async def delete(self) -> bool:
         """
         See `coatcheck.ResultSet.delete`.
         """
-        return await self._results.delete_group(checked_group(self.group_id))
+        return await self._results.delete_group(self._named(None))

@@ -19,7 +19,8 @@ from .misuse import HoldsConnections
 from .running import TaskProgress, note_lost, progress_info
 
 if TYPE_CHECKING:
-    from .._settings.options import Default, Expires
+    from .._settings.durations import Expires
+    from .._settings.options import Default
     from .asyncio_results import Results
 
 _logger = logging.getLogger("coatcheck")

@@ -4,7 +4,7 @@ Storing and deleting records in asyncio, see `coatcheck._results.storing`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from .. import states
@@ -13,14 +13,15 @@ from .._backends.backend import ANY, Anything
 from .._backends.portions import BATCH
 from .._record.documents import AllFields, checked_id
 from .._record.meta import ResultMeta
-from .._settings.options import DEFAULT, Default, Expires
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, Default
 from ..errors import EncodeError, ResultTooLargeError
+from .asyncio_marks import Marks
 from .base import ResultsBase
-from .marks import Marks
 from .writing import Draft, Stored
 
 
-class Storing(ResultsBase, Marks[Coroutine[Any, Any, bool]]):
+class Storing(ResultsBase, Marks):
     """
     The methods of `Results` that write and delete.
     """

@@ -1,23 +1,22 @@
 """
-`mark_as_done()` and its kin: which state each stores. The same for both sides.
+`mark_as_done()` and its kin, for synchronous code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Unpack
 
 from .. import states
 from .._backends.backend import ANY, Anything
 from .._record.documents import AllFields, Fields
-from .._settings.options import DEFAULT, Default, Expires
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, Default
 
-Stored = TypeVar("Stored")
 
-
-class Marks(Generic[Stored]):
+class Marks:
     """
-    Stores each state by `store_result`, which returns a bool, or in asyncio a coroutine for one.
+    The methods of `Results` that store one state.
     """
 
     def store_result(
@@ -30,7 +29,7 @@ class Marks(Generic[Stored]):
         expires: Expires | Default = DEFAULT,
         protect: Iterable[str] | Anything | None = None,
         **fields: Unpack[AllFields],
-    ) -> Stored:
+    ) -> bool:
         raise NotImplementedError
 
     def mark_as_started(
@@ -40,7 +39,7 @@ class Marks(Generic[Stored]):
         *,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store STARTED, with *meta* as its info.
         """
@@ -53,7 +52,7 @@ class Marks(Generic[Stored]):
         *,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store SUCCESS, with *result* as its value.
         """
@@ -67,7 +66,7 @@ class Marks(Generic[Stored]):
         traceback: str | None = None,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store FAILURE, with all that can be kept of *exc*; *traceback* is made of it if not given.
         """
@@ -83,7 +82,7 @@ class Marks(Generic[Stored]):
         traceback: str | None = None,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store RETRY, with the exception that is the reason.
         """
@@ -98,7 +97,7 @@ class Marks(Generic[Stored]):
         *,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store REVOKED. To stop the running task is the queue's business.
         """
@@ -112,13 +111,13 @@ class Marks(Generic[Stored]):
         *,
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
-    ) -> Stored:
+    ) -> bool:
         """
         Store any state, with *meta* as its info. The last unready write wins.
         """
         return self.store_result(task_id, meta, state, expires=expires, **fields)
 
-    def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> Stored:
+    def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
         """
         Record PENDING if nothing is there, so that the task is known; `False` if it was.
         """

@@ -15,7 +15,8 @@ from .._backends.portions import Portions
 from .._backends.records import lift
 from .._record.documents import Fields, checked_id
 from .._record.meta import ResultMeta
-from .._settings.options import DEFAULT, Default, Expires, Options
+from .._settings.durations import Expires, checked_heartbeat, checked_timeout
+from .._settings.options import DEFAULT, Default, Options
 from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from .._waiting.hub import Hub, ThreadWaiter
 from ..errors import (
@@ -29,7 +30,7 @@ from .observed import ObservedBackend, observed_wait
 from .reading import Reads
 from .running import RunningTask
 from .storing import Storing
-from .writing import Writer, checked_heartbeat, checked_timeout
+from .writing import Writer
 
 if TYPE_CHECKING:
     from .._backends import asyncio_backend as aio
@@ -112,7 +113,7 @@ class Results(Storing, Reads):
             interval: seconds between calls of *on_interval*, half a second by default.
             on_interval: called again and again while waiting. An exception from it ends the wait.
         """
-        return self._wait(task_id, timeout, interval, on_interval, must_exist=False)
+        return self._wait(checked_id(task_id), timeout, interval, on_interval, must_exist=False)
 
     def _wait(
         self,
@@ -124,7 +125,7 @@ class Results(Storing, Reads):
         must_exist: bool,
     ) -> ResultMeta:
         waiter = ThreadWaiter(
-            [checked_id(task_id)],
+            [task_id],
             checked_timeout(timeout),
             interval=interval,
             on_interval=on_interval,

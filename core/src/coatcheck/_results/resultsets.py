@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from .._backends.portions import MOST, weight
 from .._record.meta import ResultMeta
-from .._settings.options import DEFAULT, Default, Expires
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, Default
 from ..errors import ArgumentError
 from .handles import AsyncResult, Handle
 from .misuse import HoldsConnections, called
@@ -32,19 +33,12 @@ class HandleSet(HoldsConnections, Generic[H]):
     ) -> None:
         self._handle = handle
         #: The id under which the set was saved or restored, or will be saved.
-        self.group_id: str | None = group_id
+        self.group_id = group_id
         self._handles: dict[str, H] = {}
         # How many bytes of records the handles keep.
         self._kept = 0
         for task_id in task_ids:
             self.add(task_id)
-
-    def _named(self, group_id: str | None) -> str:
-        """
-        Return the id to save the set under: *group_id*, or else the one that the set has.
-        """
-        self.group_id = checked_group(group_id or self.group_id)
-        return self.group_id
 
     def __repr__(self) -> str:
         return f"<ResultSet of {len(self)}>"
@@ -96,6 +90,16 @@ class HandleSet(HoldsConnections, Generic[H]):
             self._kept += size
             self._handles[meta.task_id].remember(meta)
         return meta
+
+    def _named(self, group_id: str | None) -> str:
+        """
+        Return *group_id*, the set's name from now on, or the name that it has.
+        """
+        name = group_id or self.group_id
+        if not name:
+            raise ArgumentError("a group id", name, "name the group")
+        self.group_id = name
+        return name
 
     def _forget(self) -> list[str]:
         """
@@ -216,21 +220,12 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         """
         Keep the list of ids under *group_id*, and return that. The last save wins.
         """
-        group_id = self._named(group_id)
-        self._results.save_group(group_id, self._handles, expires=expires)
-        return group_id
+        name = self._named(group_id)
+        self._results.save_group(name, self._handles, expires=expires)
+        return name
 
     def delete(self) -> bool:
         """
         Delete the saved list of ids, not the records; `False` if there was none.
         """
-        return self._results.delete_group(checked_group(self.group_id))
-
-
-def checked_group(group_id: str | None) -> str:
-    """
-    Return *group_id*, if there is one.
-    """
-    if not group_id:
-        raise ArgumentError("a group id", group_id, "name the group")
-    return group_id
+        return self._results.delete_group(self._named(None))

@@ -25,7 +25,8 @@ from ..errors import BackendError, EncodeError, ResultTooLargeError, Unsupported
 from .misuse import HoldsConnections
 
 if TYPE_CHECKING:
-    from .._settings.options import Default, Expires
+    from .._settings.durations import Expires
+    from .._settings.options import Default
     from .results import Results
 
 _logger = logging.getLogger("coatcheck")

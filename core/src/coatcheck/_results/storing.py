@@ -12,14 +12,15 @@ from .._backends.backend import ANY, Anything, Backend
 from .._backends.portions import BATCH
 from .._record.documents import AllFields, checked_id
 from .._record.meta import ResultMeta
-from .._settings.options import DEFAULT, Default, Expires
+from .._settings.durations import Expires
+from .._settings.options import DEFAULT, Default
 from ..errors import EncodeError, ResultTooLargeError
 from .base import ResultsBase
 from .marks import Marks
 from .writing import Draft, Stored
 
 
-class Storing(ResultsBase, Marks[bool]):
+class Storing(ResultsBase, Marks):
     """
     The methods of `Results` that write and delete.
     """

@@ -5,7 +5,6 @@ Records from states, values and exceptions, before they are written. No I/O.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, cast
 
@@ -13,58 +12,20 @@ from .. import states
 from .._backends.backend import Anything, Unless
 from .._coding.codec import Codec
 from .._record.describing import format_traceback
-from .._record.documents import AllFields, checked_id, new_document
+from .._record.documents import AllFields, new_document
 from .._record.failures import Failure
 from .._record.meta import ResultMeta
 from .._record.texts import safe_repr, shortened
 from .._runtime.bare import cause_of, context_of, is_a, traceback_of
-from .._settings.options import DEFAULT, Default, Expires
-from .._settings.readers import duration
+from .._settings.durations import Expires, checked_expires
+from .._settings.options import DEFAULT, Default
 from ..errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
 
 _logger = logging.getLogger("coatcheck")
 
-#: Seconds between signs of life at most: a worker is noticed as lost after three of them.
-LONGEST_HEARTBEAT: Final = 86_400.0
 #: How many characters of a text stay at most in a failure that is too large for the store.
 _SHORT: Final = 4_000
 _SHORTEST: Final = 100
-
-
-def checked_expires(expires: Expires) -> float | None:
-    """
-    Return *expires* in seconds. Refuse zero, negative and infinite numbers.
-    """
-    if expires is None:
-        return None
-    seconds = duration(expires)
-    if not 0 < seconds < math.inf:
-        raise ArgumentError("expires", expires, "use seconds above 0, a timedelta, or None to keep")
-    return seconds
-
-
-def checked_timeout(timeout: float | None) -> float | None:
-    """
-    Return *timeout* if it can be one: `None`, or seconds from 0 on.
-    """
-    if timeout is None:
-        return None
-    seconds = duration(timeout)
-    if not seconds >= 0:
-        raise ArgumentError("a timeout", timeout, "use seconds from 0 on, or None to wait for ever")
-    return None if seconds == math.inf else seconds
-
-
-def checked_heartbeat(heartbeat: float | None) -> float | None:
-    """
-    Return *heartbeat* if it can be one: `None`, or seconds above 0.
-    """
-    if heartbeat is None:
-        return None
-    seconds = duration(heartbeat)
-    if not 0 < seconds <= LONGEST_HEARTBEAT:
-        raise ArgumentError("a heartbeat", heartbeat, "use seconds above 0, at most a day, or None")
-    return seconds
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:
@@ -169,7 +130,7 @@ class Writer:
 
         In FAILURE, REVOKED and RETRY *result* is the exception; only RETRY can do without.
         """
-        task_id, state = checked_id(task_id), states.checked(state)
+        state = states.checked(state)
         document: Any = None
         if state in states.EXCEPTION_STATES and not (state == states.RETRY and result is None):
             failure = _failure(state, result)

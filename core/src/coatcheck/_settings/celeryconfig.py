@@ -18,8 +18,8 @@ from typing import Any, Final
 from .._coding import kombus
 from .._coding.serializers import Serializer, get_serializer
 from ..errors import ConfigurationError
+from .durations import duration
 from .options import OPTIONS
-from .readers import duration
 from .url import URL
 
 #: A mapping, a module or an object with the settings as attributes, an application, or the import

@@ -8,7 +8,6 @@ A test holds both, and the page of options in the documentation, against this ta
 import difflib
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Annotated, Any, Final, NamedTuple, TypedDict
 
 from .. import states
@@ -20,11 +19,10 @@ from .._coding.limits import MAX_VALUES
 from .._coding.sealing import DEFAULT_COMPRESS_OVER
 from .._coding.serializers import Serializer
 from ..errors import ConfigurationError
-from .readers import boolean, count, optional_seconds, optional_text, seconds, size, text, words
+from .durations import Expires, optional_seconds, seconds
+from .readers import boolean, count, optional_text, size, text, words
 from .url import MASK
 
-#: How long a record lives: seconds or a timedelta; `None` keeps it.
-Expires = float | timedelta | None
 #: Keys: names and secrets, or where they are.
 KeysGiven = Mapping[str, str | bytes] | Iterable[str | tuple[str, str | bytes]] | str | Keys | None
 

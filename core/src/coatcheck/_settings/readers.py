@@ -4,13 +4,12 @@ Values of options, as text or as Python objects, to what an option stands for. `
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
 from typing import Any, Final
+
+from .durations import is_none
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
-_NONE: Final = "none"
 
 
 def boolean(value: Any) -> bool:
@@ -21,40 +20,6 @@ def boolean(value: Any) -> bool:
     if text in _TRUE | _FALSE:
         return text in _TRUE
     raise ValueError("use 1 or 0, true or false, yes or no")
-
-
-def duration(value: object) -> float:
-    """
-    Return a number or a `timedelta` in seconds; NaN for anything else, infinity for too large an integer.
-    """
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
-def seconds(value: Any) -> float:
-    """
-    Read a positive number of seconds.
-    """
-    try:
-        number = float(value) if isinstance(value, str) else duration(value)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError("use a positive number of seconds")
-    return number
-
-
-def optional_seconds(value: Any) -> float | None:
-    """
-    Read a positive number of seconds, or `None` or "none".
-    """
-    return None if _is_none(value) else seconds(value)
 
 
 def words(value: Any) -> tuple[Any, ...]:
@@ -100,8 +65,4 @@ def optional_text(value: Any) -> Any:
     """
     Read a name, or `None` or "none".
     """
-    return None if _is_none(value) else text(value)
-
-
-def _is_none(value: object) -> bool:
-    return value is None or (isinstance(value, str) and value.lower() == _NONE)
+    return None if is_none(value) else text(value)

@@ -20,8 +20,8 @@ from .._backends.backend import Capability
 from .._record.failures import Failure
 from .._results.running import RunningTask
 from .._runtime.starting import start
+from .._settings.durations import optional_seconds
 from .._settings.options import DEFAULT, Default
-from .._settings.readers import optional_seconds
 from ..errors import BackendError, CoatcheckError, ConfigurationError
 from . import exits
 from .options import Common, common_options

@@ -1,5 +1,5 @@
 """
-The class that Celery makes of `result_backend`.
+The class that Celery uses for `result_backend`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _logger = get_logger(__name__)
 #: Seconds between the first two tries of a write, and between the later ones.
 _PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
-#: How long at least a chord that does not end is remembered, in seconds, however short the lives of
-#: results are: without its parts it would never end.
+#: A chord that does not end is remembered for at least this time, in seconds, however short results live:
+#: without its parts it would never end.
 _CHORD_LIFE: Final = 7 * 86_400.0
 
 
@@ -43,7 +43,7 @@ class CoatcheckBackend(Waiting, Chording):
 
     Args:
         app: the application.
-        url: what follows `coatcheck+` in `result_backend`, or `coatcheck://name` as it is.
+        url: `result_backend` without `coatcheck+`, or `coatcheck://name` unchanged.
     """
 
     thread_safe = True
@@ -52,7 +52,7 @@ class CoatcheckBackend(Waiting, Chording):
 
     def __init__(self, app: Celery, url: str | None = None, **kwargs: object) -> None:
         super().__init__(app, url=url, **kwargs)
-        self.thread_safe = True  # over what the setting says: else each thread had its own
+        self.thread_safe = True  # overrides the setting, which would give each thread its own
         conf = app.conf
         try:
             policy = transport_options(conf).get("retry_policy") or {}
@@ -72,7 +72,7 @@ class CoatcheckBackend(Waiting, Chording):
         self._failure_expires = self._lifetime_by("result_failure_expires")
         self._chord_expires = self._lifetime_by("result_chord_expires")
         join = conf.result_chord_join_timeout
-        # A member may be about to store, and may do so for as long.
+        # A member may be about to store its record, which may take this long.
         self._join_timeout = None if join is None else max(join, self._patience or 0.0)
         self._protect = self.results.protect
 
@@ -83,9 +83,9 @@ class CoatcheckBackend(Waiting, Chording):
     @property
     def supports_autoexpire(self) -> bool:
         """
-        Whether the store forgets by itself; if not, beat sends `celery.backend_cleanup`.
+        Whether the store forgets by itself. If not, beat sends `celery.backend_cleanup`.
 
-        Celery's own backends leave records behind that only a clean-up deletes, after a switch too.
+        After a switch, only a clean-up deletes the records of Celery's own backend.
         """
         return bool(self._store.capabilities & Capability.TTL) and not self._store.keeps_others
 
@@ -112,7 +112,7 @@ class CoatcheckBackend(Waiting, Chording):
         **kwargs: object,
     ) -> T:
         """
-        Store a state, unless there is one that is protected; return the result as stored.
+        Store a state, unless a protected one is there. Return the result as stored.
         """
         error = result if isinstance(result, BaseException) else None
         stored: T = super().store_result(
@@ -173,7 +173,7 @@ class CoatcheckBackend(Waiting, Chording):
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """
-        Whether `result_backend_always_retry` is to repeat what raised *exc*.
+        Whether `result_backend_always_retry` should repeat an operation that raised *exc*.
         """
         cause = exc.__cause__ if isinstance(exc, (BackendStoreError, BackendGetMetaError)) else exc
         return isinstance(cause, coatcheck.BackendUnavailableError)
@@ -186,9 +186,6 @@ class CoatcheckBackend(Waiting, Chording):
         return meta
 
     def task_result_exists(self, task_id: TaskId) -> bool:
-        """
-        Whether anything is stored for the task.
-        """
         key = id_of(task_id)
         with celery_errors(key):
             return self.results.exists(key)
@@ -200,8 +197,7 @@ class CoatcheckBackend(Waiting, Chording):
 
     def cleanup(self) -> None:
         """
-        Delete expired records that are still there, and those that Celery's own backend stored there
-        before the application switched.
+        Delete expired records, and those that Celery's own backend stored before a switch.
         """
         self.results.purge()
         if self.expires:
@@ -241,7 +237,7 @@ class CoatcheckBackend(Waiting, Chording):
 
 def _unpickle(cls: type[CoatcheckBackend], url: str | None) -> CoatcheckBackend:
     """
-    Return the current application's backend if it is this one, and another where it is not.
+    Return the current application's backend if it has this class and URL, otherwise a new one.
     """
     app = current_app._get_current_object()  # noqa: SLF001 - as Celery unpickles
     backend = app.backend

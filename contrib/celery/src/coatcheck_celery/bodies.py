@@ -1,5 +1,5 @@
 """
-The body of a chord: where it is a member itself, and who is told when it fails.
+The body of a chord: the headers that it belongs to, and the callbacks for its failure.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from celery import Celery, Signature, chord, group, maybe_signature
 from celery.app.task import Context
-from celery.canvas import _chain  # `chain` is a function, and not what it makes
+from celery.canvas import _chain  # `chain` is a function that returns one
 
-#: A signature, or what JSON makes of one.
+#: A signature, or its form in JSON.
 Body: TypeAlias = Signature | dict[str, object] | None
-#: What makes two error callbacks the same one: task, args, kwargs.
+#: The identity of an error callback: task, args, kwargs.
 Errback = list[object]
 
 
@@ -43,7 +43,7 @@ def errbacks_of(body: Body, app: Celery) -> list[Errback]:
 
 def untold(body: Body, told: Iterable[Errback], app: Celery) -> Signature | None:
     """
-    Return *body* without the error callbacks that were *told* already of the same failure.
+    Return *body* without the error callbacks that already heard of the same failure: *told*.
 
     `chord.link_error` links one callback to the body of a chord and to those of the chords in its
     header, so that it is called for whichever fails.

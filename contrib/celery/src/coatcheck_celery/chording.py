@@ -34,7 +34,7 @@ class Chording(Backend):
 
     def __init__(self, app: Celery, url: str | None = None, **kwargs: object) -> None:
         super().__init__(app, url=url, **kwargs)
-        #: The bodies of the chords that this process has begun: Celery says their sizes without.
+        #: The bodies of the chords that this process began. Celery names no body with a chord's size.
         self._begun: LRUCache = LRUCache(limit=1000)
 
     @abstractmethod
@@ -47,8 +47,7 @@ class Chording(Backend):
         self, header_result_args: tuple[TaskId, Iterable[AsyncResult]], body: Signature, **_: object
     ) -> None:
         """
-        Begin a run, and keep the header's nesting, if it holds groups. What is generated is not
-        looked at.
+        Begin a run. Keep the header's nesting if it holds groups; a generator is left alone.
         """
         self.ensure_chords_allowed()
         group_id, members = header_result_args
@@ -78,8 +77,8 @@ class Chording(Backend):
         """
         Store a value; the last of a chord's header starts the body.
 
-        What is long comes before the value is stored: if the worker dies of it, the task did
-        not succeed, so that it runs again or fails, and the chord with it.
+        Slow work comes before the value is stored: if the worker dies there, the task runs again or fails,
+        and the chord with it.
         """
         stored = store_result and not getattr(request, "ignore_result", False)
         finish = None
@@ -99,7 +98,7 @@ class Chording(Backend):
         **_: object,
     ) -> None:
         """
-        Take in that a member of a header is over; its record, if it has one, is stored.
+        Note that a member of a header is over. Its record, if it has one, is stored already.
         """
         finish = self._arrive(request, state, result, stored=False, told=told)
         if finish is not None:
@@ -115,7 +114,7 @@ class Chording(Backend):
         told: Iterable[Errback] = (),
     ) -> Callable[[], None] | None:
         """
-        Count a member; what starts the body, if that is for this one to do.
+        Count a member. Return the function that starts the body if this member must start it.
         """
         if not request.group or not request.id:
             return None
@@ -139,17 +138,17 @@ class Chording(Backend):
             self._start(callback, completion, failed)
         except ChordError as error:
             _logger.exception("Chord %r raised", request.group)
-            # In here, because it takes the traceback of what is being handled.
+            # Inside the handler, because it reads the current exception's traceback.
             self.chord_error_from_stack(callback, error, completion.told)
         try:
             completion.close()
         except coatcheck.BackendError as error:
-            # What is left of it expires; what it was about is done.
+            # The body was started, and the remaining parts expire.
             _logger.warning("Chord %r was not cleared up: %s", request.group, error)
 
     def _start(self, callback: Signature, completion: Completion, failed: Exception | None) -> None:
         """
-        Send the body. Raises `ChordError` for whatever keeps from that.
+        Send the body. Raises `ChordError` if that fails for any reason.
         """
         try:
             if failed is not None:
@@ -173,7 +172,7 @@ class Chording(Backend):
         Celery's own backends leave the outer chord waiting for it.
 
         Args:
-            told: the error callbacks that were called for what made it fail.
+            told: the error callbacks that were called for the failure of the member.
         """
         exc = exc or sys.exc_info()[1]
         failed = super().chord_error_from_stack(untold(callback, told, self.app), exc)

@@ -1,25 +1,24 @@
 """
-Chords: who is the last of the header, and what the body gets.
+Chords: which member of the header is the last, and the values that the body gets.
 
-Nothing is counted. Each member of the header leaves a part, which is written only if absent, and
-then looks whether all parts are there. The last one does see them all, whoever it is and however
-often it runs, and one atomic claim elects who starts the body. So a reply that is lost, a member
-that is delivered twice, and a worker that dies anywhere between are all the same case: look again.
+Nothing is counted. Each member of the header leaves a part, written only if absent, and then looks
+whether all parts are there. The last member sees them all, however often it runs, and one atomic claim
+elects the member that starts the body. A lost reply, a member that is delivered twice and a worker that
+dies in between are the same case: look again.
 
-The parts are records under ids of their own, `celery-chord-<group>.<body>.<part>`, deleted in the
-end. A chord that was frozen can be applied again: the header's tasks have the same ids, and the body
-in general another one. So each body has parts of its own, but for those that start with a "t":
-Celery does not always say whose they are.
+The parts are records with ids of their own, `celery-chord-<group>.<body>.<part>`, deleted at the end. A
+frozen chord can be applied again: the header's tasks keep their ids, the body usually gets a new one.
+So each body has its own parts, except those that start with a "t": Celery does not always name the body.
 
 ========== ====================================================================================
-size       how many parts there are to be
-p<i>       that the member with this `group_index` is over; `.1`, `.2` where they share one
-overlap    that some do: then all parts have to be read
-upto       about the highest index, where some are left out
-tsize      the size, of a chord whose body is not known to those who say it
-t<i>       that a task was added to the chord
-header     the nesting of the header, where it holds groups
-claim      who starts the body: a task of the header. It lasts, so that a late one finds it
+size       the number of parts
+p<i>       the member with this `group_index` is over; `.1`, `.2` where several share an index
+overlap    some members share an index: then all parts must be read
+upto       about the highest index, where some indexes are missing
+tsize      the size of a chord, written by a process that does not know the body
+t<i>       a task was added to the chord
+header     the nesting of the header, if it holds groups
+claim      the task of the header that starts the body. It lasts, so that a late one finds it
 ========== ====================================================================================
 """
 
@@ -42,17 +41,17 @@ from .records import Meta, meta_of
 
 #: A task's id and its parent's, with the members of a group: Celery's pairs, as JSON has them.
 Member: TypeAlias = Sequence[Any]
-#: What parts hold, by name.
+#: The contents of parts, by name.
 Parts: TypeAlias = dict[str, Any]
-#: Makes exceptions of a meta's.
+#: Turns a stored exception in a meta into an exception.
 Read: TypeAlias = Callable[[Meta], Meta]
-#: The state of these records: not ready, and none that a task has.
+#: The state of these records. It is not ready, and no task has it.
 STATE: Final = "CHORD"
-#: How many parts are looked at for one: the others only when these are all there.
+#: A member reads the block of parts with its own, and the others once these are complete.
 BLOCK: Final = 50
-#: How long a claim is kept at least for a member that did not finish, in seconds, before another may.
+#: The shortest time, in seconds, for which a claim is kept for a member that did not finish.
 LEASE: Final = 60.0
-#: How long it is known that a chord is over, in seconds.
+#: For this time, in seconds, the store remembers that a chord is over.
 DONE: Final = 3600.0
 
 
@@ -63,8 +62,8 @@ class Chord:
     Args:
         body: the id of the task that ends its body.
         expires: how long its records live, in seconds; `None` keeps them.
-        timeout: seconds for which the records of members are waited for; `None`: for ever.
-        patiently: calls a function again while the store is away.
+        timeout: seconds to wait for the records of members; `None` waits for ever.
+        patiently: repeats a function while the store is away.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class Chord:
 
     def set_size(self, size: int) -> None:
         """
-        Say how many parts there are to be; the last of them is not sent before that.
+        Record the number of parts. The last member is not sent before that.
         """
         # Before Celery 5.7 a group inside the header says its own size, under the id of the header.
         known = self._get([self._size]).get(self._size, 0)
@@ -153,7 +152,7 @@ class Chord:
 
     def arrive(self, task_id: str, index: int | None, value: list[object]) -> Completion | None:
         """
-        Leave the part of a member; the completion if it is to start the body.
+        Leave the part of a member. Return the completion if this member must start the body.
 
         Args:
             index: its place in the header; several may have the same, or none.
@@ -188,7 +187,7 @@ class Chord:
         if place > upto:
             self._put("upto", place)
             upto = place
-        # Several may say so at once: it is about the highest.
+        # Several members may write it at once, so it is only about the highest.
         upto += BLOCK if upto >= size else 0
         shared = found.pop("overlap", None)
         if not (shared or upto >= size):
@@ -202,8 +201,8 @@ class Chord:
         return self._if_all(parts, size)
 
     def _if_all(self, parts: Parts, size: int) -> Parts | None:
-        # What was added is counted after the parts were read, which no store reads at one moment
-        # with it: who adds to the chord does so before leaving a part.
+        # Added tasks are counted after the parts were read, since no store reads both at one moment: a
+        # member adds to the chord before it leaves its part.
         return parts if len(parts) >= size and len(parts) >= size + self._count_added() else None
 
     def _shared(self, parts: Iterable[str]) -> Parts:
@@ -228,8 +227,8 @@ class Chord:
 
     def _claim(self, task_id: str) -> bool:
         """
-        Whether it is *task_id* that starts the body. So it is when it runs again: whoever
-        finished it before that did not come to the end.
+        Whether *task_id* starts the body. It does so again when it runs again: the first run did not
+        reach the end.
         """
         if self._put("claim", task_id, expires=self._lease):
             return True
@@ -237,9 +236,9 @@ class Chord:
 
     def close(self, task_id: str, parts: Iterable[str]) -> None:
         """
-        Say that the body was started, or cannot be; delete the rest.
+        Record that the body was started, or cannot be, and delete the other parts.
 
-        If the chord was applied again with the same body meanwhile, all of it is that run's.
+        If the chord was applied again with the same body, everything belongs to that run and stays.
         """
         if not self._end_claim(task_id):
             return
@@ -257,15 +256,12 @@ class Chord:
         return ended
 
     def header(self) -> list[Member] | None:
-        """
-        Return what `save_header` kept, or `None`.
-        """
         return self._get(["header"]).get("header")
 
 
 class Completion:
     """
-    All members are over, and it is ours to start the body with what they returned.
+    All members are over, and this process starts the body with their values.
     """
 
     def __init__(self, chord: Chord, task_id: str, parts: Parts) -> None:
@@ -281,8 +277,8 @@ class Completion:
 
     def read(self) -> None:
         """
-        Read the records of the other members. One may yet have to write its own: its worker may
-        be about to do so. Raises `WaitTimeoutError` if none comes in time.
+        Read the records of the other members, and wait for those that workers are about to write. Raises
+        `WaitTimeoutError`.
         """
         self._header = self._chord.header()
         ids = [*self._order, *_leaves(self._header or ())]
@@ -299,9 +295,9 @@ class Completion:
 
     def values(self, read: Read) -> list[object]:
         """
-        Return what the members returned, in the order and with the nesting of the header.
+        Return the values of the members, in the order and with the nesting of the header.
 
-        Raises `ChordError` for the first that failed. *read* makes exceptions of a meta's.
+        Raises `ChordError` for the first failure. *read* turns stored exceptions into exceptions.
         """
         self._wait([self._task_id])
         values = {task_id: self._value(task_id, read) for task_id in self._records}
@@ -324,15 +320,12 @@ class Completion:
         return meta["result"]
 
     def close(self) -> None:
-        """
-        See `Chord.close`.
-        """
         self._chord.close(self._task_id, self._parts)
 
 
 def body_id_of(body: object) -> str:
     """
-    Return the id of the task that ends *body*, a signature; nothing where it has none yet.
+    Return the id of the task that ends *body*, a signature; an empty text if it has no id yet.
     """
     if not isinstance(body, Mapping):
         return ""

@@ -16,17 +16,17 @@ from kombu import exceptions as kombu
 import coatcheck
 from coatcheck.plugin import Codec, Failure, ResultMeta, checked_id, new_document
 
-#: What Celery takes for an id.
+#: The types of ids that Celery accepts.
 TaskId = str | bytes | UUID
 #: Celery's meta.
 Meta = dict[str, Any]
-#: What only coatcheck's readers need.
+#: Keys that only coatcheck's readers need.
 _OURS: Final = ("v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt")
 
 
 def id_of(task_id: TaskId) -> str:
     """
-    Return *task_id*, which Celery lets be bytes or a UUID, as text. Raises `ValueError`.
+    Return *task_id* as text. Raises `ValueError`.
     """
     text = task_id.decode() if isinstance(task_id, bytes) else str(task_id or "")
     return checked_id(text)
@@ -40,20 +40,14 @@ def record_of(
     expires: float | None,
 ) -> ResultMeta:
     """
-    Return the record of Celery's *meta*: its keys as they are, and behind them our own.
+    Return the record of Celery's *meta*: its keys unchanged, followed by our own.
 
     Args:
-        error: the exception in it, which coatcheck's readers get as a whole.
-        expires: how long it is to live, in seconds.
+        error: the exception in it. Readers in coatcheck get all of it.
+        expires: its lifetime in seconds.
     """
     failure = None if error is None else Failure.of(error).to_document(codec.keep)
-    ours = new_document(
-        task_id,
-        meta["status"],
-        meta["result"],
-        failure=failure,
-        expires=expires,
-    )
+    ours = new_document(task_id, meta["status"], meta["result"], failure=failure, expires=expires)
     return codec.written({**meta, **{key: ours[key] for key in ours if key not in meta}})
 
 
@@ -75,12 +69,12 @@ def meta_of(record: ResultMeta) -> Meta:
 @contextmanager
 def celery_errors(task_id: TaskId | None = None, state: str | None = None) -> Iterator[None]:
     """
-    Raise coatcheck's errors as those that Celery's callers expect; for a write with its *state*.
+    Raise coatcheck's errors as those that Celery's callers expect. A write has a *state*.
     """
     try:
         yield
     except (coatcheck.EncodeError, coatcheck.ResultTooLargeError) as error:
-        # The one that makes a worker store the failure instead.
+        # With this error a worker stores the failure instead.
         raise kombu.EncodeError(str(error)) from error
     except coatcheck.ContentDisallowed as error:
         raise kombu.ContentDisallowed(str(error)) from error

@@ -24,7 +24,7 @@ from coatcheck.plugin import (
     transport_options,
 )
 
-#: Celery's rule: a task that is delivered twice may become anything but a success another thing.
+#: Celery's rule: a task that is delivered twice may replace any state but a success.
 PROTECT: Final = frozenset({states.SUCCESS})
 
 
@@ -39,8 +39,8 @@ def results_of(
     """
     Return the `Results` that *url* and the settings of an application mean. No I/O.
 
-    What the URL says goes over `result_backend_transport_options`, and that over the other
-    settings. Raises `ConfigurationError`.
+    The URL overrides `result_backend_transport_options`, which overrides the other settings. Raises
+    `ConfigurationError`.
     """
     transport = transport_options(conf)
     kombus: Serializer = KombuSerializer(serializer)
@@ -51,7 +51,7 @@ def results_of(
         {"result_backend_transport_options": transport}, read_only=True
     )
     if not has_keys(cls):
-        common.pop("key_prefix", None)  # Celery's backends for these leave it alone, too
+        common.pop("key_prefix", None)  # other backends of Celery ignore it, too
     options: dict[str, Any] = {
         **common,
         "serializer": kombus,
@@ -60,7 +60,7 @@ def results_of(
         "protect": PROTECT,
         **celeryconfig.own_options(conf),
     }
-    # Celery writes pickle where it is told to; who may read it is said by accept_content.
+    # Celery writes pickle if the settings ask for it; accept_content decides who may read it.
     options["unsafe_pickle"] = serializer == "pickle"
     if parsed.scheme == celeryconfig.NAMED:
         return _named(parsed.netloc or DEFAULT_NAME, options)
@@ -86,7 +86,7 @@ def _without(options: Mapping[str, Any], said: Container[str]) -> dict[str, Any]
 
 def patience_of(policy: Mapping[str, Any]) -> float | None:
     """
-    Return for how many seconds a write is repeated under Celery's *policy*; `None`: for ever.
+    Return the seconds for which Celery's *policy* repeats a write; `None` for ever.
     """
     retries = policy.get("max_retries")
     if retries is None:

@@ -24,8 +24,7 @@ Complete = tuple[str, Meta | list[AsyncResult]]
 
 class Waiting:
     """
-    The part of the backend that waits. Nothing is kept of a result that nobody waits for, so
-    there is nothing to give up when it is collected.
+    The part of the backend that waits. It keeps nothing for a result that nobody waits for.
     """
 
     supports_native_join = True
@@ -67,7 +66,7 @@ class Waiting:
         with closing(self._metas(ids, timeout, interval, on_interval, on_message)) as metas:
             _, meta = next(metas)
         if on_interval is not None and meta["status"] in states.PROPAGATE_STATES:
-            # Celery's own looks for the error of a parent, and that goes before this one.
+            # Celery's callback raises the error of a parent, which comes before this one.
             on_interval()
         result._maybe_set_cache(meta)  # noqa: SLF001 - how a backend tells it
         return result.maybe_throw(propagate=propagate, callback=callback)
@@ -102,7 +101,7 @@ class Waiting:
         """
         Iterate over ids and metas as the tasks become ready.
 
-        With *max_iterations* it ends quietly after so many intervals.
+        With *max_iterations* it ends quietly after that number of intervals.
         """
         ids = {id_of(task_id) for task_id in task_ids}
         patience = timeout
@@ -127,20 +126,16 @@ class Waiting:
         **kwargs: object,
     ) -> Iterator[Complete]:
         """
-        Iterate over the members of a set as they are complete: a task with its meta, a group
-        with the list of its members.
+        Iterate over the members of a set as they complete: tasks with metas, groups with their members.
         """
         self._ensure_not_eager()
         pending = _Members(result.results)
-        yield from pending.complete()
+        yield from pending.done
         if not pending.waiting:
             return
-        for task_id, meta in self._metas(
-            set(pending.waiting), timeout, interval, on_interval, on_message
-        ):
+        ids = set(pending.waiting)
+        for task_id, meta in self._metas(ids, timeout, interval, on_interval, on_message):
             yield from pending.ready(task_id, meta)
-
-    # -- both -----------------------------------------------------------------------------
 
     def _metas(
         self,
@@ -171,9 +166,6 @@ class Waiting:
             raise CeleryTimeoutError(f"The operation timed out.{why}") from error
 
     def _read(self, record: ResultMeta) -> Meta:
-        """
-        Return the meta of *record*, with its exception.
-        """
         meta = self.meta_from_decoded(meta_of(record))
         if record.successful:
             self._cache[record.task_id] = meta
@@ -182,12 +174,13 @@ class Waiting:
 
 class _Members:
     """
-    The members of a set, and who of them waits for which task.
+    The members of a set, by the tasks that they wait for.
     """
 
     def __init__(self, members: Iterable[AsyncResult | ResultSet]) -> None:
-        self._done: list[Complete] = []
-        #: The tasks that are not known to be ready: handles on each, and the groups it is in.
+        #: The members that need no waiting.
+        self.done: list[Complete] = []
+        #: The tasks that may not be ready, each with its handles and groups.
         self.waiting: dict[str, list[tuple[AsyncResult, _Group | None]]] = {}
         for member in members:
             if isinstance(member, ResultSet):
@@ -200,25 +193,19 @@ class _Members:
         for leaf in _leaves(member):
             group.missing += self._add(leaf, group)
         if not group.missing:
-            self._done.append(group.item)
+            self.done.append(group.item)
 
     def _add(self, handle: AsyncResult, group: _Group | None) -> bool:
-        known = handle._cache  # noqa: SLF001 - what it knows without asking
+        known = handle._cache  # noqa: SLF001 - without asking the store
         if known is None:
             self.waiting.setdefault(id_of(handle.id), []).append((handle, group))
         elif group is None:
-            self._done.append((handle.id, known))
+            self.done.append((handle.id, known))
         return known is None
-
-    def complete(self) -> list[Complete]:
-        """
-        Return the members that need no waiting.
-        """
-        return self._done
 
     def ready(self, task_id: str, meta: Meta) -> Iterator[Complete]:
         """
-        Take in that a task is ready; iterate over the members that are complete by that.
+        Note that a task is ready. Iterate over the members that this completes.
         """
         for handle, group in self.waiting.pop(task_id, ()):
             handle._maybe_set_cache(dict(meta))  # noqa: SLF001 - how a backend tells it
@@ -231,10 +218,6 @@ class _Members:
 
 
 class _Group:
-    """
-    A set within the set.
-    """
-
     def __init__(self, result: GroupResult) -> None:
         self.item = (result.id, result.results)
         self.missing = 0

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     """
-    Does what *backend* does, and tells the hooks of stores, reads and deletions.
+    Passes all operations on to *backend*, and tells the hooks of stores, reads and deletions.
     """
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:

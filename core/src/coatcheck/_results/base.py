@@ -1,5 +1,5 @@
 """
-What the synchronous and the asyncio `Results` share. No I/O.
+The common base of the synchronous and the asyncio `Results`. No I/O.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _logger = logging.getLogger("coatcheck")
 
 class ResultsBase(HoldsConnections):
     """
-    The options of a `Results`, and what they decide.
+    The options of a `Results`, and all that they decide.
     """
 
     #: Where records are kept.
@@ -65,28 +65,28 @@ class ResultsBase(HoldsConnections):
     @property
     def capabilities(self) -> Capability:
         """
-        What the store can do.
+        The abilities of the store.
         """
         return self.backend.capabilities
 
     @property
     def trouble(self) -> Exception | None:
         """
-        The error for which an operation is being repeated now; `None` if there is none.
+        The error that makes an operation repeat now; `None` while all succeed.
         """
         return self.backend.trouble
 
     @property
     def polling(self) -> Exception | None:
         """
-        The error for which waits poll although the store can wake them; `None` while it wakes them, and
-        before the first wait. In asyncio it is that of the running loop.
+        The error that makes waits poll although the store can wake them; `None` while it wakes them, and
+        before the first wait. In asyncio each loop has its own.
         """
         return self.backend.polling
 
     def _lost_to_first(self, meta: ResultMeta) -> None:
         """
-        Log, once, that *meta* was not stored: many callers ignore what a store returns.
+        Log, once, that *meta* was not stored: many callers ignore the return value.
         """
         if meta.ready and not self._told_of_loss:
             self._told_of_loss = True

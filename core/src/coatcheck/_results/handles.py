@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 class Handle(HoldsConnections, Generic[T]):
     """
-    What handles on one task have in common on both sides. No I/O.
+    The common base of the handles of both sides. No I/O.
     """
 
     __slots__ = ("_meta", "task_id")

@@ -17,7 +17,7 @@ from .base import ResultsBase
 
 class Reads(ResultsBase):
     """
-    The methods of `Results` that read what is there.
+    The methods of `Results` that read.
     """
 
     backend: Backend[ResultMeta]

@@ -287,7 +287,7 @@ def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> Re
 
 def _for_threads(backend: Backend[Any] | aio.Backend[Any]) -> Backend[Any]:
     """
-    Return *backend*, or what serves synchronous code by it.
+    Return *backend*, or a synchronous one that drives it.
     """
     if isinstance(backend, Backend):
         return backend

@@ -25,7 +25,7 @@ H = TypeVar("H", bound=Handle[Any])
 
 class HandleSet(HoldsConnections, Generic[H]):
     """
-    What sets of handles have in common on both sides. No I/O.
+    The common base of the sets of both sides. No I/O.
     """
 
     def __init__(

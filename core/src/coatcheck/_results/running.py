@@ -153,7 +153,7 @@ def note_lost(error: BaseException, failed: BaseException) -> None:
 
 class _Own:
     """
-    What a running task has of its process: the heartbeat's thread, and a turn to write.
+    The parts of a running task that belong to one process: the heartbeat's thread, and a turn to write.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class Draft(NamedTuple):
 
 class Stored:
     """
-    What became of several records.
+    The outcome for several records.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Writer:
         fields: AllFields | None = None,
     ) -> Draft:
         """
-        Return what to store for a task, with the defaults filled in.
+        Return the draft of a record, with the defaults filled in.
         """
         self.check_writable()
         seconds = self.lifetime(expires)

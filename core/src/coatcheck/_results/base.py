@@ -9,7 +9,7 @@ import logging
 from .._backends.backend import BaseBackend, Capability
 from .._coding.codec import Codec
 from .._record.meta import ResultMeta
-from .._settings.options import CODEC_OPTIONS, CORE_OPTIONS, OPTIONS, Options, read_options
+from .._settings.options import CODEC_OPTIONS, CORE_OPTIONS, DEFAULTS, Options, read_options
 from .hooks import hooks_of
 from .misuse import HoldsConnections
 from .writing import Writer
@@ -29,8 +29,8 @@ class ResultsBase(HoldsConnections):
         given = dict(options)
         plugins = options.get("plugins", ())
         given.pop("plugins", None)
-        settings = {name: option.default for name, option in OPTIONS.items()}
-        settings |= read_options(given, CORE_OPTIONS, where=f"{type(self).__name__}()")
+        where = f"{type(self).__name__}()"
+        settings = {**DEFAULTS, **read_options(given, CORE_OPTIONS, where=where)}
         self._codec = Codec(**{option: settings[option] for option in CODEC_OPTIONS})
         self._writer = Writer(
             self._codec,

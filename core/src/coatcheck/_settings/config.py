@@ -90,7 +90,7 @@ def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -
 def _from_environment(without: Collection[str]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for name, variable in _VARIABLES.items():
-        text = os.environ.get(variable)
-        if text and name not in without:
+        text = None if name in without else os.environ.get(variable)
+        if text:
             read |= read_options({name: text}, CORE_OPTIONS, where=variable)
     return read

@@ -168,6 +168,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
 CORE_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     name: option.read for name, option in OPTIONS.items()
 }
+DEFAULTS: Final[Mapping[str, Any]] = {name: option.default for name, option in OPTIONS.items()}
 #: The options of the encoding.
 CODEC_OPTIONS: Final = frozenset(CodecOptions.__annotations__)
 #: Those whose values are secrets.

@@ -890,13 +890,13 @@ def test_nothing_is_open_while_the_process_forks(backend):
     """
     put(backend, "k", READY)
 
-    backend.before_fork()
+    backend._file.before_fork()
     assert [] == backend._file.idle
     assert backend._file.reading.free.empty()
-    backend.after_fork_in_parent()
+    backend._file.after_fork_in_parent()
     assert {"k": READY} == backend.get_many(["k"])
-    backend.before_fork()
-    backend.after_fork()
+    backend._file.before_fork()
+    backend._file.after_fork()
     assert {"k": READY} == backend.get_many(["k"])
 
 

@@ -63,6 +63,12 @@ class TimersOfTheLoop:
         del sleeper
         self._timers.pop(place).cancel()
 
+    def ring_overdue(self, now: float) -> None:
+        """
+        See `Alarms.ring_overdue`.
+        """
+        del now
+
 
 async def wait_by_generator(
     self: Any, task_id: str, timeout: float, *_: object, must_exist: bool

@@ -138,6 +138,12 @@ class MemcachedBackend(KeyValueBackend):
     # -- reading --------------------------------------------------------------------------
 
     def get_many(self, keys: Collection[str]) -> dict[str, bytes]:
+        if len(keys) == 1:  # most reads
+            (key,) = keys
+            name = name_of(key)
+            read = Read({name: key})
+            self._link.run({self._link.pool_of(name): read})
+            return read.found
         done: list[Read] = []
         for batch in batches(keys):
             reads = {pool: Read(key_of) for pool, key_of in self._by_pool(batch).items()}

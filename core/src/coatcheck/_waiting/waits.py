@@ -4,7 +4,6 @@ All waits of one hub, with the looks and the subscriptions that they need. No I/
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -12,6 +11,7 @@ from .._backends.portions import BATCH
 from .._record.meta import ResultMeta
 from .heartbeats import Heartbeats
 from .pacing import PORTION, Agenda
+from .subscribed import Subscribed
 from .waiter import EARLY, INFINITY, UNLOOKED, Waiter
 
 #: A last look may take this many seconds past the deadline before the wait gives up.
@@ -31,11 +31,7 @@ class Waits:
         # In lists: most tasks have one waiter, and a set is large. Most waiters that joined first also
         # leave first, which suits a list.
         self._waiters: dict[str, list[Waiter]] = {}
-        # Tasks without a subscription, and a queue of them. The queue keeps tasks that left.
-        self._unwatched: set[str] = set()
-        self._to_watch: deque[str] = deque()
-        self._watched: set[str] = set()
-        self._unneeded: set[str] = set()
+        self._subscribed = Subscribed()
         # Waiters that must be woken. An interruption before that leaves them here.
         self._called: set[Waiter] = set()
         #: When the store last answered a look.
@@ -64,14 +60,10 @@ class Waits:
                 self._waiters[task_id] = [waiter]
             else:
                 waiters.append(waiter)
-            self._unneeded.discard(task_id)
             taken = self._agenda.is_taken(task_id)
             waiter.pending[task_id] = EARLY if taken else UNLOOKED
-            if waiter.once or task_id in self._watched:
+            if self._subscribed.covers(task_id, ask=not waiter.once) or waiter.once:
                 self._agenda.add(task_id, now)
-            elif task_id not in self._unwatched:
-                self._unwatched.add(task_id)
-                self._to_watch.append(task_id)
 
     def leave(self, waiter: Waiter) -> None:
         """
@@ -87,10 +79,8 @@ class Waits:
     def _forget(self, task_id: str) -> None:
         self._waiters.pop(task_id, None)
         self._agenda.discard(task_id)
-        self._unwatched.discard(task_id)
         self._heartbeats.forget(task_id)
-        if task_id in self._watched:
-            self._unneeded.add(task_id)
+        self._subscribed.release(task_id)
 
     # -- subscriptions --------------------------------------------------------------------
 
@@ -98,15 +88,7 @@ class Waits:
         """
         Return up to *limit* tasks to subscribe to. A look at each of them becomes due.
         """
-        taken: list[str] = []
-        # One half came last, the other half first: nobody waits for the end of a large wait.
-        for most, pop in ((limit // 2, self._to_watch.pop), (limit, self._to_watch.popleft)):
-            while self._to_watch and len(taken) < most:
-                task_id = pop()
-                if task_id in self._unwatched:
-                    self._unwatched.remove(task_id)
-                    taken.append(task_id)
-        self._watched.update(taken)
+        taken = self._subscribed.take(limit)
         for task_id in reversed(taken):  # those that came last are called last
             self._agenda.add(task_id, now)
         return taken
@@ -115,12 +97,7 @@ class Waits:
         """
         Return the tasks with a needless subscription, if there are at least *least*.
         """
-        if len(self._unneeded) < least:
-            return []
-        gone = list(self._unneeded)
-        self._unneeded.clear()
-        self._watched.difference_update(gone)
-        return gone
+        return self._subscribed.take_unneeded(least)
 
     # -- the last look --------------------------------------------------------------------
 
@@ -195,7 +172,7 @@ class Waits:
         for waiter in waiters:
             if self.may_resume(
                 waiter
-            ):  # its owner took a record, perhaps before the task was parked
+            ):  # its owner may have taken a record before the task was parked
                 self.resume(waiter)
         return True
 
@@ -216,7 +193,7 @@ class Waits:
         """
         Return the time of the next look, or `None` if no task needs one.
         """
-        return now if self._unwatched else self._agenda.next_look()
+        return now if self._subscribed.incomplete else self._agenda.next_look()
 
     # -- results of looks -----------------------------------------------------------------
 

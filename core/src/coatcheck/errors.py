@@ -49,9 +49,7 @@ def _restore(
 
 
 class CoatcheckError(Exception):
-    """
-    The base of all errors of coatcheck.
-    """
+    """The base of all errors of coatcheck."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors write their own message from data, so the default (call the class with
@@ -60,9 +58,7 @@ class CoatcheckError(Exception):
 
 
 class ArgumentError(CoatcheckError, ValueError):
-    """
-    A task id, state or duration that cannot be.
-    """
+    """A task id, state or duration that cannot be."""
 
     def __init__(self, what: str, value: object, way_out: str) -> None:
         self.what = what
@@ -71,15 +67,11 @@ class ArgumentError(CoatcheckError, ValueError):
 
 
 class ConfigurationError(CoatcheckError, ValueError):
-    """
-    A URL, an option or a file that cannot be used.
-    """
+    """A URL, an option or a file that cannot be used."""
 
 
 class UnknownSchemeError(ConfigurationError, LookupError):
-    """
-    No installed plugin handles the URL's scheme.
-    """
+    """No installed plugin handles the URL's scheme."""
 
     def __init__(
         self,
@@ -103,9 +95,7 @@ class UnknownSchemeError(ConfigurationError, LookupError):
 
 
 class SchemeConflictError(ConfigurationError):
-    """
-    Two distributions claim one scheme.
-    """
+    """Two distributions claim one scheme."""
 
     def __init__(self, scheme: str, claims: Iterable[str]) -> None:
         self.scheme = scheme
@@ -118,21 +108,15 @@ class SchemeConflictError(ConfigurationError):
 
 
 class PluginError(ConfigurationError, ImportError):
-    """
-    A plugin is installed but cannot be used.
-    """
+    """A plugin is installed but cannot be used."""
 
 
 class BackendError(CoatcheckError):
-    """
-    The store answered with an error, or did not answer.
-    """
+    """The store answered with an error, or did not answer."""
 
 
 class BackendUnavailableError(BackendError, ConnectionError):
-    """
-    The store cannot be reached, or refuses to serve.
-    """
+    """The store cannot be reached, or refuses to serve."""
 
 
 class PartlyUnavailableError(BackendUnavailableError):
@@ -148,9 +132,7 @@ class PartlyUnavailableError(BackendUnavailableError):
 
 
 class ThreadStartError(BackendUnavailableError, RuntimeError):
-    """
-    A thread that the call needs cannot be started. The next call tries again.
-    """
+    """A thread that the call needs cannot be started. The next call tries again."""
 
     def __init__(self, thread: str, reason: object) -> None:
         self.thread = thread
@@ -161,21 +143,15 @@ class ThreadStartError(BackendUnavailableError, RuntimeError):
 
 
 class BackendStoreError(BackendError):
-    """
-    The store refused a write.
-    """
+    """The store refused a write."""
 
 
 class BackendGetMetaError(BackendError):
-    """
-    The store refused a read.
-    """
+    """The store refused a read."""
 
 
 class ResultTooLargeError(BackendError, ValueError):
-    """
-    The encoded record is over the store's limit. Sizes are in bytes.
-    """
+    """The encoded record is over the store's limit. Sizes are in bytes."""
 
     def __init__(self, task_id: str, *, size: int, limit: int) -> None:
         self.task_id = task_id
@@ -188,21 +164,15 @@ class ResultTooLargeError(BackendError, ValueError):
 
 
 class UnsupportedError(CoatcheckError, NotImplementedError):
-    """
-    The backend does not have the capability that the call needs.
-    """
+    """The backend does not have the capability that the call needs."""
 
 
 class SerializationError(CoatcheckError):
-    """
-    A value could not be turned into bytes, or back.
-    """
+    """A value could not be turned into bytes, or back."""
 
 
 class EncodeError(SerializationError, TypeError):
-    """
-    The serializer cannot keep a value. `path` says where in the record it is.
-    """
+    """The serializer cannot keep a value. `path` says where in the record it is."""
 
     def __init__(self, serializer: str, path: str, reason: str) -> None:
         self.serializer = serializer
@@ -211,9 +181,7 @@ class EncodeError(SerializationError, TypeError):
 
 
 class DecodeError(SerializationError, ValueError):
-    """
-    A stored record, or its value, cannot be read.
-    """
+    """A stored record, or its value, cannot be read."""
 
     def __init__(self, task_id: str | None, reason: str) -> None:
         self.task_id = task_id
@@ -221,9 +189,7 @@ class DecodeError(SerializationError, ValueError):
 
 
 class ContentDisallowed(SerializationError, ValueError):  # noqa: N818 - the field's name
-    """
-    The record's serializer is not among those the reader accepts.
-    """
+    """The record's serializer is not among those the reader accepts."""
 
     def __init__(self, task_id: str | None, serializer: str, accept: Iterable[str]) -> None:
         self.task_id = task_id
@@ -277,9 +243,7 @@ class WaitTimeoutError(CoatcheckError, TimeoutError):
 
 
 class UnknownTaskError(CoatcheckError, LookupError):
-    """
-    Nothing is stored for the task id.
-    """
+    """Nothing is stored for the task id."""
 
     def __init__(self, task_id: str, *, hint: str = "") -> None:
         self.task_id = task_id
@@ -291,9 +255,7 @@ class UnknownTaskError(CoatcheckError, LookupError):
 
 
 class TaskError(CoatcheckError):
-    """
-    The task failed. `failure` holds all that is known of it, as data.
-    """
+    """The task failed. `failure` holds all that is known of it, as data."""
 
     failure: Failure
 
@@ -308,12 +270,8 @@ class TaskError(CoatcheckError):
 
 
 class TaskRevokedError(TaskError):
-    """
-    The task was revoked.
-    """
+    """The task was revoked."""
 
 
 class WorkerLostError(TaskError):
-    """
-    The worker stopped giving signs of life.
-    """
+    """The worker stopped giving signs of life."""

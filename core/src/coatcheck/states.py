@@ -30,9 +30,7 @@ _NAMED = frozenset(NAMED_STATES)
 
 
 def checked(state: str) -> str:
-    """
-    Return *state* as a plain `str` if it may be written: a known one or any upper-case word.
-    """
+    """Return *state* as a plain `str` if it may be written: a known one or any upper-case word."""
     if type(state) is str and state in _NAMED:
         return state
     if (

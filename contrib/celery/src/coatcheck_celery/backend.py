@@ -90,9 +90,7 @@ class CoatcheckBackend(Waiting, Chording):
         return bool(self._store.capabilities & Capability.TTL) and not self._store.keeps_others
 
     def as_uri(self, include_password: bool = False) -> str:  # noqa: FBT001, FBT002
-        """
-        Return the URL as in the configuration, its secrets masked unless asked for.
-        """
+        """Return the URL as in the configuration, its secrets masked unless asked for."""
         url = self.url or f"{celeryconfig.NAMED}://"
         shown = url if include_password else str(URL(url))
         return shown if url.startswith(celeryconfig.NAMED) else f"{celeryconfig.PREFIX}{shown}"
@@ -111,9 +109,7 @@ class CoatcheckBackend(Waiting, Chording):
         request: Context | None = None,
         **kwargs: object,
     ) -> T:
-        """
-        Store a state, unless a protected one is there. Return the result as stored.
-        """
+        """Store a state, unless a protected one is there. Return the result as stored."""
         error = result if isinstance(result, BaseException) else None
         stored: T = super().store_result(
             task_id,
@@ -156,9 +152,7 @@ class CoatcheckBackend(Waiting, Chording):
         return _longest(own, self._chord_expires)
 
     def _patiently(self, operation: Callable[[], T]) -> T:
-        """
-        Call *operation* again while the store is away, for as long as the retry policy says.
-        """
+        """Call *operation* again while the store is away, for as long as the retry policy says."""
         give_up = float("inf") if self._patience is None else monotonic() + self._patience
         pause = _PAUSE
         while True:
@@ -172,9 +166,7 @@ class CoatcheckBackend(Waiting, Chording):
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        """
-        Whether `result_backend_always_retry` should repeat an operation that raised *exc*.
-        """
+        """Whether `result_backend_always_retry` should repeat an operation that raised *exc*."""
         cause = exc.__cause__ if isinstance(exc, (BackendStoreError, BackendGetMetaError)) else exc
         return isinstance(cause, coatcheck.BackendUnavailableError)
 
@@ -196,9 +188,7 @@ class CoatcheckBackend(Waiting, Chording):
             self.results.forget(key)
 
     def cleanup(self) -> None:
-        """
-        Delete expired records, and those that Celery's own backend stored before a switch.
-        """
+        """Delete expired records, and those that Celery's own backend stored before a switch."""
         self.results.purge()
         if self.expires:
             self._store.purge_others(self.expires)
@@ -247,9 +237,7 @@ def _unpickle(cls: type[CoatcheckBackend], url: str | None) -> CoatcheckBackend:
 
 
 def _lifetime(seconds: float | None) -> float | None:
-    """
-    Return how long a record lives; Celery's 0 keeps it.
-    """
+    """Return how long a record lives; Celery's 0 keeps it."""
     return float(seconds) if seconds else None
 
 

@@ -18,9 +18,7 @@ Errback = list[object]
 
 
 def members_of(body: Body, app: Celery) -> Iterator[Context]:
-    """
-    Iterate over the requests of the tasks that end *body* and are in a header themselves.
-    """
+    """Iterate over the requests of the tasks that end *body* and are in a header themselves."""
     signature = maybe_signature(body, app=app)
     for part in _ends(signature):
         yield from members_of(part, app)
@@ -31,9 +29,7 @@ def members_of(body: Body, app: Celery) -> Iterator[Context]:
 
 
 def errbacks_of(body: Body, app: Celery) -> list[Errback]:
-    """
-    Return the error callbacks that are called when *body* fails.
-    """
+    """Return the error callbacks that are called when *body* fails."""
     signature = maybe_signature(body, app=app)
     if signature is None:
         return []

@@ -28,9 +28,7 @@ _logger = get_logger(__name__)
 
 
 class Chording(Backend):
-    """
-    The part of the backend that joins.
-    """
+    """The part of the backend that joins."""
 
     def __init__(self, app: Celery, url: str | None = None, **kwargs: object) -> None:
         super().__init__(app, url=url, **kwargs)
@@ -39,16 +37,12 @@ class Chording(Backend):
 
     @abstractmethod
     def _chord(self, group_id: TaskId, body: str) -> Chord:
-        """
-        Return the chord with this header, whose *body* ends with the task of that id.
-        """
+        """Return the chord with this header, whose *body* ends with the task of that id."""
 
     def apply_chord(
         self, header_result_args: tuple[TaskId, Iterable[AsyncResult]], body: Signature, **_: object
     ) -> None:
-        """
-        Begin a run. Keep the header's nesting if it holds groups; a generator is left alone.
-        """
+        """Begin a run. Keep the header's nesting if it holds groups; a generator is left alone."""
         self.ensure_chords_allowed()
         group_id, members = header_result_args
         body_id = self._begun[str(group_id)] = body_id_of(body)
@@ -97,9 +91,7 @@ class Chording(Backend):
         told: Iterable[Errback] = (),
         **_: object,
     ) -> None:
-        """
-        Note that a member of a header is over. Its record, if it has one, is stored already.
-        """
+        """Note that a member of a header is over. Its record, if it has one, is stored already."""
         finish = self._arrive(request, state, result, stored=False, told=told)
         if finish is not None:
             finish()
@@ -113,9 +105,7 @@ class Chording(Backend):
         stored: bool,
         told: Iterable[Errback] = (),
     ) -> Callable[[], None] | None:
-        """
-        Count a member. Return the function that starts the body if this member must start it.
-        """
+        """Count a member. Return the function that starts the body if this member must start it."""
         if not request.group or not request.id:
             return None
         chord = self._chord(request.group, body_id_of(request.chord))
@@ -147,9 +137,7 @@ class Chording(Backend):
             _logger.warning("Chord %r was not cleared up: %s", request.group, error)
 
     def _start(self, callback: Signature, completion: Completion, failed: Exception | None) -> None:
-        """
-        Send the body. Raises `ChordError` if that fails for any reason.
-        """
+        """Send the body. Raises `ChordError` if that fails for any reason."""
         try:
             if failed is not None:
                 raise failed  # noqa: TRY301 - as if it had come now

@@ -119,29 +119,21 @@ class Chord:
     # -- before it starts -----------------------------------------------------------------
 
     def begin(self) -> None:
-        """
-        Begin another run, before any of its members is sent.
-        """
+        """Begin another run, before any of its members is sent."""
         self._delete(["claim"])
 
     def save_header(self, members: list[Member]) -> None:
-        """
-        Keep the nesting of a header: Celery's pairs.
-        """
+        """Keep the nesting of a header: Celery's pairs."""
         self._put("header", members, unless=frozenset())
 
     def set_size(self, size: int) -> None:
-        """
-        Record the number of parts. The last member is not sent before that.
-        """
+        """Record the number of parts. The last member is not sent before that."""
         # Before Celery 5.7 a group inside the header says its own size, under the id of the header.
         known = self._get([self._size]).get(self._size, 0)
         self._put(self._size, max(size, known), unless=frozenset())
 
     def add(self, task_id: str) -> None:
-        """
-        Have the chord wait for one task more.
-        """
+        """Have the chord wait for one task more."""
         n = 0
         while not self._put(f"t{n}", task_id):
             if self._get([f"t{n}"]).get(f"t{n}") == task_id:  # it is added twice
@@ -206,9 +198,7 @@ class Chord:
         return parts if len(parts) >= size and len(parts) >= size + self._count_added() else None
 
     def _shared(self, parts: Iterable[str]) -> Parts:
-        """
-        Return the parts of members that share an index with one of *parts*.
-        """
+        """Return the parts of members that share an index with one of *parts*."""
         shared: Parts = {}
         n, places = 0, list(parts)
         while places:
@@ -260,9 +250,7 @@ class Chord:
 
 
 class Completion:
-    """
-    All members are over, and this process starts the body with their values.
-    """
+    """All members are over, and this process starts the body with their values."""
 
     def __init__(self, chord: Chord, task_id: str, parts: Parts) -> None:
         self._chord = chord

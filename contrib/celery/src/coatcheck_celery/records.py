@@ -25,9 +25,7 @@ _OURS: Final = ("v", "write_id", "failure", "expires_at", "date_started", "heart
 
 
 def id_of(task_id: TaskId) -> str:
-    """
-    Return *task_id* as text. Raises `ValueError`.
-    """
+    """Return *task_id* as text. Raises `ValueError`."""
     text = task_id.decode() if isinstance(task_id, bytes) else str(task_id or "")
     return checked_id(text)
 
@@ -68,9 +66,7 @@ def meta_of(record: ResultMeta) -> Meta:
 
 @contextmanager
 def celery_errors(task_id: TaskId | None = None, state: str | None = None) -> Iterator[None]:
-    """
-    Raise coatcheck's errors as those that Celery's callers expect. A write has a *state*.
-    """
+    """Raise coatcheck's errors as those that Celery's callers expect. A write has a *state*."""
     try:
         yield
     except (coatcheck.EncodeError, coatcheck.ResultTooLargeError) as error:

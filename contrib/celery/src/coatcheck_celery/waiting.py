@@ -23,9 +23,7 @@ Complete = tuple[str, Meta | list[AsyncResult]]
 
 
 class Waiting:
-    """
-    The part of the backend that waits. It keeps nothing for a result that nobody waits for.
-    """
+    """The part of the backend that waits. It keeps nothing for a result that nobody waits for."""
 
     supports_native_join = True
     #: `GroupResult.then` is fulfilled.
@@ -59,9 +57,7 @@ class Waiting:
         propagate: bool = True,  # noqa: FBT001, FBT002
         **kwargs: object,
     ) -> object:
-        """
-        Wait for the task of *result*; return its value or raise its exception.
-        """
+        """Wait for the task of *result*; return its value or raise its exception."""
         ids = [id_of(result.id)]
         with closing(self._metas(ids, timeout, interval, on_interval, on_message)) as metas:
             _, meta = next(metas)
@@ -79,9 +75,7 @@ class Waiting:
         no_ack: bool = True,  # noqa: FBT001, FBT002
         on_interval: Callable[[], object] | None = None,
     ) -> Meta:
-        """
-        Wait for a task, and return its meta.
-        """
+        """Wait for a task, and return its meta."""
         with closing(self._metas([id_of(task_id)], timeout, interval, on_interval)) as metas:
             return next(metas)[1]
 
@@ -173,9 +167,7 @@ class Waiting:
 
 
 class _Members:
-    """
-    The members of a set, by the tasks that they wait for.
-    """
+    """The members of a set, by the tasks that they wait for."""
 
     def __init__(self, members: Iterable[AsyncResult | ResultSet]) -> None:
         #: The members that need no waiting.
@@ -204,9 +196,7 @@ class _Members:
         return known is None
 
     def ready(self, task_id: str, meta: Meta) -> Iterator[Complete]:
-        """
-        Note that a task is ready. Iterate over the members that this completes.
-        """
+        """Note that a task is ready. Iterate over the members that this completes."""
         for handle, group in self.waiting.pop(task_id, ()):
             handle._maybe_set_cache(dict(meta))  # noqa: SLF001 - how a backend tells it
             if group is None:

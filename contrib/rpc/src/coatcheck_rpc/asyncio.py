@@ -28,9 +28,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
-    """
-    The operations, for tasks that wait for the thread of the line.
-    """
+    """The operations, for tasks that wait for the thread of the line."""
 
     PROTOCOL_VERSION = 1
 
@@ -48,9 +46,7 @@ class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
         return cls(Settings(url, options or {}, operation_timeout=operation_timeout))
 
     async def reply_to(self) -> str:
-        """
-        Return the name of the queue that a worker must know, once the queue exists.
-        """
+        """Return the name of the queue that a worker must know, once the queue exists."""
         return await adrive(self._reply_to(), self._ask)
 
     def _keep(self) -> None:
@@ -123,9 +119,7 @@ class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
 
 
 def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
-    """
-    Set *done*. For any thread.
-    """
+    """Set *done*. For any thread."""
 
     def set_done() -> None:
         if not done.done():
@@ -142,9 +136,7 @@ async def _released(hold: Hold) -> None:
 
 
 class MailBell(Bell):
-    """
-    Rings for messages, which arrive in another thread.
-    """
+    """Rings for messages, which arrive in another thread."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         super().__init__()
@@ -164,9 +156,7 @@ class MailBell(Bell):
         self._keys.difference_update(keys)
 
     def ring(self, key: str) -> None:
-        """
-        Ring if anybody listens for *key*. For any thread.
-        """
+        """Ring if anybody listens for *key*. For any thread."""
         if key not in self._keys:
             return
         first = not self._rang

@@ -28,9 +28,7 @@ from .settings import Settings
 
 
 class Client:
-    """
-    One client of a line, for either side.
-    """
+    """One client of a line, for either side."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -47,23 +45,17 @@ class Client:
 
     @property
     def queue(self) -> str:
-        """
-        The queue that this client reads or sends to.
-        """
+        """The queue that this client reads or sends to."""
         return self.settings.reply_to or self.mailbox.queue
 
     @property
     def sends(self) -> bool:
-        """
-        Whether another process is the reader.
-        """
+        """Whether another process is the reader."""
         return self._mailbox is None
 
     @property
     def mailbox(self) -> Mailbox:
-        """
-        The records that arrived. Raises `UnsupportedError` for a client that only sends.
-        """
+        """The records that arrived. Raises `UnsupportedError` for a client that only sends."""
         forks.check()
         if self._mailbox is None:
             raise UnsupportedError(
@@ -99,9 +91,7 @@ class Client:
         return posts
 
     def write_failed(self, error: BaseException, task_id: str) -> NoReturn:
-        """
-        Raise ours for *error*, which kept the record of *task_id* from being stored.
-        """
+        """Raise ours for *error*, which kept the record of *task_id* from being stored."""
         if isinstance(error, TooLarge):
             raise ResultTooLargeError(task_id, size=error.size, limit=error.limit) from error
         raise self.error(error, writing=True) from error
@@ -109,15 +99,11 @@ class Client:
     # -- receiving ------------------------------------------------------------------------
 
     def metas(self, found: Mapping[str, bytes], codec: Codec) -> dict[str, ResultMeta]:
-        """
-        Decode the records *found*.
-        """
+        """Decode the records *found*."""
         return {id_: codec.decode(id_, body) for id_, body in found.items()}
 
     def known(self, ids: Collection[str], codec: Codec) -> dict[str, ResultMeta] | None:
-        """
-        Return the records, or `None` if messages on their way may change them.
-        """
+        """Return the records, or `None` if messages on their way may change them."""
         mailbox = self.mailbox
         found = mailbox.get(ids)
         if not mailbox.live:
@@ -129,9 +115,7 @@ class Client:
         return self.metas(found, codec)
 
     def read_failed(self, error: BaseException, ids: Collection[str], codec: Codec) -> NoReturn:
-        """
-        Raise ours for *error*, with the records of *ids* that arrived before it.
-        """
+        """Raise ours for *error*, with the records of *ids* that arrived before it."""
         ours = self.error(error, writing=False)
         found = self.metas(self.mailbox.get(ids), codec)
         if found and len(found) < len(set(ids)):
@@ -142,21 +126,15 @@ class Client:
     # -- errors ---------------------------------------------------------------------------
 
     def error(self, error: BaseException, *, writing: bool) -> BackendError:
-        """
-        Return ours for *error*.
-        """
+        """Return ours for *error*."""
         return mapped(error, self.settings.label, queue=self.queue, writing=writing)
 
     def why(self, *, writing: bool) -> BaseException:
-        """
-        Return the reason why nothing comes through now.
-        """
+        """Return the reason why nothing comes through now."""
         return self.line.why(self.queue, writing=writing)
 
     @property
     def trouble(self) -> BackendError | None:
-        """
-        Ours for the reason why there is no connection now.
-        """
+        """Ours for the reason why there is no connection now."""
         error = self.line.error
         return None if error is None else self.error(error, writing=False)

@@ -27,9 +27,7 @@ AGAIN: Final = 0.2
 
 
 class Consumer:
-    """
-    Takes messages into a mailbox. Used by the thread of a session.
-    """
+    """Takes messages into a mailbox. Used by the thread of a session."""
 
     def __init__(self, mailbox: Mailbox, line: Line, loop: IOLoop, outbox: Outbox) -> None:
         self.mailbox = mailbox
@@ -43,32 +41,24 @@ class Consumer:
         self._ended = False
 
     def wait(self, live: Outcome[None]) -> None:
-        """
-        Tell *live* when messages arrive.
-        """
+        """Tell *live* when messages arrive."""
         self.waiting.append(live)
         if self.mailbox.live:
             self._opened()
 
     def open(self, connection: Any) -> None:
-        """
-        Consume the queue over a channel of *connection*, unless that goes on already.
-        """
+        """Consume the queue over a channel of *connection*, unless that goes on already."""
         if self._channel is None and not self._ended and connection.is_open:
             self._connection = connection
             self._channel = connection.channel(on_open_callback=self._declare)
 
     def lose(self) -> None:
-        """
-        Note that nothing arrives for now.
-        """
+        """Note that nothing arrives for now."""
         self.mailbox.live = False
         self._channel = self._connection = None
 
     def close(self) -> None:
-        """
-        Stop consuming.
-        """
+        """Stop consuming."""
         self._ended = True
         channel = self._channel
         self.lose()
@@ -76,9 +66,7 @@ class Consumer:
             channel.close()
 
     def fail(self, error: BaseException) -> None:
-        """
-        Tell everybody who waits that nothing will arrive.
-        """
+        """Tell everybody who waits that nothing will arrive."""
         waiting, self.waiting = self.waiting, []
         for live in waiting:
             live.fail(error)

@@ -29,27 +29,19 @@ _REFUSALS: Final = (
 
 
 class Blocked(Exception):  # noqa: N818 - it is a state of affairs
-    """
-    The broker accepts no messages for now.
-    """
+    """The broker accepts no messages for now."""
 
 
 class Silent(TimeoutError):  # noqa: N818 - as above
-    """
-    The broker says nothing any more.
-    """
+    """The broker says nothing any more."""
 
 
 class Unroutable(Exception):  # noqa: N818 - as above
-    """
-    There is no queue of that name.
-    """
+    """There is no queue of that name."""
 
 
 class TooLarge(Exception):  # noqa: N818 - as above
-    """
-    The broker does not take messages of this size.
-    """
+    """The broker does not take messages of this size."""
 
     def __init__(self, size: int, limit: int) -> None:
         self.size = size
@@ -58,9 +50,7 @@ class TooLarge(Exception):  # noqa: N818 - as above
 
 
 def too_large(error: BaseException) -> TooLarge | None:
-    """
-    Return the sizes that the broker names when it refuses a message for its size.
-    """
+    """Return the sizes that the broker names when it refuses a message for its size."""
     if isinstance(error, exceptions.ChannelClosed) and error.reply_code == _PRECONDITION_FAILED:
         found = _TOO_LARGE.search(error.reply_text)
         if found is not None:
@@ -69,9 +59,7 @@ def too_large(error: BaseException) -> TooLarge | None:
 
 
 def is_refused(error: BaseException) -> bool:
-    """
-    Return whether the broker refuses, and will refuse again.
-    """
+    """Return whether the broker refuses, and will refuse again."""
     if isinstance(error, _REFUSALS):
         return True
     if not isinstance(error, exceptions.ChannelClosed):
@@ -83,9 +71,7 @@ def is_refused(error: BaseException) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """
-    Return the message of *error*, and remove the names of users from the error itself.
-    """
+    """Return the message of *error*, and remove the names of users from the error itself."""
     # It becomes the cause of ours, so it is shown as well.
     error.args = tuple(without_users(arg) if isinstance(arg, str) else arg for arg in error.args)
     if isinstance(error, (exceptions.ConnectionClosed, exceptions.ChannelClosed)):
@@ -115,9 +101,7 @@ def _innermost(error: BaseException) -> str:
 def mapped(
     error: BaseException, label: str, *, queue: str | None = None, writing: bool
 ) -> BackendError:
-    """
-    Return ours for *error*. Its message begins with the broker's *label*.
-    """
+    """Return ours for *error*. Its message begins with the broker's *label*."""
     text = f"{label}: {text_of(error)}"
     if isinstance(error, _REFUSALS):
         return BackendUnavailableError(

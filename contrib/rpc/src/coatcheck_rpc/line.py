@@ -57,17 +57,13 @@ class Line:
     # -- holds ----------------------------------------------------------------------------
 
     def hold(self, hold: Hold) -> None:
-        """
-        Keep the connection, and the consumer of the mailbox, until the hold ends.
-        """
+        """Keep the connection, and the consumer of the mailbox, until the hold ends."""
         forks.check()
         with self._lock:
             self._holds[hold.number] = hold.mailbox
 
     def release(self, number: int) -> None:
-        """
-        End a hold.
-        """
+        """End a hold."""
         forks.check()
         with self._lock:
             if number not in self._holds:
@@ -78,24 +74,18 @@ class Line:
             session.call(session.settle)
 
     def lost(self, number: int) -> None:
-        """
-        End a hold that was dropped. From a finalizer.
-        """
+        """End a hold that was dropped. From a finalizer."""
         self._lost.append(number)
 
     def forget_lost(self) -> None:
-        """
-        Forget the holds that were dropped.
-        """
+        """Forget the holds that were dropped."""
         while self._lost:
             number = self._lost.popleft()
             with self._lock:
                 self._holds.pop(number, None)
 
     def needed(self) -> set[Mailbox]:
-        """
-        Return the mailboxes that somebody holds.
-        """
+        """Return the mailboxes that somebody holds."""
         with self._lock:
             return {mailbox for mailbox in self._holds.values() if mailbox is not None}
 
@@ -114,18 +104,14 @@ class Line:
             return True
 
     def broke(self, session: Session, error: Exception) -> None:
-        """
-        Note that *session* ended by a fault. The next operation opens another.
-        """
+        """Note that *session* ended by a fault. The next operation opens another."""
         with self._lock:
             if self._session is session:
                 self._session = None
         self.error = error
 
     def call(self, act: Callable[[Session], object]) -> None:
-        """
-        Call *act* in the thread of a session.
-        """
+        """Call *act* in the thread of a session."""
         forks.check()
         with self._lock:
             session = self._session
@@ -136,23 +122,17 @@ class Line:
             session.call(partial(act, session))
 
     def send(self, posts: Sequence[Post]) -> None:
-        """
-        Send messages. Each tells itself when it is done.
-        """
+        """Send messages. Each tells itself when it is done."""
         self.call(lambda session: session.post(posts))
 
     def listen(self, mailbox: Mailbox) -> Outcome[None]:
-        """
-        Consume the queue of *mailbox*. The outcome comes when messages arrive from then on.
-        """
+        """Consume the queue of *mailbox*. The outcome comes when messages arrive from then on."""
         live: Outcome[None] = Outcome()
         self.call(lambda session: session.read(mailbox, live))
         return live
 
     def why(self, queue: str, *, writing: bool) -> BaseException:
-        """
-        Return the reason why *queue* cannot be written to, or read, now.
-        """
+        """Return the reason why *queue* cannot be written to, or read, now."""
         of_queue = self.unroutable if writing else self.unreadable
         return (
             self.error or of_queue.get(queue) or TimeoutError("the broker did not answer in time")
@@ -163,9 +143,7 @@ _numbers: Final = itertools.count()
 
 
 class Hold:
-    """
-    A client's need for the line, until `release`, or until the hold is dropped.
-    """
+    """A client's need for the line, until `release`, or until the hold is dropped."""
 
     def __init__(self, line: Line, mailbox: Mailbox | None) -> None:
         self.mailbox = mailbox
@@ -177,9 +155,7 @@ class Hold:
         line.hold(self)
 
     def release(self) -> None:
-        """
-        End the hold.
-        """
+        """End the hold."""
         self._line.release(self.number)
         self._finalizer.detach()  # last, for the same reason
 
@@ -192,7 +168,5 @@ _lines: Final[Registry[Line]] = Registry()
 
 
 def line_to(settings: Settings) -> Line:
-    """
-    Return the line of this process to the broker of *settings*.
-    """
+    """Return the line of this process to the broker of *settings*."""
     return _lines.get(settings.address, lambda: Line(settings))

@@ -22,14 +22,10 @@ _INF: Final = float("inf")
 
 
 class Rings(Protocol):
-    """
-    A bell that rings when a record arrives.
-    """
+    """A bell that rings when a record arrives."""
 
     def ring(self, key: str) -> None:
-        """
-        Ring for *key*. From any thread.
-        """
+        """Ring for *key*. From any thread."""
 
 
 class Mailbox:
@@ -62,18 +58,14 @@ class Mailbox:
 
     @property
     def queue(self) -> str:
-        """
-        The name of the queue; a forked child has one of its own.
-        """
+        """The name of the queue; a forked child has one of its own."""
         process = os.getpid()
         return self._name if process == self._process else f"{self._name}-{process}"
 
     # -- writing --------------------------------------------------------------------------
 
     def arrive(self, mail: Mail) -> bool:
-        """
-        Store the record of a message; `False` if it may not replace the current one.
-        """
+        """Store the record of a message; `False` if it may not replace the current one."""
         until = _until(mail.life)
         with self._lock:
             self.arrivals += 1
@@ -96,9 +88,7 @@ class Mailbox:
         return self.codec.state_of(current) not in mail.unless
 
     def delete(self, ids: Collection[str]) -> int:
-        """
-        Delete records; return how many existed.
-        """
+        """Delete records; return how many existed."""
         with self._lock:
             living = sum(self._living(id_) is not None for id_ in set(ids))
             for id_ in ids:
@@ -106,9 +96,7 @@ class Mailbox:
         return living
 
     def purge(self) -> int:
-        """
-        Delete expired records and groups; return how many.
-        """
+        """Delete expired records and groups; return how many."""
         with self._lock:
             return self._remove_expired()
 
@@ -129,68 +117,50 @@ class Mailbox:
         return body if until > monotonic() else None
 
     def get(self, ids: Collection[str]) -> dict[str, bytes]:
-        """
-        Return the records that exist.
-        """
+        """Return the records that exist."""
         return {id_: body for id_ in ids if (body := self._living(id_)) is not None}
 
     def scan(self, prefix: str) -> Iterator[str]:
-        """
-        Iterate over the ids that start with *prefix*.
-        """
+        """Iterate over the ids that start with *prefix*."""
         ids = [id_ for id_ in list(self._records) if id_.startswith(prefix)]
         return (id_ for id_ in ids if self._living(id_) is not None)
 
     def left(self, task_id: str) -> float | None:
-        """
-        Return the seconds for which a record lives; `None` if it is kept.
-        """
+        """Return the seconds for which a record lives; `None` if it is kept."""
         until = self._records[task_id][1]
         return None if until == _INF else until - monotonic()
 
     # -- bells ----------------------------------------------------------------------------
 
     def add_bell(self, bell: Rings) -> None:
-        """
-        Ring *bell* for each record that arrives.
-        """
+        """Ring *bell* for each record that arrives."""
         with self._lock:
             self._bells |= {bell}
 
     def remove_bell(self, bell: Rings) -> None:
-        """
-        Ring *bell* no longer.
-        """
+        """Ring *bell* no longer."""
         with self._lock:
             self._bells -= {bell}
 
     @property
     def bells(self) -> int:
-        """
-        The number of bells.
-        """
+        """The number of bells."""
         return len(self._bells)
 
     # -- groups, which this process keeps for itself --------------------------------------
 
     def put_group(self, group_id: str, tree: Tree, life: float | None) -> None:
-        """
-        Keep a group.
-        """
+        """Keep a group."""
         with self._lock:
             self._groups[group_id] = (tree, _until(life))
 
     def get_group(self, group_id: str) -> Tree | None:
-        """
-        Return a group; `None` for an unknown one.
-        """
+        """Return a group; `None` for an unknown one."""
         tree, until = self._groups.get(group_id, (None, 0.0))
         return tree if until > monotonic() else None
 
     def delete_group(self, group_id: str) -> bool:
-        """
-        Delete a group; `False` if there was none.
-        """
+        """Delete a group; `False` if there was none."""
         with self._lock:
             found = self.get_group(group_id) is not None
             self._groups.pop(group_id, None)

@@ -33,9 +33,7 @@ _TYPES: Final = {"json": "application/json", "msgpack": "application/x-msgpack",
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """
-    One message: a record, and the condition for storing it.
-    """
+    """One message: a record, and the condition for storing it."""
 
     task_id: str
     body: bytes
@@ -49,23 +47,17 @@ class Mail:
 
 
 def new_token() -> str:
-    """
-    Return a random word that lets the writer recognise its message.
-    """
+    """Return a random word that lets the writer recognise its message."""
     return os.urandom(12).hex()
 
 
 def hash_of(body: bytes) -> str:
-    """
-    Return the hash of a record.
-    """
+    """Return the hash of a record."""
     return hashlib.sha256(body).hexdigest()
 
 
 def properties_of(mail: Mail, codec: Codec, *, persistent: bool) -> BasicProperties:
-    """
-    Return the properties of a message, Celery's and ours.
-    """
+    """Return the properties of a message, Celery's and ours."""
     unless = "*" if mail.unless is ANY else ",".join(sorted(mail.unless))
     # Rounded up: a record lives at least as long as promised.
     life = 0 if mail.life is None else max(math.ceil(mail.life * 1000), 1)

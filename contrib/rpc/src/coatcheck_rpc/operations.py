@@ -43,9 +43,7 @@ class Wait(NamedTuple):
 
     @property
     def left(self) -> float:
-        """
-        The seconds until the deadline; 0 if it has passed.
-        """
+        """The seconds until the deadline; 0 if it has passed."""
         return max(self.deadline - monotonic(), 0.0)
 
 
@@ -66,30 +64,22 @@ class RPCOperations(Operations[ResultMeta]):
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        The reason why there is no connection now.
-        """
+        """The reason why there is no connection now."""
         return self._client.trouble
 
     @abstractmethod
     def _keep(self) -> None:
-        """
-        Hold the line for this backend.
-        """
+        """Hold the line for this backend."""
 
     def _await(self, outcome: Outcome[T], deadline: float, *, writing: bool) -> Operation[Wait, T]:
-        """
-        Return the value of *outcome*. Raises its error, or the reason why it did not come.
-        """
+        """Return the value of *outcome*. Raises its error, or the reason why it did not come."""
         came = yield Wait(outcome, deadline)
         if not came and outcome.cancel():
             raise self._client.why(writing=writing)
         return outcome.result()
 
     def _live(self, deadline: float) -> Operation[Wait, Mailbox]:
-        """
-        Return the mailbox once messages arrive in it. Raises the driver's errors.
-        """
+        """Return the mailbox once messages arrive in it. Raises the driver's errors."""
         mailbox = self._client.mailbox
         self._keep()
         if not mailbox.live:
@@ -101,9 +91,7 @@ class RPCOperations(Operations[ResultMeta]):
         return monotonic() + self._timeout
 
     def _listen(self, deadline: float, *, writing: bool = False) -> Operation[Wait, Mailbox]:
-        """
-        Return the mailbox once messages arrive in it. Raises our errors.
-        """
+        """Return the mailbox once messages arrive in it. Raises our errors."""
         try:
             return (yield from self._live(deadline))
         except UnsupportedError:
@@ -166,9 +154,7 @@ class RPCOperations(Operations[ResultMeta]):
         return (yield from self._listen(self._deadline(), writing=True)).delete(keys)
 
     def _reply_to(self) -> Operation[Wait, str]:
-        """
-        Return the name of the queue that a worker must know, once the queue exists.
-        """
+        """Return the name of the queue that a worker must know, once the queue exists."""
         if not self._client.sends:
             yield from self._listen(self._deadline())
         return self._client.queue

@@ -6,9 +6,7 @@ from typing import Literal, TypedDict
 
 
 class RPCOptions(TypedDict, total=False):
-    """
-    Options for `by_url(url, **RPCOptions(...))`.
-    """
+    """Options for `by_url(url, **RPCOptions(...))`."""
 
     queue: str
     reply_to: str

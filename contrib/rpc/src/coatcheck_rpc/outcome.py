@@ -29,24 +29,18 @@ class Outcome(Generic[T]):
 
     @property
     def is_done(self) -> bool:
-        """
-        Whether the answer has come.
-        """
+        """Whether the answer has come."""
         return bool(self._value) or self._error is not None
 
     def succeed(self, value: T) -> None:
-        """
-        Give the value. Only the first call counts, and none after `cancel`.
-        """
+        """Give the value. Only the first call counts, and none after `cancel`."""
         with self._lock:
             if not (self.is_done or self.is_cancelled):
                 self._value.append(value)
         self._tell()
 
     def fail(self, error: BaseException) -> None:
-        """
-        Give the error. Only the first call counts, and none after `cancel`.
-        """
+        """Give the error. Only the first call counts, and none after `cancel`."""
         with self._lock:
             if not (self.is_done or self.is_cancelled):
                 self._error = error
@@ -58,9 +52,7 @@ class Outcome(Generic[T]):
             call()
 
     def cancel(self) -> bool:
-        """
-        Note that nobody waits any more; `False` if the answer has come.
-        """
+        """Note that nobody waits any more; `False` if the answer has come."""
         with self._lock:
             if self.is_done:
                 return False
@@ -68,9 +60,7 @@ class Outcome(Generic[T]):
             return True
 
     def when_done(self, call: Callable[[], object]) -> None:
-        """
-        Call *call* once the answer has come, in any thread; now if it has.
-        """
+        """Call *call* once the answer has come, in any thread; now if it has."""
         with self._lock:
             if not self.is_done:
                 self._calls.append(call)
@@ -78,9 +68,7 @@ class Outcome(Generic[T]):
         call()
 
     def result(self) -> T:
-        """
-        Return the value or raise the error.
-        """
+        """Return the value or raise the error."""
         if self._error is not None:
             raise self._error
         return self._value[0]

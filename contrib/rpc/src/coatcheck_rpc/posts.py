@@ -72,15 +72,11 @@ class Outbox:
 
     @property
     def is_open(self) -> bool:
-        """
-        Whether messages can be sent now.
-        """
+        """Whether messages can be sent now."""
         return self._channel is not None
 
     def open(self, connection: Any, ready: Callable[[], object]) -> None:
-        """
-        Open a channel of *connection*, call *ready*, and send all messages.
-        """
+        """Open a channel of *connection*, call *ready*, and send all messages."""
         self._connection = connection
 
         def opened(channel: Any) -> None:
@@ -120,42 +116,32 @@ class Outbox:
         self._loop.call_later(AGAIN, again)
 
     def lose(self) -> None:
-        """
-        Note that the connection was lost.
-        """
+        """Note that the connection was lost."""
         self._connection = self._channel = None
         self._unconfirmed.clear()
 
     # -- messages -------------------------------------------------------------------------
 
     def add(self, post: Post) -> None:
-        """
-        Send a message, now or when there is a channel.
-        """
+        """Send a message, now or when there is a channel."""
         self._posts[post.token] = post
         if self._channel is not None:
             self._publish(post)
 
     def arrived(self, token: str, *, won: bool) -> None:
-        """
-        Note that the message with *token* arrived in this process.
-        """
+        """Note that the message with *token* arrived in this process."""
         post = self._posts.pop(token, None)
         if post is not None:
             post.done.succeed(won)
 
     def fail(self, error: BaseException) -> None:
-        """
-        Give up all messages.
-        """
+        """Give up all messages."""
         posts, self._posts = self._posts, {}
         for post in posts.values():
             post.done.fail(error)
 
     def sweep(self) -> None:
-        """
-        Drop the messages that nobody waits for.
-        """
+        """Drop the messages that nobody waits for."""
         for token in [token for token, post in self._posts.items() if post.done.is_cancelled]:
             del self._posts[token]
 

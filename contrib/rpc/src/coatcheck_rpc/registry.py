@@ -14,9 +14,7 @@ V = TypeVar("V")
 
 
 class Registry(Generic[V]):
-    """
-    Values by key, each made once. Shared by threads; a forked child keeps them.
-    """
+    """Values by key, each made once. Shared by threads; a forked child keeps them."""
 
     def __init__(self) -> None:
         self._values: dict[object, V] = {}
@@ -27,9 +25,7 @@ class Registry(Generic[V]):
         self._lock = threading.Lock()
 
     def get(self, key: object, make: Callable[[], V]) -> V:
-        """
-        Return the value of *key*, which *make* returns the first time.
-        """
+        """Return the value of *key*, which *make* returns the first time."""
         forks.check()
         with self._lock:
             if key not in self._values:

@@ -77,9 +77,7 @@ class Session:
         self.thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
 
     def start(self) -> None:
-        """
-        Start the thread. For any thread.
-        """
+        """Start the thread. For any thread."""
         try:
             start(self.thread)
         except BaseException:
@@ -87,9 +85,7 @@ class Session:
             raise
 
     def call(self, act: Callable[[], object]) -> None:
-        """
-        Call *act* in the thread. For any thread.
-        """
+        """Call *act* in the thread. For any thread."""
         self._loop.add_callback_threadsafe(act)
 
     def _run(self) -> None:
@@ -136,9 +132,7 @@ class Session:
             connection._terminate_stream(error)  # noqa: SLF001 - as the driver's own heartbeats do
 
     def hang_up(self) -> None:
-        """
-        Close the socket without a word: in a forked child the connection is the parent's.
-        """
+        """Close the socket without a word: in a forked child the connection is the parent's."""
         transport = getattr(self._connection, "_transport", None)
         sock = getattr(transport, "_sock", None)
         if sock is not None:
@@ -147,9 +141,7 @@ class Session:
     # -- requests -------------------------------------------------------------------------
 
     def post(self, posts: Iterable[Post]) -> None:
-        """
-        Send messages, now or when there is a connection.
-        """
+        """Send messages, now or when there is a connection."""
         if self._ending:
             self._line.send(list(posts))
             return
@@ -158,9 +150,7 @@ class Session:
         self._connect()
 
     def read(self, mailbox: Mailbox, live: Outcome[None]) -> None:
-        """
-        Consume the queue of *mailbox*, and tell *live* when messages arrive.
-        """
+        """Consume the queue of *mailbox*, and tell *live* when messages arrive."""
         if self._ending:
             self._line.call(lambda session: session.read(mailbox, live))
             return
@@ -174,9 +164,7 @@ class Session:
         self._connect()
 
     def settle(self) -> None:
-        """
-        Give up the consumers that nobody needs, and finally the connection and the thread.
-        """
+        """Give up the consumers that nobody needs, and finally the connection and the thread."""
         needed = self._line.needed()
         for mailbox in [mailbox for mailbox in self._consumers if mailbox not in needed]:
             self._consumers.pop(mailbox).close()

@@ -75,9 +75,7 @@ _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 class Settings:
-    """
-    The place of the broker, the queue to read or to send to, and the options.
-    """
+    """The place of the broker, the queue to read or to send to, and the options."""
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
         if url.scheme not in _PLAIN | _TLS:
@@ -116,24 +114,18 @@ class Settings:
 
     @property
     def label(self) -> str:
-        """
-        The place of the broker, for messages.
-        """
+        """The place of the broker, for messages."""
         return ", ".join(f"{host}:{port}" for host, port in self.nodes)
 
     @property
     def address(self) -> tuple[object, ...]:
-        """
-        Settings that need a connection of their own.
-        """
+        """Settings that need a connection of their own."""
         tls = tuple(sorted((name, str(value)) for name, value in self.ssl_options.items()))
         place = (tuple(self.nodes), self.virtual_host, self.user, self.password)
         return (*place, self.heartbeat, self.tls, tls)
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """
-        Return a TLS context with the certificates of the options; `None` without TLS.
-        """
+        """Return a TLS context with the certificates of the options; `None` without TLS."""
         if not self.tls:
             return None
         given = self.ssl_options

@@ -33,9 +33,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
-    """
-    The operations, for threads that wait for the thread of the line.
-    """
+    """The operations, for threads that wait for the thread of the line."""
 
     PROTOCOL_VERSION = 1
 
@@ -58,9 +56,7 @@ class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
         return celerysettings.celery_options(url, settings)
 
     def reply_to(self) -> str:
-        """
-        Return the name of the queue that a worker must know, once the queue exists.
-        """
+        """Return the name of the queue that a worker must know, once the queue exists."""
         return drive(self._reply_to(), self._ask)
 
     def _keep(self) -> None:
@@ -122,9 +118,7 @@ class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
 
 
 class MailBell(LocalBell):
-    """
-    Rings for messages.
-    """
+    """Rings for messages."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         super().__init__()

@@ -34,9 +34,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class SQLBackend(work.Work, Backend[ResultMeta]):
-    """
-    As `coatcheck_sql.sync.SQLBackend`, with connections for each event loop. PostgreSQL only.
-    """
+    """As `coatcheck_sql.sync.SQLBackend`, with connections for each event loop. PostgreSQL only."""
 
     PROTOCOL_VERSION = 1
 

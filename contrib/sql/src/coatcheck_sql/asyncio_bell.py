@@ -25,9 +25,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class PostgreSQLBell(Bell):
-    """
-    Listens, and connects again after an error. A ring is only a hint.
-    """
+    """Listens, and connects again after an error. A ring is only a hint."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -39,9 +37,7 @@ class PostgreSQLBell(Bell):
 
     @property
     def pushing(self) -> bool:
-        """
-        Whether the connection listens, and writers notify.
-        """
+        """Whether the connection listens, and writers notify."""
         return self._connection is not None and self._link.told
 
     async def add(self, keys: Collection[str]) -> None:
@@ -60,9 +56,7 @@ class PostgreSQLBell(Bell):
         return self._listener.take()
 
     async def close(self) -> None:
-        """
-        Stop listening.
-        """
+        """Stop listening."""
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.cancel()
@@ -85,9 +79,7 @@ class PostgreSQLBell(Bell):
                 await self._listen(self._connection)
 
     async def _open(self) -> bool:
-        """
-        Connect and listen; whether it was done.
-        """
+        """Connect and listen; whether it was done."""
         try:
             connection = await auntil(self._end_of_try(), self._connected)
         except (psycopg.Error, OSError) as error:
@@ -115,9 +107,7 @@ class PostgreSQLBell(Bell):
         return connection
 
     async def _listen(self, connection: AsyncConnection) -> None:
-        """
-        Read notifications, and ask for a sign of life after a long silence.
-        """
+        """Read notifications, and ask for a sign of life after a long silence."""
         try:
             for payload in connection.heard():
                 if self._listener.heard(payload):

@@ -27,16 +27,12 @@ T = TypeVar("T")
 
 
 class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
-    """
-    For asyncio.
-    """
+    """For asyncio."""
 
     async def wait(  # type: ignore[override]  # as above
         self, gen: Any, interval: float = INTERVAL, **options: Any
     ) -> Any:
-        """
-        See psycopg.
-        """
+        """See psycopg."""
 
         async def receive(*, again: bool) -> Any:
             waits, soon = bounded(gen, again=again), min(interval, INTERVAL)
@@ -45,9 +41,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         return await self._received(receive)
 
     async def _received(self, receive: Callable[..., Awaitable[T]]) -> T:
-        """
-        See `Connection._received`. A caller that is cancelled leaves the answer to `answer`.
-        """
+        """See `Connection._received`. A caller that is cancelled leaves the answer to `answer`."""
         try:
             return await receive(again=False)
         except Late:
@@ -77,9 +71,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         return True
 
     async def begin(self, limits: Limits) -> None:
-        """
-        See `Connection.begin`.
-        """
+        """See `Connection.begin`."""
         beginning = self._beginning(limits)
         statement, given = next(beginning)
         with suppress(StopIteration):
@@ -87,9 +79,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
                 statement, given = beginning.send(await self.ask(statement, given))
 
     async def ask(self, statement: Statement, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """
-        See `Connection.ask`.
-        """
+        """See `Connection.ask`."""
         wire = self._wire or self.wire
         if wire.is_due(statement):
             wire.prepare(statement)
@@ -99,9 +89,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
         return statement.rows(await self.answer(), wire.encoding)
 
     async def answer(self) -> PGresult:
-        """
-        Wait for the answer to the statement that was sent. Raises psycopg's errors.
-        """
+        """Wait for the answer to the statement that was sent. Raises psycopg's errors."""
         return await self._received(partial(self._receive, []))
 
     async def _receive(self, results: list[PGresult], **_: bool) -> PGresult:
@@ -116,9 +104,7 @@ class AsyncConnection(Bounded, psycopg.AsyncConnection[Any]):
 
 
 async def _until_ready(socket: int, *, write: bool = False) -> None:
-    """
-    As `bounded.pause`.
-    """
+    """As `bounded.pause`."""
     loop, seconds = asyncio.get_running_loop(), seconds_left()
     ready: asyncio.Future[None] = loop.create_future()
 

@@ -45,16 +45,12 @@ class Warm:
         self.used = monotonic()
 
     def is_good(self, lost: float) -> bool:
-        """
-        Return whether it was used a moment ago, and after another one was *lost*.
-        """
+        """Return whether it was used a moment ago, and after another one was *lost*."""
         return self.used > max(lost, monotonic() - _WARM)
 
 
 class Link(LinkBase):
-    """
-    As `coatcheck_sql.link.Link`.
-    """
+    """As `coatcheck_sql.link.Link`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -66,9 +62,7 @@ class Link(LinkBase):
         self._apart = Apart()
 
     def engine(self) -> AsyncEngine:
-        """
-        Return the engine, which connects when it is used.
-        """
+        """Return the engine, which connects when it is used."""
         if self._engine is None:
             options = options_of(self.settings, self.limits)
             connect_args = options.pop("connect_args")
@@ -101,9 +95,7 @@ class Link(LinkBase):
         )
 
     async def follow(self, steps: Steps[T]) -> T:
-        """
-        See `coatcheck_sql.link.Link.follow`.
-        """
+        """See `coatcheck_sql.link.Link.follow`."""
         try:
             request = next(steps)
             while True:
@@ -171,9 +163,7 @@ class Link(LinkBase):
         return ask.answer(found)
 
     async def _finish(self, warm: Warm, engine: AsyncEngine) -> None:
-        """
-        Take in the answer that whoever was cancelled has not waited for.
-        """
+        """Take in the answer that whoever was cancelled has not waited for."""
         try:
             await warm.driver.answer()
         except BaseException as error:
@@ -182,9 +172,7 @@ class Link(LinkBase):
         await self._keep(warm, engine)
 
     async def _lose(self, warm: Warm, engine: AsyncEngine, error: BaseException) -> None:
-        """
-        Throw away a connection after *error*. Raises SQLAlchemy's for one of the driver's.
-        """
+        """Throw away a connection after *error*. Raises SQLAlchemy's for one of the driver's."""
         if isinstance(error, psycopg.Error):
             lent = (await warm.connection.get_raw_connection()).dbapi_connection
             translated = self._translated(engine.sync_engine, lent, error)
@@ -219,9 +207,7 @@ class Link(LinkBase):
         await warm.connection.close()
 
     async def _look(self, connection: Lent, writing: bool) -> Layout:  # noqa: FBT001
-        """
-        Look the tables up, one task at a time: of many first writes one makes the tables.
-        """
+        """Look the tables up, one task at a time: of many first writes one makes the tables."""
         async with asyncio.timeout(max(left(), 0.0)), self._looking:
             layout = self.known.tables(writing=writing)
             if layout is None:
@@ -229,9 +215,7 @@ class Link(LinkBase):
             return layout
 
     async def close(self) -> None:
-        """
-        Close the connections; the next operation opens new ones.
-        """
+        """Close the connections; the next operation opens new ones."""
         await self._apart.wait(self.settings.operation_timeout)
         engine, self._engine = self._engine, None
         while self._warm:
@@ -241,9 +225,7 @@ class Link(LinkBase):
 
 
 async def look_up(url: sa.URL | None) -> None:
-    """
-    See `coatcheck_sql.link.looked_up_host`.
-    """
+    """See `coatcheck_sql.link.looked_up_host`."""
     host = looked_up_host(url)
     if url is not None and host is not None:
         await lookups.addresses(host, url.port or 0, left())

@@ -24,9 +24,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class PostgreSQLBell(Bell):
-    """
-    Listens, and connects again after an error. A ring is only a hint.
-    """
+    """Listens, and connects again after an error. A ring is only a hint."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -38,9 +36,7 @@ class PostgreSQLBell(Bell):
 
     @property
     def pushing(self) -> bool:
-        """
-        Whether the connection listens, and writers notify.
-        """
+        """Whether the connection listens, and writers notify."""
         return self._connection is not None and self._link.told
 
     def add(self, keys: Collection[str]) -> None:
@@ -51,9 +47,7 @@ class PostgreSQLBell(Bell):
         self._listener.discard(keys)
 
     def _open(self) -> bool:
-        """
-        Connect and listen, unless that failed a moment ago. Return whether it was done.
-        """
+        """Connect and listen, unless that failed a moment ago. Return whether it was done."""
         if self._connection is not None or self._listener.backoff.left:
             return False
         try:
@@ -107,9 +101,7 @@ class PostgreSQLBell(Bell):
             self._drop(error)
 
     def _pause_until_readable(self, seconds: float) -> bool:
-        """
-        Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`.
-        """
+        """Sleep until there is something to do, at most *seconds*; `True` if woken by `wake`."""
         if self._connection is None:
             return self._waker.sleep((), min(seconds, self._listener.backoff.left))[1]
         silent = max(self._heard + PING_AFTER - monotonic(), 0.0) + 0.001
@@ -133,9 +125,7 @@ class PostgreSQLBell(Bell):
         self._listener.backoff.failed(refused=is_refused(error))
 
     def close(self) -> None:
-        """
-        Stop listening.
-        """
+        """Stop listening."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

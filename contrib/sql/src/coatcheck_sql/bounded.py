@@ -39,9 +39,7 @@ _GOOD: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class Late(psycopg.OperationalError):
-    """
-    The deadline passed.
-    """
+    """The deadline passed."""
 
 
 def bounded(generator: Generator[Any, Any, T], *, again: bool = False) -> Generator[Any, Any, T]:
@@ -83,9 +81,7 @@ def _pause(socket: int, *, write: bool = False) -> None:
 
 
 class _TextLoader(Loader):
-    """
-    Loads text of a database that does not check its encoding; wrong bytes become surrogates.
-    """
+    """Loads text of a database that does not check its encoding; wrong bytes become surrogates."""
 
     def load(self, data: Any) -> str:
         return bytes(data).decode(self._encoding, "surrogateescape")
@@ -96,9 +92,7 @@ class _TextLoader(Loader):
 
 
 class _DateLoader(TimestamptzLoader):
-    """
-    Loads `None` for dates that Python does not have, such as infinity.
-    """
+    """Loads `None` for dates that Python does not have, such as infinity."""
 
     def load(self, data: Any) -> Any:
         try:
@@ -116,9 +110,7 @@ def encoding_of(info: ConnectionInfo) -> str:
 
 
 class Bounded:
-    """
-    The base of the connections of both sides.
-    """
+    """The base of the connections of both sides."""
 
     #: How long giving up may take, in seconds.
     giving_up = 0.25
@@ -138,16 +130,12 @@ class Bounded:
 
     @property
     def letters(self) -> Letters:
-        """
-        The characters that the database has.
-        """
+        """The characters that the database has."""
         return letters_of(self.info.parameter_status("server_encoding"))
 
     @property
     def wire(self) -> Wire:
-        """
-        The statements of this connection; created on first use.
-        """
+        """The statements of this connection; created on first use."""
         wire = self._wire
         if wire is None:
             prepare = self.prepare_threshold is not None
@@ -155,9 +143,7 @@ class Bounded:
         return wire
 
     def heard(self) -> Iterator[str]:
-        """
-        Iterate over the payloads of notifications that have arrived. Raises psycopg's errors.
-        """
+        """Iterate over the payloads of notifications that have arrived. Raises psycopg's errors."""
         encoding = encoding_of(self.info)
         self.pgconn.consume_input()
         while notify := self.pgconn.notifies():
@@ -189,9 +175,7 @@ class Bounded:
             self.wire.before = (LIMIT_TRANSACTION, limits.values)
 
     def _checked(self, results: list[PGresult]) -> PGresult:
-        """
-        Return the last answer. Raises psycopg's errors.
-        """
+        """Return the last answer. Raises psycopg's errors."""
         for result in results:
             if result.status not in _GOOD:
                 raise error_from_result(result, self.info.encoding)
@@ -201,16 +185,12 @@ class Bounded:
 
 
 class Connection(Bounded, psycopg.Connection[Any]):
-    """
-    For synchronous code. A statement that it gives up is cancelled at the server.
-    """
+    """For synchronous code. A statement that it gives up is cancelled at the server."""
 
     def wait(  # type: ignore[override]  # psycopg 3.3 has an argument more than 3.2
         self, gen: Any, interval: float = INTERVAL, **options: Any
     ) -> Any:
-        """
-        See psycopg.
-        """
+        """See psycopg."""
 
         def receive(*, again: bool) -> Any:
             # Not psycopg's method: after a KeyboardInterrupt that takes up to ten seconds.
@@ -241,9 +221,7 @@ class Connection(Bounded, psycopg.Connection[Any]):
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """
-        Close the connection if the server is still busy afterwards.
-        """
+        """Close the connection if the server is still busy afterwards."""
         try:
             yield
         finally:
@@ -256,9 +234,7 @@ class Connection(Bounded, psycopg.Connection[Any]):
                 self.cancel_safe(timeout=self.giving_up)
 
     def begin(self, limits: Limits) -> None:
-        """
-        Agree with the server on an encoding, and have it keep to *limits*.
-        """
+        """Agree with the server on an encoding, and have it keep to *limits*."""
         beginning = self._beginning(limits)
         statement, given = next(beginning)
         with suppress(StopIteration):
@@ -290,9 +266,7 @@ class Connection(Bounded, psycopg.Connection[Any]):
 
 
 class PooledConnection(Connection):
-    """
-    For SQLAlchemy's pool.
-    """
+    """For SQLAlchemy's pool."""
 
     def __del__(self) -> None:  # type: ignore[override]  # without its argument
         # The pool drops a connection whose first statements fail without closing it, and psycopg would

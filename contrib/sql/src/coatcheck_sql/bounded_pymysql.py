@@ -28,9 +28,7 @@ _PLAIN: Final[list[Any]] = []
 
 
 class BoundedConnection(Connection):
-    """
-    For SQLAlchemy's pool. Without a deadline its `read_timeout` is one for each piece.
-    """
+    """For SQLAlchemy's pool. Without a deadline its `read_timeout` is one for each piece."""
 
     #: Bytes that were received and not read yet.
     _ahead = b""
@@ -38,9 +36,7 @@ class BoundedConnection(Connection):
     ctx: Any = None
 
     def connect(self, sock: socket.socket | None = None) -> None:
-        """
-        See PyMySQL.
-        """
+        """See PyMySQL."""
         if sock is None and not self.unix_socket:
             try:
                 sock = self._reach()
@@ -80,9 +76,7 @@ class BoundedConnection(Connection):
         raise OSError(f"{self.host!r} has no address")
 
     def _seconds(self) -> float:
-        """
-        Return the seconds for the next piece. Raises `TimeoutError` if no time is left.
-        """
+        """Return the seconds for the next piece. Raises `TimeoutError` if no time is left."""
         seconds = min(left(), self._read_timeout or float("inf"))
         if seconds <= 0:
             raise TimeoutError("the server did not answer in time")

@@ -37,9 +37,7 @@ class _Cursor(sqlite3.Cursor):
 
 
 class BoundedConnection(sqlite3.Connection):
-    """
-    For SQLAlchemy. Each statement has the rest of the operation's time.
-    """
+    """For SQLAlchemy. Each statement has the rest of the operation's time."""
 
     _patience = -1.0
 
@@ -49,9 +47,7 @@ class BoundedConnection(sqlite3.Connection):
         self.set_progress_handler(reached(self._deadline), _STEPS)
 
     def keep_to_deadline(self) -> None:
-        """
-        Wait for locks until the deadline, within one per cent, and work no longer.
-        """
+        """Wait for locks until the deadline, within one per cent, and work no longer."""
         self._deadline[0] = DEADLINE.get()
         seconds = min(max(left(), 0.0), _LONGEST)
         if abs(seconds - self._patience) > 0.01 * self._patience:

@@ -36,9 +36,7 @@ _TYPES: Final[Mapping[str, str]] = {
 
 
 class Column(NamedTuple):
-    """
-    A column as it is.
-    """
+    """A column as it is."""
 
     #: blob, text, integer or date; for other types the database's name.
     family: str
@@ -61,9 +59,7 @@ TableName = tuple[str, str | None]
 
 
 class Found(NamedTuple):
-    """
-    One table as it is, and the columns that it should have.
-    """
+    """One table as it is, and the columns that it should have."""
 
     name: TableName
     columns: Columns
@@ -71,9 +67,7 @@ class Found(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """
-        The name for messages.
-        """
+        """The name for messages."""
         return self.name[0]
 
     @property
@@ -95,17 +89,13 @@ class Found(NamedTuple):
 
 
 def family_of(kind: str) -> str:
-    """
-    Return the family of a type, by the database's name for it.
-    """
+    """Return the family of a type, by the database's name for it."""
     name = kind.partition("(")[0].strip().lower()
     return _TYPES.get(name, name)
 
 
 def collected(rows: Iterable[Sequence[Any]], number: int) -> list[Columns]:
-    """
-    Return the columns of this *number* of tables. Each of *rows* describes one column.
-    """
+    """Return the columns of this *number* of tables. Each of *rows* describes one column."""
     found: list[dict[str, Column]] = [{} for _ in range(number)]
     for table, name, kind, unique, collation, length, precision, stored, numbered in rows:
         found[table][name] = Column(

@@ -20,9 +20,7 @@ _NAMES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """
-    Return the URL and the options, see `coatcheck.Backend.celery_options`.
-    """
+    """Return the URL and the options, see `coatcheck.Backend.celery_options`."""
     text = url.raw
     if "://" not in text:
         given = settings.get("database_url")

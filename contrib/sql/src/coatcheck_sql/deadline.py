@@ -17,9 +17,7 @@ DEADLINE: Final[ContextVar[float]] = ContextVar("coatcheck_sql_deadline", defaul
 
 
 def left() -> float:
-    """
-    Return the seconds left; negative when they are over.
-    """
+    """Return the seconds left; negative when they are over."""
     return DEADLINE.get() - monotonic()
 
 
@@ -39,9 +37,7 @@ def until(deadline: float, act: Callable[[], T]) -> T:
 
 
 async def auntil(deadline: float, act: Callable[[], Awaitable[T]]) -> T:
-    """
-    As `until`, for asyncio.
-    """
+    """As `until`, for asyncio."""
     before = DEADLINE.get()
     try:
         DEADLINE.set(deadline)

@@ -20,9 +20,7 @@ LOCK: Final = 0x636F6174
 
 
 class Dialect(ABC):
-    """
-    One kind of database.
-    """
+    """One kind of database."""
 
     #: As in SQLAlchemy's URLs.
     name: ClassVar[str]
@@ -57,33 +55,23 @@ class Dialect(ABC):
 
     @abstractmethod
     def columns(self, connection: sa.Connection, names: Sequence[TableName]) -> list[Columns]:
-        """
-        Return the columns of three tables.
-        """
+        """Return the columns of three tables."""
 
     @abstractmethod
     def indexes(self, connection: sa.Connection, name: TableName) -> set[str]:
-        """
-        Return the names of a table's indexes.
-        """
+        """Return the names of a table's indexes."""
 
     @abstractmethod
     def table(self, connection: sa.Connection, found: Found, **options: Any) -> Table:
-        """
-        Return the table for *found*.
-        """
+        """Return the table for *found*."""
 
     def is_sequenced(self, connection: sa.Connection) -> bool:
-        """
-        Whether rows are numbered by a sequence, as Celery makes it.
-        """
+        """Whether rows are numbered by a sequence, as Celery makes it."""
         del connection
         return False
 
     def added_type(self, found: Found, name: str) -> str:
-        """
-        Return the type of the column *name* where it is added to a table that is there.
-        """
+        """Return the type of the column *name* where it is added to a table that is there."""
         return self.types[found.kinds[name]]
 
     def capacity(self, connection: sa.Connection, *tables: Found) -> tuple[Letters, int | None]:
@@ -101,9 +89,7 @@ class Dialect(ABC):
 
     @contextmanager
     def transaction(self, connection: sa.Connection) -> Iterator[None]:
-        """
-        Commit the transaction after the block, or roll it back after an error.
-        """
+        """Commit the transaction after the block, or roll it back after an error."""
         try:
             yield
         except BaseException:

@@ -91,9 +91,7 @@ def check(url: sa.URL, *, where: str) -> None:
 
 
 def _passed_on(url: sa.URL, where: str) -> set[str]:
-    """
-    Return the names of the arguments that the driver gets.
-    """
+    """Return the names of the arguments that the driver gets."""
     try:
         return set(url.get_dialect()().create_connect_args(url)[1])
     except (ArgumentError, ValueError, TypeError) as error:  # of SQLAlchemy's own conversions
@@ -104,9 +102,7 @@ def _passed_on(url: sa.URL, where: str) -> set[str]:
 
 
 def _known(driver: str) -> frozenset[str]:
-    """
-    Return the names of the driver's options, none where they cannot be told.
-    """
+    """Return the names of the driver's options, none where they cannot be told."""
     if driver in _LIBPQ and find_spec("psycopg") is not None:
         libpq = import_module("psycopg.pq")
         return frozenset(option.keyword.decode() for option in libpq.Conninfo.get_defaults())

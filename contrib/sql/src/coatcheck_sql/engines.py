@@ -33,9 +33,7 @@ PART: Final = 0.4
 
 
 def options_of(settings: Settings, limits: Limits) -> dict[str, Any]:
-    """
-    Return the options of engines for both sides.
-    """
+    """Return the options of engines for both sides."""
     options: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
         **_WITHOUT_ROLLBACK,
@@ -99,9 +97,7 @@ def engine_of(settings: Settings, limits: Limits, *, tolerant: bool) -> sa.Engin
 
 
 def _bounded_engine(url: sa.URL, options: dict[str, Any], connect: Callable[..., Any]) -> sa.Engine:
-    """
-    Return an engine whose connections *connect* makes.
-    """
+    """Return an engine whose connections *connect* makes."""
     connect_args = options.pop("connect_args")
 
     def create() -> Any:
@@ -145,9 +141,7 @@ def look_up(url: sa.URL | None) -> None:
 
 
 def looked_up_host(url: sa.URL | None) -> str | None:
-    """
-    Return the host, unless it is a socket or there are several.
-    """
+    """Return the host, unless it is a socket or there are several."""
     host = url.host if url is not None else None
     return host if host and not host.startswith("/") and "," not in host else None
 

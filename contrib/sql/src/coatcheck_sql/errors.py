@@ -46,9 +46,7 @@ _GONE_CODES: Final = frozenset({1146, 1054})
 
 
 class Unfit(Exception):  # noqa: N818 - it is a state of affairs
-    """
-    The tables cannot hold records. The text tells the way out.
-    """
+    """The tables cannot hold records. The text tells the way out."""
 
 
 #: The errors of drivers and SQLAlchemy, and our own.
@@ -65,9 +63,7 @@ def _is_operational(error: BaseException) -> bool:
 
 
 def state_of(error: BaseException) -> str | None:
-    """
-    Return the SQLSTATE of PostgreSQL, if *error* has one.
-    """
+    """Return the SQLSTATE of PostgreSQL, if *error* has one."""
     orig = _driver_error(error)
     if code_of(error) is not None:
         return None  # MySQL's own numbers say more
@@ -76,17 +72,13 @@ def state_of(error: BaseException) -> str | None:
 
 
 def code_of(error: BaseException) -> int | None:
-    """
-    Return MySQL's number of *error*, if it has one.
-    """
+    """Return MySQL's number of *error*, if it has one."""
     args = getattr(_driver_error(error), "args", ())
     return args[0] if args and isinstance(args[0], int) else None
 
 
 def is_refused(error: BaseException) -> bool:
-    """
-    Return whether the server refuses this user.
-    """
+    """Return whether the server refuses this user."""
     state = state_of(error)
     if state is not None:
         return state in _REFUSED_STATES
@@ -96,9 +88,7 @@ def is_refused(error: BaseException) -> bool:
 
 
 def is_schema_gone(error: BaseException) -> bool:
-    """
-    Return whether the tables changed since they were looked up.
-    """
+    """Return whether the tables changed since they were looked up."""
     state = state_of(error)
     if state is not None:
         return state in _GONE_STATES  # the last one: a prepared statement of other columns
@@ -109,9 +99,7 @@ def is_schema_gone(error: BaseException) -> bool:
 
 
 def is_transient(error: BaseException) -> bool:
-    """
-    Return whether the same operation may succeed in a moment.
-    """
+    """Return whether the same operation may succeed in a moment."""
     if is_refused(error) or isinstance(error, Unfit):
         return False
     # The last one: its connection was lost meanwhile.
@@ -124,16 +112,12 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_garbled(error: BaseException) -> bool:
-    """
-    Return whether a row in SQLite holds text that is not UTF-8.
-    """
+    """Return whether a row in SQLite holds text that is not UTF-8."""
     return str(_driver_error(error)).startswith("Could not decode to UTF-8")
 
 
 def is_lost(error: BaseException) -> bool:
-    """
-    Return whether the connection is broken.
-    """
+    """Return whether the connection is broken."""
     return isinstance(error, exc.DBAPIError) and error.connection_invalidated
 
 
@@ -146,18 +130,14 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    """
-    Return the message of the server or the driver, without the user's name and the statement.
-    """
+    """Return the message of the server or the driver, without the user's name and the statement."""
     driver = _driver_error(error)
     primary = getattr(getattr(driver, "diag", None), "message_primary", None)
     return without_users(primary or str(driver))
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """
-    Return the driver's own error, which shows no statement; a copy if it names the user.
-    """
+    """Return the driver's own error, which shows no statement; a copy if it names the user."""
     driver = _driver_error(error)
     text = str(driver)
     masked = without_users(text)
@@ -168,9 +148,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def mapped(error: BaseException, label: str, *, writing: bool) -> BackendError:
-    """
-    Return our error for the driver's. The message names the database.
-    """
+    """Return our error for the driver's. The message names the database."""
     if isinstance(error, Unfit):
         return _refusal(f"{label}: {error}", writing=writing)
     message = f"{label}: {_said(error)}"

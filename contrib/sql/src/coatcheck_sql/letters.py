@@ -19,9 +19,7 @@ _BEYOND_BASIC: Final = re.compile("[^\0-\ufffe\uffff]")
 
 
 class Letters(NamedTuple):
-    """
-    Which characters the columns of text hold, and which ids the columns of ids keep apart.
-    """
+    """Which characters the columns of text hold, and which ids the columns of ids keep apart."""
 
     #: Python's name of the characters, or `BASIC`.
     encoding: str = "utf-8"
@@ -31,9 +29,7 @@ class Letters(NamedTuple):
     folded: bool = False
 
     def holds(self, text: str) -> bool:
-        """
-        Whether *text* can be stored as it is.
-        """
+        """Whether *text* can be stored as it is."""
         return "\0" not in text and (text.isascii() or self.escaped(text) == text)
 
     def escaped(self, text: str) -> str:
@@ -52,9 +48,7 @@ EXACT: Final = Letters()
 
 
 def letters_of(encoding: str | None) -> Letters:
-    """
-    Return the letters for PostgreSQL's name of an *encoding*.
-    """
+    """Return the letters for PostgreSQL's name of an *encoding*."""
     if encoding in (None, "UTF8", "SQL_ASCII"):
         return EXACT  # SQL_ASCII takes any bytes, and everybody writes UTF-8 there
     try:

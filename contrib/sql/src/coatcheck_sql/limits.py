@@ -38,9 +38,7 @@ LIMIT_TRANSACTION: Final = Statement(
 
 
 class Limits(NamedTuple):
-    """
-    The server's limits, in seconds.
-    """
+    """The server's limits, in seconds."""
 
     #: For one statement.
     statement: float
@@ -51,9 +49,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, operation_timeout: float) -> Limits:
-        """
-        Return the limits for operations that may take *operation_timeout* seconds.
-        """
+        """Return the limits for operations that may take *operation_timeout* seconds."""
         return cls(operation_timeout, operation_timeout * _LOCK, operation_timeout * GIVING_UP)
 
     @property
@@ -74,9 +70,7 @@ class Limits(NamedTuple):
 
     @property
     def values(self) -> dict[str, str]:
-        """
-        The values of both statements above, in milliseconds; 0 would mean no limit.
-        """
+        """The values of both statements above, in milliseconds; 0 would mean no limit."""
         pairs = (("statement", self.statement), ("lock", self.lock))
         return {name: str(min(max(round(seconds * 1000), 1), 2**31 - 1)) for name, seconds in pairs}
 

@@ -39,9 +39,7 @@ _LEFT: Final[list[Any]] = []
 
 
 class Lent:
-    """
-    A connection of the pool.
-    """
+    """A connection of the pool."""
 
     __slots__ = ("connection", "driver")
 
@@ -68,24 +66,18 @@ class Opener:
         self._call: Callable[[Callable[[], Any]], Any] = undisturbed
 
     def engine(self) -> sa.Engine:
-        """
-        Return the engine. Two threads may both create one; the second is discarded.
-        """
+        """Return the engine. Two threads may both create one; the second is discarded."""
         if self._engine is None:
             self._engine = engine_of(self._settings, self._limits, tolerant=self.tolerant)
         return self._engine
 
     def open(self) -> Lent:
-        """
-        Connect.
-        """
+        """Connect."""
         lent: Lent = self._call(lambda: Lent(self.engine().connect()))
         return lent
 
     def close(self, lent: Lent) -> None:
-        """
-        Close a connection in any state.
-        """
+        """Close a connection in any state."""
 
         def close() -> None:
             lent.connection.invalidate()
@@ -100,15 +92,11 @@ class Opener:
         self._call = _call
 
     def tolerate(self) -> None:
-        """
-        Have new connections read text in SQLite that is not UTF-8.
-        """
+        """Have new connections read text in SQLite that is not UTF-8."""
         self.tolerant, self._engine = True, None
 
     def leave(self, idle: list[Lent]) -> None:
-        """
-        Forget the parent's engine, and leave its connections alone.
-        """
+        """Forget the parent's engine, and leave its connections alone."""
         self._engine = None
         if self._settings.dialect.is_file and not self.torn:
             for lent in idle:  # see `coatcheck._embedded.sqlite`
@@ -118,9 +106,7 @@ class Opener:
 
 
 class Link(LinkBase):
-    """
-    The link of synchronous code. Shared by threads, made anew in a forked child.
-    """
+    """The link of synchronous code. Shared by threads, made anew in a forked child."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -168,9 +154,7 @@ class Link(LinkBase):
         return self.repeats.run(partial(self._try, make, writing), writing=writing, part=part)
 
     def follow(self, steps: Steps[T]) -> T:
-        """
-        Run the operations that *steps* yields, and return its value.
-        """
+        """Run the operations that *steps* yields, and return its value."""
         try:
             request = next(steps)
             while True:
@@ -220,9 +204,7 @@ class Link(LinkBase):
         return self.perform(operation, lent.connection)
 
     def _look(self, connection: sa.Connection, *, writing: bool) -> Layout:
-        """
-        Look the tables up, one thread at a time: of many first writes one makes the tables.
-        """
+        """Look the tables up, one thread at a time: of many first writes one makes the tables."""
 
         def look() -> Layout:
             return self.known.tables(writing=writing) or self.known.look(
@@ -235,9 +217,7 @@ class Link(LinkBase):
             raise exc.TimeoutError("another thread is looking the tables up") from None
 
     def close(self) -> None:
-        """
-        Close the connections; the next operation opens new ones.
-        """
+        """Close the connections; the next operation opens new ones."""
         self._pool.close()
 
 
@@ -246,9 +226,7 @@ def _call(act: Callable[[], Any]) -> Any:
 
 
 def _drop(opener: Opener, pool: Pool[Lent], pid: int) -> None:
-    """
-    Close the connections, unless they belong to the process that forked this one.
-    """
+    """Close the connections, unless they belong to the process that forked this one."""
     if pid == os.getpid():
         opener.end()
         pool.close()

@@ -47,16 +47,12 @@ class Known:
         self.forget()
 
     def forget(self) -> None:
-        """
-        Have the tables looked up again.
-        """
+        """Have the tables looked up again."""
         self.layout: Layout | None = None
         self._writable = False
 
     def tables(self, *, writing: bool) -> Layout | None:
-        """
-        Return the tables, or `None` if they must be looked up.
-        """
+        """Return the tables, or `None` if they must be looked up."""
         layout = self.layout
         if layout is None or (writing and not self._writable):
             return None
@@ -65,9 +61,7 @@ class Known:
         return layout if fresh and layout.tasks and layout.groups else None
 
     def look(self, connection: sa.Connection, *, writing: bool) -> Layout:
-        """
-        Look the tables up. Before a write, create or complete them.
-        """
+        """Look the tables up. Before a write, create or complete them."""
         layout = self._schema.prepare(connection) if writing else self._schema.look(connection)
         self.layout, self._looked = layout, monotonic()
         self._writable = self._writable or writing
@@ -76,9 +70,7 @@ class Known:
         return layout
 
     def may_repeat(self, error: Exception) -> bool:
-        """
-        Learn from the *error* of a try, and return whether another one may succeed.
-        """
+        """Learn from the *error* of a try, and return whether another one may succeed."""
         if is_lost(error):
             self.lost = monotonic()
         gone = is_schema_gone(error)
@@ -87,18 +79,14 @@ class Known:
         return gone or is_garbled(error) or is_transient(error)
 
     def mapped(self, error: Exception, *, writing: bool) -> BackendError:
-        """
-        Return our error for the driver's.
-        """
+        """Return our error for the driver's."""
         ours = mapped(error, self._settings.label, writing=writing)
         ours.__cause__ = cause_of(error)
         return ours
 
 
 class LinkBase:
-    """
-    State and decisions of both links. No I/O.
-    """
+    """State and decisions of both links. No I/O."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -118,16 +106,12 @@ class LinkBase:
         self.quick = settings.url.get_driver_name() in ("psycopg", "pysqlite")
 
     def made(self, make: Make[T], *, writing: bool) -> Operation[T] | None:
-        """
-        Return the operation, or `None` if the tables must be looked up first.
-        """
+        """Return the operation, or `None` if the tables must be looked up first."""
         layout = self.known.tables(writing=writing)
         return make(layout) if layout else None
 
     def is_direct(self, operation: Operation[T] | None) -> TypeGuard[Ask[T]]:
-        """
-        Return whether *operation* is one statement that the driver runs itself.
-        """
+        """Return whether *operation* is one statement that the driver runs itself."""
         return self.quick and isinstance(operation, Ask) and not operation.statement.lists
 
     @property
@@ -139,15 +123,11 @@ class LinkBase:
         return layout is None or layout.tasks is None or layout.complete
 
     def deadline(self, attempts: Attempts) -> float:
-        """
-        Return the end of a try, which leaves time for giving up in good order.
-        """
+        """Return the end of a try, which leaves time for giving up in good order."""
         return monotonic() + attempts.left - self.limits.giving_up
 
     def perform(self, operation: Operation[T], connection: sa.Connection) -> T:
-        """
-        Run *operation* within the server's limits.
-        """
+        """Run *operation* within the server's limits."""
         with limited(connection):
             return run(connection, operation)
 

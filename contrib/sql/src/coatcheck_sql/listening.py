@@ -18,9 +18,7 @@ PING: Final = Statement("SELECT 1")
 
 
 class Listener:
-    """
-    The ids that are waited for, by the payloads of notifications.
-    """
+    """The ids that are waited for, by the payloads of notifications."""
 
     def __init__(self) -> None:
         self._letters = EXACT
@@ -29,22 +27,16 @@ class Listener:
         self.backoff = Backoff()
 
     def add(self, ids: Collection[str]) -> None:
-        """
-        Wait for *ids*.
-        """
+        """Wait for *ids*."""
         self._ids.update((key_of(id_, self._letters), id_) for id_ in ids)
 
     def discard(self, ids: Iterable[str]) -> None:
-        """
-        No longer wait for *ids*.
-        """
+        """No longer wait for *ids*."""
         for id_ in ids:
             self._ids.pop(key_of(id_, self._letters), None)
 
     def heard(self, payload: str) -> bool:
-        """
-        Note a notification. Return whether anybody waits for its id.
-        """
+        """Note a notification. Return whether anybody waits for its id."""
         id_ = self._ids.get(payload)
         if id_ is None:
             return False
@@ -52,9 +44,7 @@ class Listener:
         return True
 
     def ring_all(self) -> None:
-        """
-        Have all ids ring, because notifications may have been missed.
-        """
+        """Have all ids ring, because notifications may have been missed."""
         self._rang.update(self._ids.values())
 
     @property
@@ -62,16 +52,12 @@ class Listener:
         return bool(self._rang)
 
     def take(self) -> set[str]:
-        """
-        Return the ids that rang since the last call.
-        """
+        """Return the ids that rang since the last call."""
         rang, self._rang = self._rang, set()
         return rang
 
     def opened(self, letters: Letters) -> None:
-        """
-        Note that the connection is live, and which *letters* the database has.
-        """
+        """Note that the connection is live, and which *letters* the database has."""
         self.backoff.worked()
         if letters != self._letters:
             self._letters = letters
@@ -79,9 +65,7 @@ class Listener:
 
 
 def connect_arguments(url: Any) -> tuple[list[Any], dict[str, Any]]:
-    """
-    Return psycopg's arguments for SQLAlchemy's *url*.
-    """
+    """Return psycopg's arguments for SQLAlchemy's *url*."""
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     positional, named = dialect.create_connect_args(url)
     named.pop("context", None)

@@ -111,9 +111,7 @@ class MySQLTable(Table):
         return [Ask(store, given, list), Ask(self.statement("own"), {"key": record.key}, is_won)]
 
     def store(self, unless: Unless, returning: bool) -> Statement:  # noqa: FBT001 - part of a key
-        """
-        Return the upsert of a record.
-        """
+        """Return the upsert of a record."""
         written = self.written
         columns, values = ", ".join(written), ", ".join(map(self.value, written))
         if self._sequence is not None:
@@ -133,9 +131,7 @@ class MySQLTable(Table):
         return Statement(insert + first + rest + answer)
 
     def own(self) -> Statement:
-        """
-        Return the query for the `write_id` of the row `:key`.
-        """
+        """Return the query for the `write_id` of the row `:key`."""
         return Statement(f"SELECT write_id FROM {self.name} WHERE {self.key} = :key")
 
     def _number(self) -> str:
@@ -158,9 +154,7 @@ class MySQLTable(Table):
 
 
 class MySQL(Dialect):
-    """
-    MariaDB and MySQL, by way of any driver.
-    """
+    """MariaDB and MySQL, by way of any driver."""
 
     name = "mysql"
     portion = 250  # each is a round trip
@@ -222,9 +216,7 @@ class MySQL(Dialect):
 
 
 def _letters(*tables: Found) -> Letters:
-    """
-    Return the letters that all the columns of *tables* know.
-    """
+    """Return the letters that all the columns of *tables* know."""
     texts = [c.collation for t in tables for c in t.columns.values() if c.collation]
     keys = [t.columns[t.key].collation or "" for t in tables if t.columns]
     lesser = {_LETTERS.get(text.partition("_")[0], "ascii") for text in texts} - {"utf-8"}

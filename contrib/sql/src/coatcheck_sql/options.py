@@ -6,9 +6,7 @@ from typing import Any, TypedDict
 
 
 class SQLOptions(TypedDict, total=False):
-    """
-    Options for `by_url(url, **SQLOptions(...))`.
-    """
+    """Options for `by_url(url, **SQLOptions(...))`."""
 
     max_connections: int
     push: bool

@@ -34,29 +34,21 @@ _UNCHOSEN: Final = frozenset({str, bytes, bool, type(None)})
 
 
 class Refused(ValueError):  # noqa: N818 - it is a decision
-    """
-    The data is not a pickle, or holds more than plain data.
-    """
+    """The data is not a pickle, or holds more than plain data."""
 
 
 def recognised(data: bytes) -> bool:
-    """
-    Whether *data* starts like a pickle.
-    """
+    """Whether *data* starts like a pickle."""
     return _HEAD.match(data) is not None
 
 
 def loads(data: bytes) -> Any:
-    """
-    Return the plain data in *data*. Raises `Refused` for anything else.
-    """
+    """Return the plain data in *data*. Raises `Refused` for anything else."""
     return _load(data, _PLAIN)
 
 
 def group(data: bytes) -> list[Any]:
-    """
-    Return the nested pairs of the group that Celery pickled. Raises `Refused`.
-    """
+    """Return the nested pairs of the group that Celery pickled. Raises `Refused`."""
     found = _load(data, _IN_GROUPS)
     return found.pairs() if isinstance(found, _Result) else found
 
@@ -194,9 +186,7 @@ def _check_key(key: object) -> None:
 
 
 def _check_weight(value: object) -> None:
-    """
-    Refuse a value if a walk through it would visit too many values.
-    """
+    """Refuse a value if a walk through it would visit too many values."""
     weights: dict[int, int] = {}
     todo = [(value, False)]
     while todo:
@@ -212,17 +202,13 @@ def _check_weight(value: object) -> None:
 
 
 class _Result:
-    """
-    Stands for Celery's result of a group or a task: its id, and those of its members.
-    """
+    """Stands for Celery's result of a group or a task: its id, and those of its members."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
 
     def pairs(self) -> list[Any]:
-        """
-        Return `[[id, parent], members]`.
-        """
+        """Return `[[id, parent], members]`."""
         members = self.args[1] if len(self.args) > 1 else None
         own = self.args[0] if self.args else None
         if not isinstance(own, str):
@@ -233,15 +219,11 @@ class _Result:
 
 
 def _nothing(*args: Any, **options: Any) -> None:
-    """
-    Stand for the backend that Celery's groups contain, with its URL and its password.
-    """
+    """Stand for the backend that Celery's groups contain, with its URL and its password."""
 
 
 def _of_application(name: str, args: Any) -> _Result:
-    """
-    Stand for the function that looks a class up in Celery's application.
-    """
+    """Stand for the function that looks a class up in Celery's application."""
     if name not in _RESULTS:
         raise Refused(f"it names {name}")
     return _Result(*args)

@@ -119,9 +119,7 @@ class PostgreSQLTable(Table):
         return {record.write_id for record in records if record.key in won}
 
     def store(self, unless: Unless, given: Collection[str]) -> Statement:
-        """
-        Return the upsert of a record that has only the columns *given*.
-        """
+        """Return the upsert of a record that has only the columns *given*."""
         columns = [c for c in self.written if c in given or c in SEALS]
         source = ", ".join(map(self.value, columns))
         return Statement(self._elect(columns, source, f":{self.key}", unless))
@@ -159,9 +157,7 @@ class PostgreSQLTable(Table):
 
 
 class PostgreSQL(Dialect):
-    """
-    PostgreSQL, by way of any driver.
-    """
+    """PostgreSQL, by way of any driver."""
 
     name = "postgresql"
     portion = 500

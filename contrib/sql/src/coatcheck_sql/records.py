@@ -66,9 +66,7 @@ Row = Mapping[str, Any]
 
 
 class Record(NamedTuple):
-    """
-    A record as it is sent, encoded once.
-    """
+    """A record as it is sent, encoded once."""
 
     #: As in the column.
     key: str
@@ -78,9 +76,7 @@ class Record(NamedTuple):
 
 
 def encoded(meta: ResultMeta, codec: Codec, limit: int | None, letters: Letters) -> Record:
-    """
-    Return *meta* as a row. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
-    """
+    """Return *meta* as a row. Raises `EncodeError`, or `ResultTooLargeError` over *limit*."""
     document = meta.document
     values: dict[str, Any] = {}
     envelope = codec.sealed(document)
@@ -127,9 +123,7 @@ def _fill(
 def encoded_group(
     group_id: str, tree: Tree, codec: Codec, limit: int | None, letters: Letters
 ) -> Record:
-    """
-    Return a group as a row. Raises as `encoded` does.
-    """
+    """Return a group as a row. Raises as `encoded` does."""
     key = key_of(group_id, letters)
     values = {
         "taskset_id": key,
@@ -153,9 +147,7 @@ def _blob(codec: Codec, name: str, value: Any) -> bytes:
 
 
 def _fits(name: str, value: Any, letters: Letters) -> bool:
-    """
-    Return whether *name* is a column of text or numbers that can hold *value*.
-    """
+    """Return whether *name* is a column of text or numbers that can hold *value*."""
     if name in _INTEGERS:
         return type(value) is int and -(2**31) <= value < 2**31
     return name in _TEXTS and _is_text(value, _TEXTS[name], letters)
@@ -243,9 +235,7 @@ def _fill_dates(document: dict[str, Any], row: Row) -> None:
 def _unpacked(
     document: dict[str, Any], coded: list[str], name: str, codec: Codec, serializer: str | None
 ) -> dict[str, Any]:
-    """
-    Return the keys inside the field *name*, which is removed. A damaged field stays.
-    """
+    """Return the keys inside the field *name*, which is removed. A damaged field stays."""
     data = document.get(name)
     if name in coded and isinstance(data, (str, bytes)):
         try:
@@ -258,9 +248,7 @@ def _unpacked(
 
 
 def version_of(row: Row) -> dict[str, Any]:
-    """
-    Return the columns that identify exactly this record, even if Celery wrote over ours.
-    """
+    """Return the columns that identify exactly this record, even if Celery wrote over ours."""
     return {name: row.get(name) for name in ("write_id", "status", "date_done", "result")}
 
 
@@ -278,9 +266,7 @@ def id_of(row: Row, column: str) -> str | None:
 
 
 def _read(name: str, value: Any) -> Any:
-    """
-    Return the *value* of a column in the column's type. SQLite stores any type.
-    """
+    """Return the *value* of a column in the column's type. SQLite stores any type."""
     value = _data(value)
     if value is None or name in _INTEGERS:
         return value if type(value) is int else None
@@ -290,9 +276,7 @@ def _read(name: str, value: Any) -> Any:
 
 
 def _text(value: str | bytes) -> str:
-    """
-    Return *value* with U+FFFD for wrong bytes, such as those of another encoding.
-    """
+    """Return *value* with U+FFFD for wrong bytes, such as those of another encoding."""
     if isinstance(value, str):
         if value.isascii():
             return value
@@ -332,9 +316,7 @@ def _date(value: Any, zone: ZoneInfo | None) -> datetime | None:
 
 
 def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:
-    """
-    Return a group as nested pairs. Raises `SerializationError`.
-    """
+    """Return a group as nested pairs. Raises `SerializationError`."""
     result = _read(_RESULT, row.get(_RESULT))
     if codec.is_sealed(result):
         return codec.decode_group_tree(group_id, result)
@@ -342,9 +324,7 @@ def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:
 
 
 def decoded_group(group_id: str, row: Row, codec: Codec) -> list[str]:
-    """
-    Return the ids of a group's tasks. Raises `SerializationError`.
-    """
+    """Return the ids of a group's tasks. Raises `SerializationError`."""
     result = _read(_RESULT, row.get(_RESULT))
     if codec.is_sealed(result):
         return codec.decode_group(group_id, result)
@@ -367,9 +347,7 @@ def _group(group_id: str, row: Row, codec: Codec) -> dict[str, Any]:
 
 
 def size_of(record: Record) -> int:
-    """
-    Return the approximate size of *record* in bytes.
-    """
+    """Return the approximate size of *record* in bytes."""
     return sum(len(value) for value in record.values.values() if isinstance(value, (bytes, str)))
 
 

@@ -31,9 +31,7 @@ _NEEDED: Final = ("id", "task_id", "taskset_id", "status", "result", "date_done"
 
 
 class Layout(NamedTuple):
-    """
-    The tables as they are.
-    """
+    """The tables as they are."""
 
     #: `None` if the table is missing.
     tasks: Table | None
@@ -48,9 +46,7 @@ class Layout(NamedTuple):
     advice: str | None = None
 
     def written(self, *, grouped: bool = False) -> Table:
-        """
-        Return the table that a write uses, which exists by then.
-        """
+        """Return the table that a write uses, which exists by then."""
         table = self.groups if grouped else self.tasks
         assert table is not None  # noqa: S101 - see above
         return table
@@ -78,9 +74,7 @@ class Schema:
             return self._layout(connection, *self._find(connection)[:2])
 
     def prepare(self, connection: sa.Connection) -> Layout:
-        """
-        Return the tables, created or completed if needed. Raises as `look` does.
-        """
+        """Return the tables, created or completed if needed. Raises as `look` does."""
         with limited(connection):
             tasks, groups, versions = self._find(connection)
             layout = self._layout(connection, tasks, groups)
@@ -181,9 +175,7 @@ class Schema:
     # -- changing -------------------------------------------------------------------------
 
     def _migrate(self, connection: sa.Connection) -> str | None:
-        """
-        Bring the tables up to this version. Return the work that is left to do by hand.
-        """
+        """Bring the tables up to this version. Return the work that is left to do by hand."""
         statements: list[str] = []
         advice: list[str] = []
         for found in self._find(connection)[:2]:
@@ -237,9 +229,7 @@ class Schema:
         yield f"INSERT INTO {versions} (name, version) VALUES ('{name}', {VERSION})"
 
     def _rows(self, connection: sa.Connection, found: Found) -> int:
-        """
-        Return the largest possible number of rows; a count would take long.
-        """
+        """Return the largest possible number of rows; a count would take long."""
         query = f"SELECT COALESCE(MAX(id) - MIN(id), 0) FROM {self._quoted(found.name)}"
         return int(connection.exec_driver_sql(query).scalar_one())
 
@@ -248,9 +238,7 @@ class Schema:
         return int(connection.exec_driver_sql(query).scalar_one())
 
     def _script(self, connection: sa.Connection) -> str:
-        """
-        Return the statements for somebody who has the right to run them.
-        """
+        """Return the statements for somebody who has the right to run them."""
         script = []
         for found in self._find(connection)[:2]:
             script += [*self._changes(connection, found), *self._indexes(connection, found)]

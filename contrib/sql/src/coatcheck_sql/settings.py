@@ -94,9 +94,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 class Settings:
-    """
-    Where the records are, and how to get there.
-    """
+    """Where the records are, and how to get there."""
 
     def __init__(self, url: URL, options: Mapping[str, Any], *, operation_timeout: float) -> None:
         own = {name: value for name, value in url.query.items() if name in _OPTIONS}
@@ -140,16 +138,12 @@ class Settings:
 
     @property
     def native_asyncio(self) -> bool:
-        """
-        Whether the driver supports asyncio.
-        """
+        """Whether the driver supports asyncio."""
         return self.url.drivername == "postgresql+psycopg"
 
     @property
     def label(self) -> str:
-        """
-        The place of the database, for messages.
-        """
+        """The place of the database, for messages."""
         if self.dialect.is_file:
             return str(self.url.database)
         host, port = self.url.host or self.url.query.get("host", "localhost"), self.url.port
@@ -162,9 +156,7 @@ class Settings:
 
 
 def _database_url(url: URL) -> sa.URL:
-    """
-    Return SQLAlchemy's URL, without the options that are ours.
-    """
+    """Return SQLAlchemy's URL, without the options that are ours."""
     text = url.raw
     for prefix in _PREFIXES:
         if text.lower().startswith(prefix):
@@ -191,9 +183,7 @@ def _database_url(url: URL) -> sa.URL:
 
 
 def _driven(made: sa.URL, url: URL) -> sa.URL:
-    """
-    Return *made* with a driver that is installed and works without an event loop.
-    """
+    """Return *made* with a driver that is installed and works without an event loop."""
     dialect, _, driver = made.drivername.partition("+")
     ours = _DRIVERS.get(dialect)
     if driver in _ASYNC_ONLY:

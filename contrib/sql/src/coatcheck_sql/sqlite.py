@@ -23,9 +23,7 @@ from .wire import Statement
 
 
 class SQLiteTable(Table):
-    """
-    Times are text. This machine's clock is the database's clock.
-    """
+    """Times are text. This machine's clock is the database's clock."""
 
     same = "IS"
     now = ":now"
@@ -64,9 +62,7 @@ class SQLiteTable(Table):
         )
 
     def store(self, unless: Unless) -> Statement:
-        """
-        Return the upsert of a record.
-        """
+        """Return the upsert of a record."""
         values = ", ".join(map(self.value, self.written))
         return Statement(self.upsert(self.written, f"VALUES ({values})", unless))
 
@@ -82,9 +78,7 @@ def _text(value: datetime) -> str:
 
 
 class SQLite(Dialect):
-    """
-    SQLite, by way of any driver.
-    """
+    """SQLite, by way of any driver."""
 
     name = "sqlite"
     portion = 500

@@ -72,36 +72,26 @@ class Statements(ABC):
     # -- differences between the databases ------------------------------------------------
 
     def bind(self, column: str) -> str:
-        """
-        Return the parameter for a value of *column*.
-        """
+        """Return the parameter for a value of *column*."""
         return f":{column}"
 
     def field(self, column: str) -> str:
-        """
-        Return the expression that reads *column*.
-        """
+        """Return the expression that reads *column*."""
         return f"r.{column}"
 
     def matched(self, column: str) -> str:
-        """
-        Return the parameter for a value that was read from *column*.
-        """
+        """Return the parameter for a value that was read from *column*."""
         return f":match_{column}"
 
     @abstractmethod
     def ends(self) -> str:
-        """
-        Return the end of a life of `:expires` seconds.
-        """
+        """Return the end of a life of `:expires` seconds."""
 
     # -- conditions -----------------------------------------------------------------------
 
     @property
     def sealed(self) -> str:
-        """
-        The condition that our columns count, because nobody wrote over the row since.
-        """
+        """The condition that our columns count, because nobody wrote over the row since."""
         status = "" if self.grouped else "r.seal_status = r.status AND "
         return f"({status}r.seal_date {self.same} r.date_done)"
 
@@ -135,9 +125,7 @@ class Statements(ABC):
     # -- statements -----------------------------------------------------------------------
 
     def value(self, column: str) -> str:
-        """
-        Return the value that a write gives to *column*.
-        """
+        """Return the value that a write gives to *column*."""
         seals = {"seal_status": "status", "seal_date": "date_done"}
         return self.ends() if column == "expires_at" else self.bind(seals.get(column, column))
 
@@ -155,9 +143,7 @@ class Statements(ABC):
         )
 
     def store_over(self) -> Statement:
-        """
-        Return the update that replaces exactly the record that was read.
-        """
+        """Return the update that replaces exactly the record that was read."""
         changes = ", ".join(f"{c} = {self.value(c)}" for c in self.written if c != self.key)
         match = " AND ".join(
             f"{self.field(name)} {self.same} {self.matched(name)}"
@@ -169,60 +155,42 @@ class Statements(ABC):
         )
 
     def updated(self) -> str:
-        """
-        Return the table's name and alias for an update.
-        """
+        """Return the table's name and alias for an update."""
         return f"{self.name} AS r"
 
     def deleted(self) -> str:
-        """
-        Return the table's name and alias for a deletion.
-        """
+        """Return the table's name and alias for a deletion."""
         return f"{self.name} AS r"
 
     def told(self) -> str:
-        """
-        Return the clause that makes a write answer.
-        """
+        """Return the clause that makes a write answer."""
         return ""
 
     def delete(self) -> Statement:
-        """
-        Return the deletion of the live rows of `:keys`.
-        """
+        """Return the deletion of the live rows of `:keys`."""
         return self.of_keys(f"DELETE FROM {self.deleted()} WHERE {self.among()} AND {self.alive}")
 
     @abstractmethod
     def purge(self) -> Statement:
-        """
-        Return the deletion of up to `CHUNK` expired rows, without those in use.
-        """
+        """Return the deletion of up to `CHUNK` expired rows, without those in use."""
 
     def purge_others(self) -> Statement:
-        """
-        Return the deletion of up to `CHUNK` rows that other programs wrote before `:before`.
-        """
+        """Return the deletion of up to `CHUNK` rows that other programs wrote before `:before`."""
         older = f"r.date_done < {self.bind('before')} AND {self.sealed} IS NOT TRUE"
         # MariaDB cannot delete from a table that it selects from, except through a derived table.
         found = f"SELECT r.id FROM {self.name} AS r WHERE {older} LIMIT {CHUNK}"
         return Statement(f"DELETE FROM {self.name} WHERE id IN (SELECT d.id FROM ({found}) AS d)")
 
     def among(self) -> str:
-        """
-        Return the condition that a row's key is one of `:keys`.
-        """
+        """Return the condition that a row's key is one of `:keys`."""
         return f"r.{self.key} IN :keys"
 
     def of_keys(self, text: str, types: Mapping[str, str] | None = None) -> Statement:
-        """
-        Return a statement with the parameter `:keys`.
-        """
+        """Return a statement with the parameter `:keys`."""
         return Statement(text, types or {}, lists=("keys",))
 
     def known(self) -> dict[str, str]:
-        """
-        Return the names that `read` reads, in its order, with their types.
-        """
+        """Return the names that `read` reads, in its order, with their types."""
         names = self.columns if self.grouped else _TASK_FIELDS
         if self.present is None or "seal_date" in self.present:
             names = (*names, "sealed")
@@ -230,21 +198,15 @@ class Statements(ABC):
         return {name: self.type_of(name) for name in there}
 
     def type_of(self, column: str) -> str:
-        """
-        Return the type of *column*, for libpq.
-        """
+        """Return the type of *column*, for libpq."""
         return self.types.get(column, "text")
 
     def read(self) -> Statement:
-        """
-        Return the query for the live rows of `:keys`.
-        """
+        """Return the query for the live rows of `:keys`."""
         return self.of_keys(self._select(self.among()), self.known())
 
     def read_one(self) -> Statement:
-        """
-        Return the query for the row of `:key`, if it lives.
-        """
+        """Return the query for the row of `:key`, if it lives."""
         return Statement(self._select(f"r.{self.key} = :key"), self.known())
 
     def _select(self, condition: str) -> str:

@@ -32,9 +32,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class SQLBackend(work.Work, Backend[ResultMeta]):
-    """
-    Records as rows. The statement that writes a record elects the first ready one.
-    """
+    """Records as rows. The statement that writes a record elects the first ready one."""
 
     PROTOCOL_VERSION = 1
 

@@ -21,24 +21,18 @@ _FOR_EVER: Final = 7_000 * 365.25 * 86_400
 
 
 def until(expires: float | None) -> float | None:
-    """
-    Return *expires*, or `None` if the end is beyond all dates.
-    """
+    """Return *expires*, or `None` if the end is beyond all dates."""
     return None if expires is None or expires > _FOR_EVER else float(expires)
 
 
 def moment_of_wall(seconds: float = 0.0) -> datetime:
-    """
-    Return the moment *seconds* ago, by this machine's clock.
-    """
+    """Return the moment *seconds* ago, by this machine's clock."""
     return datetime.fromtimestamp(wall() - seconds, UTC)
 
 
 @lru_cache(maxsize=256)
 def states_of(unless: Unless) -> Mapping[str, str]:
-    """
-    Return the values of the marks in `Statements.may_replace`.
-    """
+    """Return the values of the marks in `Statements.may_replace`."""
     if unless is ANY or all(map(PLAIN.fullmatch, unless)):
         return {}
     states = enumerate(sorted(unless))
@@ -46,20 +40,14 @@ def states_of(unless: Unless) -> Mapping[str, str]:
 
 
 class Table(Statements):
-    """
-    One of the two tables, in one database.
-    """
+    """One of the two tables, in one database."""
 
     @abstractmethod
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
-        """
-        Return the parameters of a write.
-        """
+        """Return the parameters of a write."""
 
     def moment(self) -> dict[str, Any]:
-        """
-        Return the parameters of every statement that looks at the time.
-        """
+        """Return the parameters of every statement that looks at the time."""
         return {}
 
     def earliest(self, seconds: float) -> datetime:
@@ -72,15 +60,11 @@ class Table(Statements):
 
     @abstractmethod
     def before(self, seconds: float) -> Any:
-        """
-        Return the date of a row that is *seconds* old, in any zone that Celery may have used.
-        """
+        """Return the date of a row that is *seconds* old, in any zone that Celery may have used."""
 
     @abstractmethod
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Operation[bool]:
-        """
-        Store *record* unless the row there stays; answers whether it is the record now.
-        """
+        """Store *record* unless the row there stays; answers whether it is the record now."""
 
     @abstractmethod
     def storing_many(
@@ -99,9 +83,7 @@ class Table(Statements):
         return Ask(self.statement("store_over"), given, bool)
 
     def reading(self, asked: Mapping[str, str]) -> Ask[list[Row]]:
-        """
-        Read the live rows of the keys in *asked*; each gets the id behind its key as "asked".
-        """
+        """Read the live rows of the keys in *asked*; each gets the id behind its key as "asked"."""
         answer = partial(self._asked, asked)
         # For one row the server always uses the index. A plan for several rows that it made while the
         # table was small would scan the table.
@@ -116,16 +98,12 @@ class Table(Statements):
         return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
 
     def deleting(self, keys: Collection[str]) -> Ask[int]:
-        """
-        Delete the live rows of *keys*; answers their number.
-        """
+        """Delete the live rows of *keys*; answers their number."""
         # In one order, so that no two deletions wait for each other.
         return Ask(self.statement("delete"), {"keys": sorted(keys), **self.moment()}, len)
 
     def purging(self) -> Ask[int]:
-        """
-        Delete a portion of the expired rows; answers their number.
-        """
+        """Delete a portion of the expired rows; answers their number."""
         return Ask(self.statement("purge"), self.moment(), len)
 
     def purging_others(self, seconds: float) -> Ask[int]:

@@ -80,9 +80,7 @@ class Statement:
 
     @cached_property
     def clause(self) -> sa.TextClause | sa.TextualSelect:
-        """
-        For SQLAlchemy.
-        """
+        """For SQLAlchemy."""
         clause = sa.text(self.text)
         if self.lists:
             clause = clause.bindparams(*(sa.bindparam(n, expanding=True) for n in self.lists))
@@ -91,9 +89,7 @@ class Statement:
         return clause.columns(*map(sa.column, names)) if names else clause
 
     def values(self, given: Mapping[str, Any], encoding: str) -> list[bytes | None]:
-        """
-        Return the *given* values in the server's form. Values of `None` may be missing.
-        """
+        """Return the *given* values in the server's form. Values of `None` may be missing."""
         values: list[bytes | None] = []
         for name, dump in self._given:
             value = given.get(name)
@@ -120,9 +116,7 @@ class Statement:
 
 
 def _array(oid: int, dump: Dump | None) -> Dump:
-    """
-    Return the function that makes arrays of the type *oid*.
-    """
+    """Return the function that makes arrays of the type *oid*."""
 
     def array(values: Sequence[Any], encoding: str) -> bytes:
         parts = [_header(1, None in values, oid, len(values), 1)]
@@ -171,9 +165,7 @@ _LOADS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
 
 
 class Wire:
-    """
-    Sends the statements of one connection, and prepares the frequent ones.
-    """
+    """Sends the statements of one connection, and prepares the frequent ones."""
 
     def __init__(self, pgconn: PGconn, encoding: str, *, prepare: bool) -> None:
         self._pgconn = pgconn
@@ -189,9 +181,7 @@ class Wire:
         self._name = b""
 
     def is_due(self, statement: Statement) -> bool:
-        """
-        Count a use of *statement*. Return whether it should be prepared now.
-        """
+        """Count a use of *statement*. Return whether it should be prepared now."""
         text = statement.sent
         if text in self._prepared or not self._prepare:
             return False
@@ -199,9 +189,7 @@ class Wire:
         return times > _OFTEN and len(self._prepared) < _MOST
 
     def prepare(self, statement: Statement) -> None:
-        """
-        Send *statement* to be prepared. Once that is answered, call `prepared`.
-        """
+        """Send *statement* to be prepared. Once that is answered, call `prepared`."""
         # A new name each time: a caller that was cancelled does not see that it was prepared.
         self._name = b"coatcheck_%d" % next(self._numbers)
         self._begin()
@@ -209,16 +197,12 @@ class Wire:
         self._end()
 
     def prepared(self, statement: Statement) -> None:
-        """
-        Note that *statement* is prepared.
-        """
+        """Note that *statement* is prepared."""
         self._prepared[statement.sent] = self._name
         del self._sent[statement.sent]
 
     def send(self, statement: Statement, given: Mapping[str, Any]) -> None:
-        """
-        Send *statement* with the values *given*.
-        """
+        """Send *statement* with the values *given*."""
         values = statement.values(given, self.encoding)
         name = self._prepared.get(statement.sent)
         if self.before is not None:
@@ -243,9 +227,7 @@ class Wire:
             self._pgconn.pipeline_sync()
 
     def is_over(self, results: list[PGresult]) -> bool:
-        """
-        Add the answers that have arrived to *results*. Return whether these are all.
-        """
+        """Add the answers that have arrived to *results*. Return whether these are all."""
         pgconn = self._pgconn
         while not pgconn.is_busy():
             result = pgconn.get_result()

@@ -38,9 +38,7 @@ FIRST: Final = -(2**63)
 
 
 class Request(NamedTuple):
-    """
-    One operation of several. It may take this *part* of an operation's time.
-    """
+    """One operation of several. It may take this *part* of an operation's time."""
 
     make: Make[Any]
     part: float = 1.0
@@ -51,9 +49,7 @@ Steps = Generator[Request, Any, T]
 
 
 class Work(BaseBackend[ResultMeta]):
-    """
-    The base of both backends.
-    """
+    """The base of both backends."""
 
     keeps_others = True
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
@@ -148,9 +144,7 @@ def _store_many(
 
 
 def reading(ids: Sequence[str], *, grouped: bool = False) -> Make[list[Row]]:
-    """
-    Read the live rows of *ids*, each with the id as it was asked for in "asked".
-    """
+    """Read the live rows of *ids*, each with the id as it was asked for in "asked"."""
 
     def make(layout: Layout) -> Operation[list[Row]]:
         table = layout.groups if grouped else layout.tasks
@@ -162,9 +156,7 @@ def reading(ids: Sequence[str], *, grouped: bool = False) -> Make[list[Row]]:
 
 
 def deleting(ids: Collection[str], *, grouped: bool = False) -> Steps[int]:
-    """
-    Delete *ids*; return how many there were.
-    """
+    """Delete *ids*; return how many there were."""
 
     def make(batch: Sequence[str], layout: Layout) -> Operation[int]:
         keys = {key_of(id_, layout.letters) for id_ in batch}

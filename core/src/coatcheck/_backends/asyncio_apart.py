@@ -55,9 +55,7 @@ class Apart:
             raise
 
     def leave(self, task: asyncio.Task[Any]) -> None:
-        """
-        Keep *task* until it ends, and dispose of its result.
-        """
+        """Keep *task* until it ends, and dispose of its result."""
         self._keep(task, self._dispose)
 
     def _keep(self, task: asyncio.Task[Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
@@ -75,9 +73,7 @@ class Apart:
                 self._keep(tasks.start(rest), _went_well)
 
     async def wait(self, seconds: float) -> None:
-        """
-        Wait for the running work, at most *seconds*.
-        """
+        """Wait for the running work, at most *seconds*."""
         if self._left:
             await asyncio.wait(self._left, timeout=seconds)
 

@@ -38,102 +38,70 @@ class Backend(BaseBackend[V], ABC):
         if_match: V | None = None,
         expires: float | None,
     ) -> bool:
-        """
-        See `coatcheck.Backend.put`.
-        """
+        """See `coatcheck.Backend.put`."""
 
     @abstractmethod
     async def get_many(self, keys: Collection[str]) -> dict[str, V]:
-        """
-        See `coatcheck.Backend.get_many`.
-        """
+        """See `coatcheck.Backend.get_many`."""
 
     @abstractmethod
     async def delete_many(self, keys: Collection[str]) -> int:
-        """
-        See `coatcheck.Backend.delete_many`.
-        """
+        """See `coatcheck.Backend.delete_many`."""
 
     async def put_many(
         self, items: Sequence[tuple[str, V]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
-        """
-        See `coatcheck.Backend.put_many`.
-        """
+        """See `coatcheck.Backend.put_many`."""
         return [await self.put(key, value, unless=unless, expires=expires) for key, value in items]
 
     def watch(self, keys: Collection[str] = ()) -> AbstractAsyncContextManager[Bell]:
-        """
-        See `coatcheck.Backend.watch`.
-        """
+        """See `coatcheck.Backend.watch`."""
         del keys  # it never rings
         return nullcontext(Bell())
 
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        """
-        See `coatcheck.Backend.scan`.
-        """
+        """See `coatcheck.Backend.scan`."""
         raise self._lacks(Capability.SCAN, "scan()")
 
     def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        """
-        See `coatcheck.Backend.scan_state`.
-        """
+        """See `coatcheck.Backend.scan_state`."""
         del state
         return self.scan(prefix)
 
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
-        """
-        See `coatcheck.Backend.put_group`.
-        """
+        """See `coatcheck.Backend.put_group`."""
         raise self._lacks_groups()
 
     async def get_group(self, group_id: str) -> list[str] | None:
-        """
-        See `coatcheck.Backend.get_group`.
-        """
+        """See `coatcheck.Backend.get_group`."""
         raise self._lacks_groups()
 
     async def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
-        """
-        See `coatcheck.Backend.put_group_tree`.
-        """
+        """See `coatcheck.Backend.put_group_tree`."""
         await self.put_group(group_id, groups.members_of(tree), expires=expires)
 
     async def get_group_tree(self, group_id: str) -> Tree | None:
-        """
-        See `coatcheck.Backend.get_group_tree`.
-        """
+        """See `coatcheck.Backend.get_group_tree`."""
         task_ids = await self.get_group(group_id)
         return None if task_ids is None else groups.tree_of(group_id, task_ids)
 
     async def delete_group(self, group_id: str) -> bool:
-        """
-        See `coatcheck.Backend.delete_group`.
-        """
+        """See `coatcheck.Backend.delete_group`."""
         raise self._lacks_groups()
 
     async def purge(self) -> int:
-        """
-        See `coatcheck.Backend.purge`.
-        """
+        """See `coatcheck.Backend.purge`."""
         return 0
 
     async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
-        """
-        See `coatcheck.Backend.purge_others`.
-        """
+        """See `coatcheck.Backend.purge_others`."""
         return 0
 
     async def close(self) -> None:
-        """
-        See `coatcheck.Backend.close`; for the running loop.
-        """
+        """See `coatcheck.Backend.close`; for the running loop."""
 
 
 class KeyValueBackend(Backend[bytes]):
-    """
-    As `coatcheck.KeyValueBackend`, with coroutines.
-    """
+    """As `coatcheck.KeyValueBackend`, with coroutines."""

@@ -55,16 +55,12 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        That of the asyncio backend, on the loop; `None` where there is none yet.
-        """
+        """That of the asyncio backend, on the loop; `None` where there is none yet."""
         return self._asked("trouble")
 
     @property
     def polling(self) -> Exception | None:
-        """
-        That of the asyncio backend, on the loop; `None` where there is none yet.
-        """
+        """That of the asyncio backend, on the loop; `None` where there is none yet."""
         return self._asked("polling")
 
     def _asked(self, name: str) -> Exception | None:
@@ -181,15 +177,11 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
 
 
 class LoopKeyValueBackend(LoopBackend[bytes], KeyValueBackend):
-    """
-    The same for a store that speaks keys and bytes.
-    """
+    """The same for a store that speaks keys and bytes."""
 
 
 class LoopBell(Wrapper, bells.Bell, to="_bell"):
-    """
-    An asyncio bell, for a thread.
-    """
+    """An asyncio bell, for a thread."""
 
     def __init__(self, bell: asyncio_bells.Bell, loop: Loop) -> None:
         self._bell = bell

@@ -13,9 +13,7 @@ from .lookups import LOOKUPS, Addresses, numeric, silent
 
 
 async def addresses(host: str, port: int, seconds: float) -> Addresses:
-    """
-    See `coatcheck._backends.lookups.addresses`.
-    """
+    """See `coatcheck._backends.lookups.addresses`."""
     known = numeric(host, port)
     if known is not None:
         return known

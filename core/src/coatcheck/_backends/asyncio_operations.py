@@ -16,15 +16,11 @@ V = TypeVar("V")
 
 
 class DrivenBackend(Operations[V], Backend[V]):
-    """
-    As `coatcheck.plugin.DrivenBackend`, with coroutines.
-    """
+    """As `coatcheck.plugin.DrivenBackend`, with coroutines."""
 
     @abstractmethod
     async def _ask(self, request: Any) -> Any:
-        """
-        See `coatcheck.plugin.DrivenBackend._ask`.
-        """
+        """See `coatcheck.plugin.DrivenBackend._ask`."""
 
     async def put(
         self,

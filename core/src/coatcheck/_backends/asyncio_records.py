@@ -21,9 +21,7 @@ from .wrapper import Wrapper
 
 
 class Records(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    As `coatcheck._backends.backend.Records`, with coroutines.
-    """
+    """As `coatcheck._backends.backend.Records`, with coroutines."""
 
     def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
         self.backend = backend
@@ -127,9 +125,7 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
 
 
 class PrefixedBell(Wrapper, Bell, to="_bell"):
-    """
-    A bell over keys, seen as one over task ids.
-    """
+    """A bell over keys, seen as one over task ids."""
 
     def __init__(self, bell: Bell, prefix: str) -> None:
         self._bell = bell

@@ -38,16 +38,12 @@ class Attempts:
 
     @property
     def left(self) -> float:
-        """
-        The seconds left for this try; negative when they are over.
-        """
+        """The seconds left for this try; negative when they are over."""
         return self._start + self._seconds * self._part - monotonic()
 
     @property
     def may_try(self) -> bool:
-        """
-        Whether there is time for another try.
-        """
+        """Whether there is time for another try."""
         return self._seconds_to_repeat > 0
 
     def next_pause(self) -> float | None:

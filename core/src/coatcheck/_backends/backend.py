@@ -37,9 +37,7 @@ V = TypeVar("V")
 
 
 class Anything(enum.Enum):
-    """
-    The type of `ANY`.
-    """
+    """The type of `ANY`."""
 
     ANY = "ANY"
 
@@ -52,9 +50,7 @@ Unless = frozenset[str] | Anything
 
 
 class Capability(enum.Flag):
-    """
-    An ability beyond storing. A declared capability must work.
-    """
+    """An ability beyond storing. A declared capability must work."""
 
     NONE = 0
     #: `watch` rings: a write wakes its waiters.
@@ -68,9 +64,7 @@ class Capability(enum.Flag):
 
 
 class BaseBackend(Generic[V]):
-    """
-    The declarations that both sides share. `V` is `ResultMeta`, or bytes.
-    """
+    """The declarations that both sides share. `V` is `ResultMeta`, or bytes."""
 
     #: The version of the protocol that the class was written for. Each plugin states the number
     #: itself: a number inherited from the installed core would always match.
@@ -88,9 +82,7 @@ class BaseBackend(Generic[V]):
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        The error that makes an operation repeat now; `None` if no operation repeats.
-        """
+        """The error that makes an operation repeat now; `None` if no operation repeats."""
         return None
 
     @property
@@ -181,16 +173,12 @@ class Backend(BaseBackend[V], ABC):
 
     @abstractmethod
     def delete_many(self, keys: Collection[str]) -> int:
-        """
-        Delete, and return how many keys existed. Absent keys are no error.
-        """
+        """Delete, and return how many keys existed. Absent keys are no error."""
 
     def put_many(
         self, items: Sequence[tuple[str, V]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
-        """
-        Store several values, each as by `put`; the answers in the same order.
-        """
+        """Store several values, each as by `put`; the answers in the same order."""
         return [self.put(key, value, unless=unless, expires=expires) for key, value in items]
 
     def watch(self, keys: Collection[str] = ()) -> AbstractContextManager[Bell]:
@@ -203,9 +191,7 @@ class Backend(BaseBackend[V], ABC):
         return nullcontext(Bell())
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        """
-        Iterate over the keys that start with *prefix*, in no order. Needs `SCAN`.
-        """
+        """Iterate over the keys that start with *prefix*, in no order. Needs `SCAN`."""
         raise self._lacks(Capability.SCAN, "scan()")
 
     def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
@@ -220,15 +206,11 @@ class Backend(BaseBackend[V], ABC):
         return self.scan(prefix)
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
-        """
-        Keep the ids of a group's tasks. The last write wins.
-        """
+        """Keep the ids of a group's tasks. The last write wins."""
         raise self._lacks_groups()
 
     def get_group(self, group_id: str) -> list[str] | None:
-        """
-        Return the ids of a group's tasks; `None` for an unknown group.
-        """
+        """Return the ids of a group's tasks; `None` for an unknown group."""
         raise self._lacks_groups()
 
     def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
@@ -247,15 +229,11 @@ class Backend(BaseBackend[V], ABC):
         return None if task_ids is None else groups.tree_of(group_id, task_ids)
 
     def delete_group(self, group_id: str) -> bool:
-        """
-        Delete a group, not its tasks; `False` if there was none.
-        """
+        """Delete a group, not its tasks; `False` if there was none."""
         raise self._lacks_groups()
 
     def purge(self) -> int:
-        """
-        Delete expired records, and return how many; a store with `TTL` may always return 0.
-        """
+        """Delete expired records, and return how many; a store with `TTL` may always return 0."""
         return 0
 
     def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
@@ -266,15 +244,11 @@ class Backend(BaseBackend[V], ABC):
         return 0
 
     def close(self) -> None:
-        """
-        Close the connections; idempotent. The next use opens new ones.
-        """
+        """Close the connections; idempotent. The next use opens new ones."""
 
 
 class KeyValueBackend(Backend[bytes]):
-    """
-    A store of bytes by key. If it must know a record's state, it calls `self.codec.state_of`.
-    """
+    """A store of bytes by key. If it must know a record's state, it calls `self.codec.state_of`."""
 
 
 def stated_version(cls: type) -> Any:

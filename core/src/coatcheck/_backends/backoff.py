@@ -24,23 +24,17 @@ class Backoff:
         self._at = 0.0
 
     def failed(self, *, refused: bool = False) -> float:
-        """
-        Note that a try failed; return the seconds until the next one.
-        """
+        """Note that a try failed; return the seconds until the next one."""
         pause = self._refused if refused else self._pause
         self._at = monotonic() + pause
         self._pause = min(self._pause * 2, self._longest)
         return pause
 
     def worked(self) -> None:
-        """
-        Note that a try succeeded: the next pause is the first one again.
-        """
+        """Note that a try succeeded: the next pause is the first one again."""
         self._pause = self._first
 
     @property
     def left(self) -> float:
-        """
-        The seconds until the next try; 0 if it is due.
-        """
+        """The seconds until the next try; 0 if it is due."""
         return max(self._at - monotonic(), 0.0)

@@ -33,20 +33,14 @@ class Bell:
 
     @property
     def pushing(self) -> bool:
-        """
-        Whether rings are reliable now; otherwise the waiter looks at the adaptive pace.
-        """
+        """Whether rings are reliable now; otherwise the waiter looks at the adaptive pace."""
         return False
 
     def add(self, keys: Collection[str]) -> None:
-        """
-        Subscribe to *keys*. On return the subscription is live, or `pushing` is `False`.
-        """
+        """Subscribe to *keys*. On return the subscription is live, or `pushing` is `False`."""
 
     def discard(self, keys: Iterable[str]) -> None:
-        """
-        End the subscription to *keys*; unknown ones are ignored.
-        """
+        """End the subscription to *keys*; unknown ones are ignored."""
 
     def wait(self, timeout: float) -> Collection[str]:
         """
@@ -58,16 +52,12 @@ class Bell:
         return _NOTHING
 
     def wake(self) -> None:
-        """
-        End the current wait, or else the next one. For any thread.
-        """
+        """End the current wait, or else the next one. For any thread."""
         self._woken.ring()
 
 
 class LocalBell(Bell):
-    """
-    A bell that the same process rings.
-    """
+    """A bell that the same process rings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,9 +75,7 @@ class LocalBell(Bell):
         self._keys.difference_update(keys)
 
     def ring(self, key: str) -> None:
-        """
-        Ring, if anybody listens for *key*. For any thread.
-        """
+        """Ring, if anybody listens for *key*. For any thread."""
         if key in self._keys:
             self._rang.append(key)
             self._woken.ring()

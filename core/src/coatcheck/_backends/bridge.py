@@ -25,9 +25,7 @@ T = TypeVar("T")
 
 
 class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    Runs a sync backend in threads. A wait costs no thread: all waits share one bell.
-    """
+    """Runs a sync backend in threads. A wait costs no thread: all waits share one bell."""
 
     #: Operations that go on at the same time; further ones wait for their turn.
     THREADS = 8
@@ -127,9 +125,7 @@ def _take(keys: Any) -> list[str]:
 
 
 class ThreadedBell(Wrapper, Bell, to="_bell"):
-    """
-    A sync bell that waits in a thread of its own.
-    """
+    """A sync bell that waits in a thread of its own."""
 
     def __init__(self, bell: bells.Bell, crew: Crew) -> None:
         self._bell = bell

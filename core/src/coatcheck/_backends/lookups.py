@@ -22,9 +22,7 @@ Addresses = list[tuple[Any, ...]]
 
 
 class Lookup:
-    """
-    One question under way.
-    """
+    """One question under way."""
 
     def __init__(self) -> None:
         self.done = False
@@ -34,27 +32,21 @@ class Lookup:
         self._error: Exception | None = None
 
     def run(self, host: str, port: int) -> None:
-        """
-        Ask, and keep the answer.
-        """
+        """Ask, and keep the answer."""
         try:
             self._found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except Exception as error:  # noqa: BLE001 - raised where it is asked for
             self._error = error
 
     def end(self) -> None:
-        """
-        Tell those who wait.
-        """
+        """Tell those who wait."""
         with self._lock:
             self.done = True
         for call in self._calls:
             call()
 
     def when_done(self, call: Callable[[], object]) -> None:
-        """
-        Have *call* called at the end, in any thread; at once if it is over.
-        """
+        """Have *call* called at the end, in any thread; at once if it is over."""
         with self._lock:
             if not self.done:
                 self._calls.append(call)
@@ -63,18 +55,14 @@ class Lookup:
 
     @property
     def answer(self) -> Addresses:
-        """
-        The addresses. Raises the system's error.
-        """
+        """The addresses. Raises the system's error."""
         if self._error is not None:
             raise self._error
         return self._found
 
 
 class Lookups:
-    """
-    The questions of this process. Shared by threads; made anew in a forked child.
-    """
+    """The questions of this process. Shared by threads; made anew in a forked child."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -85,9 +73,7 @@ class Lookups:
         self._running: dict[tuple[str, int], Lookup] = {}
 
     def ask(self, host: str, port: int) -> Lookup:
-        """
-        Return the question under way, or begin one.
-        """
+        """Return the question under way, or begin one."""
         forks.check()
         with self._lock:
             lookup = self._running.get((host, port))
@@ -131,9 +117,7 @@ def addresses(host: str, port: int, seconds: float) -> Addresses:
 
 
 def numeric(host: str, port: int) -> Addresses | None:
-    """
-    Return the addresses of a host in numbers, which takes no time; `None` for a name.
-    """
+    """Return the addresses of a host in numbers, which takes no time; `None` for a name."""
     # As bytes: the codec for names in other scripts, which is written in Python, is of no use here.
     name = host.encode() if host.isascii() else host
     try:
@@ -143,8 +127,6 @@ def numeric(host: str, port: int) -> Addresses | None:
 
 
 def silent(host: str, seconds: float) -> socket.gaierror:
-    """
-    Return the error of a lookup that was not answered.
-    """
+    """Return the error of a lookup that was not answered."""
     text = f"the name server did not answer for {host!r} within {seconds:.3g} s"
     return socket.gaierror(socket.EAI_AGAIN, text)

@@ -49,9 +49,7 @@ async def adrive(
     ask: Callable[[R], Awaitable[Any]],
     errors: tuple[type[Exception], ...] = (CoatcheckError,),
 ) -> T:
-    """
-    As `drive`, for asyncio.
-    """
+    """As `drive`, for asyncio."""
     try:
         request = next(operation)
         while True:
@@ -92,15 +90,11 @@ class Operations(BaseBackend[V], ABC):
 
 
 class DrivenBackend(Operations[V], Backend[V]):
-    """
-    A backend for synchronous code that only drives `Operations`.
-    """
+    """A backend for synchronous code that only drives `Operations`."""
 
     @abstractmethod
     def _ask(self, request: Any) -> Any:
-        """
-        Return the reply to a request of an operation.
-        """
+        """Return the reply to a request of an operation."""
 
     def put(
         self,

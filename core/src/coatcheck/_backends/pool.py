@@ -26,9 +26,7 @@ _ONCE: Final = ((),)
 
 
 class BusyError(TimeoutError):
-    """
-    All connections, or all turns, stayed in use for as long as the caller could wait.
-    """
+    """All connections, or all turns, stayed in use for as long as the caller could wait."""
 
 
 class Turns:
@@ -41,9 +39,7 @@ class Turns:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """
-        Begin anew: the callers at work are in the parent.
-        """
+        """Begin anew: the callers at work are in the parent."""
         #: The turns that are free. No semaphore: that is written in Python, and takes a tenth of an
         #: SQLite store.
         self.free: SimpleQueue[None] = SimpleQueue()
@@ -53,9 +49,7 @@ class Turns:
 
     @property
     def are_taken(self) -> bool:
-        """
-        Whether somebody is at work, or was when this process was forked.
-        """
+        """Whether somebody is at work, or was when this process was forked."""
         return self.free.qsize() + len(self._resting) < self._number
 
     def during(self, act: Callable[[], T], seconds: float) -> T:
@@ -88,9 +82,7 @@ class Turns:
             raise BusyError(f"all {self._number} connections are in use") from None
 
     def rest(self, seconds: float) -> None:
-        """
-        Wait until nobody is at work, at most *seconds*, and give no turns until `resume`.
-        """
+        """Wait until nobody is at work, at most *seconds*, and give no turns until `resume`."""
         deadline = monotonic() + seconds
         try:
             while len(self._resting) < self._number:
@@ -99,9 +91,7 @@ class Turns:
             return  # whoever takes longer than an operation may is left behind
 
     def resume(self) -> None:
-        """
-        Give turns again.
-        """
+        """Give turns again."""
         while self._resting:
             self.free.put(self._resting.pop())
 
@@ -135,9 +125,7 @@ class Pool(Generic[C]):
         self.after_fork()
 
     def after_fork(self) -> None:
-        """
-        Begin anew: the connections belong to the parent.
-        """
+        """Begin anew: the connections belong to the parent."""
         if self._leave is not None:
             self._leave(self._idle)
         self.turns.after_fork()
@@ -180,9 +168,7 @@ class Pool(Generic[C]):
         return result
 
     def close(self) -> None:
-        """
-        Dispose of all connections. Those in use follow when they come back.
-        """
+        """Dispose of all connections. Those in use follow when they come back."""
         forks.check()
         idle, self._idle = self._idle, []
         for connection in idle:

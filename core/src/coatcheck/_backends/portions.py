@@ -44,17 +44,13 @@ _FADE: Final = 100
 
 
 def batches(keys: Iterable[str]) -> Iterator[list[str]]:
-    """
-    Split *keys* into lists of at most `BATCH`.
-    """
+    """Split *keys* into lists of at most `BATCH`."""
     keys = list(keys)
     return (keys[i : i + BATCH] for i in range(0, len(keys), BATCH))
 
 
 def weight(metas: Collection[ResultMeta]) -> int:
-    """
-    Return about how many bytes *metas*, at least one and all from one store, have there.
-    """
+    """Return about how many bytes *metas*, at least one and all from one store, have there."""
     # At the speed of C for bytes: every read pays for this.
     if isinstance(next(iter(metas)).version, bytes):
         return sum(map(len, map(_VERSION, metas)))
@@ -79,9 +75,7 @@ class Portions:
         self.budget: int = MOST
 
     def count(self, most: int = BATCH) -> int:
-        """
-        Return how many records to read at once, at most *most*.
-        """
+        """Return how many records to read at once, at most *most*."""
         count = min(most, self._count)
         if count * self._each <= self.budget:
             return count
@@ -89,15 +83,11 @@ class Portions:
 
     @property
     def held(self) -> int:
-        """
-        How many records may be held for a reader that does not take them.
-        """
+        """How many records may be held for a reader that does not take them."""
         return int(MOST / self._each) if self._each else BATCH
 
     def came(self, asked: int, metas: Collection[ResultMeta], seconds: float) -> None:
-        """
-        Learn from a read of *asked* records, which found *metas*.
-        """
+        """Learn from a read of *asked* records, which found *metas*."""
         if self._count < BATCH:
             self._count = min(BATCH, max(self._count, asked * _GROWTH))
         if metas:
@@ -106,39 +96,29 @@ class Portions:
             self.went(size, seconds)
 
     def is_much(self, asked: int) -> bool:
-        """
-        Whether *asked* records are, or may be, much for a slow line.
-        """
+        """Whether *asked* records are, or may be, much for a slow line."""
         return asked * self._each > LEAST or asked > _FIRST * _GROWTH
 
     def failed(self, asked: int) -> None:
-        """
-        Learn from a failed read of *asked* records.
-        """
+        """Learn from a failed read of *asked* records."""
         self._count = max(1, asked // _SHRINK)
         self._slice = max(_SHORTEST_SLICE, self._slice / 2)
 
     def went(self, size: int, seconds: float) -> None:
-        """
-        Learn that *size* bytes took *seconds*.
-        """
+        """Learn that *size* bytes took *seconds*."""
         if size >= LEAST:  # less shows the latency and not the speed
             rate = size / max(seconds, 0.001)
             self.budget = int(min(max(LEAST, rate * self._slice), MOST))
             self._slice = min(SLICE, self._slice * _RECOVERY)
 
     def stuck(self, size: int) -> None:
-        """
-        Learn from a failed write of *size* bytes.
-        """
+        """Learn from a failed write of *size* bytes."""
         self.budget = max(LEAST, min(size, self.budget) // _SHRINK)
         self._slice = max(_SHORTEST_SLICE, self._slice / 2)
 
 
 class _Way:
-    """
-    Decides whether a sequence of reads or writes goes on after an error.
-    """
+    """Decides whether a sequence of reads or writes goes on after an error."""
 
     def __init__(self, portions: Portions) -> None:
         self._portions = portions
@@ -162,9 +142,7 @@ class _Way:
 
 
 class Reading(_Way):
-    """
-    Reads many ids in portions. A portion that was too large is asked for again in parts.
-    """
+    """Reads many ids in portions. A portion that was too large is asked for again in parts."""
 
     def __init__(self, portions: Portions, ids: Iterable[str]) -> None:
         super().__init__(portions)
@@ -173,24 +151,18 @@ class Reading(_Way):
         self._asked = 0
 
     def next(self) -> list[str]:
-        """
-        Return the ids to read now; an empty list at the end.
-        """
+        """Return the ids to read now; an empty list at the end."""
         portion = self._ids[self._at : self._at + self._portions.count()]
         self._asked, self._began = len(portion), monotonic()
         return portion
 
     def came(self, metas: Collection[ResultMeta]) -> None:
-        """
-        Note that the portion was read.
-        """
+        """Note that the portion was read."""
         self._portions.came(self._asked, metas, self._took())
         self._at += self._asked
 
     def failed(self, error: BackendUnavailableError) -> None:
-        """
-        Note that the portion was not read. Raises *error*, unless a smaller one may succeed.
-        """
+        """Note that the portion was not read. Raises *error*, unless a smaller one may succeed."""
         much = self._portions.is_much(self._asked)
         self._portions.failed(self._asked)
         self._check(error, number=self._asked, much=much)
@@ -224,9 +196,7 @@ class Writing(_Way, Generic[S]):
         self._bytes = 0
 
     def next(self) -> list[S]:
-        """
-        Return the records to write now; an empty list at the end.
-        """
+        """Return the records to write now; an empty list at the end."""
         portion: list[S] = []
         total = 0
         while (item := self._item()) is not None:
@@ -243,9 +213,7 @@ class Writing(_Way, Generic[S]):
         return self._returned.popleft() if self._returned else next(self._items, None)
 
     def went(self) -> None:
-        """
-        Note that the portion was written.
-        """
+        """Note that the portion was written."""
         self._portions.went(self._bytes, self._took())
 
     def failed(self, error: BackendUnavailableError) -> None:

@@ -25,9 +25,7 @@ from .wrapper import Wrapper
 
 
 class Records(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    Lifts a key-value backend to records: encodes, decodes, and makes keys of ids.
-    """
+    """Lifts a key-value backend to records: encodes, decodes, and makes keys of ids."""
 
     def __init__(self, backend: KeyValueBackend, codec: Codec, *, key_prefix: str) -> None:
         self.backend = backend
@@ -127,9 +125,7 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
 
 
 class PrefixedBell(Wrapper, Bell, to="_bell"):
-    """
-    A bell over keys, seen as one over task ids.
-    """
+    """A bell over keys, seen as one over task ids."""
 
     def __init__(self, bell: Bell, prefix: str) -> None:
         self._bell = bell
@@ -147,9 +143,7 @@ class PrefixedBell(Wrapper, Bell, to="_bell"):
 
 
 def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
-    """
-    Return the bytes of *meta*. Raises `EncodeError`, or `ResultTooLargeError` over *limit*.
-    """
+    """Return the bytes of *meta*. Raises `EncodeError`, or `ResultTooLargeError` over *limit*."""
     data = codec.encode(meta.document)
     if limit is not None and len(data) > limit:
         raise ResultTooLargeError(meta.task_id, size=len(data), limit=limit)
@@ -157,26 +151,20 @@ def encoded(meta: ResultMeta, codec: Codec, limit: int | None) -> bytes:
 
 
 def size_of(pair: tuple[str, bytes]) -> int:
-    """
-    Return how many bytes the value of a key has.
-    """
+    """Return how many bytes the value of a key has."""
     return len(pair[1])
 
 
 def lifted(
     error: PartlyUnavailableError, found: Mapping[str, ResultMeta], skip: int
 ) -> PartlyUnavailableError:
-    """
-    Return *error* as one about task ids: the keys without their first *skip* characters.
-    """
+    """Return *error* as one about task ids: the keys without their first *skip* characters."""
     unread = [key[skip:] for key in error.unread]
     return PartlyUnavailableError(str(error), found=found, unread=unread)
 
 
 def lift(backend: Backend[Any], codec: Codec, *, key_prefix: str) -> Backend[ResultMeta]:
-    """
-    Return *backend* as one that speaks metas.
-    """
+    """Return *backend* as one that speaks metas."""
     if isinstance(backend, KeyValueBackend):
         return Records(backend, codec, key_prefix=key_prefix)
     check_no_prefix(backend, key_prefix)

@@ -19,9 +19,7 @@ T = TypeVar("T")
 
 
 class Mapped(Protocol[E_contra]):
-    """
-    Returns our error for the driver's.
-    """
+    """Returns our error for the driver's."""
 
     def __call__(self, error: E_contra, /, *, writing: bool) -> CoatcheckError: ...
 

@@ -23,9 +23,7 @@ class Waker:
         self._calling.settimeout(0)
 
     def wake(self) -> None:
-        """
-        End the sleep that goes on, or else the next one. For any thread.
-        """
+        """End the sleep that goes on, or else the next one. For any thread."""
         try:
             self._calling.send(b"!")
         except OSError as error:  # full: it is awake already; closed: nobody sleeps
@@ -44,8 +42,6 @@ class Waker:
         return readable - {own}, True
 
     def close(self) -> None:
-        """
-        Close the sockets.
-        """
+        """Close the sockets."""
         self._calling.close()
         self._heard.close()

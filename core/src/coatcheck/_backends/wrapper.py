@@ -22,9 +22,7 @@ class Wrapper:
     """
 
     def __init_subclass__(cls, *, to: str | None = None, **options: Any) -> None:
-        """
-        Pass on to the attribute *to*; without it as the base class does.
-        """
+        """Pass on to the attribute *to*; without it as the base class does."""
         super().__init_subclass__(**options)
         if to is None:
             return

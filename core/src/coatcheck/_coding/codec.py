@@ -31,16 +31,12 @@ _BEGINNING: Final = 1024
 
 
 class Unreadable(bytes):
-    """
-    A store's reason why it cannot read a record, in place of the record.
-    """
+    """A store's reason why it cannot read a record, in place of the record."""
 
     __slots__ = ()
 
     def fault(self, task_id: str) -> DecodeError:
-        """
-        Return the error that reading the record's value raises.
-        """
+        """Return the error that reading the record's value raises."""
         return DecodeError(task_id, self.decode(errors="replace"))
 
 
@@ -157,15 +153,11 @@ class Codec(Encoder):
         return document, revive, _fault_of(task_id, document)
 
     def is_sealed(self, value: object) -> TypeGuard[bytes]:
-        """
-        Whether *value* is an envelope.
-        """
+        """Whether *value* is an envelope."""
         return isinstance(value, bytes) and value.startswith(ENVELOPE_MAGIC)
 
     def refuse_unsealed(self, id_: str) -> None:
-        """
-        Raise `SignatureError` if records, such as that of *id_*, must be sealed.
-        """
+        """Raise `SignatureError` if records, such as that of *id_*, must be sealed."""
         if self._guarded:
             raise unsigned(id_)
 
@@ -182,24 +174,18 @@ class Codec(Encoder):
         return found if isinstance(found, str) else None
 
     def id_of(self, data: bytes) -> str | None:
-        """
-        Return the task id in the record *data*, which was just encoded.
-        """
+        """Return the task id in the record *data*, which was just encoded."""
         if self.is_sealed(data):
             return envelope.parse(data).task_id
         found = self.decode("", data).document.get("task_id")
         return found if isinstance(found, str) else None
 
     def unknown(self, task_id: str) -> ResultMeta:
-        """
-        Return the snapshot of a task for which nothing is stored.
-        """
+        """Return the snapshot of a task for which nothing is stored."""
         return ResultMeta(task_id, {"status": "PENDING", "result": None}, self, known=False)
 
     def written(self, document: Mapping[str, Any]) -> ResultMeta:
-        """
-        Return the snapshot of a record about to be stored, its values unchanged.
-        """
+        """Return the snapshot of a record about to be stored, its values unchanged."""
         return ResultMeta(document["task_id"], document, self)
 
     # -- records whose fields are stored apart --------------------------------------------
@@ -248,15 +234,11 @@ class Codec(Encoder):
     # -- groups ---------------------------------------------------------------------------
 
     def decode_group(self, group_id: str, data: bytes) -> list[str]:
-        """
-        Return the ids of the tasks of the group *data*. Raises `SerializationError`.
-        """
+        """Return the ids of the tasks of the group *data*. Raises `SerializationError`."""
         return groups.from_document(group_id, self._group(group_id, data))
 
     def decode_group_tree(self, group_id: str, data: bytes) -> groups.Tree:
-        """
-        Return the nested pairs of the group *data*. Raises `SerializationError`.
-        """
+        """Return the nested pairs of the group *data*. Raises `SerializationError`."""
         return groups.tree_from_document(group_id, self._group(group_id, data))
 
     def _group(self, group_id: str, data: bytes) -> dict[str, Any]:
@@ -273,9 +255,7 @@ class Codec(Encoder):
     # -- failures -------------------------------------------------------------------------
 
     def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
-        """
-        See `coatcheck._record.meta.Reader`.
-        """
+        """See `coatcheck._record.meta.Reader`."""
         stored = document.get("failure")
         failure = (
             Failure.from_document(_revived(stored, revive))
@@ -288,16 +268,12 @@ class Codec(Encoder):
         return failure
 
     def exception(self, failure: Failure, *, wrap: bool) -> Exception:
-        """
-        See `coatcheck._record.meta.Reader`.
-        """
+        """See `coatcheck._record.meta.Reader`."""
         return failure.exception(self._trusted, wrap=wrap)
 
 
 class _UnreadFields:
-    """
-    The fields of a record, decoded on first use.
-    """
+    """The fields of a record, decoded on first use."""
 
     __slots__ = ("_codec", "_encoded", "_fields", "_readers", "_serializer")
 
@@ -316,9 +292,7 @@ class _UnreadFields:
         self._serializer = serializer
 
     def content(self, task_id: str, version: object) -> Content:
-        """
-        See `coatcheck._record.meta.Reader`.
-        """
+        """See `coatcheck._record.meta.Reader`."""
         del version
         fault: Exception | None = None
         revive: Revive | None = None
@@ -336,22 +310,16 @@ class _UnreadFields:
         return fields, revive, _fault_of(task_id, fields) or fault
 
     def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
-        """
-        See `coatcheck._record.meta.Reader`.
-        """
+        """See `coatcheck._record.meta.Reader`."""
         return self._codec.failure(document, revive)
 
     def exception(self, failure: Failure, *, wrap: bool) -> Exception:
-        """
-        See `coatcheck._record.meta.Reader`.
-        """
+        """See `coatcheck._record.meta.Reader`."""
         return self._codec.exception(failure, wrap=wrap)
 
 
 def _has_second_state(data: bytes) -> bool:
-    """
-    Whether the beginning of a record has a second state, which replaces the first in JSON.
-    """
+    """Whether the beginning of a record has a second state, which replaces the first in JSON."""
     at = data.find(_STATUS, len(_STATUS), _BEGINNING)
     while at > 0:
         before = data[:at]

@@ -27,15 +27,11 @@ _LZMA_MEMORY: Final = 128 * 1024 * 1024
 
 
 class TooLargeError(ValueError):
-    """
-    The body is longer than the reader allows.
-    """
+    """The body is longer than the reader allows."""
 
 
 def allowed(stored: int, max_inflated: int) -> int:
-    """
-    Return how many bytes may come out of as many as are *stored*.
-    """
+    """Return how many bytes may come out of as many as are *stored*."""
     return max(max_inflated, MAX_RATIO * stored)
 
 
@@ -60,9 +56,7 @@ def _whole(stream: Any, inflated: bytes, limit: int) -> bytes:
 
 
 def marked(body: bytes) -> bytes:
-    """
-    Return *body* as Celery compresses it.
-    """
+    """Return *body* as Celery compresses it."""
     return MARKER + _CELERYS.encode() + b"\x00" + compressed("zlib", body)
 
 
@@ -132,9 +126,7 @@ def _zstd() -> Any:
 
 
 def _imported(kind: str, *modules: str) -> Any:
-    """
-    Return the first module that is installed, of those that Celery uses.
-    """
+    """Return the first module that is installed, of those that Celery uses."""
     for name in modules:
         try:
             return import_module(name)
@@ -146,24 +138,18 @@ def _imported(kind: str, *modules: str) -> Any:
 
 
 class _Brotli:
-    """
-    Brotli's decompressor, with the interface of those of the standard library.
-    """
+    """Brotli's decompressor, with the interface of those of the standard library."""
 
     def __init__(self, decompressor: Any) -> None:
         self._decompressor = decompressor
 
     @property
     def eof(self) -> bool:
-        """
-        Whether the end of the stream was reached.
-        """
+        """Whether the end of the stream was reached."""
         return bool(self._decompressor.is_finished())
 
     def decompress(self, body: bytes, limit: int) -> bytes:
-        """
-        Return the original of *body*, up to a little over *limit* bytes.
-        """
+        """Return the original of *body*, up to a little over *limit* bytes."""
         parts = [self._decompressor.process(body, output_buffer_limit=limit)]
         size = len(parts[0])
         while size < limit and parts[-1]:

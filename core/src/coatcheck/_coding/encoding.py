@@ -36,9 +36,7 @@ class Encoder:
         self._seals = sealer.active
 
     def encode(self, document: Mapping[str, object]) -> bytes:
-        """
-        Return the bytes of *document*. Raises `EncodeError`, which names the path at fault.
-        """
+        """Return the bytes of *document*. Raises `EncodeError`, which names the path at fault."""
         try:
             data = self._dumps(document)
         except BaseException as error:
@@ -51,9 +49,7 @@ class Encoder:
         return data
 
     def encode_group(self, group_id: str, tree: groups.Tree) -> bytes:
-        """
-        Return the bytes of the group *tree*, as nested pairs. Raises `EncodeError`.
-        """
+        """Return the bytes of the group *tree*, as nested pairs. Raises `EncodeError`."""
         document = groups.tree_to_document(group_id, tree)
         try:
             data = self._dumps(document)
@@ -89,15 +85,11 @@ class Encoder:
         return _envelope(self.encode(document)) if self._seals else None
 
     def sealed_group(self, group_id: str, tree: groups.Tree) -> bytes | None:
-        """
-        Return the envelope of a group, `None` if it needs none. `decode_group` reads it.
-        """
+        """Return the envelope of a group, `None` if it needs none. `decode_group` reads it."""
         return _envelope(self.encode_group(group_id, tree)) if self._seals else None
 
     def encodes(self, value: object, *, within: int = 0) -> bool:
-        """
-        Whether the serializer can keep *value* inside *within* levels of other values.
-        """
+        """Whether the serializer can keep *value* inside *within* levels of other values."""
         # `in` would call the hash of a metaclass.
         if not any(type(value) is kind for kind in jsontags.PLAIN):
             for _ in range(within):

@@ -30,9 +30,7 @@ _LONGEST_NAME: Final = 255
 
 
 class Envelope(NamedTuple):
-    """
-    An envelope taken apart. `head` is all that precedes the body.
-    """
+    """An envelope taken apart. `head` is all that precedes the body."""
 
     state: str
     task_id: str
@@ -47,9 +45,7 @@ class Envelope(NamedTuple):
 def head_of(
     state: str, task_id: str, *, serializer: str, compression: str, seal: str, key: str
 ) -> bytes:
-    """
-    Return the part before the body. Raises `ValueError` for a name of more than 255 bytes.
-    """
+    """Return the part before the body. Raises `ValueError` for a name of more than 255 bytes."""
     names = [_name(text) for text in (serializer, compression, seal, key)]
     id_ = task_id.encode()
     parts = [MAGIC, bytes([VERSION]), _name(state), len(id_).to_bytes(4, "big"), id_, *names]
@@ -64,9 +60,7 @@ def _name(text: str) -> bytes:
 
 
 def parse(data: bytes) -> Envelope:
-    """
-    Return the parts of *data*. Raises `ValueError` where they are not all there, or newer.
-    """
+    """Return the parts of *data*. Raises `ValueError` where they are not all there, or newer."""
     version = data[len(MAGIC)] if len(data) > len(MAGIC) else None
     if version != VERSION:
         raise ValueError(
@@ -87,9 +81,7 @@ def parse(data: bytes) -> Envelope:
 
 
 def peek(data: bytes) -> str | None:
-    """
-    Return the state from the first bytes of an envelope, even if the rest is damaged.
-    """
+    """Return the state from the first bytes of an envelope, even if the rest is damaged."""
     if len(data) <= _STATE_AT or not data.startswith(MAGIC):
         return None
     start = _STATE_AT + 1

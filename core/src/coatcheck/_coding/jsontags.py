@@ -45,15 +45,11 @@ _TOO_MANY: Final = 1_000_000
 
 
 class UnencodableError(TypeError):
-    """
-    A type that has no tag.
-    """
+    """A type that has no tag."""
 
 
 class TooDeepError(RecursionError):
-    """
-    A value is nested deeper than `MAX_DEPTH`, or contains itself.
-    """
+    """A value is nested deeper than `MAX_DEPTH`, or contains itself."""
 
 
 def to_plain(value: Any, *, strict: bool, look: bool = True, room: int = MAX_DEPTH) -> Any:
@@ -161,9 +157,7 @@ def _keys_are_json(dicts: list[dict[Any, Any]], found: int) -> bool | None:
 
 
 def tagged(value: Any, inner: Callable[..., Any], *, strict: bool, room: int) -> Any:
-    """
-    Return the tag of *value*; *inner* is called like `to_plain` for its items.
-    """
+    """Return the tag of *value*; *inner* is called like `to_plain` for its items."""
     kind = type(value)
     if kind in _CONTAINERS:
         if not room:
@@ -203,9 +197,7 @@ def _advice(kind: type, tagged: Container[type]) -> str:
 
 
 def way_out(kind: type) -> str:
-    """
-    Return advice how to store a value of the type *kind*.
-    """
+    """Return advice how to store a value of the type *kind*."""
     names = {f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__}
     if hasattr(kind, "__dataclass_fields__"):
         return "store dataclasses.asdict(value)"
@@ -223,9 +215,7 @@ def way_out(kind: type) -> str:
 def dict_to_plain(
     value: dict[Any, Any], inner: Callable[..., Any], *, strict: bool, room: int
 ) -> Any:
-    """
-    Return the tag of a dict that cannot stand for itself; *inner* as for `tagged`.
-    """
+    """Return the tag of a dict that cannot stand for itself; *inner* as for `tagged`."""
     if not room:
         raise TooDeepError
     if len(value) > limits.FEW:
@@ -246,9 +236,7 @@ Decoder = Callable[[dict[str, Any]], Callable[[Any], Any] | None]
 
 
 def decoder(value: dict[str, Any]) -> Callable[[Any], Any] | None:
-    """
-    Return the function that reads a tag of kombu's or ours; `None` for other dicts.
-    """
+    """Return the function that reads a tag of kombu's or ours; `None` for other dicts."""
     name = value.get(TYPE)
     if not isinstance(name, str) or VALUE not in value:
         return None

@@ -38,17 +38,13 @@ def _moment(value: datetime | time) -> tuple[str, str]:
 
 
 def check_zone(value: object) -> None:
-    """
-    Raise `TypeError` for a time whose zone would come back as a mere offset.
-    """
+    """Raise `TypeError` for a time whose zone would come back as a mere offset."""
     if isinstance(value, (datetime, time)) and type(value.tzinfo) not in (type(None), timezone):
         raise TypeError("of its time zone only the offset would come back")
 
 
 def _list(value: object) -> list[Any]:
-    """
-    Return *value*, if it is a list: of text, for one, each character would become an object.
-    """
+    """Return *value*, if it is a list: of text, for one, each character would become an object."""
     if type(value) is not list:
         raise TypeError(f"its value is a {type(value).__name__}, not a list")
     return value

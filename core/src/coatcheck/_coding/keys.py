@@ -20,9 +20,7 @@ _MAKE: Final = "python -c 'import secrets; print(secrets.token_urlsafe(32))' mak
 
 
 class Keys:
-    """
-    Secrets by the name of the key. The first one writes, all of them read.
-    """
+    """Secrets by the name of the key. The first one writes, all of them read."""
 
     __slots__ = ("_derived", "_secrets")
 
@@ -52,15 +50,11 @@ class Keys:
 
     @property
     def first(self) -> str:
-        """
-        The name of the key that writes.
-        """
+        """The name of the key that writes."""
         return next(iter(self._secrets))
 
     def derived(self, name: str, purpose: bytes) -> bytes:
-        """
-        Return the 32 bytes that the key *name* stands for, other ones for each *purpose*.
-        """
+        """Return the 32 bytes that the key *name* stands for, other ones for each *purpose*."""
         found = self._derived.get((name, purpose))
         if found is None:
             import hmac  # noqa: PLC0415 - only for those who have keys
@@ -80,9 +74,7 @@ def _checked(name: str, secret: object) -> bytes:
 
 
 def is_reference(value: object) -> bool:
-    """
-    Whether *value* says where keys are, and holds none.
-    """
+    """Whether *value* says where keys are, and holds none."""
     return isinstance(value, str) and value.startswith((_ENVIRONMENT, _FILE))
 
 

@@ -197,9 +197,7 @@ class RegisteredTypes(JSONSerializer):
 
 
 def _to_plain(value: Any, *, strict: bool, room: int = jsontags.MAX_DEPTH) -> Any:
-    """
-    Do the same as `jsontags.to_plain`, with registered types.
-    """
+    """Do the same as `jsontags.to_plain`, with registered types."""
     kind = type(value)
     own = None
     if kind in jsontags.PLAIN:
@@ -255,9 +253,7 @@ def revive(value: object) -> object:
 
 
 def _is_stock(kind: type, marker: str | None, encode: Any) -> bool:
-    """
-    Whether kombu itself registered *kind*; coatcheck then writes the same tag.
-    """
+    """Whether kombu itself registered *kind*; coatcheck then writes the same tag."""
     if kind.__name__.lower() != marker or kind.__module__ not in _STOCK_MODULES:
         return False
     return encode in (str, datetime.isoformat) or encode.__module__ == "kombu.utils.json"

@@ -100,9 +100,7 @@ _MAPS: Final = {0xDE: 2, 0xDF: 4}
 
 
 def _msgpack_holds_more(data: bytes, limit: int) -> bool:
-    """
-    Count the values that arrays and mappings announce: the decoder allocates memory for them.
-    """
+    """Count the values that arrays and mappings announce: the decoder allocates memory for them."""
     if len(data) <= limit:
         return False
     at = found = 0

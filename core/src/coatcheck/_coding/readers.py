@@ -61,9 +61,7 @@ class Readers:
         self._text_reader = own if own.text else self._all[0]
 
     def peek(self, data: bytes) -> str | None:
-        """
-        Return the state if the first bytes of the record *data* show it.
-        """
+        """Return the state if the first bytes of the record *data* show it."""
         # Only the beginning is inflated, however long the rest would get.
         packed = data.startswith(compression.MARKER)
         head = compression.head(data, HEAD) if packed else data[:HEAD]
@@ -73,16 +71,12 @@ class Readers:
         return envelope.peek(data)
 
     def document(self, task_id: str, data: bytes) -> tuple[dict[str, Any], Revive | None]:
-        """
-        Return the document in the plain record *data*. Raises `SerializationError`.
-        """
+        """Return the document in the plain record *data*. Raises `SerializationError`."""
         body = self._plain(task_id, data)
         return _mapping(task_id, self._read(task_id, self._reader_of(task_id, body), body))
 
     def opened(self, task_id: str, opened: Opened) -> tuple[dict[str, Any], Revive | None]:
-        """
-        Return the document from an envelope. Raises `SerializationError`.
-        """
+        """Return the document from an envelope. Raises `SerializationError`."""
         reader = self._named(task_id, opened.serializer)
         loaded = self._read(task_id, reader, opened.body, authentic=opened.authentic)
         return _mapping(task_id, loaded)

@@ -17,9 +17,7 @@ _MAX_PATH_DEPTH: Final = 64
 
 
 def pass_on(error: BaseException) -> None:
-    """
-    Raise *error* again unless the value that was encoded raised it.
-    """
+    """Raise *error* again unless the value that was encoded raised it."""
     if not is_of_its_own(error):
         pass_on_interruption(error)
         raise error
@@ -46,9 +44,7 @@ def refusal(
 def _culprit(
     value: object, error: BaseException, dumps: Callable[[object], object]
 ) -> tuple[str, object, BaseException]:
-    """
-    Follow the first child that cannot be encoded alone, down to the culprit.
-    """
+    """Follow the first child that cannot be encoded alone, down to the culprit."""
     path = "the record"
     above: set[int] = set()
     while id(value) not in above and len(above) < _MAX_PATH_DEPTH:
@@ -65,9 +61,7 @@ def _culprit(
 
 
 def passes(document: object, dumps: Callable[[object], object]) -> bool:
-    """
-    Whether *dumps* encodes a mapping that holds *document*.
-    """
+    """Whether *dumps* encodes a mapping that holds *document*."""
     try:
         dumps({"value": document})
     except BaseException as error:  # noqa: BLE001 - any exception is an answer

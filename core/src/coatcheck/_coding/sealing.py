@@ -34,9 +34,7 @@ _ENCRYPTION: Final = b"encryption"
 
 
 class Opened(NamedTuple):
-    """
-    The content of an envelope. `authentic` is true if one of the reader's keys made it.
-    """
+    """The content of an envelope. `authentic` is true if one of the reader's keys made it."""
 
     state: str
     serializer: str
@@ -122,9 +120,7 @@ class Sealer:
         return sealed if self.keyed or len(sealed) < len(body) else body
 
     def _pays(self, body: bytes, stored: int) -> bool:
-        """
-        Whether *body* gets shorter by compression, and readers would inflate it again.
-        """
+        """Whether *body* gets shorter by compression, and readers would inflate it again."""
         return stored < len(body) <= compression.allowed(stored, self._max_inflated)
 
     def pack(self, body: bytes) -> bytes:
@@ -173,9 +169,7 @@ class Sealer:
         return kind(task_id, reason)
 
     def _unsealed(self, task_id: str, found: Envelope) -> tuple[bytes, bool]:
-        """
-        Return the body as it was before it was sealed, and whether one of our keys sealed it.
-        """
+        """Return the body as it was before it was sealed, and whether one of our keys sealed it."""
         if found.seal == ENCRYPTED:
             return self._decrypted(task_id, found), True
         if found.seal == SIGNED:
@@ -222,9 +216,7 @@ class Sealer:
             raise DecodeError(task_id, str(error)) from error
 
     def inflated(self, task_id: str | None, data: bytes) -> bytes:
-        """
-        Decompress *data* from Celery. Raises `DecodeError`.
-        """
+        """Decompress *data* from Celery. Raises `DecodeError`."""
         try:
             limit = compression.allowed(len(data), self._max_inflated)
             return compression.inflate(data, limit)
@@ -233,9 +225,7 @@ class Sealer:
 
 
 def unsigned(task_id: str) -> SignatureError:
-    """
-    Return the error for a record that no key has made, where there have to be some.
-    """
+    """Return the error for a record that no key has made, where there have to be some."""
     return SignatureError(
         task_id,
         "it is neither signed nor encrypted, and this reader has keys: if it is older than "
@@ -260,9 +250,7 @@ def _digest(key: bytes, data: bytes) -> bytes:
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    """
-    Whether both are equal, in a time that does not say how far they are.
-    """
+    """Whether both are equal, in a time that does not say how far they are."""
     import hmac  # noqa: PLC0415
 
     return hmac.compare_digest(one, other)
@@ -282,9 +270,7 @@ def _encrypted(key: bytes, head: bytes, body: bytes) -> bytes:
 
 
 def _decrypted(key: bytes, head: bytes, sealed: bytes) -> bytes | None:
-    """
-    Decrypt *sealed*; return `None` if it was not encrypted with *key*.
-    """
+    """Decrypt *sealed*; return `None` if it was not encrypted with *key*."""
     start = _SALT_BYTES + _NONCE_BYTES
     if len(sealed) < start + _TAG_BYTES:
         return None

@@ -50,34 +50,22 @@ class Serializer(Protocol):
     text: bool
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
-        """
-        Return the bytes of *document*, `status` first. Under *strict* no type may change.
-        """
+        """Return the bytes of *document*, `status` first. Under *strict* no type may change."""
 
     def dumps_value(self, value: object, *, strict: bool) -> bytes:
-        """
-        Return the bytes of a value alone, for stores that keep a record's fields apart.
-        """
+        """Return the bytes of a value alone, for stores that keep a record's fields apart."""
 
     def loads(self, data: bytes) -> tuple[object, bool]:
-        """
-        Return the document or value, and whether its values have to go through `revive`.
-        """
+        """Return the document or value, and whether its values have to go through `revive`."""
 
     def revive(self, value: object) -> object:
-        """
-        Return *value* with tags read. May raise any exception.
-        """
+        """Return *value* with tags read. May raise any exception."""
 
     def recognises(self, head: bytes) -> bool:
-        """
-        Whether bytes that start with *head* may be this serializer's.
-        """
+        """Whether bytes that start with *head* may be this serializer's."""
 
     def peek(self, head: bytes) -> str | None:
-        """
-        Return the state if *head*, the first bytes, shows it as the first key; else `None`.
-        """
+        """Return the state if *head*, the first bytes, shows it as the first key; else `None`."""
 
 
 def _encoder() -> Callable[[object], str]:
@@ -97,9 +85,7 @@ def _encoder() -> Callable[[object], str]:
 
 
 class JSONSerializer:
-    """
-    JSON, with kombu's tags and ours for other types; the default.
-    """
+    """JSON, with kombu's tags and ours for other types; the default."""
 
     name = "json"
     text = True
@@ -147,9 +133,7 @@ class JSONSerializer:
 
 
 class MsgpackSerializer:
-    """
-    msgpack as Celery writes it: without tags, so only msgpack's own types.
-    """
+    """msgpack as Celery writes it: without tags, so only msgpack's own types."""
 
     name = "msgpack"
     text = False
@@ -288,17 +272,13 @@ BUILTINS: Final[tuple[Serializer, ...]] = tuple(make() for make in _BUILTIN.valu
 
 
 def check_installed(serializer: Serializer) -> None:
-    """
-    Raise `PluginError` if the package that a built-in *serializer* needs is missing.
-    """
+    """Raise `PluginError` if the package that a built-in *serializer* needs is missing."""
     if isinstance(serializer, MsgpackSerializer):
         _msgpack()
 
 
 def get_serializer(name: str | Serializer) -> Serializer:
-    """
-    Return the serializer called *name*: a built-in one, or a plugin's by its entry point.
-    """
+    """Return the serializer called *name*: a built-in one, or a plugin's by its entry point."""
     if not isinstance(name, str):
         return name
     for serializer in BUILTINS:

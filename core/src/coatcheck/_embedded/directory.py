@@ -96,38 +96,28 @@ class Directory:
     # -- names ----------------------------------------------------------------------------
 
     def path_of(self, key: str) -> bytes:
-        """
-        Return the path of the file of *key*.
-        """
+        """Return the path of the file of *key*."""
         return self._parent + filenames.name_of(key)
 
     def paths(self) -> list[bytes]:
-        """
-        Return the paths of all files, records or not.
-        """
+        """Return the paths of all files, records or not."""
         with suppress(FileNotFoundError):
             return [self._parent + name for name in os.listdir(self._directory)]
         return []
 
     def key_of(self, path: bytes) -> str | None:
-        """
-        Return the key of the file *path*; `None` if it has none.
-        """
+        """Return the key of the file *path*; `None` if it has none."""
         name = path.removeprefix(self._parent)
         return None if name.startswith(b".") else filenames.key_of(path, name)
 
     def is_temporary(self, path: bytes) -> bool:
-        """
-        Whether a writer made the file *path* before it gave it a name.
-        """
+        """Whether a writer made the file *path* before it gave it a name."""
         return path.startswith(_TEMPORARY, len(self._parent))
 
     # -- reading --------------------------------------------------------------------------
 
     def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """
-        Return the living records of *keys*, after other writers had time to finish theirs.
-        """
+        """Return the living records of *keys*, after other writers had time to finish theirs."""
         found: dict[str, bytes] = {}
         left: Collection[str] = set(keys)
         deadline = monotonic() + self._timeout
@@ -168,18 +158,14 @@ class Directory:
     # -- writing --------------------------------------------------------------------------
 
     def temporary(self) -> bytes:
-        """
-        Return a path for a file that has no name yet.
-        """
+        """Return a path for a file that has no name yet."""
         word = f"{os.getpid()}-{threading.get_ident()}-{os.urandom(8).hex()}"
         return self._parent + _TEMPORARY + word.encode()
 
     def write(
         self, temporary: bytes, path: bytes, key: str, value: bytes, expires: float | None
     ) -> None:
-        """
-        Write the record to a temporary file.
-        """
+        """Write the record to a temporary file."""
         data = filenames.first_line(key) + value if filenames.is_hashed(path) else value
         held: list[int] = []
         try:
@@ -201,9 +187,7 @@ class Directory:
             held.extend(starmap(os.open, (create,)))
 
     def sync(self) -> None:
-        """
-        Wait until the names are on the disk, if records have to be.
-        """
+        """Wait until the names are on the disk, if records have to be."""
         if self._fsync:
             directory = os.open(self._directory, os.O_RDONLY)
             try:
@@ -269,9 +253,7 @@ class Directory:
 
 
 def linked(written: bytes, path: bytes) -> bool:
-    """
-    Give the file *written* the name *path*; `False` if another has it.
-    """
+    """Give the file *written* the name *path*; `False` if another has it."""
     try:
         os.link(written, path)
     except FileExistsError:
@@ -292,9 +274,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def is_older(path: bytes, age: float) -> bool:
-    """
-    Whether another program wrote the file, more than *age* seconds ago.
-    """
+    """Whether another program wrote the file, more than *age* seconds ago."""
     status = status_of(path)
     if status is None or status.st_mtime >= wall() - age:
         return False

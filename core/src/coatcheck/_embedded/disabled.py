@@ -14,9 +14,7 @@ from ..errors import UnsupportedError
 
 
 class DisabledBackend(KeyValueBackend):
-    """
-    Keeps nothing, and says so to whoever asks.
-    """
+    """Keeps nothing, and says so to whoever asks."""
 
     PROTOCOL_VERSION = 1
 

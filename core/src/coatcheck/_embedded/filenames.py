@@ -21,16 +21,12 @@ _KEY: Final = b"coatcheck-key "
 
 
 def first_line(key: str) -> bytes:
-    """
-    Return the first line of a file with a hashed name.
-    """
+    """Return the first line of a file with a hashed name."""
     return _KEY + key.encode().hex().encode() + b"\n"
 
 
 def name_of(key: str) -> bytes:
-    """
-    Return the file name of *key*: the key itself if it can be one, else its head and a hash.
-    """
+    """Return the file name of *key*: the key itself if it can be one, else its head and a hash."""
     name = key.encode()
     if _is_name(name):
         return name
@@ -40,9 +36,7 @@ def name_of(key: str) -> bytes:
 
 
 def key_of(path: bytes, name: bytes) -> str | None:
-    """
-    Return the key of the file *name*; `None` if it has none.
-    """
+    """Return the key of the file *name*; `None` if it has none."""
     return _hashed_key(path) if is_hashed(name) else _decoded(name)
 
 
@@ -57,9 +51,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _hashed_key(path: bytes) -> str | None:
-    """
-    Return the key of a file whose name is a hash: its first line.
-    """
+    """Return the key of a file whose name is a hash: its first line."""
     try:
         line = with_file(path, _first_line)
     except (FileNotFoundError, ForeignError, UnreadableError):

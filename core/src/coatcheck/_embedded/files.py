@@ -124,9 +124,7 @@ class FilesBackend(KeyValueBackend):
                 yield key
 
     def _living_key(self, path: bytes, prefix: str) -> str | None:
-        """
-        Return the key of a living record if it starts with *prefix*.
-        """
+        """Return the key of a living record if it starts with *prefix*."""
         key = self._files.key_of(path)
         if key is None or not key.startswith(prefix):
             return None
@@ -170,9 +168,7 @@ class FilesBackend(KeyValueBackend):
         if_match: bytes | None,
         deadline: float,
     ) -> bool:
-        """
-        Put the file *written* in the place of the record, unless that is protected.
-        """
+        """Put the file *written* in the place of the record, unless that is protected."""
 
         def replace(current: File | None) -> bool | None:
             if current is None:
@@ -257,9 +253,7 @@ class FilesBackend(KeyValueBackend):
         return self._files.while_locked(path, monotonic() + self._timeout, delete)
 
     def _delete(self, path: bytes, *, expired: bool) -> bool:
-        """
-        Delete the record, and return whether it lived, or with *expired* whether it did not.
-        """
+        """Delete the record, and return whether it lived, or with *expired* whether it did not."""
 
         def delete(file: File | None) -> bool:
             if file is None:

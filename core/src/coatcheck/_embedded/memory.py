@@ -21,9 +21,7 @@ from .._settings.url import URL
 
 
 class _Space:
-    """
-    The records of one name, and the bells to ring. Times are monotonic.
-    """
+    """The records of one name, and the bells to ring. Times are monotonic."""
 
     def __init__(self) -> None:
         self.records: dict[str, tuple[bytes, float]] = {}
@@ -44,9 +42,7 @@ _spaces: dict[str, _Space] = {}
 
 
 class MemoryBackend(KeyValueBackend):
-    """
-    Keeps records in a dict. Expired ones are removed by later writes.
-    """
+    """Keeps records in a dict. Expired ones are removed by later writes."""
 
     PROTOCOL_VERSION: ClassVar[int] = 1
     capabilities: Capability = Capability.PUSH | Capability.TTL | Capability.SCAN

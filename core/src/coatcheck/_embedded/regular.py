@@ -32,24 +32,18 @@ _KINDS: Final = {
 
 
 class ForeignError(OSError):
-    """
-    Something else than a regular file has the name of a record.
-    """
+    """Something else than a regular file has the name of a record."""
 
 
 class UnreadableError(OSError):
-    """
-    A regular file with the name of a record cannot be read.
-    """
+    """A regular file with the name of a record cannot be read."""
 
 
 T = TypeVar("T")
 
 
 def status_of(path: bytes) -> os.stat_result | None:
-    """
-    Return the status of a regular file, `None` for anything else.
-    """
+    """Return the status of a regular file, `None` for anything else."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:

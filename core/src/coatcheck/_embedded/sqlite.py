@@ -57,24 +57,18 @@ def _decoded(text: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def _protecting(states: int) -> str:
-    """
-    Return the statement that replaces all records but those in one of *states* states.
-    """
+    """Return the statement that replaces all records but those in one of *states* states."""
     return f"{_PUT} OR state IS NULL OR state NOT IN ({', '.join('?' * states)})"
 
 
 @lru_cache(maxsize=64)
 def _reading(keys: int) -> str:
-    """
-    Return the statement that reads the records of *keys* keys.
-    """
+    """Return the statement that reads the records of *keys* keys."""
     return f"{_GET} AND key IN ({', '.join('?' * keys)})"
 
 
 class SQLiteBackend(KeyValueBackend):
-    """
-    One table; each write is one statement, so the file's own locking elects the first record.
-    """
+    """One table; each write is one statement, so the file's own locking elects the first record."""
 
     PROTOCOL_VERSION = 1
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
@@ -234,9 +228,7 @@ def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:
 
 
 def _delete(keys: Collection[str], connection: Connection) -> int:
-    """
-    Delete records, and return how many of them were alive.
-    """
+    """Delete records, and return how many of them were alive."""
     marks = ", ".join("?" * len(keys))
     delete = f"DELETE FROM coatcheck_records WHERE key IN ({marks})"
     living = f"{delete} AND (expires_at IS NULL OR expires_at > ?)"

@@ -45,9 +45,7 @@ T = TypeVar("T")
 
 
 class Connection(sqlite3.Connection):
-    """
-    A connection, and which file it is to.
-    """
+    """A connection, and which file it is to."""
 
     opened: tuple[int, int] | None = None
     #: The state of a file that was opened as one that never changes, see `_connect_frozen`.
@@ -61,9 +59,7 @@ class Connection(sqlite3.Connection):
         self.set_progress_handler(reached(self._deadline), _STEPS)
 
     def be_patient(self, deadline: float) -> None:
-        """
-        Wait for other writers until *deadline*, give or take a hundredth, and work no longer.
-        """
+        """Wait for other writers until *deadline*, give or take a hundredth, and work no longer."""
         self._deadline[0] = deadline
         seconds = min(max(deadline - monotonic(), 0.0), _LONGEST)
         if abs(seconds - self._patience) > 0.01 * self._patience:
@@ -71,9 +67,7 @@ class Connection(sqlite3.Connection):
             self._patience = seconds
 
     def raw(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        """
-        Return all rows, text as bytes: other programs may store text that is no UTF-8.
-        """
+        """Return all rows, text as bytes: other programs may store text that is no UTF-8."""
         self.text_factory = bytes
         try:
             return self.execute(sql, parameters).fetchall()
@@ -178,9 +172,7 @@ class Connections:
             )
 
     def _fresh_idle(self) -> list[Connection]:
-        """
-        Return the connections that are free, none of which is to a file that was replaced.
-        """
+        """Return the connections that are free, none of which is to a file that was replaced."""
         # A deleted or replaced file lives on for those who have it open. Nobody else would ever see
         # the records that they store there.
         if self.idle and self._identity() != self._opened:
@@ -281,9 +273,7 @@ class Connections:
             )
 
     def _mapped(self, error: sqlite3.Error) -> BackendError:
-        """
-        Return ours for SQLite's *error*.
-        """
+        """Return ours for SQLite's *error*."""
         code = getattr(error, "sqlite_errorname", "")
         if code == "SQLITE_INTERRUPT":
             return BackendUnavailableError(f"{self.path}: not done in {self._timeout} s")

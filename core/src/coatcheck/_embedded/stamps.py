@@ -23,9 +23,7 @@ _NEVER: Final = 13_569_465_600_000
 
 
 def stamp(descriptor: int, size: int, expires: float | None) -> None:
-    """
-    Set the time of modification to the one that says when the record expires.
-    """
+    """Set the time of modification to the one that says when the record expires."""
     until = None if expires is None else math.ceil((wall() + expires) * 1000)
     if until is None or until > _NEVER:
         moment, kind = int(wall() * 1000), b"kept"
@@ -41,9 +39,7 @@ def stamp(descriptor: int, size: int, expires: float | None) -> None:
 
 
 def expiry(modified: int, size: int) -> float | None:
-    """
-    Return when a file with that time of modification expires; `None` if others wrote it.
-    """
+    """Return when a file with that time of modification expires; `None` if others wrote it."""
     moment, rest = divmod(modified, 1_000_000)
     if rest == _checksum(b"until", moment, size):
         return (moment + _DAY) / 1000

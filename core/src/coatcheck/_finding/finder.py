@@ -161,9 +161,7 @@ class Finder(Generic[R]):
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return the options among the *arguments* of a call.
-    """
+    """Return the options among the *arguments* of a call."""
     options: dict[str, Any] = arguments["backend"]
     for name in _NAMES:
         if arguments[name] is not DEFAULT:

@@ -22,9 +22,7 @@ _NEAR: Final = 0.7
 
 
 def not_named(name: str, schemes: set[str], configuration: Configuration) -> str:
-    """
-    Return the message for a *name* that is neither configured nor a scheme.
-    """
+    """Return the message for a *name* that is neither configured nor a scheme."""
     import difflib  # noqa: PLC0415 - only for an error
 
     configured = sorted(configuration.backends)

@@ -33,9 +33,7 @@ Target = str | type[Any]
 
 
 class Registry:
-    """
-    The backends of one side, synchronous or asyncio.
-    """
+    """The backends of one side, synchronous or asyncio."""
 
     def __init__(self, group: str, builtin: Mapping[str, str], *, asyncio: bool = False) -> None:
         #: The entry point group: scheme = "module:Class".
@@ -70,9 +68,7 @@ class Registry:
         return self._loaded[name]
 
     def schemes(self) -> set[str]:
-        """
-        Return the known schemes. Loads nothing.
-        """
+        """Return the known schemes. Loads nothing."""
         installed = (entry.name for entry in entrypoints.all_of(self.group))
         return {*self._builtin, *self._registered, *installed}
 
@@ -91,9 +87,7 @@ class Registry:
         self._loaded.pop(scheme, None)
 
     def unregister(self, scheme: str) -> None:
-        """
-        Undo `register`. Does nothing for a scheme that is not registered.
-        """
+        """Undo `register`. Does nothing for a scheme that is not registered."""
         self._registered.pop(scheme, None)
         self._loaded.pop(scheme, None)
 

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 def celery_backend(
     config: CeleryConfig, namespace: str, options: Mapping[str, Any], *registries: Registry
 ) -> tuple[Any, dict[str, Any]]:
-    """
-    Do the same as `backend_for`, for a configuration of Celery.
-    """
+    """Do the same as `backend_for`, for a configuration of Celery."""
     from .._settings import celeryconfig  # noqa: PLC0415 - only for those who have one
 
     settings = celeryconfig.read(config, namespace)
@@ -54,9 +52,7 @@ def celery_backend(
 
 
 def has_keys(cls: type[Any]) -> bool:
-    """
-    Whether backends of *cls*, of either side, speak keys and bytes.
-    """
+    """Whether backends of *cls*, of either side, speak keys and bytes."""
     if issubclass(cls, Backend):
         return issubclass(cls, KeyValueBackend)
     from .._backends import asyncio_backend as aio  # noqa: PLC0415 - imports asyncio
@@ -67,9 +63,7 @@ def has_keys(cls: type[Any]) -> bool:
 def named_backend(
     name: str, config: Config | None, options: Mapping[str, Any], *registries: Registry
 ) -> tuple[Any, dict[str, Any]]:
-    """
-    Do the same as `backend_for`, for a name.
-    """
+    """Do the same as `backend_for`, for a name."""
     chosen = choose(name, config, *registries)
     try:
         return backend_for(

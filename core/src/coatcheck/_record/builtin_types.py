@@ -39,18 +39,14 @@ _FARTHEST: Final = 1_000_000
 
 
 def layout_of(cls: type[BaseException]) -> type[BaseException]:
-    """
-    Return the builtin type whose `__new__` can create an instance of *cls*.
-    """
+    """Return the builtin type whose `__new__` can create an instance of *cls*."""
     while _LAYOUTS.get(CLASS["__name__"].__get__(cls)) is not cls:
         cls = CLASS["__base__"].__get__(cls)
     return cls
 
 
 def slots_of(error: BaseException) -> dict[str, object]:
-    """
-    Return the attributes of *error* that C code holds, by name, if they are set.
-    """
+    """Return the attributes of *error* that C code holds, by name, if they are set."""
     return {
         name: value
         for base, names in _SLOTS.items()

@@ -45,9 +45,7 @@ class Describer:
         self._seen: set[int] = set()
 
     def describe(self, error: BaseException, depth: int) -> Failure:
-        """
-        Return *error*, at nesting depth *depth*, as data.
-        """
+        """Return *error*, at nesting depth *depth*, as data."""
         self._seen.add(id(error))
         cls = type(error)
         group = issubclass(cls, BaseExceptionGroup)
@@ -77,9 +75,7 @@ class Describer:
 
 
 def format_traceback(error: BaseException) -> str:
-    """
-    Return the traceback of *error* as Python prints it, bounded in length.
-    """
+    """Return the traceback of *error* as Python prints it, bounded in length."""
     import traceback  # noqa: PLC0415 - only failures need it
 
     try:

@@ -39,9 +39,7 @@ class Fields(TypedDict, total=False):
 
 
 class AllFields(Fields, total=False):
-    """
-    All fields, with those that only a running task writes.
-    """
+    """All fields, with those that only a running task writes."""
 
     heartbeat: dict[str, Any] | None
 
@@ -51,9 +49,7 @@ _FOREIGN_FIELDS = ("parent_id", "group_id", "name", "args", "kwargs", "worker", 
 
 
 def checked_id(task_id: str) -> str:
-    """
-    Return *task_id* as a plain `str`. A task id is any non-empty text that UTF-8 can encode.
-    """
+    """Return *task_id* as a plain `str`. A task id is any non-empty text that UTF-8 can encode."""
     if not isinstance(task_id, str) or not task_id:
         raise ArgumentError("a task id", task_id, "use a non-empty str, such as str(uuid.uuid4())")
     if not task_id.isascii():
@@ -65,9 +61,7 @@ def checked_id(task_id: str) -> str:
 
 
 def new_write_id() -> str:
-    """
-    Return a random word. A write finds it in the stored record to recognise itself.
-    """
+    """Return a random word. A write finds it in the stored record to recognise itself."""
     return os.urandom(12).hex()
 
 
@@ -81,9 +75,7 @@ def new_document(
     expires: float | None = None,
     fields: AllFields | None = None,
 ) -> dict[str, Any]:
-    """
-    Return the document to store, its keys in the field's order, `status` first.
-    """
+    """Return the document to store, its keys in the field's order, `status` first."""
     given: Mapping[str, Any] = fields or {}
     now = datetime.now(UTC)
     document: dict[str, Any] = {

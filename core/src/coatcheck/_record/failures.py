@@ -19,9 +19,7 @@ _WRAPPER: Final = ("celery.utils.serialization", "UnpickleableExceptionWrapper")
 
 
 class Failure:
-    """
-    An exception as plain data.
-    """
+    """An exception as plain data."""
 
     __slots__ = (
         "args",
@@ -77,32 +75,24 @@ class Failure:
 
     @property
     def type_name(self) -> str:
-        """
-        The qualified name of the exception's class.
-        """
+        """The qualified name of the exception's class."""
         return f"{self.module}.{self.qualname}" if self.module else self.qualname
 
     @property
     def name(self) -> str:
-        """
-        The name of the class for people. Our own errors are stored under Celery's names.
-        """
+        """The name of the class for people. Our own errors are stored under Celery's names."""
         if (self.module, self.qualname) in OWN_TYPES:
             return OWN_TYPES[self.module, self.qualname].__name__
         return self.qualname if self.module == "builtins" else self.type_name
 
     @property
     def summary(self) -> str:
-        """
-        The last line of a traceback: type and message.
-        """
+        """The last line of a traceback: type and message."""
         return f"{self.name}: {self.message}" if self.message else self.name
 
     @property
     def nearest_builtin(self) -> type[Exception]:
-        """
-        The failure's own type if it is builtin, else the nearest builtin base.
-        """
+        """The failure's own type if it is builtin, else the nearest builtin base."""
         for name in (self.type_name, *self.bases):
             module, _, qualname = name.rpartition(".")
             if module == "builtins" and qualname in BUILTIN_TYPES:
@@ -113,23 +103,17 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """
-        Return *error* as data.
-        """
+        """Return *error* as data."""
         return Describer(cls).describe(error, 0)
 
     @classmethod
     def revoked(cls, reason: str) -> Failure:
-        """
-        Return the failure of a revoked task, named as Celery names it.
-        """
+        """Return the failure of a revoked task, named as Celery names it."""
         return cls("celery.exceptions", "TaskRevokedError", message=reason, args=(reason,))
 
     @classmethod
     def worker_lost(cls, message: str) -> Failure:
-        """
-        Return the failure of a task whose worker was lost, named as Celery names it.
-        """
+        """Return the failure of a task whose worker was lost, named as Celery names it."""
         return cls("billiard.exceptions", "WorkerLostError", message=message, args=(message,))
 
     def to_document(self, keep: Callable[[object], object]) -> dict[str, Any]:
@@ -156,9 +140,7 @@ class Failure:
         return document
 
     def shortened(self, limit: int, note: str, depth: int = 3) -> Failure:
-        """
-        Return a smaller failure, its texts cut to *limit* characters, with *note* added.
-        """
+        """Return a smaller failure, its texts cut to *limit* characters, with *note* added."""
         message = shortened(self.message, limit)
         cause = None
         if self.cause is not None and depth:
@@ -178,9 +160,7 @@ class Failure:
         )
 
     def to_celery(self, keep: Callable[[object], object]) -> dict[str, Any]:
-        """
-        Return the failure as the `result` that Celery stores.
-        """
+        """Return the failure as the `result` that Celery stores."""
         return {
             "exc_type": self.qualname,
             "exc_message": [keep(arg) for arg in self.args],
@@ -262,9 +242,7 @@ class Failure:
 
 
 def _untyped(found: object) -> Failure:
-    """
-    Return a failure whose type is not known, a plain `TaskError` with the text of *found*.
-    """
+    """Return a failure whose type is not known, a plain `TaskError` with the text of *found*."""
     text = text_of(found)
     return Failure("coatcheck.errors", "TaskError", message=text, args=(text,) if text else ())
 
@@ -276,9 +254,7 @@ def _from_wrapper(args: tuple[object, ...]) -> Failure:
 
 
 def _pairs(value: object) -> object:
-    """
-    Return a list of pairs as a dict, as Celery's reader does, and any other value unchanged.
-    """
+    """Return a list of pairs as a dict, as Celery's reader does, and any other value unchanged."""
     if not isinstance(value, (list, tuple)):
         return value
     with suppress(TypeError, ValueError):

@@ -39,15 +39,11 @@ class RecordFields:
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """
-        The record as stored: plain data, tags unread. Do not change it.
-        """
+        """The record as stored: plain data, tags unread. Do not change it."""
         raise NotImplementedError
 
     def _revived(self, key: str) -> Any:
-        """
-        Return a field with its tags read. Raises `DecodeError`.
-        """
+        """Return a field with its tags read. Raises `DecodeError`."""
         raise NotImplementedError
 
     def _text(self, key: str) -> str | None:
@@ -66,30 +62,22 @@ class RecordFields:
 
     @property
     def traceback(self) -> str | None:
-        """
-        The formatted traceback of the task's exception.
-        """
+        """The formatted traceback of the task's exception."""
         return self._text("traceback")
 
     @property
     def children(self) -> Any:
-        """
-        The task's children as stored: Celery's nested result tuples, or `None`.
-        """
+        """The task's children as stored: Celery's nested result tuples, or `None`."""
         return self.document.get("children")
 
     @property
     def date_done(self) -> datetime | None:
-        """
-        When the task became ready, in UTC.
-        """
+        """When the task became ready, in UTC."""
         return self._date("date_done")
 
     @property
     def date_started(self) -> datetime | None:
-        """
-        When the task started, in UTC.
-        """
+        """When the task started, in UTC."""
         return self._date("date_started")
 
     @property
@@ -101,78 +89,56 @@ class RecordFields:
 
     @property
     def parent_id(self) -> str | None:
-        """
-        The id of the task that started this one.
-        """
+        """The id of the task that started this one."""
         return self._text("parent_id")
 
     @property
     def group_id(self) -> str | None:
-        """
-        The id of the group the task belongs to.
-        """
+        """The id of the group the task belongs to."""
         return self._text("group_id")
 
     @property
     def name(self) -> str | None:
-        """
-        The task's name.
-        """
+        """The task's name."""
         return self._text("name")
 
     @property
     def args(self) -> Any:
-        """
-        The task's positional arguments, if its writer stored them.
-        """
+        """The task's positional arguments, if its writer stored them."""
         return self._revived("args")
 
     @property
     def kwargs(self) -> Any:
-        """
-        The task's keyword arguments, if its writer stored them.
-        """
+        """The task's keyword arguments, if its writer stored them."""
         return self._revived("kwargs")
 
     @property
     def worker(self) -> str | None:
-        """
-        The worker's name.
-        """
+        """The worker's name."""
         return self._text("worker")
 
     @property
     def retries(self) -> int | None:
-        """
-        How many times the task was retried.
-        """
+        """How many times the task was retried."""
         return self._number("retries")
 
     @property
     def queue(self) -> str | None:
-        """
-        The queue the task came by.
-        """
+        """The queue the task came by."""
         return self._text("queue")
 
     @property
     def attempt(self) -> int | None:
-        """
-        The number of the attempt that wrote the record.
-        """
+        """The number of the attempt that wrote the record."""
         return self._number("attempt")
 
     @property
     def heartbeat(self) -> Mapping[str, Any] | None:
-        """
-        The worker's sign of life: `every`, in seconds, and `beat`, a number that must change.
-        """
+        """The worker's sign of life: `every`, in seconds, and `beat`, a number that must change."""
         value = self.document.get("heartbeat")
         return value if isinstance(value, dict) else None
 
     @property
     def write_id(self) -> str | None:
-        """
-        The random word of the write that made the record; `None` in Celery's records.
-        """
+        """The random word of the write that made the record; `None` in Celery's records."""
         return self._text("write_id")

@@ -32,30 +32,22 @@ def key_prefix_of(task_prefix: str) -> str:
 
 
 def to_document(group_id: str, task_ids: Iterable[str]) -> dict[str, Any]:
-    """
-    Return the document of a group.
-    """
+    """Return the document of a group."""
     return tree_to_document(group_id, tree_of(group_id, task_ids))
 
 
 def tree_of(group_id: str, task_ids: Iterable[str]) -> Tree:
-    """
-    Return the pairs of a group without groups in it.
-    """
+    """Return the pairs of a group without groups in it."""
     return [[group_id, None], [[[task_id, None], None] for task_id in task_ids]]
 
 
 def tree_to_document(group_id: str, tree: Tree) -> dict[str, Any]:
-    """
-    Return the document of a group that may hold groups.
-    """
+    """Return the document of a group that may hold groups."""
     return {"result": tree, "task_id": group_id}
 
 
 def tree_from_document(group_id: str, document: Mapping[str, Any]) -> Tree:
-    """
-    Return the pairs of a group; those of a flat list of ids are made. Raises `DecodeError`.
-    """
+    """Return the pairs of a group; those of a flat list of ids are made. Raises `DecodeError`."""
     task_ids = from_document(group_id, document)
     result = document["result"]
     flat = all(isinstance(item, str) for item in result)
@@ -63,9 +55,7 @@ def tree_from_document(group_id: str, document: Mapping[str, Any]) -> Tree:
 
 
 def members_of(tree: Tree) -> list[str]:
-    """
-    Return the ids of a group's tasks, those of groups within it in their place.
-    """
+    """Return the ids of a group's tasks, those of groups within it in their place."""
     return list(_members(tree, 0))
 
 

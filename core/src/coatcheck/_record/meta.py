@@ -31,9 +31,7 @@ Content = tuple["Mapping[str, Any]", Revive | None, Exception | None]
 
 
 def status_of(document: Mapping[str, object]) -> str:
-    """
-    Return the state in *document*; PENDING if that is not text.
-    """
+    """Return the state in *document*; PENDING if that is not text."""
     status = document.get("status")
     if type(status) is str:
         return status
@@ -42,24 +40,16 @@ def status_of(document: Mapping[str, object]) -> str:
 
 
 class Reader(Protocol):
-    """
-    The reader behind a snapshot: decodes a record later, and knows the policy on failures.
-    """
+    """The reader behind a snapshot: decodes a record later, and knows the policy on failures."""
 
     def content(self, task_id: str, version: Any) -> Content:
-        """
-        Return the content of the record *version*. Never raises because of the bytes.
-        """
+        """Return the content of the record *version*. Never raises because of the bytes."""
 
     def failure(self, document: Mapping[str, object], revive: Revive | None) -> Failure:
-        """
-        Return the failure in the document of a failed task. Never raises.
-        """
+        """Return the failure in the document of a failed task. Never raises."""
 
     def exception(self, failure: Failure, *, wrap: bool) -> Exception:
-        """
-        Return the exception to raise for *failure* under the reader's policy.
-        """
+        """Return the exception to raise for *failure* under the reader's policy."""
 
 
 class ResultMeta(RecordFields):
@@ -122,44 +112,32 @@ class ResultMeta(RecordFields):
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """
-        The record as stored: plain data, tags unread. Do not change it.
-        """
+        """The record as stored: plain data, tags unread. Do not change it."""
         return self._content[0]
 
     @property
     def status(self) -> str:
-        """
-        The state; `PENDING` if the record's state cannot be read (then `error` says why).
-        """
+        """The state; `PENDING` if the record's state cannot be read (then `error` says why)."""
         return self._status
 
     @property
     def state(self) -> str:
-        """
-        The same as `status`.
-        """
+        """The same as `status`."""
         return self.status
 
     @property
     def ready(self) -> bool:
-        """
-        Whether the task is over.
-        """
+        """Whether the task is over."""
         return self.status in states.READY_STATES
 
     @property
     def successful(self) -> bool:
-        """
-        Whether the task ended in SUCCESS.
-        """
+        """Whether the task ended in SUCCESS."""
         return self.status == states.SUCCESS
 
     @property
     def failed(self) -> bool:
-        """
-        Whether the task ended in FAILURE.
-        """
+        """Whether the task ended in FAILURE."""
         return self.status == states.FAILURE
 
     @property
@@ -173,9 +151,7 @@ class ResultMeta(RecordFields):
 
     @property
     def info(self) -> Any:
-        """
-        The same as `result`. Reads better for a task that is not ready.
-        """
+        """The same as `result`. Reads better for a task that is not ready."""
         return self.result
 
     def _read(self) -> Any:
@@ -189,9 +165,7 @@ class ResultMeta(RecordFields):
 
     @property
     def error(self) -> Exception | None:
-        """
-        The reason why the value cannot be read, or `None`.
-        """
+        """The reason why the value cannot be read, or `None`."""
         try:
             _ = self.result
         except Exception as error:  # noqa: BLE001 - the exception is the answer

@@ -41,9 +41,7 @@ OWN_TYPES: Final[Mapping[tuple[str, str], type[TaskError]]] = {
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - shown as the cause, in the terminal
-    """
-    Carries a remote traceback as text, so that it is shown with the local one.
-    """
+    """Carries a remote traceback as text, so that it is shown with the local one."""
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
@@ -68,9 +66,7 @@ class Trusted:
         self._classes = {(entry.__module__, entry.__qualname__): entry for entry in classes}
 
     def find(self, module: str, qualname: str) -> type[Exception] | None:
-        """
-        Return the class if it is trusted and its module is already imported, else `None`.
-        """
+        """Return the class if it is trusted and its module is already imported, else `None`."""
         if (module, qualname) in self._classes:
             return self._classes[module, qualname]
         full = f"{module}.{qualname}"
@@ -167,9 +163,7 @@ def _construct(failure: Failure, cls: type[Exception]) -> Exception:
 
 
 class _RemoteError(TaskError):
-    """
-    The base of the classes that are created here.
-    """
+    """The base of the classes that are created here."""
 
     def __init_subclass__(cls) -> None:
         # Replaces the method of a trusted base, which is code of the application.

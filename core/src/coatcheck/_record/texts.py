@@ -25,23 +25,17 @@ def safely(render: Callable[[object], str], value: object) -> str:
 
 
 def safe_repr(value: object, limit: int = 2_000) -> str:
-    """
-    Return the `repr` of *value*, cut to *limit* characters, even if its `__repr__` fails.
-    """
+    """Return the `repr` of *value*, cut to *limit* characters, even if its `__repr__` fails."""
     return shortened(safely(repr, value), limit)
 
 
 def safe_str(value: object, limit: int = 2_000) -> str:
-    """
-    Return the `str` of *value*, cut to *limit* characters, even if its `__str__` fails.
-    """
+    """Return the `str` of *value*, cut to *limit* characters, even if its `__str__` fails."""
     return shortened(safely(str, value), limit)
 
 
 def text_of(value: object) -> str:
-    """
-    Return *value* if it is text, the empty text for `None`, and otherwise its bounded `repr`.
-    """
+    """Return *value* if it is text, the empty text for `None`, and otherwise its bounded `repr`."""
     if is_a(value, str):
         return str.__str__(value)
     return "" if value is None else safe_repr(value)

@@ -41,81 +41,59 @@ class AsyncResult(Handle[T]):
         return self.get().__await__()
 
     async def meta(self) -> ResultMeta:
-        """
-        See `coatcheck.AsyncResult.meta`.
-        """
+        """See `coatcheck.AsyncResult.meta`."""
         if self._meta is not None:
             return self._meta
         return self.remember(await self._results.get_task_meta(self.task_id))
 
     @called
     async def ready(self) -> bool:
-        """
-        See `coatcheck.AsyncResult.ready`.
-        """
+        """See `coatcheck.AsyncResult.ready`."""
         return (await self.meta()).ready
 
     @called
     async def successful(self) -> bool:
-        """
-        See `coatcheck.AsyncResult.successful`.
-        """
+        """See `coatcheck.AsyncResult.successful`."""
         return (await self.meta()).successful
 
     @called
     async def failed(self) -> bool:
-        """
-        See `coatcheck.AsyncResult.failed`.
-        """
+        """See `coatcheck.AsyncResult.failed`."""
         return (await self.meta()).failed
 
     @called
     async def exists(self) -> bool:
-        """
-        See `coatcheck.AsyncResult.exists`.
-        """
+        """See `coatcheck.AsyncResult.exists`."""
         return (await self.meta()).known
 
     @called
     async def state(self) -> str:
-        """
-        See `coatcheck.AsyncResult.state`.
-        """
+        """See `coatcheck.AsyncResult.state`."""
         return (await self.meta()).status
 
     @called
     async def status(self) -> str:
-        """
-        See `coatcheck.AsyncResult.status`.
-        """
+        """See `coatcheck.AsyncResult.status`."""
         return await self.state()
 
     @called
     async def result(self) -> Any:
-        """
-        See `coatcheck.AsyncResult.result`.
-        """
+        """See `coatcheck.AsyncResult.result`."""
         return (await self.meta()).result
 
     @called
     async def info(self) -> Any:
-        """
-        See `coatcheck.AsyncResult.info`.
-        """
+        """See `coatcheck.AsyncResult.info`."""
         return await self.result()
 
     @called
     async def traceback(self) -> str | None:
-        """
-        See `coatcheck.AsyncResult.traceback`.
-        """
+        """See `coatcheck.AsyncResult.traceback`."""
         return (await self.meta()).traceback
 
     @called
     async def date_done(self) -> datetime | None:
-        """
-        See `coatcheck.AsyncResult.date_done`.
-        """
+        """See `coatcheck.AsyncResult.date_done`."""
         return (await self.meta()).date_done
 
     @overload
@@ -150,9 +128,7 @@ class AsyncResult(Handle[T]):
         propagate: bool = True,
         wrap: bool = False,
     ) -> T | Exception:
-        """
-        See `coatcheck.AsyncResult.get`.
-        """
+        """See `coatcheck.AsyncResult.get`."""
         meta = self._meta or self.remember(
             await self._results._wait(  # noqa: SLF001 - its handle
                 self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
@@ -161,22 +137,16 @@ class AsyncResult(Handle[T]):
         return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
 
     async def check_alive(self) -> bool | None:
-        """
-        See `coatcheck.AsyncResult.check_alive`.
-        """
+        """See `coatcheck.AsyncResult.check_alive`."""
         return await self._results.check_alive(self.task_id)
 
     async def updates(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
-        """
-        See `coatcheck.AsyncResult.updates`.
-        """
+        """See `coatcheck.AsyncResult.updates`."""
         async with aclosing(self._results._updates(self.task_id, timeout)) as metas:  # noqa: SLF001
             async for meta in metas:
                 yield self.remember(meta)
 
     async def forget(self) -> bool:
-        """
-        See `coatcheck.AsyncResult.forget`.
-        """
+        """See `coatcheck.AsyncResult.forget`."""
         self._meta = None
         return await self._results.forget(self.task_id)

@@ -15,9 +15,7 @@ from .._settings.options import DEFAULT, Default
 
 
 class Marks:
-    """
-    The methods of `Results` that store one state.
-    """
+    """The methods of `Results` that store one state."""
 
     async def store_result(
         self,
@@ -40,9 +38,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_started`.
-        """
+        """See `coatcheck.Results.mark_as_started`."""
         return await self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
 
     async def mark_as_done(
@@ -53,9 +49,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_done`.
-        """
+        """See `coatcheck.Results.mark_as_done`."""
         return await self.store_result(task_id, result, expires=expires, **fields)
 
     async def mark_as_failure(
@@ -67,9 +61,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_failure`.
-        """
+        """See `coatcheck.Results.mark_as_failure`."""
         return await self.store_result(
             task_id, exc, states.FAILURE, traceback=traceback, expires=expires, **fields
         )
@@ -83,9 +75,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_retry`.
-        """
+        """See `coatcheck.Results.mark_as_retry`."""
         return await self.store_result(
             task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
         )
@@ -98,9 +88,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.mark_as_revoked`.
-        """
+        """See `coatcheck.Results.mark_as_revoked`."""
         return await self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
 
     async def update_state(
@@ -112,13 +100,9 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        See `coatcheck.Results.update_state`.
-        """
+        """See `coatcheck.Results.update_state`."""
         return await self.store_result(task_id, meta, state, expires=expires, **fields)
 
     async def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
-        """
-        See `coatcheck.Results.expect`.
-        """
+        """See `coatcheck.Results.expect`."""
         return await self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)

@@ -18,9 +18,7 @@ T = TypeVar("T")
 
 
 class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    Passes all operations on to *backend*, and tells the hooks of stores, reads and deletions.
-    """
+    """Passes all operations on to *backend*, and tells the hooks of stores, reads and deletions."""
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
@@ -76,9 +74,7 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
 async def observed_wait(
     metas: AsyncGenerator[ResultMeta, None], hooks: Hooks
 ) -> AsyncGenerator[ResultMeta, None]:
-    """
-    Iterate over *metas*, and tell the hooks how long each took to come.
-    """
+    """Iterate over *metas*, and tell the hooks how long each took to come."""
     start = monotonic()
     try:
         async for meta in metas:

@@ -17,24 +17,18 @@ from .base import ResultsBase
 
 
 class Reads(ResultsBase):
-    """
-    The methods of `Results` that read.
-    """
+    """The methods of `Results` that read."""
 
     backend: Backend[ResultMeta]
     _portions: Portions
 
     async def get_task_meta(self, task_id: str) -> ResultMeta:
-        """
-        See `coatcheck.Results.get_task_meta`.
-        """
+        """See `coatcheck.Results.get_task_meta`."""
         found = await self.backend.get_many([checked_id(task_id)])
         return found.get(task_id) or self._codec.unknown(task_id)
 
     async def get_many(self, task_ids: Iterable[str]) -> dict[str, ResultMeta]:
-        """
-        See `coatcheck.Results.get_many`.
-        """
+        """See `coatcheck.Results.get_many`."""
         ids = [checked_id(task_id) for task_id in task_ids]
         found: dict[str, ResultMeta] = {}
         async with aclosing(self._read(dict.fromkeys(ids))) as reads:
@@ -43,9 +37,7 @@ class Reads(ResultsBase):
         return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
 
     async def _snapshots(self, ids: Iterable[str]) -> AsyncGenerator[ResultMeta, None]:
-        """
-        Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time.
-        """
+        """Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time."""
         async with aclosing(self._read(ids)) as reads:
             async for portion, metas in reads:
                 for id_ in portion:
@@ -54,9 +46,7 @@ class Reads(ResultsBase):
     async def _read(
         self, ids: Iterable[str]
     ) -> AsyncGenerator[tuple[list[str], dict[str, ResultMeta]], None]:
-        """
-        Iterate over the reads of *ids*: the ids of each read, and the records found.
-        """
+        """Iterate over the reads of *ids*: the ids of each read, and the records found."""
         reading = Reading(self._portions, ids)
         while portion := reading.next():
             try:
@@ -70,33 +60,23 @@ class Reads(ResultsBase):
                 yield portion, metas
 
     async def exists(self, task_id: str) -> bool:
-        """
-        See `coatcheck.Results.exists`.
-        """
+        """See `coatcheck.Results.exists`."""
         return (await self.get_task_meta(task_id)).known
 
     async def get_state(self, task_id: str) -> str:
-        """
-        See `coatcheck.Results.get_state`.
-        """
+        """See `coatcheck.Results.get_state`."""
         return (await self.get_task_meta(task_id)).status
 
     async def get_result(self, task_id: str) -> Any:
-        """
-        See `coatcheck.Results.get_result`.
-        """
+        """See `coatcheck.Results.get_result`."""
         return (await self.get_task_meta(task_id)).result
 
     async def get_traceback(self, task_id: str) -> str | None:
-        """
-        See `coatcheck.Results.get_traceback`.
-        """
+        """See `coatcheck.Results.get_traceback`."""
         return (await self.get_task_meta(task_id)).traceback
 
     async def scan(self, *, state: str | None = None) -> AsyncIterator[ResultMeta]:
-        """
-        See `coatcheck.Results.scan`.
-        """
+        """See `coatcheck.Results.scan`."""
         batch: list[str] = []
         backend = self.backend
         async for task_id in backend.scan() if state is None else backend.scan_state(state):

@@ -85,9 +85,7 @@ class Results(Storing, Reads):
         heartbeat: float | None = None,
         **fields: Unpack[Fields],
     ) -> RunningTask:
-        """
-        See `coatcheck.Results.running`.
-        """
+        """See `coatcheck.Results.running`."""
         return RunningTask(
             self,
             checked_id(task_id),
@@ -105,9 +103,7 @@ class Results(Storing, Reads):
         interval: float | None = None,
         on_interval: Callable[[], object] | None = None,
     ) -> Coroutine[Any, Any, ResultMeta]:
-        """
-        See `coatcheck.Results.wait_for`.
-        """
+        """See `coatcheck.Results.wait_for`."""
         # Not a coroutine of its own, which is memory where ten thousand wait.
         return self._wait(checked_id(task_id), timeout, interval, on_interval, must_exist=False)
 
@@ -154,9 +150,7 @@ class Results(Storing, Reads):
         on_interval: Callable[[], object] | None = None,
         updates: bool = False,
     ) -> AsyncGenerator[ResultMeta, None]:
-        """
-        See `coatcheck.Results.as_completed`.
-        """
+        """See `coatcheck.Results.as_completed`."""
         waiter = TaskWaiter(
             [checked_id(task_id) for task_id in task_ids],
             checked_timeout(timeout),
@@ -168,9 +162,7 @@ class Results(Storing, Reads):
         return self._results(waiter)
 
     async def check_alive(self, task_id: str) -> bool | None:
-        """
-        See `coatcheck.Results.check_alive`.
-        """
+        """See `coatcheck.Results.check_alive`."""
         meta = await self.get_task_meta(task_id)
         every = interval_of(meta.heartbeat)
         if meta.ready or every is None:
@@ -189,9 +181,7 @@ class Results(Storing, Reads):
     # -- handles, and the end -------------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
-        """
-        See `coatcheck.Results.AsyncResult`.
-        """
+        """See `coatcheck.Results.AsyncResult`."""
         return handles.AsyncResult(self, task_id)
 
     @overload
@@ -205,42 +195,32 @@ class Results(Storing, Reads):
     def ResultSet(  # noqa: N802 - the field's name
         self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
     ) -> resultsets.ResultSet[Any]:
-        """
-        See `coatcheck.Results.ResultSet`.
-        """
+        """See `coatcheck.Results.ResultSet`."""
         return resultsets.ResultSet(self, task_ids, group_id)
 
     async def save_group(
         self, group_id: str, task_ids: Iterable[str], *, expires: Expires | Default = DEFAULT
     ) -> None:
-        """
-        See `coatcheck.Results.save_group`.
-        """
+        """See `coatcheck.Results.save_group`."""
         self._writer.check_writable()
         ids = [checked_id(task_id) for task_id in task_ids]
         seconds = self._writer.lifetime(expires)
         await self.backend.put_group(checked_id(group_id), ids, expires=seconds)
 
     async def restore_group(self, group_id: str) -> resultsets.ResultSet[Any]:
-        """
-        See `coatcheck.Results.restore_group`.
-        """
+        """See `coatcheck.Results.restore_group`."""
         task_ids = await self.backend.get_group(checked_id(group_id))
         if task_ids is None:
             raise UnknownTaskError(group_id, hint=self._hint())
         return resultsets.ResultSet(self, task_ids, group_id)
 
     async def delete_group(self, group_id: str) -> bool:
-        """
-        See `coatcheck.Results.delete_group`.
-        """
+        """See `coatcheck.Results.delete_group`."""
         self._writer.check_writable()
         return await self.backend.delete_group(checked_id(group_id))
 
     async def close(self) -> None:
-        """
-        See `coatcheck.Results.close`.
-        """
+        """See `coatcheck.Results.close`."""
         hub = self._hubs.pop()
         if hub is not None:
             await hub.close()
@@ -261,9 +241,7 @@ class Results(Storing, Reads):
 def lift(
     backend: Backend[Any] | sync.Backend[Any], codec: Codec, *, key_prefix: str
 ) -> Backend[ResultMeta]:
-    """
-    Return *backend* as one for asyncio that speaks metas.
-    """
+    """Return *backend* as one for asyncio that speaks metas."""
     if isinstance(backend, sync.Backend):
         return ThreadedBackend(records.lift(backend, codec, key_prefix=key_prefix))
     if isinstance(backend, KeyValueBackend):
@@ -276,9 +254,7 @@ def lift(
 async def _end_lost(
     backend: Backend[Any], writer: Writer, observed: ResultMeta
 ) -> ResultMeta | None:
-    """
-    See `coatcheck._results.results`.
-    """
+    """See `coatcheck._results.results`."""
     meta = writer.lost(observed)
     if writer.read_only:
         return meta

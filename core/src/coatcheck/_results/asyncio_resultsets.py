@@ -22,9 +22,7 @@ T = TypeVar("T")
 
 
 class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
-    """
-    The same as `coatcheck.ResultSet`, with coroutine methods for I/O.
-    """
+    """The same as `coatcheck.ResultSet`, with coroutine methods for I/O."""
 
     _elsewhere = "pass its task ids and the URL, and call coatcheck.aio.by_url(url).ResultSet(task_ids) there"
 
@@ -38,9 +36,7 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         self._results = results
 
     async def metas(self) -> list[ResultMeta]:
-        """
-        See `coatcheck.ResultSet.metas`.
-        """
+        """See `coatcheck.ResultSet.metas`."""
         known, unread = self._divided()
         fresh = await self._results.get_many(unread)
         return self._in_order([*known, *map(self._remember, fresh.values())])
@@ -62,44 +58,32 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
 
     @called
     async def ready(self) -> bool:
-        """
-        See `coatcheck.ResultSet.ready`.
-        """
+        """See `coatcheck.ResultSet.ready`."""
         return not await self._any(lambda meta: not meta.ready)
 
     @called
     async def successful(self) -> bool:
-        """
-        See `coatcheck.ResultSet.successful`.
-        """
+        """See `coatcheck.ResultSet.successful`."""
         return not await self._any(lambda meta: not meta.successful)
 
     @called
     async def failed(self) -> bool:
-        """
-        See `coatcheck.ResultSet.failed`.
-        """
+        """See `coatcheck.ResultSet.failed`."""
         return await self._any(lambda meta: meta.failed)
 
     @called
     async def waiting(self) -> bool:
-        """
-        See `coatcheck.ResultSet.waiting`.
-        """
+        """See `coatcheck.ResultSet.waiting`."""
         return not await self.ready()
 
     @called
     async def completed_count(self) -> int:
-        """
-        See `coatcheck.ResultSet.completed_count`.
-        """
+        """See `coatcheck.ResultSet.completed_count`."""
         async with aclosing(self._snapshots()) as metas:
             return sum([meta.successful async for meta in metas])
 
     async def as_completed(self, timeout: float | None = None) -> AsyncGenerator[ResultMeta, None]:
-        """
-        See `coatcheck.ResultSet.as_completed`.
-        """
+        """See `coatcheck.ResultSet.as_completed`."""
         async with aclosing(self._results.as_completed(self._handles, timeout=timeout)) as metas:
             async for meta in metas:
                 yield self._remember(meta)
@@ -115,9 +99,7 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
     async def get(
         self, timeout: float | None = None, *, propagate: bool = True, wrap: bool = False
     ) -> list[T] | list[T | Exception]:
-        """
-        See `coatcheck.ResultSet.get`.
-        """
+        """See `coatcheck.ResultSet.get`."""
         values: dict[str, T | Exception] = {}
         async with aclosing(self.as_completed(timeout)) as metas:
             async for meta in metas:
@@ -125,23 +107,17 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         return [values[task_id] for task_id in self._handles]
 
     async def forget(self) -> int:
-        """
-        See `coatcheck.ResultSet.forget`.
-        """
+        """See `coatcheck.ResultSet.forget`."""
         return await self._results.forget_many(self._forget())
 
     async def save(
         self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT
     ) -> str:
-        """
-        See `coatcheck.ResultSet.save`.
-        """
+        """See `coatcheck.ResultSet.save`."""
         name = self._named(group_id)
         await self._results.save_group(name, self._handles, expires=expires)
         return name
 
     async def delete(self) -> bool:
-        """
-        See `coatcheck.ResultSet.delete`.
-        """
+        """See `coatcheck.ResultSet.delete`."""
         return await self._results.delete_group(self._named(None))

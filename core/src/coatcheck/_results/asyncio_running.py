@@ -27,9 +27,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class RunningTask(TaskProgress, HoldsConnections):
-    """
-    As `coatcheck.RunningTask`, for `async with`.
-    """
+    """As `coatcheck.RunningTask`, for `async with`."""
 
     def __init__(
         self,
@@ -48,15 +46,11 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._beating: asyncio.Task[None] | None = None
 
     async def progress(self, current: float, total: float | None = None, **info: Any) -> None:
-        """
-        See `coatcheck.RunningTask.progress`.
-        """
+        """See `coatcheck.RunningTask.progress`."""
         await self.update_state(states.PROGRESS, progress_info(current, total, info))
 
     async def update_state(self, state: str, meta: Any = None) -> None:
-        """
-        See `coatcheck.RunningTask.update_state`.
-        """
+        """See `coatcheck.RunningTask.update_state`."""
         async with self._writing:
             before = self._set(state, meta)
             try:

@@ -22,9 +22,7 @@ from .writing import Draft, Stored
 
 
 class Storing(ResultsBase, Marks):
-    """
-    The methods of `Results` that write and delete.
-    """
+    """The methods of `Results` that write and delete."""
 
     backend: Backend[ResultMeta]
 
@@ -39,9 +37,7 @@ class Storing(ResultsBase, Marks):
         protect: Iterable[str] | Anything | None = None,
         **fields: Unpack[AllFields],
     ) -> bool:
-        """
-        See `coatcheck.Results.store_result`.
-        """
+        """See `coatcheck.Results.store_result`."""
         draft = self._writer.draft(
             task_id,
             result,
@@ -75,9 +71,7 @@ class Storing(ResultsBase, Marks):
         *,
         expires: Expires | Default = DEFAULT,
     ) -> dict[str, bool]:
-        """
-        See `coatcheck.Results.store_many`.
-        """
+        """See `coatcheck.Results.store_many`."""
         pairs = values.items() if isinstance(values, Mapping) else values
         drafts = [self._writer.draft(k, v, states.SUCCESS, expires=expires) for k, v in pairs]
         stored = Stored()
@@ -124,21 +118,15 @@ class Storing(ResultsBase, Marks):
         )
 
     async def forget(self, task_id: str) -> bool:
-        """
-        See `coatcheck.Results.forget`.
-        """
+        """See `coatcheck.Results.forget`."""
         return await self.forget_many([task_id]) > 0
 
     async def forget_many(self, task_ids: Iterable[str]) -> int:
-        """
-        See `coatcheck.Results.forget_many`.
-        """
+        """See `coatcheck.Results.forget_many`."""
         self._writer.check_writable()
         return await self.backend.delete_many([checked_id(task_id) for task_id in task_ids])
 
     async def purge(self) -> int:
-        """
-        See `coatcheck.Results.purge`.
-        """
+        """See `coatcheck.Results.purge`."""
         self._writer.check_writable()
         return await self.backend.purge()

@@ -18,9 +18,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class ResultsBase(HoldsConnections):
-    """
-    The options of a `Results`, and all that they decide.
-    """
+    """The options of a `Results`, and all that they decide."""
 
     #: Where records are kept.
     backend: BaseBackend[ResultMeta]
@@ -50,30 +48,22 @@ class ResultsBase(HoldsConnections):
 
     @property
     def expires(self) -> float | None:
-        """
-        How long records live by default, in seconds; `None` keeps them.
-        """
+        """How long records live by default, in seconds; `None` keeps them."""
         return self._writer.expires
 
     @property
     def protect(self) -> frozenset[str]:
-        """
-        The states whose record is never replaced.
-        """
+        """The states whose record is never replaced."""
         return self._writer.protect
 
     @property
     def capabilities(self) -> Capability:
-        """
-        The abilities of the store.
-        """
+        """The abilities of the store."""
         return self.backend.capabilities
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        The error that makes an operation repeat now; `None` while all succeed.
-        """
+        """The error that makes an operation repeat now; `None` while all succeed."""
         return self.backend.trouble
 
     @property
@@ -85,9 +75,7 @@ class ResultsBase(HoldsConnections):
         return self.backend.polling
 
     def _lost_to_first(self, meta: ResultMeta) -> None:
-        """
-        Log, once, that *meta* was not stored: many callers ignore the return value.
-        """
+        """Log, once, that *meta* was not stored: many callers ignore the return value."""
         if meta.ready and not self._told_of_loss:
             self._told_of_loss = True
             _logger.warning(
@@ -98,9 +86,7 @@ class ResultsBase(HoldsConnections):
             )
 
     def _hint(self) -> str:
-        """
-        Return a likely reason why nothing is stored.
-        """
+        """Return a likely reason why nothing is stored."""
         if Capability.SHARED in self.capabilities:
             return ""
         return (

@@ -20,9 +20,7 @@ T = TypeVar("T")
 
 
 class Handle(HoldsConnections, Generic[T]):
-    """
-    The common base of the handles of both sides. No I/O.
-    """
+    """The common base of the handles of both sides. No I/O."""
 
     __slots__ = ("_meta", "task_id")
 
@@ -38,22 +36,16 @@ class Handle(HoldsConnections, Generic[T]):
 
     @property
     def id(self) -> str:
-        """
-        The task id.
-        """
+        """The task id."""
         return self.task_id
 
     @property
     def known_meta(self) -> ResultMeta | None:
-        """
-        The ready record, once it was read; `None` before. No I/O.
-        """
+        """The ready record, once it was read; `None` before. No I/O."""
         return self._meta
 
     def remember(self, meta: ResultMeta) -> ResultMeta:
-        """
-        Take in a snapshot that was read elsewhere; a ready one saves further reads.
-        """
+        """Take in a snapshot that was read elsewhere; a ready one saves further reads."""
         if meta.ready:
             self._meta = meta
         return meta
@@ -81,81 +73,59 @@ class AsyncResult(Handle[T]):
         return f"<AsyncResult {self.task_id!r}>"
 
     def meta(self) -> ResultMeta:
-        """
-        Return one snapshot of the record.
-        """
+        """Return one snapshot of the record."""
         if self._meta is not None:
             return self._meta
         return self.remember(self._results.get_task_meta(self.task_id))
 
     @called
     def ready(self) -> bool:
-        """
-        Whether the task is over.
-        """
+        """Whether the task is over."""
         return self.meta().ready
 
     @called
     def successful(self) -> bool:
-        """
-        Whether the task ended in SUCCESS.
-        """
+        """Whether the task ended in SUCCESS."""
         return self.meta().successful
 
     @called
     def failed(self) -> bool:
-        """
-        Whether the task ended in FAILURE.
-        """
+        """Whether the task ended in FAILURE."""
         return self.meta().failed
 
     @called
     def exists(self) -> bool:
-        """
-        Whether anything is stored for the task.
-        """
+        """Whether anything is stored for the task."""
         return self.meta().known
 
     @property
     def state(self) -> str:
-        """
-        The task's state; PENDING where nothing is stored.
-        """
+        """The task's state; PENDING where nothing is stored."""
         return self.meta().status
 
     @property
     def status(self) -> str:
-        """
-        The same as `state`.
-        """
+        """The same as `state`."""
         return self.state
 
     @property
     def result(self) -> Any:
-        """
-        The value, the progress information, or the exception of a failed task. Never waits.
-        """
+        """The value, the progress information, or the exception of a failed task. Never waits."""
         return self.meta().result
 
     @property
     def info(self) -> Any:
-        """
-        The same as `result`.
-        """
+        """The same as `result`."""
         return self.result
 
     @property
     def traceback(self) -> str | None:
-        """
-        The formatted traceback of a failed task.
-        """
+        """The formatted traceback of a failed task."""
         return self.meta().traceback
 
     @property
     def date_done(self) -> datetime | None:
-        """
-        When the task became ready, in UTC.
-        """
+        """When the task became ready, in UTC."""
         return self.meta().date_done
 
     @overload
@@ -208,9 +178,7 @@ class AsyncResult(Handle[T]):
         return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
 
     def check_alive(self) -> bool | None:
-        """
-        See `Results.check_alive`.
-        """
+        """See `Results.check_alive`."""
         return self._results.check_alive(self.task_id)
 
     def updates(self, timeout: float | None = None) -> Generator[ResultMeta, None, None]:
@@ -224,8 +192,6 @@ class AsyncResult(Handle[T]):
             yield self.remember(meta)
 
     def forget(self) -> bool:
-        """
-        Delete the record; `False` if there was none.
-        """
+        """Delete the record; `False` if there was none."""
         self._meta = None
         return self._results.forget(self.task_id)

@@ -31,9 +31,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 def hookimpl(function: Callable[..., Any]) -> Callable[..., Any]:
-    """
-    Mark *function* as a hook of a plugin. It takes those arguments of its namesake it names.
-    """
+    """Mark *function* as a hook of a plugin. It takes those arguments of its namesake it names."""
     import pluggy  # noqa: PLC0415 - only where there are plugins
 
     marked: Callable[..., Any] = pluggy.HookimplMarker(_PROJECT)(function)
@@ -48,35 +46,23 @@ class Spec:
     """
 
     def stored(self, meta: ResultMeta, won: bool, seconds: float) -> None:  # noqa: FBT001
-        """
-        A record was sent to the store; *won* is `False` if a ready one was there and stayed.
-        """
+        """A record was sent to the store; *won* is `False` if a ready one was there and stayed."""
 
     def read(self, metas: Mapping[str, ResultMeta], asked: int, seconds: float) -> None:
-        """
-        Records were read, *asked* of them; those that were there are in *metas*.
-        """
+        """Records were read, *asked* of them; those that were there are in *metas*."""
 
     def waited(self, meta: ResultMeta, seconds: float) -> None:
-        """
-        A wait, which began *seconds* ago, got *meta*.
-        """
+        """A wait, which began *seconds* ago, got *meta*."""
 
     def failed(self, operation: str, error: Exception, seconds: float) -> None:
-        """
-        An operation ("store", "read", "wait" or "forget") raised *error*.
-        """
+        """An operation ("store", "read", "wait" or "forget") raised *error*."""
 
     def forgotten(self, task_ids: list[str], count: int, seconds: float) -> None:
-        """
-        Records were deleted; *count* of them had been there.
-        """
+        """Records were deleted; *count* of them had been there."""
 
 
 class Hooks:
-    """
-    The plugins of one `Results`.
-    """
+    """The plugins of one `Results`."""
 
     def __init__(self, plugins: Iterable[object]) -> None:
         import pluggy  # noqa: PLC0415
@@ -97,9 +83,7 @@ class Hooks:
             ) from error
 
     def call(self, name: str, **arguments: Any) -> None:
-        """
-        Call the hook *name* of every plugin.
-        """
+        """Call the hook *name* of every plugin."""
         try:
             getattr(self._manager.hook, name)(**arguments)
         except Exception as error:
@@ -145,8 +129,6 @@ def _load_or_log(entry: Any) -> object | None:
 
 
 def hooks_of(plugins: Iterable[object]) -> Hooks | None:
-    """
-    Return the hooks of *plugins*; `None` for none, so that nothing is called.
-    """
+    """Return the hooks of *plugins*; `None` for none, so that nothing is called."""
     listed = list(plugins)
     return Hooks(listed) if listed else None

@@ -15,9 +15,7 @@ from .._settings.options import DEFAULT, Default
 
 
 class Marks:
-    """
-    The methods of `Results` that store one state.
-    """
+    """The methods of `Results` that store one state."""
 
     def store_result(
         self,
@@ -40,9 +38,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        Store STARTED, with *meta* as its info.
-        """
+        """Store STARTED, with *meta* as its info."""
         return self.store_result(task_id, meta, states.STARTED, expires=expires, **fields)
 
     def mark_as_done(
@@ -53,9 +49,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        Store SUCCESS, with *result* as its value.
-        """
+        """Store SUCCESS, with *result* as its value."""
         return self.store_result(task_id, result, expires=expires, **fields)
 
     def mark_as_failure(
@@ -83,9 +77,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        Store RETRY, with the exception that is the reason.
-        """
+        """Store RETRY, with the exception that is the reason."""
         return self.store_result(
             task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
         )
@@ -98,9 +90,7 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        Store REVOKED. To stop the running task is the queue's business.
-        """
+        """Store REVOKED. To stop the running task is the queue's business."""
         return self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
 
     def update_state(
@@ -112,13 +102,9 @@ class Marks:
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """
-        Store any state, with *meta* as its info. The last unready write wins.
-        """
+        """Store any state, with *meta* as its info. The last unready write wins."""
         return self.store_result(task_id, meta, state, expires=expires, **fields)
 
     def expect(self, task_id: str, *, expires: Expires | Default = DEFAULT) -> bool:
-        """
-        Record PENDING if nothing is there, so that the task is known; `False` if it was.
-        """
+        """Record PENDING if nothing is there, so that the task is known; `False` if it was."""
         return self.store_result(task_id, None, states.PENDING, expires=expires, protect=ANY)

@@ -16,9 +16,7 @@ R = TypeVar("R")
 
 
 class HoldsConnections:
-    """
-    An object that is of use in its own process only.
-    """
+    """An object that is of use in its own process only."""
 
     __slots__ = ()
 
@@ -35,9 +33,7 @@ class HoldsConnections:
 
 
 class Call(Generic[P, R]):
-    """
-    A method that is yet to be called. Any use but the call raises `TypeError`.
-    """
+    """A method that is yet to be called. Any use but the call raises `TypeError`."""
 
     __slots__ = ("_function", "_self")
 

@@ -17,9 +17,7 @@ T = TypeVar("T")
 
 
 class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
-    """
-    Passes all operations on to *backend*, and tells the hooks of stores, reads and deletions.
-    """
+    """Passes all operations on to *backend*, and tells the hooks of stores, reads and deletions."""
 
     def __init__(self, backend: Backend[ResultMeta], hooks: Hooks) -> None:
         self.backend = backend
@@ -75,9 +73,7 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
 def observed_wait(
     metas: Generator[ResultMeta, None, None], hooks: Hooks
 ) -> Generator[ResultMeta, None, None]:
-    """
-    Iterate over *metas*, and tell the hooks how long each took to come.
-    """
+    """Iterate over *metas*, and tell the hooks how long each took to come."""
     start = monotonic()
     try:
         for meta in metas:

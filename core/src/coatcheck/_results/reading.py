@@ -16,24 +16,18 @@ from .base import ResultsBase
 
 
 class Reads(ResultsBase):
-    """
-    The methods of `Results` that read.
-    """
+    """The methods of `Results` that read."""
 
     backend: Backend[ResultMeta]
     _portions: Portions
 
     def get_task_meta(self, task_id: str) -> ResultMeta:
-        """
-        Return a snapshot of the record. `meta.known` is `False` if nothing is stored.
-        """
+        """Return a snapshot of the record. `meta.known` is `False` if nothing is stored."""
         found = self.backend.get_many([checked_id(task_id)])
         return found.get(task_id) or self._codec.unknown(task_id)
 
     def get_many(self, task_ids: Iterable[str]) -> dict[str, ResultMeta]:
-        """
-        Return a snapshot for each id, in their order, in few round trips.
-        """
+        """Return a snapshot for each id, in their order, in few round trips."""
         ids = [checked_id(task_id) for task_id in task_ids]
         found: dict[str, ResultMeta] = {}
         for _, metas in self._read(dict.fromkeys(ids)):
@@ -41,17 +35,13 @@ class Reads(ResultsBase):
         return {id_: found.get(id_) or self._codec.unknown(id_) for id_ in ids}
 
     def _snapshots(self, ids: Iterable[str]) -> Iterator[ResultMeta]:
-        """
-        Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time.
-        """
+        """Iterate over a snapshot for each of *ids*. Holds a bounded number of them at a time."""
         for portion, metas in self._read(ids):
             for id_ in portion:
                 yield metas.get(id_) or self._codec.unknown(id_)
 
     def _read(self, ids: Iterable[str]) -> Iterator[tuple[list[str], dict[str, ResultMeta]]]:
-        """
-        Iterate over the reads of *ids*: the ids of each read, and the records found.
-        """
+        """Iterate over the reads of *ids*: the ids of each read, and the records found."""
         reading = Reading(self._portions, ids)
         while portion := reading.next():
             try:
@@ -65,33 +55,23 @@ class Reads(ResultsBase):
                 yield portion, metas
 
     def exists(self, task_id: str) -> bool:
-        """
-        Whether anything is stored for the task.
-        """
+        """Whether anything is stored for the task."""
         return self.get_task_meta(task_id).known
 
     def get_state(self, task_id: str) -> str:
-        """
-        Return the state; PENDING where nothing is stored.
-        """
+        """Return the state; PENDING where nothing is stored."""
         return self.get_task_meta(task_id).status
 
     def get_result(self, task_id: str) -> Any:
-        """
-        Return the value, the info of an unready task, or the exception of a failed one.
-        """
+        """Return the value, the info of an unready task, or the exception of a failed one."""
         return self.get_task_meta(task_id).result
 
     def get_traceback(self, task_id: str) -> str | None:
-        """
-        Return the formatted traceback of a failed task.
-        """
+        """Return the formatted traceback of a failed task."""
         return self.get_task_meta(task_id).traceback
 
     def scan(self, *, state: str | None = None) -> Iterator[ResultMeta]:
-        """
-        Iterate over all records, or those in *state*, in no order. Needs the capability SCAN.
-        """
+        """Iterate over all records, or those in *state*, in no order. Needs the capability SCAN."""
         batch: list[str] = []
         backend = self.backend
         for task_id in backend.scan() if state is None else backend.scan_state(state):

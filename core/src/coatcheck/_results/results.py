@@ -197,9 +197,7 @@ class Results(Storing, Reads):
     # -- handles, groups, and the end --------------------------------------------------------
 
     def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
-        """
-        Return a handle on one task. No I/O.
-        """
+        """Return a handle on one task. No I/O."""
         return handles.AsyncResult(self, task_id)
 
     @overload
@@ -213,17 +211,13 @@ class Results(Storing, Reads):
     def ResultSet(  # noqa: N802 - the field's name
         self, task_ids: Iterable[str | handles.AsyncResult[Any]] = (), group_id: str | None = None
     ) -> resultsets.ResultSet[Any]:
-        """
-        Return handles on several tasks. No I/O.
-        """
+        """Return handles on several tasks. No I/O."""
         return resultsets.ResultSet(self, task_ids, group_id)
 
     def save_group(
         self, group_id: str, task_ids: Iterable[str], *, expires: Expires | Default = DEFAULT
     ) -> None:
-        """
-        Keep *task_ids* under *group_id*, for `restore_group`. The last save wins.
-        """
+        """Keep *task_ids* under *group_id*, for `restore_group`. The last save wins."""
         self._writer.check_writable()
         ids = [checked_id(task_id) for task_id in task_ids]
         seconds = self._writer.lifetime(expires)
@@ -241,16 +235,12 @@ class Results(Storing, Reads):
         return resultsets.ResultSet(self, task_ids, group_id)
 
     def delete_group(self, group_id: str) -> bool:
-        """
-        Delete a saved group, not its tasks' records; `False` if there was none.
-        """
+        """Delete a saved group, not its tasks' records; `False` if there was none."""
         self._writer.check_writable()
         return self.backend.delete_group(checked_id(group_id))
 
     def close(self) -> None:
-        """
-        Break all waits and give up connections. Idempotent; a later call opens new ones.
-        """
+        """Break all waits and give up connections. Idempotent; a later call opens new ones."""
         self._hub.close()
         self.backend.close()
 
@@ -286,9 +276,7 @@ def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> Re
 
 
 def _for_threads(backend: Backend[Any] | aio.Backend[Any]) -> Backend[Any]:
-    """
-    Return *backend*, or a synchronous one that drives it.
-    """
+    """Return *backend*, or a synchronous one that drives it."""
     if isinstance(backend, Backend):
         return backend
     from .._backends.asyncio_bridge import on_loop  # noqa: PLC0415 - imports asyncio

@@ -24,9 +24,7 @@ H = TypeVar("H", bound=Handle[Any])
 
 
 class HandleSet(HoldsConnections, Generic[H]):
-    """
-    The common base of the sets of both sides. No I/O.
-    """
+    """The common base of the sets of both sides. No I/O."""
 
     def __init__(
         self, handle: Callable[[str], H], task_ids: Iterable[str | H], group_id: str | None
@@ -54,30 +52,22 @@ class HandleSet(HoldsConnections, Generic[H]):
 
     @property
     def task_ids(self) -> list[str]:
-        """
-        The ids of the tasks, in order.
-        """
+        """The ids of the tasks, in order."""
         return list(self._handles)
 
     def add(self, task_id: str | H) -> None:
-        """
-        Add a task, unless it is in the set.
-        """
+        """Add a task, unless it is in the set."""
         handle = task_id if isinstance(task_id, Handle) else self._handle(task_id)
         self._handles.setdefault(handle.task_id, handle)
 
     def _divided(self) -> tuple[list[ResultMeta], list[str]]:
-        """
-        Return the ready records that are known, and the ids of the other tasks.
-        """
+        """Return the ready records that are known, and the ids of the other tasks."""
         metas = {id_: handle.known_meta for id_, handle in list(self._handles.items())}
         known = [meta for meta in metas.values() if meta is not None]
         return known, [id_ for id_, meta in metas.items() if meta is None]
 
     def _in_order(self, metas: Iterable[ResultMeta]) -> list[ResultMeta]:
-        """
-        Return *metas* in the order of the set.
-        """
+        """Return *metas* in the order of the set."""
         by_id = {meta.task_id: meta for meta in metas}
         return [by_id[id_] for id_ in self.task_ids if id_ in by_id]
 
@@ -92,9 +82,7 @@ class HandleSet(HoldsConnections, Generic[H]):
         return meta
 
     def _named(self, group_id: str | None) -> str:
-        """
-        Return *group_id*, the set's name from now on, or the name that it has.
-        """
+        """Return *group_id*, the set's name from now on, or the name that it has."""
         name = group_id or self.group_id
         if not name:
             raise ArgumentError("a group id", name, "name the group")
@@ -102,9 +90,7 @@ class HandleSet(HoldsConnections, Generic[H]):
         return name
 
     def _forget(self) -> list[str]:
-        """
-        Forget the records that the handles keep. Return the ids.
-        """
+        """Forget the records that the handles keep. Return the ids."""
         self._handles = {id_: self._handle(id_) for id_ in self._handles}
         self._kept = 0
         return list(self._handles)
@@ -131,9 +117,7 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         self._results = results
 
     def metas(self) -> list[ResultMeta]:
-        """
-        Return a snapshot of each record, in order.
-        """
+        """Return a snapshot of each record, in order."""
         known, unread = self._divided()
         fresh = self._results.get_many(unread)
         return self._in_order([*known, *map(self._remember, fresh.values())])
@@ -146,43 +130,31 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
 
     @called
     def ready(self) -> bool:
-        """
-        Whether all tasks are over; `True` for none.
-        """
+        """Whether all tasks are over; `True` for none."""
         return all(meta.ready for meta in self._snapshots())
 
     @called
     def successful(self) -> bool:
-        """
-        Whether all tasks ended in SUCCESS.
-        """
+        """Whether all tasks ended in SUCCESS."""
         return all(meta.successful for meta in self._snapshots())
 
     @called
     def failed(self) -> bool:
-        """
-        Whether any task ended in FAILURE.
-        """
+        """Whether any task ended in FAILURE."""
         return any(meta.failed for meta in self._snapshots())
 
     @called
     def waiting(self) -> bool:
-        """
-        Whether any task is not over.
-        """
+        """Whether any task is not over."""
         return not self.ready()
 
     @called
     def completed_count(self) -> int:
-        """
-        Return how many tasks ended in SUCCESS.
-        """
+        """Return how many tasks ended in SUCCESS."""
         return sum(meta.successful for meta in self._snapshots())
 
     def as_completed(self, timeout: float | None = None) -> Generator[ResultMeta, None, None]:
-        """
-        Iterate over the records as they become ready. See `Results.as_completed`.
-        """
+        """Iterate over the records as they become ready. See `Results.as_completed`."""
         with closing(self._results.as_completed(self._handles, timeout=timeout)) as metas:
             for meta in metas:
                 yield self._remember(meta)
@@ -211,21 +183,15 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         return [values[task_id] for task_id in self._handles]
 
     def forget(self) -> int:
-        """
-        Delete the records; return how many there were.
-        """
+        """Delete the records; return how many there were."""
         return self._results.forget_many(self._forget())
 
     def save(self, group_id: str | None = None, *, expires: Expires | Default = DEFAULT) -> str:
-        """
-        Keep the list of ids under *group_id*, and return that. The last save wins.
-        """
+        """Keep the list of ids under *group_id*, and return that. The last save wins."""
         name = self._named(group_id)
         self._results.save_group(name, self._handles, expires=expires)
         return name
 
     def delete(self) -> bool:
-        """
-        Delete the saved list of ids, not the records; `False` if there was none.
-        """
+        """Delete the saved list of ids, not the records; `False` if there was none."""
         return self._results.delete_group(self._named(None))

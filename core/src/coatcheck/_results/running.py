@@ -33,16 +33,12 @@ _logger = logging.getLogger("coatcheck")
 
 
 def worker_name() -> str:
-    """
-    Return the name of this process as a worker: pid and host.
-    """
+    """Return the name of this process as a worker: pid and host."""
     return f"{os.getpid()}@{os.uname().nodename if hasattr(os, 'uname') else 'localhost'}"
 
 
 class TaskProgress:
-    """
-    The state of a running block, and the records it comes to. No I/O.
-    """
+    """The state of a running block, and the records it comes to. No I/O."""
 
     def __init__(self, task_id: str, *, heartbeat: float | None, fields: Fields) -> None:
         self.task_id = task_id
@@ -66,9 +62,7 @@ class TaskProgress:
         self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
 
     def _unready(self) -> tuple[str, Any, AllFields]:
-        """
-        Return state, info and fields of the record to store while the block runs.
-        """
+        """Return state, info and fields of the record to store while the block runs."""
         fields = cast("AllFields", dict(self._fields))
         if self._heartbeat is not None:
             self._beat += 1
@@ -77,9 +71,7 @@ class TaskProgress:
         return self._state, self._info, fields
 
     def _begun(self, *, stored: bool) -> None:
-        """
-        Take in whether STARTED was stored: if not, the task is over.
-        """
+        """Take in whether STARTED was stored: if not, the task is over."""
         if not stored:
             self.won = False
             _logger.warning(
@@ -89,9 +81,7 @@ class TaskProgress:
             )
 
     def _stored(self, *, won: bool) -> None:
-        """
-        Take in whether the ready record of this run was the first.
-        """
+        """Take in whether the ready record of this run was the first."""
         if not won and self.won is None:
             _logger.warning(
                 "the result of task %r was not stored: the task was over before its block ended",
@@ -111,9 +101,7 @@ class TaskProgress:
         return (observed.heartbeat or {}).get("run") == self._run
 
     def _set(self, state: str, info: Any) -> tuple[str, Any]:
-        """
-        Set the state and info that the next unready record shows; return those before.
-        """
+        """Set the state and info that the next unready record shows; return those before."""
         before = self._state, self._info
         self._state, self._info = states.checked(state), info
         return before
@@ -138,16 +126,12 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 def progress_info(current: float, total: float | None, info: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return the result of a PROGRESS record.
-    """
+    """Return the result of a PROGRESS record."""
     return {"current": current, "total": total, **info}
 
 
 def note_lost(error: BaseException, failed: BaseException) -> None:
-    """
-    Say on *error*, which a block raised, that its record could not be stored.
-    """
+    """Say on *error*, which a block raised, that its record could not be stored."""
     add_note(error, f"coatcheck: the failure could not be stored: {failed}")
 
 
@@ -168,9 +152,7 @@ class _Own:
 
 
 class RunningTask(TaskProgress, HoldsConnections):
-    """
-    What `running()` gives to its block.
-    """
+    """What `running()` gives to its block."""
 
     def __init__(
         self,
@@ -190,9 +172,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._own = _Own()
 
     def progress(self, current: float, total: float | None = None, **info: Any) -> None:
-        """
-        Store a PROGRESS record: *current* of *total*, and the other data given.
-        """
+        """Store a PROGRESS record: *current* of *total*, and the other data given."""
         self.update_state(states.PROGRESS, progress_info(current, total, info))
 
     def update_state(self, state: str, meta: Any = None) -> None:
@@ -255,9 +235,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         return self
 
     def _beat_once(self) -> bool:
-        """
-        Give a sign of life; `False` if the task is over.
-        """
+        """Give a sign of life; `False` if the task is over."""
         with self._own.writing:
             return not self._over and self._try(self._store_beat)
 

@@ -21,9 +21,7 @@ from .writing import Draft, Stored
 
 
 class Storing(ResultsBase, Marks):
-    """
-    The methods of `Results` that write and delete.
-    """
+    """The methods of `Results` that write and delete."""
 
     backend: Backend[ResultMeta]
 
@@ -136,21 +134,15 @@ class Storing(ResultsBase, Marks):
         return self.backend.put(task_id, meta, unless=protected, if_match=observed, expires=seconds)
 
     def forget(self, task_id: str) -> bool:
-        """
-        Delete the record; `False` if there was none. The id is new after that.
-        """
+        """Delete the record; `False` if there was none. The id is new after that."""
         return self.forget_many([task_id]) > 0
 
     def forget_many(self, task_ids: Iterable[str]) -> int:
-        """
-        Delete many records; return how many there were.
-        """
+        """Delete many records; return how many there were."""
         self._writer.check_writable()
         return self.backend.delete_many([checked_id(task_id) for task_id in task_ids])
 
     def purge(self) -> int:
-        """
-        Delete expired records that the store has not removed itself; return how many.
-        """
+        """Delete expired records that the store has not removed itself; return how many."""
         self._writer.check_writable()
         return self.backend.purge()

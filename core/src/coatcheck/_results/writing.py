@@ -29,9 +29,7 @@ _SHORTEST: Final = 100
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:
-    """
-    Return the states *words*, each of them one that can be.
-    """
+    """Return the states *words*, each of them one that can be."""
     given = [words] if isinstance(words, str) else list(words)
     return frozenset(w if w in states.FOREIGN_READY_STATES else states.checked(w) for w in given)
 
@@ -47,9 +45,7 @@ class Draft(NamedTuple):
 
 
 class Stored:
-    """
-    The outcome for several records.
-    """
+    """The outcome for several records."""
 
     def __init__(self) -> None:
         #: Of each id, whether one of its records was the first.
@@ -65,9 +61,7 @@ class Stored:
 
 
 class Writer:
-    """
-    Makes the records that one application writes.
-    """
+    """Makes the records that one application writes."""
 
     def __init__(
         self, codec: Codec, *, expires: Expires, protect: Iterable[str], read_only: bool
@@ -78,16 +72,12 @@ class Writer:
         self.read_only = read_only
 
     def check_writable(self) -> None:
-        """
-        Raise `UnsupportedError` if nothing may be written or deleted.
-        """
+        """Raise `UnsupportedError` if nothing may be written or deleted."""
         if self.read_only:
             raise UnsupportedError("these results are read-only: nothing was changed")
 
     def lifetime(self, expires: Expires | Default) -> float | None:
-        """
-        Return *expires* in seconds, or the default.
-        """
+        """Return *expires* in seconds, or the default."""
         return self.expires if isinstance(expires, Default) else checked_expires(expires)
 
     def draft(
@@ -101,9 +91,7 @@ class Writer:
         protect: Iterable[str] | Anything | None = None,
         fields: AllFields | None = None,
     ) -> Draft:
-        """
-        Return the draft of a record, with the defaults filled in.
-        """
+        """Return the draft of a record, with the defaults filled in."""
         self.check_writable()
         seconds = self.lifetime(expires)
         if protect is None:
@@ -176,9 +164,7 @@ class Writer:
         return draft._replace(meta=record), False
 
     def lost(self, observed: ResultMeta) -> ResultMeta:
-        """
-        Return the FAILURE to put over the record *observed*, whose worker is lost.
-        """
+        """Return the FAILURE to put over the record *observed*, whose worker is lost."""
         beat = observed.heartbeat or {}
         worker = observed.worker or "unknown"
         failure = Failure.worker_lost(
@@ -205,9 +191,7 @@ def _failure(state: str, reason: object) -> Failure:
 
 
 def _short_lines(traceback: str, limit: int) -> str:
-    """
-    Return *traceback* with its long lines shortened, which are messages, before the whole is.
-    """
+    """Return *traceback* with its long lines shortened, which are messages, before the whole is."""
     lines = [shortened(line, limit // 16) for line in traceback.splitlines()]
     return shortened("\n".join(lines), limit)
 

@@ -33,7 +33,5 @@ class Alarm:
             return  # it is free: an earlier ring was not heard yet
 
     def sleep(self, seconds: float) -> bool:
-        """
-        Sleep until a ring, *seconds* at most; whether there was a ring.
-        """
+        """Sleep until a ring, *seconds* at most; whether there was a ring."""
         return self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))

@@ -28,9 +28,7 @@ T = TypeVar("T")
 
 
 class _Job(Sleeper, Generic[T]):
-    """
-    A call for a worker, and the task that waits for its outcome.
-    """
+    """A call for a worker, and the task that waits for its outcome."""
 
     __slots__ = ("_act", "_error", "_future", "_loop", "_result", "_rung", "_waking", "seen")
 
@@ -43,9 +41,7 @@ class _Job(Sleeper, Generic[T]):
         self.seen = False
 
     def do(self) -> None:
-        """
-        Make the call and report the outcome, unless nobody waits.
-        """
+        """Make the call and report the outcome, unless nobody waits."""
         if self.seen:
             return
         try:
@@ -55,16 +51,12 @@ class _Job(Sleeper, Generic[T]):
         self.report()
 
     def report(self) -> None:
-        """
-        Wake the task that waits. For any thread.
-        """
+        """Wake the task that waits. For any thread."""
         with suppress(RuntimeError):  # the loop was closed
             self._loop.call_soon_threadsafe(self.ring)
 
     def outcome(self) -> T:
-        """
-        Return the result or raise the error. Only once.
-        """
+        """Return the result or raise the error. Only once."""
         if self._error is None:
             return self._result
         try:
@@ -73,18 +65,14 @@ class _Job(Sleeper, Generic[T]):
             self._error = None  # which holds this frame
 
     def leave(self) -> None:
-        """
-        Let go of the outcome.
-        """
+        """Let go of the outcome."""
         self.seen = True
         self.wake_up()
         self._result = None  # type: ignore[assignment]
 
 
 class _Last:
-    """
-    A call that nobody waits for.
-    """
+    """A call that nobody waits for."""
 
     seen = True
 
@@ -146,9 +134,7 @@ class Crew:
         self._jobs.put(job)
 
     def _grow(self) -> None:
-        """
-        Start a thread, if another one is allowed. Raises `ThreadStartError` if none runs.
-        """
+        """Start a thread, if another one is allowed. Raises `ThreadStartError` if none runs."""
         try:
             self._places.pop()
         except IndexError as error:
@@ -164,9 +150,7 @@ class Crew:
 
 
 class _Worker:
-    """
-    The work of one thread.
-    """
+    """The work of one thread."""
 
     def __init__(self, jobs: _Jobs, free: deque[None]) -> None:
         self._jobs = jobs
@@ -177,9 +161,7 @@ class _Worker:
         self._pause = AGAIN
 
     def run(self) -> None:
-        """
-        Do jobs until there are no more.
-        """
+        """Do jobs until there are no more."""
         while (job := self._next()) is not None:
             job.do()
             if monotonic() - self._reported > AGAIN:

@@ -14,18 +14,14 @@ JITTER: Final = 0.1
 
 
 class Dice(Random):
-    """
-    Random numbers for pauses, not for secrets. Forked processes get different ones.
-    """
+    """Random numbers for pauses, not for secrets. Forked processes get different ones."""
 
     def __init__(self) -> None:
         super().__init__()
         forks.register(self)
 
     def after_fork(self) -> None:
-        """
-        Begin another sequence.
-        """
+        """Begin another sequence."""
         self.seed()
 
 
@@ -34,7 +30,5 @@ random: Final = Dice().random
 
 
 def jittered(pause: float) -> float:
-    """
-    Return *pause*, shortened by a random part of `JITTER`.
-    """
+    """Return *pause*, shortened by a random part of `JITTER`."""
     return pause * (1 - JITTER * random())

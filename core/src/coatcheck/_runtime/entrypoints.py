@@ -22,30 +22,22 @@ def _scan() -> Any:
 
 
 def rescan() -> None:
-    """
-    Forget the scan, so that the next look-up scans again.
-    """
+    """Forget the scan, so that the next look-up scans again."""
     _scan.cache_clear()
 
 
 def all_of(group: str) -> list[EntryPoint]:
-    """
-    Return every entry point of *group*.
-    """
+    """Return every entry point of *group*."""
     return list(_scan().select(group=group))
 
 
 def named(group: str, name: str) -> list[EntryPoint]:
-    """
-    Return the entry points of *group* called *name*: one, or one for each claimant.
-    """
+    """Return the entry points of *group* called *name*: one, or one for each claimant."""
     return list(_scan().select(group=group, name=name))
 
 
 def owner(entry: EntryPoint) -> str:
-    """
-    Return the distribution that offers *entry*, with its version.
-    """
+    """Return the distribution that offers *entry*, with its version."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 

@@ -30,9 +30,7 @@ from ..errors import BackendError
 
 
 class Forkable(Protocol):
-    """
-    Has state that a forked child must not share.
-    """
+    """Has state that a forked child must not share."""
 
     def after_fork(self) -> None:
         """
@@ -51,14 +49,10 @@ class Quiescent(Forkable, Protocol):
     """
 
     def before_fork(self) -> None:
-        """
-        Come to rest. Runs in the parent, which waits.
-        """
+        """Come to rest. Runs in the parent, which waits."""
 
     def after_fork_in_parent(self) -> None:
-        """
-        Go on. Runs in the parent.
-        """
+        """Go on. Runs in the parent."""
 
 
 #: Plain sets: unlike a `WeakSet` they can be copied while other threads add to them.
@@ -75,17 +69,13 @@ _threads: Final[list[threading.Thread]] = []
 
 
 def register(forkable: Forkable) -> None:
-    """
-    Have `after_fork` called in every forked child, for as long as *forkable* lives.
-    """
+    """Have `after_fork` called in every forked child, for as long as *forkable* lives."""
     check()
     _forkables.add(weakref.ref(forkable, _forkables.discard))
 
 
 def register_quiescent(quiescent: Quiescent) -> None:
-    """
-    Have all three methods called at every fork, for as long as *quiescent* lives.
-    """
+    """Have all three methods called at every fork, for as long as *quiescent* lives."""
     register(quiescent)
     _quiescent.add(weakref.ref(quiescent, _quiescent.discard))
 

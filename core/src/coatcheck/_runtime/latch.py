@@ -37,9 +37,7 @@ class Sleeper:
     _rung: bool
 
     def fall_asleep(self) -> asyncio.Future[None]:
-        """
-        Return a future for one task to await: until `ring`, which may have come before.
-        """
+        """Return a future for one task to await: until `ring`, which may have come before."""
         self._waking = None
         self._future = future = asyncio.get_running_loop().create_future()
         if self._rung:
@@ -48,15 +46,11 @@ class Sleeper:
         return future
 
     def wake_up(self) -> None:
-        """
-        Forget the sleep that ended.
-        """
+        """Forget the sleep that ended."""
         self._future = self._waking = None
 
     def ring(self) -> None:
-        """
-        End the sleep that goes on, or else the next one. For the loop's thread.
-        """
+        """End the sleep that goes on, or else the next one. For the loop's thread."""
         future = self._future
         if future is None:
             self._rung = True
@@ -80,9 +74,7 @@ class Sleeper:
 
 
 class Latch(Sleeper):
-    """
-    Wakes the one task that sleeps on it. A `set` before the sleep ends the sleep.
-    """
+    """Wakes the one task that sleeps on it. A `set` before the sleep ends the sleep."""
 
     __slots__ = ("_future", "_rung", "_waking")
 
@@ -91,27 +83,19 @@ class Latch(Sleeper):
         self.wake_up()
 
     def set(self) -> None:
-        """
-        End the sleep that goes on, or else the next one. For the loop's thread.
-        """
+        """End the sleep that goes on, or else the next one. For the loop's thread."""
         self.ring()
 
     def is_set(self) -> bool:
-        """
-        Whether the next sleep ends at once.
-        """
+        """Whether the next sleep ends at once."""
         return self._rung
 
     def clear(self) -> None:
-        """
-        Take back a `set`.
-        """
+        """Take back a `set`."""
         self._rung = False
 
     async def sleep(self, seconds: float) -> None:
-        """
-        Sleep until `set`, at most *seconds*. Give other tasks a turn in any case.
-        """
+        """Sleep until `set`, at most *seconds*. Give other tasks a turn in any case."""
         timers = []
         try:
             if self._rung or seconds <= 0:

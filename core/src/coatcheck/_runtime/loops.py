@@ -51,9 +51,7 @@ class PerLoop(Generic[T]):
         self._forget()
 
     def get(self) -> T:
-        """
-        Return the running loop's value.
-        """
+        """Return the running loop's value."""
         forks.check()
         loop = asyncio.get_running_loop()
         try:
@@ -67,9 +65,7 @@ class PerLoop(Generic[T]):
             return value
 
     def pop(self) -> T | None:
-        """
-        Take out the running loop's value, if it has one.
-        """
+        """Take out the running loop's value, if it has one."""
         forks.check()
         loop = asyncio.get_running_loop()
         value = self._values.pop(loop, None)
@@ -108,8 +104,6 @@ async def _farewell(
 
 
 def _step(step: Awaitable[object]) -> None:
-    """
-    Run a step of an asynchronous generator that does not wait.
-    """
+    """Run a step of an asynchronous generator that does not wait."""
     with suppress(StopIteration, StopAsyncIteration):
         step.__await__().send(None)

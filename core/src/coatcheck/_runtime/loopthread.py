@@ -37,9 +37,7 @@ _INHERITED: Final[list[Any]] = []
 
 
 class HonestLoop(asyncio.SelectorEventLoop):
-    """
-    A loop by a clock that no test can stop, whichever loop the application's policy makes.
-    """
+    """A loop by a clock that no test can stop, whichever loop the application's policy makes."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         try:
@@ -50,9 +48,7 @@ class HonestLoop(asyncio.SelectorEventLoop):
             raise
 
     def time(self) -> float:
-        """
-        Return the time that the loop's timers go by.
-        """
+        """Return the time that the loop's timers go by."""
         return monotonic()
 
 
@@ -81,22 +77,16 @@ class Call(Generic[T]):
 
     @property
     def is_over(self) -> bool:
-        """
-        Whether the coroutine returned or raised.
-        """
+        """Whether the coroutine returned or raised."""
         return bool(self._results or self._errors)
 
     def begin(self) -> None:
-        """
-        Start the coroutine. Runs on the loop.
-        """
+        """Start the coroutine. Runs on the loop."""
         self._under_way.add(self)
         self.task = tasks.start(self._run())
 
     def cancel(self) -> None:
-        """
-        Cancel the coroutine if it still runs. Runs on the loop.
-        """
+        """Cancel the coroutine if it still runs. Runs on the loop."""
         if self.task is not None:
             self.task.cancel()
 
@@ -113,30 +103,22 @@ class Call(Generic[T]):
             self.ring()
 
     def ring(self) -> None:
-        """
-        Wake the thread that waits. The end of the coroutine does.
-        """
+        """Wake the thread that waits. The end of the coroutine does."""
         self._woken.ring()
 
     def sleep(self) -> None:
-        """
-        Wait for `ring`.
-        """
+        """Wait for `ring`."""
         self._woken.sleep(threading.TIMEOUT_MAX)
 
     def answer(self) -> T:
-        """
-        Return the result of the coroutine, or raise its exception. Once, after its end.
-        """
+        """Return the result of the coroutine, or raise its exception. Once, after its end."""
         if self._errors:
             raise self._errors.pop()
         return self._results[0]
 
 
 class LoopThread:
-    """
-    The thread, and the calls that it is asked to make.
-    """
+    """The thread, and the calls that it is asked to make."""
 
     def __init__(self) -> None:
         self.under_way: set[Call[Any]] = set()
@@ -151,9 +133,7 @@ class LoopThread:
         self._error: Exception | None = None
 
     def start(self) -> None:
-        """
-        Start the thread. Raises `ThreadStartError` where it, or its loop, cannot be had.
-        """
+        """Start the thread. Raises `ThreadStartError` where it, or its loop, cannot be had."""
         start(self._thread)
         self._begun.sleep(threading.TIMEOUT_MAX)
         if self._error is not None:  # such as no free descriptor
@@ -161,24 +141,18 @@ class LoopThread:
             raise ThreadStartError(self._thread.name, self._error) from self._error
 
     def ask(self, act: Callable[[], object]) -> None:
-        """
-        Have *act* called on the loop. For any thread, and for signal handlers.
-        """
+        """Have *act* called on the loop. For any thread, and for signal handlers."""
         self._asked.append(act)
         if self._wakes is not None:
             os.write(self._wakes, b"!")
 
     def stop(self, _ref: object = None) -> None:
-        """
-        End the loop after all that it was asked before. For any thread, and for finalizers.
-        """
+        """End the loop after all that it was asked before. For any thread, and for finalizers."""
         self._is_stopping = True
         self.ask(self._ending.set)
 
     def join(self) -> None:
-        """
-        Wait until the thread has ended, `PATIENCE` seconds at most; not at all if it goes on.
-        """
+        """Wait until the thread has ended, `PATIENCE` seconds at most; not at all if it goes on."""
         if self._is_stopping and self._thread is not threading.current_thread():
             self._thread.join(PATIENCE)
 
@@ -217,9 +191,7 @@ class LoopThread:
 
 
 class Loop:
-    """
-    A share in the loop of this process, which runs for as long as somebody holds one.
-    """
+    """A share in the loop of this process, which runs for as long as somebody holds one."""
 
     def __init__(self, thread: LoopThread) -> None:
         self.thread = thread
@@ -240,9 +212,7 @@ class Loop:
         return call.answer()
 
     def call(self, act: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
-        """
-        Return a call of *act*, to be begun on the loop.
-        """
+        """Return a call of *act*, to be begun on the loop."""
         return Call(act, self.thread.under_way)
 
     def tell(self, act: Callable[[], object]) -> None:
@@ -253,9 +223,7 @@ class Loop:
 
 
 class Loops:
-    """
-    The loop of this process. Shared by threads; made anew in a forked child.
-    """
+    """The loop of this process. Shared by threads; made anew in a forked child."""
 
     def __init__(self) -> None:
         self._forget()
@@ -295,9 +263,7 @@ class Loops:
 
 
 def _nobody() -> None:
-    """
-    Refer to nothing, like a dead weak reference.
-    """
+    """Refer to nothing, like a dead weak reference."""
 
 
 LOOPS: Final = Loops()

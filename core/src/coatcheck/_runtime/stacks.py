@@ -12,9 +12,7 @@ T = TypeVar("T")
 
 
 def with_room(function: Callable[[Any], T], argument: Any) -> T:
-    """
-    Call *function* with *argument*, in a new thread if this thread's stack has no room.
-    """
+    """Call *function* with *argument*, in a new thread if this thread's stack has no room."""
     try:
         return function(argument)
     except RecursionError as error:

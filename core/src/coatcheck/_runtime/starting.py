@@ -62,9 +62,7 @@ def undisturbed(act: Callable[[], T]) -> T:
 
 
 class _Job(Generic[T]):
-    """
-    A call that the main thread hands over, and its outcome.
-    """
+    """A call that the main thread hands over, and its outcome."""
 
     __slots__ = ("_act", "_error", "_result", "done")
 
@@ -74,9 +72,7 @@ class _Job(Generic[T]):
         self._error: BaseException | None = None
 
     def do(self) -> None:
-        """
-        Call, and keep the outcome.
-        """
+        """Call, and keep the outcome."""
         try:
             self._call()
         except BaseException as error:  # noqa: BLE001 - raised where it was asked for
@@ -86,9 +82,7 @@ class _Job(Generic[T]):
         self._result = self._act()
 
     def outcome(self) -> T:
-        """
-        Return the result or raise the error. Only once.
-        """
+        """Return the result or raise the error. Only once."""
         if self._error is None:
             return self._result
         try:
@@ -98,9 +92,7 @@ class _Job(Generic[T]):
 
 
 class _Inbox(SimpleQueue[_Job[Any] | None]):
-    """
-    The jobs of one thread; `None` ends it.
-    """
+    """The jobs of one thread; `None` ends it."""
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
@@ -117,29 +109,21 @@ class _Helpers:
         forks.register_quiescent(self)
 
     def before_fork(self) -> None:
-        """
-        End the idle threads: Python warns if a process with threads forks.
-        """
+        """End the idle threads: Python warns if a process with threads forks."""
         while self._idle:
             inbox = self._idle.pop()
             inbox.put(None)
             inbox.thread.join()
 
     def after_fork_in_parent(self) -> None:
-        """
-        Do nothing: the next job starts a thread.
-        """
+        """Do nothing: the next job starts a thread."""
 
     def after_fork(self) -> None:
-        """
-        Forget the parent's threads.
-        """
+        """Forget the parent's threads."""
         self._idle: list[_Inbox] = []
 
     def hand_over(self, job: _Job[Any]) -> None:
-        """
-        Give *job* to an idle thread, or to a new one.
-        """
+        """Give *job* to an idle thread, or to a new one."""
         try:
             # A single call into C: whichever thread is taken from the list gets the job, even if a
             # handler raises.

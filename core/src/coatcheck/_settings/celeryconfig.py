@@ -151,9 +151,7 @@ def _value(config: Any, name: str) -> Any:
 
 
 def url_of(settings: Mapping[str, Any]) -> URL:
-    """
-    Return the URL for `result_backend`. Without that setting Celery keeps no results.
-    """
+    """Return the URL for `result_backend`. Without that setting Celery keeps no results."""
     given = settings.get("result_backend") or "disabled"
     if not isinstance(given, str):
         raise ConfigurationError("result_backend has to be a URL, such as scheme://host")
@@ -164,9 +162,7 @@ def url_of(settings: Mapping[str, Any]) -> URL:
 
 
 def own_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Return coatcheck's own transport options, for an application that uses it as its backend.
-    """
+    """Return coatcheck's own transport options, for an application that uses it as its backend."""
     options = _transport_options_of_ours(settings)
     left_out = CELERYS_OPTIONS | BROKERS_OPTIONS
     return {name: value for name, value in options.items() if name not in left_out}
@@ -214,9 +210,7 @@ def common_options(settings: Mapping[str, Any], *, read_only: bool) -> dict[str,
 
 
 def transport_options(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """
-    Return `result_backend_transport_options`.
-    """
+    """Return `result_backend_transport_options`."""
     options = settings.get("result_backend_transport_options") or {}
     if not isinstance(options, Mapping):
         raise ConfigurationError("result_backend_transport_options has to be a dict")
@@ -263,9 +257,7 @@ def _unsupported(name: str, reason: str) -> ConfigurationError:
 
 
 def _seconds(name: str, value: Any) -> float | None:
-    """
-    Return a lifetime in seconds; 0 keeps the record, as in Celery.
-    """
+    """Return a lifetime in seconds; 0 keeps the record, as in Celery."""
     seconds = 0.0 if value is None else duration(value)
     if not 0 <= seconds < math.inf:
         raise ConfigurationError(

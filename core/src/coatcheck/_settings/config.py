@@ -24,9 +24,7 @@ _VARIABLES: Final = {name: f"COATCHECK_{name.upper()}" for name in CORE_OPTIONS}
 
 
 def resolve_url(url: str | None) -> URL:
-    """
-    Return *url*, or the one that the environment names.
-    """
+    """Return *url*, or the one that the environment names."""
     if url is None:
         url = os.environ.get(URL_VARIABLE)
         if not url:
@@ -81,9 +79,7 @@ def _refuse_secrets(options: Mapping[str, Any], where: str) -> None:
 
 
 def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
-    """
-    Return the *options* that all backends share.
-    """
+    """Return the *options* that all backends share."""
     return {k: v for k, v in options.items() if k in CORE_OPTIONS and k not in without}
 
 

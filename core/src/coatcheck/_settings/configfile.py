@@ -30,9 +30,7 @@ _KEYS: Final = ("backends",)
 
 
 class Named(NamedTuple):
-    """
-    A configured backend. `where` is for messages, and names the file and the table.
-    """
+    """A configured backend. `where` is for messages, and names the file and the table."""
 
     url: str
     options: Mapping[str, Any]
@@ -75,9 +73,7 @@ class Configuration:
 
 
 def load(config: Config | None = None) -> Configuration:
-    """
-    Return the configuration in *config*, or in the file that is found.
-    """
+    """Return the configuration in *config*, or in the file that is found."""
     if isinstance(config, Mapping):
         return Configuration(config, "the given configuration")
     if config is not None:
@@ -89,9 +85,7 @@ def load(config: Config | None = None) -> Configuration:
 
 
 def _find() -> Configuration:
-    """
-    Return the configuration in the nearest file, from the working directory upwards.
-    """
+    """Return the configuration in the nearest file, from the working directory upwards."""
     for path in _candidates():
         tables = _tables(path)
         if tables is not None:
@@ -128,9 +122,7 @@ def _read(path: Path, otherwise: str = "") -> Configuration:
 
 
 def _tables(path: Path, otherwise: str = "") -> Mapping[str, Any] | None:
-    """
-    Return the tables of the file; `None` for a `pyproject.toml` without ours.
-    """
+    """Return the tables of the file; `None` for a `pyproject.toml` without ours."""
     try:
         with path.open("rb") as file:
             tables = tomllib.load(file)
@@ -148,9 +140,7 @@ def _tables(path: Path, otherwise: str = "") -> Mapping[str, Any] | None:
 
 
 def unknown(what: str, name: str, known: tuple[str, ...]) -> str:
-    """
-    Return a message that *name* is unknown, with the nearest known one.
-    """
+    """Return a message that *name* is unknown, with the nearest known one."""
     near = difflib.get_close_matches(name, known, 1)
     return f"unknown {what} {name!r}: " + (
         f"did you mean {near[0]!r}?" if near else f"there is {' and '.join(known)}"

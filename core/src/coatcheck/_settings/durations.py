@@ -31,9 +31,7 @@ def duration(value: object) -> float:
 
 
 def seconds(value: Any) -> float:
-    """
-    Read a positive number of seconds.
-    """
+    """Read a positive number of seconds."""
     try:
         number = float(value) if isinstance(value, str) else duration(value)
     except ValueError:
@@ -44,23 +42,17 @@ def seconds(value: Any) -> float:
 
 
 def optional_seconds(value: Any) -> float | None:
-    """
-    Read a positive number of seconds, or `None` or "none".
-    """
+    """Read a positive number of seconds, or `None` or "none"."""
     return None if is_none(value) else seconds(value)
 
 
 def is_none(value: object) -> bool:
-    """
-    Whether *value* is `None`, or says so as text.
-    """
+    """Whether *value* is `None`, or says so as text."""
     return value is None or (isinstance(value, str) and value.lower() == "none")
 
 
 def checked_expires(expires: Expires) -> float | None:
-    """
-    Return *expires* in seconds. Refuse zero, negative and infinite numbers.
-    """
+    """Return *expires* in seconds. Refuse zero, negative and infinite numbers."""
     if expires is None:
         return None
     seconds = duration(expires)
@@ -70,9 +62,7 @@ def checked_expires(expires: Expires) -> float | None:
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """
-    Return *timeout* if it can be one: `None`, or seconds from 0 on.
-    """
+    """Return *timeout* if it can be one: `None`, or seconds from 0 on."""
     if timeout is None:
         return None
     seconds = duration(timeout)
@@ -82,9 +72,7 @@ def checked_timeout(timeout: float | None) -> float | None:
 
 
 def checked_heartbeat(heartbeat: float | None) -> float | None:
-    """
-    Return *heartbeat* if it can be one: `None`, or seconds above 0.
-    """
+    """Return *heartbeat* if it can be one: `None`, or seconds above 0."""
     if heartbeat is None:
         return None
     seconds = duration(heartbeat)

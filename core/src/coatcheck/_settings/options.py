@@ -28,9 +28,7 @@ KeysGiven = Mapping[str, str | bytes] | Iterable[str | tuple[str, str | bytes]] 
 
 
 class Default(enum.Enum):
-    """
-    The type of `DEFAULT`.
-    """
+    """The type of `DEFAULT`."""
 
     DEFAULT = "DEFAULT"
 
@@ -44,9 +42,7 @@ DEFAULT: Final = Default.DEFAULT
 
 
 class Option(NamedTuple):
-    """
-    What an option does with its values.
-    """
+    """What an option does with its values."""
 
     #: Returns the value that text or an object stands for. Raises `ValueError`.
     read: Callable[[Any], Any]
@@ -57,9 +53,7 @@ class Option(NamedTuple):
 
 
 class CodecOptions(TypedDict, total=False):
-    """
-    The options of `Options` that concern how records are encoded.
-    """
+    """The options of `Options` that concern how records are encoded."""
 
     serializer: Annotated[
         str | Serializer, Option(text, "json", lambda value: value in DEFAULT_ACCEPT)
@@ -127,9 +121,7 @@ class CodecOptions(TypedDict, total=False):
 
 
 class Options(CodecOptions, total=False):
-    """
-    The options that the results of all stores have. A store may have more.
-    """
+    """The options that the results of all stores have. A store may have more."""
 
     expires: Annotated[Expires, Option(optional_seconds, 86_400.0)]
     """How long records live: seconds, a `timedelta`, or `None` to keep them."""

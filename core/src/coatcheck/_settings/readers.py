@@ -13,9 +13,7 @@ _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
 def boolean(value: Any) -> bool:
-    """
-    Read a yes or no.
-    """
+    """Read a yes or no."""
     text = str(value).lower()
     if text in _TRUE | _FALSE:
         return text in _TRUE
@@ -23,25 +21,19 @@ def boolean(value: Any) -> bool:
 
 
 def words(value: Any) -> tuple[Any, ...]:
-    """
-    Read a list: a comma-separated text, or an iterable.
-    """
+    """Read a list: a comma-separated text, or an iterable."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return (value,) if isinstance(value, type) else tuple(value)
 
 
 def size(value: Any) -> int:
-    """
-    Read a number of bytes.
-    """
+    """Read a number of bytes."""
     return _whole(value, "use a whole number of bytes")
 
 
 def count(value: Any) -> int:
-    """
-    Read a whole number from 0 on.
-    """
+    """Read a whole number from 0 on."""
     return _whole(value, "use a whole number")
 
 
@@ -53,16 +45,12 @@ def _whole(value: Any, advice: str) -> int:
 
 
 def text(value: Any) -> Any:
-    """
-    Read a name, or an object in its place.
-    """
+    """Read a name, or an object in its place."""
     if not value:
         raise ValueError("it must not be empty")
     return value
 
 
 def optional_text(value: Any) -> Any:
-    """
-    Read a name, or `None` or "none".
-    """
+    """Read a name, or `None` or "none"."""
     return None if is_none(value) else text(value)

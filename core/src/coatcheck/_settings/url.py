@@ -63,16 +63,12 @@ class URL:
 
     @property
     def path(self) -> str:
-        """
-        The part behind the host, with its leading slash, percent-decoded.
-        """
+        """The part behind the host, with its leading slash, percent-decoded."""
         return unquote(self.rest[self.rest.find("/") :]) if "/" in self.rest else ""
 
     @property
     def netloc(self) -> str:
-        """
-        User info and hosts, as written.
-        """
+        """User info and hosts, as written."""
         return self.rest.partition("/")[0]
 
 
@@ -106,9 +102,7 @@ def masked(url: str) -> str:
 
 
 def without_users(text: str) -> str:
-    """
-    Return a server's message *text* without the names of its users.
-    """
+    """Return a server's message *text* without the names of its users."""
     return _USERS.sub(lambda found: f"{found[1]} {found[2] or ''}{MASK}{found[2] or ''}", text)
 
 

@@ -21,9 +21,7 @@ from .watch import UNSUBSCRIBED, HubBase, Steps, Watch
 
 
 class TaskWaiter(Waiter, Sleeper):
-    """
-    A wait in a task.
-    """
+    """A wait in a task."""
 
     __slots__ = ("_alarm", "_future", "_rung", "_waking")
 
@@ -36,9 +34,7 @@ class TaskWaiter(Waiter, Sleeper):
     notify = Sleeper.ring
 
     def pause(self, seconds: float, alarms: Alarms) -> Awaitable[None]:
-        """
-        Sleep until notified, at most *seconds*.
-        """
+        """Sleep until notified, at most *seconds*."""
         # A bare future, because there are many waits: coroutines, events and timeouts are large.
         if self._alarm is not None:
             self.rest(alarms)
@@ -50,9 +46,7 @@ class TaskWaiter(Waiter, Sleeper):
         return future
 
     def rest(self, alarms: Alarms) -> None:
-        """
-        Release everything that the last pause needed.
-        """
+        """Release everything that the last pause needed."""
         self._future = self._waking = None
         if self._alarm is not None:
             alarms.unset(self._alarm, self)
@@ -60,17 +54,13 @@ class TaskWaiter(Waiter, Sleeper):
 
 
 class Hub(HubBase):
-    """
-    Serves the tasks of one event loop.
-    """
+    """Serves the tasks of one event loop."""
 
     _watch: TaskWatch | None = None
 
     @property
     def idle(self) -> bool:
-        """
-        Whether nobody waits.
-        """
+        """Whether nobody waits."""
         return self._watch is None or self._watch.idle
 
     async def results(self, waiter: TaskWaiter) -> AsyncGenerator[ResultMeta, None]:
@@ -91,9 +81,7 @@ class Hub(HubBase):
             watch.leave(waiter)
 
     def join(self, waiter: TaskWaiter) -> TaskWatch:
-        """
-        Begin a wait. The caller ends it by `TaskWatch.leave`.
-        """
+        """Begin a wait. The caller ends it by `TaskWatch.leave`."""
         watch = self._watch
         if watch is None or watch.task.done():
             watch = self._watch = TaskWatch(self)
@@ -102,16 +90,12 @@ class Hub(HubBase):
         return watch
 
     def dismiss(self, watch: TaskWatch) -> None:
-        """
-        Let the next wait start a new watch.
-        """
+        """Let the next wait start a new watch."""
         if self._watch is watch:
             self._watch = None
 
     async def close(self) -> None:
-        """
-        End all waits and the task. A later wait starts a new one.
-        """
+        """End all waits and the task. A later wait starts a new one."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.waits.abort_all(BackendError("the result backend was closed during the wait"))
@@ -125,9 +109,7 @@ class Hub(HubBase):
 
 
 class TaskWatch(Watch):
-    """
-    One life of the hub's task.
-    """
+    """One life of the hub's task."""
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub, lock=nullcontext(), sleep=_sleep)
@@ -138,9 +120,7 @@ class TaskWatch(Watch):
         self.task.add_done_callback(self._end)
 
     def leave(self, waiter: TaskWaiter) -> None:
-        """
-        End the wait of *waiter*.
-        """
+        """End the wait of *waiter*."""
         waiter.rest(self.alarms)
         self.left.append(waiter)
 
@@ -166,9 +146,7 @@ class TaskWatch(Watch):
         self.ended.set()
 
     async def _drive(self, steps: Steps) -> None:
-        """
-        Make the calls of *steps*.
-        """
+        """Make the calls of *steps*."""
         answer: Any = None
         error: BaseException | None = None
         while True:

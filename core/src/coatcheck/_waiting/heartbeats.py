@@ -50,9 +50,7 @@ class Heartbeats:
         return len(self._seen)
 
     def forget(self, task_id: str) -> None:
-        """
-        Begin anew with *task_id*.
-        """
+        """Begin anew with *task_id*."""
         self._seen.pop(task_id, None)
 
     def is_lost(self, meta: ResultMeta, now: float, *, took: float, rings: bool) -> bool:
@@ -85,9 +83,7 @@ class Heartbeats:
 
 
 def interval_of(heartbeat: Mapping[str, Any] | None) -> float | None:
-    """
-    Return the seconds between two heartbeats, or `None` if no further one is expected.
-    """
+    """Return the seconds between two heartbeats, or `None` if no further one is expected."""
     every = heartbeat.get("every") if heartbeat else None
     # Bounded: an int of the record may be too large for a float.
     if not isinstance(every, (int, float)) or not 0 < every < LONGEST_INTERVAL:

@@ -24,9 +24,7 @@ from .watch import LINGER, UNSUBSCRIBED, HubBase, Steps, Watch
 
 
 class ThreadWaiter(Waiter):
-    """
-    A wait in a thread.
-    """
+    """A wait in a thread."""
 
     __slots__ = ("_alarm", "watch")
 
@@ -40,16 +38,12 @@ class ThreadWaiter(Waiter):
         self._alarm.ring()
 
     def pause(self, seconds: float) -> None:
-        """
-        Sleep until notified, at most *seconds*.
-        """
+        """Sleep until notified, at most *seconds*."""
         self._alarm.sleep(seconds)
 
 
 class Hub(HubBase):
-    """
-    Shared by threads. A forked child starts anew.
-    """
+    """Shared by threads. A forked child starts anew."""
 
     def __init__(self, backend: Any, **options: Any) -> None:
         super().__init__(backend, **options)
@@ -62,9 +56,7 @@ class Hub(HubBase):
 
     @property
     def idle(self) -> bool:
-        """
-        Whether nobody waits.
-        """
+        """Whether nobody waits."""
         forks.check()
         with self.lock:
             return self._watch is None or self._watch.idle
@@ -106,16 +98,12 @@ class Hub(HubBase):
         return watch
 
     def dismiss(self, watch: ThreadWatch) -> None:
-        """
-        Let the next wait start a new watch. The caller holds the lock.
-        """
+        """Let the next wait start a new watch. The caller holds the lock."""
         if self._watch is watch:
             self._watch = None
 
     def close(self) -> None:
-        """
-        End all waits and the thread. A later wait starts a new one.
-        """
+        """End all waits and the thread. A later wait starts a new one."""
         forks.check()
         with self.lock:
             watch, self._watch = self._watch, None
@@ -130,9 +118,7 @@ class Hub(HubBase):
 
 
 class ThreadWatch(Watch):
-    """
-    One life of the hub's thread.
-    """
+    """One life of the hub's thread."""
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub, lock=hub.lock, sleep=time.sleep)
@@ -152,9 +138,7 @@ class ThreadWatch(Watch):
             self.break_down(error)
 
     def _drive(self, steps: Steps) -> None:
-        """
-        Make the calls of *steps*, which runs under the lock; the calls do not.
-        """
+        """Make the calls of *steps*, which runs under the lock; the calls do not."""
         answer: Any = None
         error: BaseException | None = None
         while True:

@@ -25,9 +25,7 @@ _NEVER: Final = math.inf
 
 
 def adaptive(waited: float) -> float:
-    """
-    Return the pause before the next look, in seconds, after *waited* seconds without push.
-    """
+    """Return the pause before the next look, in seconds, after *waited* seconds without push."""
     return jittered(min(max(waited * FRACTION, SHORTEST), LONGEST))
 
 
@@ -66,16 +64,12 @@ class _Polls:
         return sum(map(len, self._crowds.values()))
 
     def clear(self) -> None:
-        """
-        Forget everything.
-        """
+        """Forget everything."""
         for part in (self._crowds, self._first, self._firsts, self._turns):
             part.clear()
 
     def add(self, at: float, id_: str, crowd: float) -> None:
-        """
-        Have *id_* polled at *at*.
-        """
+        """Have *id_* polled at *at*."""
         heap = self._crowds.setdefault(crowd, [])
         heapq.heappush(heap, (at, id_))
         if at < self._first.get(crowd, _NEVER):
@@ -86,9 +80,7 @@ class _Polls:
         heapq.heappush(self._firsts, (at, crowd))
 
     def are_due(self, now: float) -> bool:
-        """
-        Whether a poll is due.
-        """
+        """Whether a poll is due."""
         while self._firsts and self._firsts[0][0] <= now:
             at, crowd = heapq.heappop(self._firsts)
             if self._first.get(crowd) == at:
@@ -113,9 +105,7 @@ class _Polls:
             self._settle(crowd)
 
     def next_look(self) -> float | None:
-        """
-        Return the time of the earliest poll, or `None` without any.
-        """
+        """Return the time of the earliest poll, or `None` without any."""
         while self._turns:
             if self._is_current(self._turns[0]):
                 return _NOW
@@ -135,9 +125,7 @@ class _Polls:
         return self._due.get(id_) == at
 
     def _settle(self, crowd: float) -> None:
-        """
-        Plan the next turn of *crowd*, or forget it if nothing in it is polled.
-        """
+        """Plan the next turn of *crowd*, or forget it if nothing in it is polled."""
         heap = self._crowds[crowd]
         while heap and not self._is_current(crowd):
             heapq.heappop(heap)
@@ -173,17 +161,13 @@ class Agenda:
         return len(self._due)
 
     def add(self, id_: str, now: float) -> None:
-        """
-        Have *id_* looked at from *now* on, the first time at once.
-        """
+        """Have *id_* looked at from *now* on, the first time at once."""
         self._since.setdefault(id_, now)
         self._due.setdefault(id_, _NEVER)
         self.call(id_)
 
     def is_taken(self, id_: str) -> bool:
-        """
-        Whether a look at *id_* is under way.
-        """
+        """Whether a look at *id_* is under way."""
         return id_ in self._taken
 
     def call(self, id_: str, *, ending: bool = False) -> None:
@@ -195,17 +179,13 @@ class Agenda:
             (self._ending if ending else self._called).append(id_)
 
     def hasten(self, id_: str, at: float, *, crowd: float = 0.0) -> None:
-        """
-        Have *id_*, if it is waited for, looked at no later than *at*. Crowds take turns.
-        """
+        """Have *id_*, if it is waited for, looked at no later than *at*. Crowds take turns."""
         if self._due.get(id_, at) > at:
             self._due[id_] = at
             self._polls.add(at, id_, crowd)
 
     def discard(self, id_: str) -> None:
-        """
-        Forget *id_*, if it is there.
-        """
+        """Forget *id_*, if it is there."""
         self._due.pop(id_, None)
         self._since.pop(id_, None)
         if not self._due:
@@ -273,22 +253,16 @@ class Agenda:
             self.hasten(id_, aligned(now - self._phase, pause) + self._phase, crowd=crowd)
 
     def abandoned(self, ids: Iterable[str]) -> None:
-        """
-        End the looks at *ids* without planning further ones.
-        """
+        """End the looks at *ids* without planning further ones."""
         self._taken.difference_update(ids)
 
     def changed(self, id_: str, now: float) -> None:
-        """
-        Look at *id_* often again, because something happened.
-        """
+        """Look at *id_* often again, because something happened."""
         if id_ in self._since:
             self._since[id_] = now
 
     def next_look(self) -> float | None:
-        """
-        Return the time of the earliest look, or `None` where nothing is waited for.
-        """
+        """Return the time of the earliest look, or `None` where nothing is waited for."""
         for queue in (self._called, self._ending):
             while queue and self._due.get(queue[0]) != _NOW:
                 queue.popleft()

@@ -8,9 +8,7 @@ from collections import deque
 
 
 class Subscribed:
-    """
-    The tasks of one subscription. Not thread-safe: its owner guards it.
-    """
+    """The tasks of one subscription. Not thread-safe: its owner guards it."""
 
     def __init__(self) -> None:
         # Tasks without a subscription, and a queue of them. The queue keeps tasks that left.
@@ -21,9 +19,7 @@ class Subscribed:
 
     @property
     def incomplete(self) -> bool:
-        """
-        Whether a task has yet to be subscribed to.
-        """
+        """Whether a task has yet to be subscribed to."""
         return bool(self._unwatched)
 
     def covers(self, task_id: str, *, ask: bool) -> bool:
@@ -39,17 +35,13 @@ class Subscribed:
         return False
 
     def release(self, task_id: str) -> None:
-        """
-        Note that nobody waits for *task_id* any longer.
-        """
+        """Note that nobody waits for *task_id* any longer."""
         self._unwatched.discard(task_id)
         if task_id in self._watched:
             self._unneeded.add(task_id)
 
     def take(self, limit: int) -> list[str]:
-        """
-        Return up to *limit* tasks to subscribe to, which then count as covered.
-        """
+        """Return up to *limit* tasks to subscribe to, which then count as covered."""
         taken: list[str] = []
         # One half came last, the other half first: nobody waits for the end of a large wait.
         for most, pop in ((limit // 2, self._queue.pop), (limit, self._queue.popleft)):
@@ -62,9 +54,7 @@ class Subscribed:
         return taken
 
     def take_unneeded(self, least: int) -> list[str]:
-        """
-        Return the tasks with a needless subscription, if there are at least *least*.
-        """
+        """Return the tasks with a needless subscription, if there are at least *least*."""
         if len(self._unneeded) < least:
             return []
         gone = list(self._unneeded)

@@ -20,14 +20,10 @@ LOOK: Final = 1.0
 
 
 class Sleeper(Protocol):
-    """
-    Someone who sleeps.
-    """
+    """Someone who sleeps."""
 
     def notify(self) -> None:
-        """
-        Wake up. Called from the loop.
-        """
+        """Wake up. Called from the loop."""
 
 
 class Alarms:
@@ -41,9 +37,7 @@ class Alarms:
         self._slots: dict[int, tuple[asyncio.TimerHandle, set[Sleeper]]] = {}
 
     def set(self, at: float, sleeper: Sleeper) -> int:
-        """
-        Have *sleeper* woken at *at* or a moment later. Return the place for `unset`.
-        """
+        """Have *sleeper* woken at *at* or a moment later. Return the place for `unset`."""
         place = math.ceil(at / GRID)
         slot = self._slots.get(place)
         if slot is None:
@@ -54,9 +48,7 @@ class Alarms:
         return place
 
     def unset(self, place: int, sleeper: Sleeper) -> None:
-        """
-        Take back a `set`. It may have come, or been taken back, before.
-        """
+        """Take back a `set`. It may have come, or been taken back, before."""
         if (slot := self._slots.get(place)) is not None:
             timer, sleepers = slot
             sleepers.discard(sleeper)

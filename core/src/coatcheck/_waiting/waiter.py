@@ -100,16 +100,12 @@ class Waiter(ABC):
 
     @abstractmethod
     def notify(self) -> None:
-        """
-        Wake the owner. A second call does no harm.
-        """
+        """Wake the owner. A second call does no harm."""
 
     # -- time -----------------------------------------------------------------------------
 
     def begin(self, now: float) -> None:
-        """
-        Start the clock of the wait at *now*, unless it runs already.
-        """
+        """Start the clock of the wait at *now*, unless it runs already."""
         self.since = now
         if self.timeout is not None and self.deadline == INFINITY:
             self.deadline = now + self.timeout
@@ -119,9 +115,7 @@ class Waiter(ABC):
 
     @property
     def is_large(self) -> bool:
-        """
-        Whether one read cannot look at all its tasks.
-        """
+        """Whether one read cannot look at all its tasks."""
         return len(self.pending) > PORTION
 
     def tick(self, now: float) -> float:
@@ -135,59 +129,43 @@ class Waiter(ABC):
 
     @property
     def once(self) -> bool:
-        """
-        Whether the first look is the last one.
-        """
+        """Whether the first look is the last one."""
         return self.timeout == 0
 
     # -- records --------------------------------------------------------------------------
 
     @property
     def held(self) -> int:
-        """
-        The number of records that were delivered and not yet taken.
-        """
+        """The number of records that were delivered and not yet taken."""
         return len(self._ready) if self._ready else 0
 
     @property
     def is_called(self) -> bool:
-        """
-        Whether the hub must wake the owner.
-        """
+        """Whether the hub must wake the owner."""
         return bool(self._ready) or self.attentive or self.fatal is not None
 
     @property
     def is_served(self) -> bool:
-        """
-        Whether a record can be taken, or no task is pending.
-        """
+        """Whether a record can be taken, or no task is pending."""
         return bool(self._ready) or not self.pending
 
     def take(self) -> ResultMeta | None:
-        """
-        Return the next delivered snapshot, or `None`.
-        """
+        """Return the next delivered snapshot, or `None`."""
         return self._ready.popleft() if self._ready else None
 
     def park(self, task_id: str) -> None:
-        """
-        Put off the looks at *task_id* until the owner has taken some records.
-        """
+        """Put off the looks at *task_id* until the owner has taken some records."""
         if self.parked is None:
             self.parked = []
         self.parked.append(task_id)
 
     def unpark(self) -> list[str]:
-        """
-        Return the tasks whose looks were put off, once.
-        """
+        """Return the tasks whose looks were put off, once."""
         parked, self.parked = self.parked, None
         return parked or []
 
     def looked(self, task_id: str, meta: ResultMeta | None) -> bool:
-        """
-        Accept the result of a look at *task_id*. Return whether a record was delivered.
-        """
+        """Accept the result of a look at *task_id*. Return whether a record was delivered."""
         if not (self.attentive or self.once):  # part of a last look may fail, and explains the rest
             self.last_error = None
         if task_id not in self.pending:
@@ -234,16 +212,12 @@ class Waiter(ABC):
     # -- the end --------------------------------------------------------------------------
 
     def failed(self, error: Exception) -> None:
-        """
-        Remember that a look failed; the wait goes on.
-        """
+        """Remember that a look failed; the wait goes on."""
         self.failures += 1
         self.last_error = error
 
     def begin_last_look(self, now: float) -> None:
-        """
-        Let every look at a pending task wake the owner from now on.
-        """
+        """Let every look at a pending task wake the owner from now on."""
         self.attentive = True
         if not self.once:  # its first look is the last one, and may have begun
             self.deadline = now
@@ -251,15 +225,11 @@ class Waiter(ABC):
 
     @property
     def is_last_look_over(self) -> bool:
-        """
-        Whether the last look reached every pending task, or failed.
-        """
+        """Whether the last look reached every pending task, or failed."""
         return not self.unlooked or self.failures > 0 or self.fatal is not None
 
     def stalled(self, trouble: Exception | None) -> None:
-        """
-        Remember that the last look got no answer, possibly because of *trouble*.
-        """
+        """Remember that the last look got no answer, possibly because of *trouble*."""
         self.last_error = (
             self.last_error
             or trouble
@@ -280,9 +250,7 @@ class Waiter(ABC):
 
 
 def same(one: Any, other: Any) -> bool:
-    """
-    Return whether two values are equal, as far as they can be compared.
-    """
+    """Return whether two values are equal, as far as they can be compared."""
     try:
         return bool(one == other)
     except Exception as error:  # noqa: BLE001 - arrays in pickled records have no truth value

@@ -19,9 +19,7 @@ GRACE: Final = 0.04
 
 
 class Waits:
-    """
-    All waits of one hub. Not thread-safe: its owner guards it.
-    """
+    """All waits of one hub. Not thread-safe: its owner guards it."""
 
     def __init__(self, *, safety_look: float, operation_timeout: float) -> None:
         self._safety_look = safety_look
@@ -41,17 +39,13 @@ class Waits:
 
     @property
     def idle(self) -> bool:
-        """
-        Whether nobody waits.
-        """
+        """Whether nobody waits."""
         return not self._waiters
 
     # -- joining and leaving --------------------------------------------------------------
 
     def join(self, waiter: Waiter, now: float) -> None:
-        """
-        Add *waiter*. A wait that looks once subscribes to nothing.
-        """
+        """Add *waiter*. A wait that looks once subscribes to nothing."""
         waiter.begin(now)
         waiter.unlooked = len(waiter.pending)
         for task_id in waiter.pending:
@@ -66,9 +60,7 @@ class Waits:
                 self._agenda.add(task_id, now)
 
     def leave(self, waiter: Waiter) -> None:
-        """
-        Remove *waiter*, and forget the tasks that nobody else waits for.
-        """
+        """Remove *waiter*, and forget the tasks that nobody else waits for."""
         for task_id in waiter.pending:
             waiters = self._waiters.get(task_id)
             if waiters is not None and waiter in waiters:
@@ -85,26 +77,20 @@ class Waits:
     # -- subscriptions --------------------------------------------------------------------
 
     def to_watch(self, limit: int, now: float) -> list[str]:
-        """
-        Return up to *limit* tasks to subscribe to. A look at each of them becomes due.
-        """
+        """Return up to *limit* tasks to subscribe to. A look at each of them becomes due."""
         taken = self._subscribed.take(limit)
         for task_id in reversed(taken):  # those that came last are called last
             self._agenda.add(task_id, now)
         return taken
 
     def to_unwatch(self, least: int = 1) -> list[str]:
-        """
-        Return the tasks with a needless subscription, if there are at least *least*.
-        """
+        """Return the tasks with a needless subscription, if there are at least *least*."""
         return self._subscribed.take_unneeded(least)
 
     # -- the last look --------------------------------------------------------------------
 
     def look_again(self, waiter: Waiter, now: float) -> None:
-        """
-        Begin the last look of *waiter*: make all its pending tasks due.
-        """
+        """Begin the last look of *waiter*: make all its pending tasks due."""
         waiter.begin_last_look(now)
         if waiter.once:
             return
@@ -128,9 +114,7 @@ class Waits:
         return waiter.deadline + GRACE - now
 
     def end_last_look(self, waiter: Waiter, trouble: Exception | None) -> None:
-        """
-        End the wait of *waiter*. *trouble* may be the reason for looks without an answer.
-        """
+        """End the wait of *waiter*. *trouble* may be the reason for looks without an answer."""
         if waiter.is_served:
             return
         waiter.over = True
@@ -140,16 +124,12 @@ class Waits:
     # -- looks ----------------------------------------------------------------------------
 
     def ring(self, task_ids: Iterable[str]) -> None:
-        """
-        Make a look at *task_ids* due, because they rang.
-        """
+        """Make a look at *task_ids* due, because they rang."""
         for task_id in task_ids:
             self._agenda.call(task_id)
 
     def take_due(self, now: float, limit: int = PORTION) -> list[str]:
-        """
-        Return up to *limit* tasks to look at now.
-        """
+        """Return up to *limit* tasks to look at now."""
         while due := self._agenda.take_due(now, limit):
             wanted = [task_id for task_id in due if not self._park(task_id)]
             if wanted:
@@ -177,22 +157,16 @@ class Waits:
         return True
 
     def may_resume(self, waiter: Waiter) -> bool:
-        """
-        Return whether looks were put off for *waiter* and its owner has taken some records.
-        """
+        """Return whether looks were put off for *waiter* and its owner has taken some records."""
         return waiter.parked is not None and waiter.held < self.most_held
 
     def resume(self, waiter: Waiter) -> None:
-        """
-        Make the looks due that were put off for *waiter*.
-        """
+        """Make the looks due that were put off for *waiter*."""
         for task_id in waiter.unpark():
             self._agenda.call(task_id)
 
     def next_look(self, now: float) -> float | None:
-        """
-        Return the time of the next look, or `None` if no task needs one.
-        """
+        """Return the time of the next look, or `None` if no task needs one."""
         return now if self._subscribed.incomplete else self._agenda.next_look()
 
     # -- results of looks -----------------------------------------------------------------
@@ -247,9 +221,7 @@ class Waits:
         return lost
 
     def failed(self, task_ids: Iterable[str], error: Exception, now: float) -> None:
-        """
-        Report a failed look to the waiters, and plan the next one.
-        """
+        """Report a failed look to the waiters, and plan the next one."""
         for waiter in self._waiters_of(task_ids):
             waiter.failed(error)
         for task_id in task_ids:
@@ -259,9 +231,7 @@ class Waits:
         self.notify()
 
     def abort(self, task_ids: Iterable[str], error: Exception) -> None:
-        """
-        End the waits for *task_ids* by *error*.
-        """
+        """End the waits for *task_ids* by *error*."""
         self._agenda.abandoned(task_ids)
         for waiter in self._waiters_of(task_ids):
             waiter.fatal = waiter.fatal or error
@@ -269,9 +239,7 @@ class Waits:
         self.notify()
 
     def abort_all(self, error: Exception) -> None:
-        """
-        End every wait by *error*.
-        """
+        """End every wait by *error*."""
         self.abort(list(self._waiters), error)
 
     def _waiters_of(self, task_ids: Iterable[str]) -> set[Waiter]:
@@ -280,9 +248,7 @@ class Waits:
         return waiters
 
     def notify(self) -> None:
-        """
-        Wake the owners that have something to do.
-        """
+        """Wake the owners that have something to do."""
         if self._called:
             for waiter in self._called:
                 waiter.notify()

@@ -96,16 +96,12 @@ class Watch:
 
     @property
     def idle(self) -> bool:
-        """
-        Whether nobody waits. The caller holds the lock.
-        """
+        """Whether nobody waits. The caller holds the lock."""
         self._clear_up()
         return self.waits.idle
 
     def wake(self) -> None:
-        """
-        End the pause of `serve`. For any thread.
-        """
+        """End the pause of `serve`. For any thread."""
         bell = self._bell
         if bell is not None:
             bell.wake()
@@ -147,9 +143,7 @@ class Watch:
     # -- for the driver -------------------------------------------------------------------
 
     def serve(self, bell: Any) -> Steps:
-        """
-        Look, subscribe and listen until nobody has waited for a while.
-        """
+        """Look, subscribe and listen until nobody has waited for a while."""
         self._bell = bell
         try:
             ending = False
@@ -161,15 +155,11 @@ class Watch:
             self._bell = None
 
     def poll(self, error: Exception) -> None:
-        """
-        Report that there is no subscription because of *error*.
-        """
+        """Report that there is no subscription because of *error*."""
         _logger.warning("no subscription, polling instead: %s", error)
 
     def break_down(self, error: Exception) -> None:
-        """
-        End all waits by *error*, which `serve` raised.
-        """
+        """End all waits by *error*, which `serve` raised."""
         _logger.error("the hub failed, and with it all waits", exc_info=error)
         with self.lock:
             self.waits.abort_all(error)
@@ -185,9 +175,7 @@ class Watch:
             self.waits.leave(self.left.popleft())
 
     def _listen(self) -> Generator[Callable[[], Any], Any, bool]:
-        """
-        Wait for rings, or for the time of the next look. Return whether to end.
-        """
+        """Wait for rings, or for the time of the next look. Return whether to end."""
         now = monotonic()
         at = self.waits.next_look(now)
         was_idle = self.waits.idle

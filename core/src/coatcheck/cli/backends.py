@@ -64,9 +64,7 @@ def backends(common: Common) -> int:
 
 
 def _scheme(name: str) -> dict[str, Any]:
-    """
-    Return all about a scheme; one that cannot be loaded has an `error`.
-    """
+    """Return all about a scheme; one that cannot be loaded has an `error`."""
     entries = _entries(SYNC, name) or _entries(AIO, name)
     sync, error = _side(SYNC, name)
     native, aio_error = _side(AIO, name)
@@ -139,9 +137,7 @@ def _entries(registry: Registry, name: str) -> list[EntryPoint]:
 
 
 def _passed_over() -> list[dict[str, Any]]:
-    """
-    Return the entry points that claim a builtin scheme. They are never used.
-    """
+    """Return the entry points that claim a builtin scheme. They are never used."""
     return [
         _described(
             entry.name,

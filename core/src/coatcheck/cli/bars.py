@@ -32,9 +32,7 @@ _NARROW: Final = 80
 
 
 class _Field(ProgressColumn):
-    """
-    Text that belongs to a row. It is never read as markup.
-    """
+    """Text that belongs to a row. It is never read as markup."""
 
     def __init__(self, name: str, narrowest: int | None = None) -> None:
         super().__init__(Column(min_width=narrowest, no_wrap=True))
@@ -47,9 +45,7 @@ class _Field(ProgressColumn):
 
 
 class Bars(Lines):
-    """
-    A bar for each task, or for a dozen of them at a time, and one above for all.
-    """
+    """A bar for each task, or for a dozen of them at a time, and one above for all."""
 
     def __init__(self, ids: Sequence[str], *, json: bool, lines: bool) -> None:
         super().__init__(ids, json=json, lines=lines)
@@ -85,16 +81,12 @@ class Bars(Lines):
         self._progress.stop()
 
     def wanted(self) -> Sequence[str]:
-        """
-        Return the tasks that have a bar.
-        """
+        """Return the tasks that have a bar."""
         with self._lock:
             return [id_ for id_ in self._rows if id_ in self._waiting]
 
     def update(self, meta: ResultMeta) -> None:
-        """
-        Show state and progress.
-        """
+        """Show state and progress."""
         with self._lock:
             row = self._rows.get(meta.task_id)
             if row is None or meta.task_id not in self._waiting:
@@ -110,9 +102,7 @@ class Bars(Lines):
             )
 
     def ready(self, meta: ResultMeta) -> None:
-        """
-        Show the end; where bars are scarce, give the bar to another task.
-        """
+        """Show the end; where bars are scarce, give the bar to another task."""
         super().ready(meta)
         with self._lock:
             if self._all is not None:
@@ -139,7 +129,5 @@ class Bars(Lines):
         self._progress.stop_task(row)
 
     def say(self, message: str) -> None:
-        """
-        Print a line above the bars.
-        """
+        """Print a line above the bars."""
         self._progress.console.print(Text(f"coatcheck: {one_line(message)}"))

@@ -52,9 +52,7 @@ and
 
 
 def of_record(meta: ResultMeta) -> int:
-    """
-    Return the status for the state of one record, even if its value cannot be read.
-    """
+    """Return the status for the state of one record, even if its value cannot be read."""
     if not meta.known:
         return UNKNOWN
     if "status" not in meta.document:
@@ -67,7 +65,5 @@ def of_record(meta: ResultMeta) -> int:
 
 
 def of_several(statuses: Collection[int]) -> int:
-    """
-    Return the status for several tasks: the first of these that applies to one of them.
-    """
+    """Return the status for several tasks: the first of these that applies to one of them."""
     return next((s for s in (TIMED_OUT, FAILURE, REVOKED) if s in statuses), SUCCESS)

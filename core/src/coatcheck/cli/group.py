@@ -105,9 +105,7 @@ def coatcheck(ctx: click.Context) -> int | None:
 
 
 def run(arguments: list[str] | None) -> int:
-    """
-    Run the command line and return its exit status; a user's mistake is one line on stderr.
-    """
+    """Run the command line and return its exit status; a user's mistake is one line on stderr."""
     _fill_standard_descriptors()
     logging.getLogger("coatcheck").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):

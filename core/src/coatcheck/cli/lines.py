@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """
-    A line on stdout for each task that is over; all else on stderr.
-    """
+    """A line on stdout for each task that is over; all else on stderr."""
 
     def __init__(self, ids: Sequence[str], *, json: bool, lines: bool = True) -> None:
         self._json = json
@@ -41,23 +39,17 @@ class Lines:
         return
 
     def wanted(self) -> Sequence[str]:
-        """
-        Return one task: enough to see whether the store answers.
-        """
+        """Return one task: enough to see whether the store answers."""
         return list(self._waiting)[:1]
 
     def update(self, meta: ResultMeta) -> None:
-        """
-        Say, once, of a record that cannot be read that it keeps the wait from ending.
-        """
+        """Say, once, of a record that cannot be read that it keeps the wait from ending."""
         if "status" not in meta.document and meta.task_id not in self._unreadable:
             self._unreadable.add(meta.task_id)
             self.say(f"{meta.error}; still waiting")
 
     def ready(self, meta: ResultMeta) -> None:
-        """
-        Print the line.
-        """
+        """Print the line."""
         from .render import as_json, state_of, summary
 
         self._waiting.pop(meta.task_id, None)
@@ -70,7 +62,5 @@ class Lines:
         click.echo(line)
 
     def say(self, message: str) -> None:
-        """
-        Print a line on stderr.
-        """
+        """Print a line on stderr."""
         say(message)

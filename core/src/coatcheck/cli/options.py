@@ -25,18 +25,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Common:
-    """
-    The options that every command has, before or after the command's name.
-    """
+    """The options that every command has, before or after the command's name."""
 
     backend: str | None = None
     json: bool = False
 
     @cached_property
     def name(self) -> str | None:
-        """
-        The configured name, or the scheme, that was chosen; `None` where it is a URL.
-        """
+        """The configured name, or the scheme, that was chosen; `None` where it is a URL."""
         if self.backend is not None:
             is_url = not self.backend or ":" in self.backend or "/" in self.backend
             return None if is_url else self.backend
@@ -60,15 +56,11 @@ class Common:
 
     @property
     def store(self) -> str:
-        """
-        The URL as it may be shown.
-        """
+        """The URL as it may be shown."""
         return masked(self.url)
 
     def open(self) -> Results:
-        """
-        Return the `Results` of the store. No connection.
-        """
+        """Return the `Results` of the store. No connection."""
         from .._api import by_name, by_url
 
         return by_url(self.url) if self.name is None else by_name(self.name)
@@ -105,9 +97,7 @@ def _set(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def default_url() -> str:
-    """
-    Return the URL of the user's own store, in a directory that only the user can read.
-    """
+    """Return the URL of the user's own store, in a directory that only the user can read."""
     from platformdirs import user_data_path
 
     directory = user_data_path("coatcheck", appauthor=False)

@@ -50,9 +50,7 @@ class Tail:
         self.truncated: bool = False
 
     def feed(self, data: bytes) -> None:
-        """
-        Take in the next piece.
-        """
+        """Take in the next piece."""
         if b"\r" in data or self._kept.endswith(b"\r"):
             start = self._kept.rfind(b"\n") + 1
             data = _OVERWRITTEN.sub(b"", bytes(self._kept[start:]) + data)
@@ -68,9 +66,7 @@ class Tail:
             self.truncated = True
 
     def text(self) -> str:
-        """
-        Return the kept text. Bytes that are not UTF-8 are replaced.
-        """
+        """Return the kept text. Bytes that are not UTF-8 are replaced."""
         self._cut()
         kept = bytes(self._kept)
         if self.truncated:
@@ -127,9 +123,7 @@ class Pump(threading.Thread):
 
 
 def write_all(target: int, data: bytes) -> bool:
-    """
-    Write *data*; `False` if it cannot be written.
-    """
+    """Write *data*; `False` if it cannot be written."""
     view = memoryview(data)
     while view:
         try:
@@ -229,9 +223,7 @@ class Child:
         return status
 
     def _ended(self) -> int:
-        """
-        Wait for the end of the command; return its status.
-        """
+        """Wait for the end of the command; return its status."""
         # In turns: the main thread runs signal handlers, and a signal that comes a moment before the
         # system call to wait does not wake it.
         waiting = threading.Thread(target=self._process.wait, name="coatcheck-end", daemon=True)
@@ -242,9 +234,7 @@ class Child:
 
     @property
     def tails(self) -> list[Tail]:
-        """
-        The ends of stdout and stderr.
-        """
+        """The ends of stdout and stderr."""
         return [pump.tail for pump in self._pumps]
 
     # -- stopping -------------------------------------------------------------------------
@@ -287,9 +277,7 @@ class Child:
 
 
 def _in_foreground() -> bool | None:
-    """
-    Whether the keyboard's signals reach this process; `None` where no terminal controls it.
-    """
+    """Whether the keyboard's signals reach this process; `None` where no terminal controls it."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -25,18 +25,14 @@ Progress = tuple[float, float]
 
 
 class ProgressReader:
-    """
-    Finds progress in the output of a command, which comes in pieces.
-    """
+    """Finds progress in the output of a command, which comes in pieces."""
 
     def __init__(self) -> None:
         self._line = b""
         self._explicit = False
 
     def feed(self, data: bytes) -> Progress | None:
-        """
-        Return the last progress (how far, of how much) that *data* completes, or `None`.
-        """
+        """Return the last progress (how far, of how much) that *data* completes, or `None`."""
         *ended, self._line = re.split(rb"[\r\n]", self._line + data)
         found = self._explicitly(b"\n".join([*ended, self._line]))
         if not self._explicit:

@@ -26,16 +26,12 @@ _PREVIEW: Final = 200
 
 
 def as_json(meta: ResultMeta) -> str:
-    """
-    Return the record as one JSON object on one line.
-    """
+    """Return the record as one JSON object on one line."""
     return json.dumps(document(meta), allow_nan=False)
 
 
 def document(meta: ResultMeta) -> dict[str, Any]:
-    """
-    Return the record as data for JSON. `error` says why `result` cannot be read.
-    """
+    """Return the record as data for JSON. `error` says why `result` cannot be read."""
     error, failure = meta.error, meta.failure
     value = meta.result if error is None and failure is None else None
     return {
@@ -74,9 +70,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def jsonable(value: Any, depth: int = 0) -> Any:
-    """
-    Return *value* as data for JSON. Values of types that JSON lacks become text.
-    """
+    """Return *value* as data for JSON. Values of types that JSON lacks become text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
@@ -116,9 +110,7 @@ def pretty(value: Any) -> str:
 
 
 def progress_of(meta: ResultMeta) -> tuple[float, float | None] | None:
-    """
-    Return how far an unready task is, and of how much, where it says so.
-    """
+    """Return how far an unready task is, and of how much, where it says so."""
     if meta.ready or meta.error is not None or not isinstance(meta.result, dict):
         return None
     current, total = (_number(meta.result.get(key)) for key in ("current", "total"))
@@ -133,9 +125,7 @@ def _number(value: Any) -> float | None:
 
 
 def progress_text(progress: tuple[float, float | None]) -> str:
-    """
-    Return progress as text, such as "37/100 (37 %)".
-    """
+    """Return progress as text, such as "37/100 (37 %)"."""
     current, total = progress
     if total is None:
         return f"{current:g}"
@@ -144,16 +134,12 @@ def progress_text(progress: tuple[float, float | None]) -> str:
 
 
 def state_of(meta: ResultMeta) -> str:
-    """
-    Return the state as shown: a question mark where it cannot be read.
-    """
+    """Return the state as shown: a question mark where it cannot be read."""
     return one_line(meta.status) if "status" in meta.document else "?"
 
 
 def summary(meta: ResultMeta) -> str:
-    """
-    Return the value, the failure, or the progress of a record, in one line.
-    """
+    """Return the value, the failure, or the progress of a record, in one line."""
     if meta.error is not None:
         return one_line(str(meta.error), _PREVIEW)
     failure = meta.failure

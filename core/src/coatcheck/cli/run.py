@@ -57,16 +57,12 @@ class CommandError(Exception):
 
 
 class CommandTask(RunningTask):
-    """
-    A running task that ends with the outcome that it is given.
-    """
+    """A running task that ends with the outcome that it is given."""
 
     outcome: tuple[str, Any] = (states.REVOKED, "the command was not started")
 
     def claim(self) -> None:
-        """
-        Store STARTED; refuse to go on if the task is over, or if the store is away.
-        """
+        """Store STARTED; refuse to go on if the task is over, or if the store is away."""
         if not self._store_unready():
             over = self._results.get_state(self.task_id)
             raise ConfigurationError(
@@ -80,9 +76,7 @@ class CommandTask(RunningTask):
 
 
 class Reporter:
-    """
-    Stores progress, now and then, in a thread of its own: output does not wait for the store.
-    """
+    """Stores progress, now and then, in a thread of its own: output does not wait for the store."""
 
     def __init__(self, task: RunningTask) -> None:
         self._task = task
@@ -93,9 +87,7 @@ class Reporter:
         start(self._thread)
 
     def reader(self) -> Any:
-        """
-        Return the function that reads one stream of output.
-        """
+        """Return the function that reads one stream of output."""
         parser = ProgressReader()
 
         def feed(data: bytes) -> None:
@@ -123,9 +115,7 @@ class Reporter:
             return  # the next one may be stored; the end says whether the store came back
 
     def end(self) -> None:
-        """
-        Store no more. Waits for a store under way.
-        """
+        """Store no more. Waits for a store under way."""
         self._ended.set()
         self._news.set()
         self._thread.join()
@@ -218,9 +208,7 @@ def _print_record(results: Results, task_id: str) -> None:
 
 
 class _Run:
-    """
-    One run of a command, from its start to its outcome.
-    """
+    """One run of a command, from its start to its outcome."""
 
     def __init__(
         self, task: CommandTask, command: tuple[str, ...], signals: Signals, *, to_stderr: bool
@@ -232,9 +220,7 @@ class _Run:
         self._start = time.monotonic()
 
     def outcome(self) -> int:
-        """
-        Run the command, store its outcome, and return the exit status.
-        """
+        """Run the command, store its outcome, and return the exit status."""
         status = exits.ERROR
         try:
             with self._task as task:

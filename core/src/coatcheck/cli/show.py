@@ -50,9 +50,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def colour_of(state: str) -> str:
-    """
-    Return the style for *state*.
-    """
+    """Return the style for *state*."""
     return COLOURS.get(state, "blue")
 
 
@@ -199,9 +197,7 @@ def _nothing(state: str | None, store: str) -> str:
 
 
 class _Counted:
-    """
-    Counts the metas that pass.
-    """
+    """Counts the metas that pass."""
 
     def __init__(self) -> None:
         self.count = 0

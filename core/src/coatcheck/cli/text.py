@@ -21,9 +21,7 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def printable(text: str) -> str:
-    """
-    Return *text* with control characters escaped, also those that reverse or hide other text.
-    """
+    """Return *text* with control characters escaped, also those that reverse or hide other text."""
     if text.isprintable():
         return text
     return "".join(
@@ -36,33 +34,25 @@ def _shows(char: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """
-    Return *text*, which may have several lines, with other control characters escaped.
-    """
+    """Return *text*, which may have several lines, with other control characters escaped."""
     lines = text.replace("\r\n", "\n").split("\n")
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines)
 
 
 def harmless_json(text: str) -> str:
-    """
-    Return *text*, which is JSON, with control characters escaped as JSON escapes them.
-    """
+    """Return *text*, which is JSON, with control characters escaped as JSON escapes them."""
     return "".join(
         char if _shows(char) or char == "\n" else json.dumps(char)[1:-1] for char in text
     )
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """
-    Whether *stream*, which may be closed, is a terminal.
-    """
+    """Whether *stream*, which may be closed, is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def say(message: str) -> None:
-    """
-    Print *message* on stderr: one line, which a terminal shows broken between words.
-    """
+    """Print *message* on stderr: one line, which a terminal shows broken between words."""
     line = one_line(f"coatcheck: {message}")
     if is_terminal(sys.stderr):
         width = shutil.get_terminal_size().columns
@@ -74,17 +64,13 @@ def say(message: str) -> None:
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """
-    Return *text* as one printable line, cut to *limit* characters.
-    """
+    """Return *text* as one printable line, cut to *limit* characters."""
     line = printable(" ".join(text.split()))
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def span(seconds: float) -> str:
-    """
-    Return a duration in its largest unit, such as "8.1 s" or "3 h".
-    """
+    """Return a duration in its largest unit, such as "8.1 s" or "3 h"."""
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     for unit, size in _UNITS:

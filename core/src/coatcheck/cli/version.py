@@ -17,9 +17,7 @@ from .options import Common, common_options
 @common_options
 @click.pass_obj
 def version(common: Common) -> None:
-    """
-    Print the version.
-    """
+    """Print the version."""
     if common.json:
         click.echo(json.dumps({"coatcheck": __version__, "python": platform.python_version()}))
     else:

@@ -19,7 +19,6 @@ from .._backends.backend import Backend
 from .._backends.bells import Bell
 from .._results.asyncio_running import RunningTask as AioRunningTask
 from .._results.handles import AsyncResult
-from .._results.marks import Marks
 from .._results.results import Results
 from .._results.resultsets import ResultSet
 from .._results.running import RunningTask
@@ -36,7 +35,7 @@ TWINS: Final[tuple[tuple[type, type], ...]] = (
     (Bell, aio.Bell),
 )
 #: Methods that return a coroutine without being coroutine functions.
-RETURN_COROUTINES: Final = frozenset({"wait_for", *(n for n in vars(Marks) if n[0] != "_")})
+RETURN_COROUTINES: Final = frozenset({"wait_for"})
 
 
 def awaited(value: Any) -> Any:

@@ -26,9 +26,7 @@ _REFUSED: Final = (
 
 
 def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """
-    Return the URL and the options, see `coatcheck.Backend.celery_options`.
-    """
+    """Return the URL and the options, see `coatcheck.Backend.celery_options`."""
     given = settings.get("cache_backend_options") or {}
     if not isinstance(given, Mapping):
         raise ConfigurationError("cache_backend_options has to be a dict")
@@ -48,9 +46,7 @@ def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def _servers(url: URL, settings: Mapping[str, Any]) -> str:
-    """
-    Return the URL. If `result_backend` is a bare name, it is in `cache_backend`.
-    """
+    """Return the URL. If `result_backend` is a bare name, it is in `cache_backend`."""
     if url.scheme != "cache":
         return url.raw
     servers = url.raw.partition("://")[2] or settings.get("cache_backend")

@@ -87,9 +87,7 @@ class Connection(Client):
         self.max_value_bytes = None if size is None else size - _OVERHEAD - _LONGEST_NAME
 
     def _stats(self, *names: str) -> dict[bytes, bytes]:
-        """
-        Return the server's statistics; nothing if a proxy does not know the command.
-        """
+        """Return the server's statistics; nothing if a proxy does not know the command."""
         # The driver's own method swallows exceptions of signal handlers while it reads numbers.
         replies = self._ask(" ".join(("stats", *names)).encode() + b"\r\n")
         told: dict[bytes, bytes] = {}
@@ -118,9 +116,7 @@ class Connection(Client):
         return at + moment - then
 
     def close(self) -> None:
-        """
-        Close the socket; the next `begin` connects again.
-        """
+        """Close the socket; the next `begin` connects again."""
         # The driver's own method swallows exceptions of signal handlers.
         sock, self.sock = self.sock, None
         if sock is not None:
@@ -129,9 +125,7 @@ class Connection(Client):
     # -- questions and answers -----------------------------------------------------------------
 
     def stored(self, names: Mapping[str, object], *, tokens: bool = False) -> dict[str, Stored]:
-        """
-        Return the values of *names*. Absent ones are left out.
-        """
+        """Return the values of *names*. Absent ones are left out."""
         # All in one command: the server reads it to its end before it begins to answer.
         replies = self._ask(f"{'gets' if tokens else 'get'} {' '.join(names)}\r\n".encode())
         found: dict[str, Stored] = {}
@@ -144,9 +138,7 @@ class Connection(Client):
         return found
 
     def lines(self, commands: Sequence[bytes]) -> list[bytes]:
-        """
-        Send *commands*, and return a line for each.
-        """
+        """Send *commands*, and return a line for each."""
         # Over TLS, Memcached 1.6 may not notice a command that arrived together with the one before, until
         # more bytes come. So there each command waits for the reply to the one before.
         if self._sockets.tls_context is not None and len(commands) > 1:
@@ -192,9 +184,7 @@ class Connection(Client):
 
 
 def _described(line: bytes, *, tokens: bool) -> tuple[str, int, str]:
-    """
-    Return the name, the size and the token in the line before a value.
-    """
+    """Return the name, the size and the token in the line before a value."""
     words = line.split(b" ")
     if words[0] != b"VALUE":
         raise error_in(line)

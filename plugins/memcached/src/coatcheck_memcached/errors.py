@@ -32,9 +32,7 @@ _BUSY: Final = "Too many open connections"
 
 
 def error_in(line: bytes) -> MemcacheError:
-    """
-    Return the driver's error for an unexpected reply.
-    """
+    """Return the driver's error for an unexpected reply."""
     word, _, text = line.partition(b" ")
     message = text.decode("ascii", "replace")
     if word == b"SERVER_ERROR":
@@ -47,9 +45,7 @@ def error_in(line: bytes) -> MemcacheError:
 
 
 def is_transient(error: Exception) -> bool:
-    """
-    Whether the operation may succeed in a moment, over another connection.
-    """
+    """Whether the operation may succeed in a moment, over another connection."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     # An error that the server names will not pass. All others concern the connection.
@@ -58,23 +54,17 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_unauthenticated(error: Exception) -> bool:
-    """
-    Whether the server wants a user and a password.
-    """
+    """Whether the server wants a user and a password."""
     return "unauthenticated" in str(error)
 
 
 def is_too_large(error: Exception) -> bool:
-    """
-    Whether the server refuses the record as too large, regardless of the limit that it told.
-    """
+    """Whether the server refuses the record as too large, regardless of the limit that it told."""
     return isinstance(error, MemcacheServerError) and _TOO_LARGE in str(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
-    """
-    Return our error for the driver's. The message says where the server is.
-    """
+    """Return our error for the driver's. The message says where the server is."""
     text = str(error) or type(error).__name__
     if isinstance(error, MemcacheUnexpectedCloseError):
         text = "the server closed the connection"

@@ -27,9 +27,7 @@ _REMEMBERED: Final = 16_384
 
 
 class Failures(Exception):  # noqa: N818 - several errors
-    """
-    The errors of one try, and the servers where they happened.
-    """
+    """The errors of one try, and the servers where they happened."""
 
     def __init__(self, errors: Mapping[Pool, Exception]) -> None:
         super().__init__(errors)
@@ -71,9 +69,7 @@ class Link:
         return self._pools[self._hash.get_node(name)]
 
     def pool_of(self, name: str) -> Pool:
-        """
-        Return the pool of the server that has the key called *name*.
-        """
+        """Return the pool of the server that has the key called *name*."""
         return self._only or self._pool_of(name)
 
     def run(self, work: Mapping[Pool, Step]) -> None:
@@ -151,9 +147,7 @@ class Link:
         return errors
 
     def close(self) -> None:
-        """
-        Close all connections; the next step opens new ones.
-        """
+        """Close all connections; the next step opens new ones."""
         for pool in self._pools.values():
             pool.close()
 
@@ -176,9 +170,7 @@ def _all_transient(error: Failures) -> bool:
 
 
 def _mapped(error: Failures, /, *, writing: bool) -> BackendError:
-    """
-    Return our error for one of them, preferably for one that will not pass.
-    """
+    """Return our error for one of them, preferably for one that will not pass."""
     pool = min(error.errors, key=lambda pool: is_transient(error.errors[pool]))
     ours = mapped(error.errors[pool], pool.label, writing=writing)
     ours.__cause__ = error.errors[pool]

@@ -7,9 +7,7 @@ from typing import Literal, TypedDict
 
 
 class MemcachedOptions(TypedDict, total=False):
-    """
-    Options for `by_url(url, **MemcachedOptions(...))`.
-    """
+    """Options for `by_url(url, **MemcachedOptions(...))`."""
 
     socket_timeout: float
     socket_connect_timeout: float

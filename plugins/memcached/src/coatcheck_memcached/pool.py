@@ -71,7 +71,5 @@ class Pool:
         return self._pool.lend(begin, end - monotonic())
 
     def close(self) -> None:
-        """
-        Close all connections. Those in use follow when they come back.
-        """
+        """Close all connections. Those in use follow when they come back."""
         self._pool.close()

@@ -25,9 +25,7 @@ SOMETHING: Final = Mark()
 
 
 class Recent:
-    """
-    The latest marks, at least `LIMIT` and at most twice as many. Shared by threads.
-    """
+    """The latest marks, at least `LIMIT` and at most twice as many. Shared by threads."""
 
     LIMIT = 4_096
 
@@ -36,23 +34,17 @@ class Recent:
         self._old: dict[str, Mark] = {}
 
     def get(self, name: str) -> Mark | None:
-        """
-        Return the mark of *name*, if it is remembered.
-        """
+        """Return the mark of *name*, if it is remembered."""
         return self._new.get(name) or self._old.get(name)
 
     def put(self, name: str, mark: Mark) -> None:
-        """
-        Remember *mark*.
-        """
+        """Remember *mark*."""
         new = self._new
         new[name] = mark
         if len(new) > self.LIMIT:
             self._old, self._new = new, {}
 
     def discard(self, name: str) -> None:
-        """
-        Forget *name*.
-        """
+        """Forget *name*."""
         self._new.pop(name, None)
         self._old.pop(name, None)

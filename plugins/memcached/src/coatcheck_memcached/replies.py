@@ -17,9 +17,7 @@ _LONGEST_LINE: Final = 2_048
 
 
 class Source(Protocol):
-    """
-    A socket.
-    """
+    """A socket."""
 
     def recv(self, size: int, /) -> bytes: ...
 
@@ -38,9 +36,7 @@ class Replies:
         self._at = 0
 
     def line(self) -> bytes:
-        """
-        Return the next line, without its end.
-        """
+        """Return the next line, without its end."""
         while (end := self._data.find(b"\r\n", self._at)) < 0:
             if len(self._data) - self._at > _LONGEST_LINE:
                 raise error_in(self._data[self._at :])
@@ -50,9 +46,7 @@ class Replies:
         return line
 
     def block(self, size: int) -> bytes:
-        """
-        Return the next *size* bytes, and skip the end of the line after them.
-        """
+        """Return the next *size* bytes, and skip the end of the line after them."""
         missing = self._at + size + 2 - len(self._data)
         if missing > 0:
             self._receive(missing)
@@ -64,9 +58,7 @@ class Replies:
         return block
 
     def _receive(self, missing: int) -> None:
-        """
-        Receive at least *missing* bytes.
-        """
+        """Receive at least *missing* bytes."""
         # Joined at the end: to append each part to a large block would copy the block each time.
         parts = [self._data[self._at :]]
         while missing > 0:
@@ -78,9 +70,7 @@ class Replies:
         self._data, self._at = b"".join(parts), 0
 
     def end(self) -> bool:
-        """
-        Begin anew. Return `False` if bytes were left, which would answer the next command.
-        """
+        """Begin anew. Return `False` if bytes were left, which would answer the next command."""
         clean = self._at == len(self._data)
         self._data, self._at = b"", 0
         return clean

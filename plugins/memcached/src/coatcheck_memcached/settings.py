@@ -92,16 +92,12 @@ class Settings:
 
 
 def label_of(address: Address) -> str:
-    """
-    Return the server's name in messages.
-    """
+    """Return the server's name in messages."""
     return f"memcached at {server_name(address)}"
 
 
 def server_name(address: Address) -> str:
-    """
-    Return the server's name as pymemcache's `HashClient` uses it to distribute keys.
-    """
+    """Return the server's name as pymemcache's `HashClient` uses it to distribute keys."""
     return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
 
 

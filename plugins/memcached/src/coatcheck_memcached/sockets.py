@@ -21,9 +21,7 @@ _SLACK: Final = 0.05
 
 
 class Sockets:
-    """
-    The parts of the module `socket` that the driver uses, for one connection.
-    """
+    """The parts of the module `socket` that the driver uses, for one connection."""
 
     def __init__(self, host: str, settings: Settings) -> None:
         self.host = host
@@ -38,15 +36,11 @@ class Sockets:
         return getattr(socket, name)
 
     def getaddrinfo(self, *_: object) -> list[Any]:
-        """
-        Return the addresses that were found before.
-        """
+        """Return the addresses that were found before."""
         return self.found
 
     def socket(self, *kind: int) -> Socket:
-        """
-        Open a socket.
-        """
+        """Open a socket."""
         made = socket.socket(*kind)
         if self._keepalive:  # with the system's times: the driver can set them on Linux only
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -54,9 +48,7 @@ class Sockets:
 
 
 class Socket:
-    """
-    The parts of a socket that the driver uses, within the deadline. `connect` includes TLS.
-    """
+    """The parts of a socket that the driver uses, within the deadline. `connect` includes TLS."""
 
     def __init__(self, made: socket.socket, sockets: Sockets) -> None:
         self._made = made
@@ -67,15 +59,11 @@ class Socket:
         self.setsockopt = made.setsockopt
 
     def settimeout(self, seconds: float | None) -> None:
-        """
-        Set a limit for `connect`.
-        """
+        """Set a limit for `connect`."""
         self._limit = math.inf if seconds is None else seconds
 
     def connect(self, address: Any) -> None:
-        """
-        Connect, with TLS if there is a context.
-        """
+        """Connect, with TLS if there is a context."""
         self._connecting().connect(address)
         context = self._sockets.tls_context
         if context is not None:
@@ -83,25 +71,19 @@ class Socket:
             self._made = context.wrap_socket(made, server_hostname=self._sockets.host)
 
     def sendall(self, data: bytes) -> None:
-        """
-        Send all of *data*.
-        """
+        """Send all of *data*."""
         if not self._least < (left := self._sockets.end - monotonic()) < self._most:
             self._bound(left)
         self._made.sendall(data)
 
     def recv(self, size: int) -> bytes:
-        """
-        Return the next bytes, at most *size*; none once the server has closed the connection.
-        """
+        """Return the next bytes, at most *size*; none once the server has closed the connection."""
         if not self._least < (left := self._sockets.end - monotonic()) < self._most:
             self._bound(left)
         return self._made.recv(size)
 
     def close(self) -> None:
-        """
-        Close it; idempotent.
-        """
+        """Close it; idempotent."""
         try:
             self._made.close()
         except OSError as error:  # the server may have closed it first

@@ -32,9 +32,7 @@ _LAST_TIME: Final = 2**31 - 1
 
 
 class Step(ABC):
-    """
-    Work for one server.
-    """
+    """Work for one server."""
 
     writing = True
     #: Whether the work is finished.
@@ -42,19 +40,13 @@ class Step(ABC):
 
     @abstractmethod
     def run(self, connection: Connection) -> None:
-        """
-        Do the work, and set `done`. Raises the driver's errors, or an `OSError`.
-        """
+        """Do the work, and set `done`. Raises the driver's errors, or an `OSError`."""
 
     def restart(self) -> None:  # noqa: B027 - most are the same each time
-        """
-        Begin anew. It is not known whether the server did the work.
-        """
+        """Begin anew. It is not known whether the server did the work."""
 
     def check(self, label: str) -> None:  # noqa: B027 - only writes are refused one by one
-        """
-        Raise our error if the server called *label* refused.
-        """
+        """Raise our error if the server called *label* refused."""
 
 
 class Read(Step):
@@ -73,9 +65,7 @@ class Read(Step):
 
     @property
     def keys(self) -> Collection[str]:
-        """
-        The keys to read.
-        """
+        """The keys to read."""
         return self._key_of.values()
 
     def run(self, connection: Connection) -> None:
@@ -86,9 +76,7 @@ class Read(Step):
 
 
 class Delete(Step):
-    """
-    Deletes, and counts the records that were there.
-    """
+    """Deletes, and counts the records that were there."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
@@ -191,9 +179,7 @@ class Write(Step):
         return ResultTooLargeError(str(task_id), size=len(self._value), limit=limit)
 
     def command(self, connection: Connection) -> bytes:
-        """
-        Return the command that writes the record.
-        """
+        """Return the command that writes the record."""
         if self._token is not None and (self._token == _NONE or not connection.has_cas):
             raise BackendStoreError(
                 f"{connection.label} was started without CAS (-C), so that no record can be "
@@ -216,9 +202,7 @@ class Write(Step):
         return f"ms {self.name} {len(self._value)} T{self._exptime} {mode} c"
 
     def saw(self, there: Stored | None) -> None:
-        """
-        Judge the current record.
-        """
+        """Judge the current record."""
         current, token = there or (None, None)
         self.looking = False
         if current == self._value:
@@ -233,9 +217,7 @@ class Write(Step):
                 self.won = False
 
     def answered(self, line: bytes) -> None:
-        """
-        Take the reply to `command`.
-        """
+        """Take the reply to `command`."""
         word, _, rest = line.partition(b" ")
         if word == b"STORED":
             self.won = True
@@ -266,9 +248,7 @@ _REFUSALS: Final = frozenset({b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"NS", b"E
 
 
 class Writes(Step):
-    """
-    Records at one server, each like `Write`, in rounds.
-    """
+    """Records at one server, each like `Write`, in rounds."""
 
     def __init__(self, writes: Sequence[Write]) -> None:
         self._writes = writes

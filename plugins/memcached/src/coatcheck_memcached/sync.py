@@ -161,9 +161,7 @@ class MemcachedBackend(KeyValueBackend):
         return _found(done)
 
     def _by_pool(self, keys: Iterable[str]) -> dict[Pool, dict[str, str]]:
-        """
-        Return the keys of each server, by their names.
-        """
+        """Return the keys of each server, by their names."""
         by_pool: dict[Pool, dict[str, str]] = {}
         for key in keys:
             name = name_of(key)

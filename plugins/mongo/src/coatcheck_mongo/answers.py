@@ -19,9 +19,7 @@ Reply = Mapping[str, Any]
 
 
 def check(reply: Reply) -> None:
-    """
-    Raise the first error of a write, if it had one.
-    """
+    """Raise the first error of a write, if it had one."""
     errors = reply.get("writeErrors")
     if errors:
         raise OperationFailure(errors[0].get("errmsg", ""), errors[0].get("code"), errors[0])
@@ -31,9 +29,7 @@ def check(reply: Reply) -> None:
 
 
 def has_won(reply: Reply) -> bool:
-    """
-    Return whether an update stored its record. Raises its error.
-    """
+    """Return whether an update stored its record. Raises its error."""
     check(reply)
     return bool(reply["nModified"]) or "upserted" in reply
 
@@ -49,9 +45,7 @@ def is_new(reply: Reply) -> bool:
 
 
 def collided(reply: Reply, records: Sequence[Record]) -> list[Record]:
-    """
-    Return the *records* that met another upsert of their id. Raises other errors.
-    """
+    """Return the *records* that met another upsert of their id. Raises other errors."""
     errors = reply.get("writeErrors", ())
     check({**reply, "writeErrors": [e for e in errors if e.get("code") != DUPLICATE]})
     return [records[error["index"]] for error in errors]
@@ -68,9 +62,7 @@ def unsettled(reply: Reply, records: Sequence[Record]) -> list[Record]:
 
 
 def split(metas: Iterable[ResultMeta]) -> tuple[dict[str, ResultMeta], list[ResultMeta]]:
-    """
-    Return the first record for each id, and all later ones.
-    """
+    """Return the first record for each id, and all later ones."""
     first: dict[str, ResultMeta] = {}
     later = [m for m in metas if first.setdefault(m.task_id, m) is not m]
     return first, later
@@ -79,9 +71,7 @@ def split(metas: Iterable[ResultMeta]) -> tuple[dict[str, ResultMeta], list[Resu
 def living(
     found: Iterable[dict[str, Any]], clock: ServerClock
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """
-    Return the documents that surely live, and the ids of those that may have expired.
-    """
+    """Return the documents that surely live, and the ids of those that may have expired."""
     sure, doubtful = [], []
     for document in found:
         if clock.surely_lives(document.get("expires_at")):

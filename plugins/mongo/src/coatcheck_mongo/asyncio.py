@@ -37,9 +37,7 @@ def has_asyncio() -> bool:
 
 
 class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
-    """
-    The operations, by a client for each event loop.
-    """
+    """The operations, by a client for each event loop."""
 
     PROTOCOL_VERSION = 1
 

@@ -20,9 +20,7 @@ from .stream import Call, Feed, Life, Pause
 
 
 class MongoBell(Bell):
-    """
-    Rings when a record becomes ready.
-    """
+    """Rings when a record becomes ready."""
 
     unready = False
 
@@ -38,9 +36,7 @@ class MongoBell(Bell):
         return self._feed.stream is not None
 
     async def open(self) -> None:
-        """
-        Open the stream, and start to read it. If it cannot be opened, the task tries again.
-        """
+        """Open the stream, and start to read it. If it cannot be opened, the task tries again."""
         if self._link.settings.push:
             await self._drive(self._feed.open())
             self._reader = tasks.start(self._drive(self._feed.live()), name="coatcheck-stream")
@@ -58,9 +54,7 @@ class MongoBell(Bell):
         return self._feed.take()
 
     async def close(self) -> None:
-        """
-        End the stream.
-        """
+        """End the stream."""
         self._feed.end()
         reader, self._reader = self._reader, None
         if reader is not None:

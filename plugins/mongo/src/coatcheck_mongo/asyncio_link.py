@@ -27,9 +27,7 @@ Collections = AsyncCollection[dict[str, Any]]
 
 
 class Link(BaseLink):
-    """
-    As `coatcheck_mongo.link.Link`, with coroutines.
-    """
+    """As `coatcheck_mongo.link.Link`, with coroutines."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -39,9 +37,7 @@ class Link(BaseLink):
         self.apart = Apart(_close_stream)
 
     async def run(self, operation: Operation[Try, T]) -> T:
-        """
-        Return the outcome of *operation*.
-        """
+        """Return the outcome of *operation*."""
         return await adrive(operation, self.ask)
 
     async def ask(self, attempt: Try) -> Any:
@@ -81,9 +77,7 @@ class Link(BaseLink):
         return found
 
     def _replace(self, client: Client | None) -> None:
-        """
-        See `coatcheck_mongo.link.Link._replace`.
-        """
+        """See `coatcheck_mongo.link.Link._replace`."""
         if client is not None and self._client is client:
             self._client, self._collections = None, {}
             # In a task: the driver waits for its monitors, which may have swallowed a cancellation.
@@ -91,9 +85,7 @@ class Link(BaseLink):
             self.apart.leave(tasks.start(_close(client, seconds)))
 
     async def open_stream(self, token: Mapping[str, Any] | None) -> AsyncChangeStream[Any]:
-        """
-        Return a live change stream that continues after *token*. Raises the driver's errors.
-        """
+        """Return a live change stream that continues after *token*. Raises the driver's errors."""
         collection = self._collection(self.settings.tasks, primary=True)
         with pymongo.timeout(self.settings.operation_timeout):
             return await self.apart.run(partial(self._watch, collection, token))
@@ -114,15 +106,11 @@ class Link(BaseLink):
 
 
 def _close_stream(result: object) -> Coroutine[Any, Any, None] | None:
-    """
-    Return the call that closes a stream which nobody will read.
-    """
+    """Return the call that closes a stream which nobody will read."""
     return result.close() if isinstance(result, AsyncChangeStream) else None
 
 
 async def _close(client: Client, seconds: float) -> None:
-    """
-    Close *client*; the server hears of it within *seconds*, or not at all.
-    """
+    """Close *client*; the server hears of it within *seconds*, or not at all."""
     with pymongo.timeout(seconds):
         await client.close()

@@ -19,9 +19,7 @@ from .stream import Call, Feed, Life, Pause
 
 
 class MongoBell(Bell):
-    """
-    Rings when a record becomes ready.
-    """
+    """Rings when a record becomes ready."""
 
     unready = False
 
@@ -38,9 +36,7 @@ class MongoBell(Bell):
         return self._feed.stream is not None
 
     def open(self) -> None:
-        """
-        Open the stream, and start to read it. If it cannot be opened, the thread tries again.
-        """
+        """Open the stream, and start to read it. If it cannot be opened, the thread tries again."""
         if self._link.settings.push:
             self._drive(self._feed.open())
             thread = threading.Thread(target=self._run, name="coatcheck-stream", daemon=True)
@@ -59,9 +55,7 @@ class MongoBell(Bell):
         return self._feed.take()
 
     def close(self) -> None:
-        """
-        End the stream. Its thread ends with the server's next answer, which comes soon.
-        """
+        """End the stream. Its thread ends with the server's next answer, which comes soon."""
         self._feed.end()
         self._end.ring()
         if self._thread is None:

@@ -19,9 +19,7 @@ _RENAMED: Final = {"max_pool_size": "maxPoolSize"}
 
 
 def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """
-    Return the URL and the options, see `coatcheck.Backend.celery_options`.
-    """
+    """Return the URL and the options, see `coatcheck.Backend.celery_options`."""
     given = settings.get("mongodb_backend_settings") or {}
     if not isinstance(given, Mapping):
         raise ConfigurationError("mongodb_backend_settings must be a dict")
@@ -56,9 +54,7 @@ def _located(url: URL, given: dict[str, Any]) -> str:
 
 
 def _hosts(given: dict[str, Any]) -> str:
-    """
-    Take the hosts out of the settings; empty if they name no host.
-    """
+    """Take the hosts out of the settings; empty if they name no host."""
     several = given.pop("mongo_host", None)
     host, port = given.pop("host", None), given.pop("port", None)
     if several:

@@ -68,9 +68,7 @@ class ServerClock(ServerHeartbeatListener):
         return EPOCH + timedelta(seconds=now + self._latest + seconds + LATE)
 
     def surely_lives(self, expires_at: object) -> bool:
-        """
-        Return whether a record with this date has surely not expired.
-        """
+        """Return whether a record with this date has surely not expired."""
         if not isinstance(expires_at, datetime):
             return True  # it is kept; so is a record whose date is beyond all years, or no date
         now = monotonic()

@@ -38,17 +38,13 @@ _STATE_INDEX: Final = {
 
 
 def find_one(name: str, id_: str, *, primary: bool) -> Command:
-    """
-    Return the command that reads one document.
-    """
+    """Return the command that reads one document."""
     command = {"find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True}
     return Command(name, command, writing=False, primary=primary)
 
 
 def find_own(name: str, records: Collection[Record]) -> Find:
-    """
-    Return the query for the write ids of those *records* that are in the store.
-    """
+    """Return the query for the write ids of those *records* that are in the store."""
     ids = [record.task_id for record in records]
     write_ids = [record.write_id for record in records]
     query = {"_id": {"$in": ids}, "write_id": {"$in": write_ids}}
@@ -56,9 +52,7 @@ def find_own(name: str, records: Collection[Record]) -> Find:
 
 
 def find_ids(name: str, query: Document, **options: Any) -> Find:
-    """
-    Return the query for the ids of a batch.
-    """
+    """Return the query for the ids of a batch."""
     return Find(name, query, options={"projection": {"_id": 1}, "limit": BATCH, **options})
 
 
@@ -75,62 +69,46 @@ def find_page(name: str, prefix: str, after: str | None, state: str | None) -> F
 
 
 def alive(ids: Collection[str]) -> dict[str, Any]:
-    """
-    Return the filter for those of *ids* whose record has not expired.
-    """
+    """Return the filter for those of *ids* whose record has not expired."""
     return {"_id": {"$in": list(ids)}, **IS_ALIVE}
 
 
 def is_older(age: float) -> dict[str, Any]:
-    """
-    Return the filter for records that other programs stored more than *age* seconds ago.
-    """
+    """Return the filter for records that other programs stored more than *age* seconds ago."""
     before = datetime.fromtimestamp(wall() - age, UTC)
     ours = {"write_id": {"$exists": False}, "expires_at": {"$exists": False}}
     return {"date_done": {"$lt": before}, **ours}
 
 
 def insert(name: str, record: Record) -> Command:
-    """
-    Return the command that inserts a record. It takes the server half the time of an update.
-    """
+    """Return the command that inserts a record. It takes the server half the time of an update."""
     return Command(name, {"insert": name, "documents": [record.body]})
 
 
 def update(name: str, changes: Collection[tuple[str, Pipeline]], *, upsert: bool = True) -> Command:
-    """
-    Return the command that updates documents, given as pairs of an id and a pipeline.
-    """
+    """Return the command that updates documents, given as pairs of an id and a pipeline."""
     updates = [{"q": {"_id": id_}, "u": pipeline, "upsert": upsert} for id_, pipeline in changes]
     return Command(name, {"update": name, "updates": updates, "ordered": False})
 
 
 def delete(name: str, query: Document) -> Command:
-    """
-    Return the command that deletes all documents that match *query*.
-    """
+    """Return the command that deletes all documents that match *query*."""
     return Command(name, {"delete": name, "deletes": [{"q": query, "limit": 0}]})
 
 
 def create_indexes(name: str, *, by_state: bool) -> Command:
-    """
-    Return the command that creates the indexes that a collection lacks.
-    """
+    """Return the command that creates the indexes that a collection lacks."""
     indexes = [_EXPIRY_INDEX, _STATE_INDEX] if by_state else [_EXPIRY_INDEX]
     return Command(name, {"createIndexes": name, "indexes": indexes})
 
 
 def until(expires: float | None) -> float | None:
-    """
-    Return *expires*, or `None` if no date can express it: the record is kept.
-    """
+    """Return *expires*, or `None` if no date can express it: the record is kept."""
     return None if expires is None or expires > _FOR_EVER else expires
 
 
 def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pipeline:
-    """
-    Return the update that replaces a document with *record* if *unless* allows it.
-    """
+    """Return the update that replaces a document with *record* if *unless* allows it."""
     if unless is ANY:
         may: Document = {"$or": [_IS_ABSENT, EXPIRED]}
     elif unless:
@@ -142,9 +120,7 @@ def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pip
 
 
 def store_over(version: Any, record: RawBSONDocument, expires: float | None) -> Pipeline:
-    """
-    Return the update that replaces exactly the record of *version* with *record*.
-    """
+    """Return the update that replaces exactly the record of *version* with *record*."""
     if isinstance(version, str):
         same: Document = {"$eq": ["$write_id", {"$literal": version}]}
     else:

@@ -38,9 +38,7 @@ def _code_of(error: Exception) -> int | None:
 
 
 def is_transient(error: Exception) -> bool:
-    """
-    Return whether the same try may succeed in a moment.
-    """
+    """Return whether the same try may succeed in a moment."""
     if _is_refused(error) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     if isinstance(error, (errors.ConnectionFailure, errors.WTimeoutError, OSError)):
@@ -61,16 +59,12 @@ def _is_labelled(error: Exception) -> bool:
 
 
 def is_lost(error: Exception) -> bool:
-    """
-    Return whether a connection said nothing in time.
-    """
+    """Return whether a connection said nothing in time."""
     return isinstance(error, errors.NetworkTimeout)
 
 
 def is_unknown(error: Exception) -> bool:
-    """
-    Return whether the server does not know this user, or the password is wrong.
-    """
+    """Return whether the server does not know this user, or the password is wrong."""
     return _code_of(error) in _UNKNOWN_CODES
 
 
@@ -79,23 +73,17 @@ def _is_refused(error: Exception) -> bool:
 
 
 def is_stale(error: Exception) -> bool:
-    """
-    Return whether a change stream cannot continue where it was.
-    """
+    """Return whether a change stream cannot continue where it was."""
     return _code_of(error) in _STALE_CODES
 
 
 def has_no_streams(error: Exception) -> bool:
-    """
-    Return whether the server has no change streams, or not for this user.
-    """
+    """Return whether the server has no change streams, or not for this user."""
     return _code_of(error) in _NO_STREAM_CODES or _is_refused(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
-    """
-    Return ours for the driver's *error*. Its message begins with the servers' *label*.
-    """
+    """Return ours for the driver's *error*. Its message begins with the servers' *label*."""
     message = f"{label}: {error}"
     if is_unknown(error):
         message = f"{label} refuses the user or the password: {error}"

@@ -57,9 +57,7 @@ _LEFT: Final[list[Any]] = []
 
 
 class BaseLink:
-    """
-    The knowledge of this process about the servers, for both sides.
-    """
+    """The knowledge of this process about the servers, for both sides."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -82,9 +80,7 @@ class BaseLink:
         self._begun: set[str] = set()
 
     def is_awaited(self, ids: Collection[str]) -> bool:
-        """
-        Return whether somebody waits for one of *ids*, so that a stale answer will not do.
-        """
+        """Return whether somebody waits for one of *ids*, so that a stale answer will not do."""
         return not self.awaited.isdisjoint(ids)
 
     def as_new(self, meta: ResultMeta, expires: float | None) -> tuple[bool, datetime | None]:
@@ -110,15 +106,11 @@ class BaseLink:
 
     @property
     def patience(self) -> float:
-        """
-        The seconds that the next answer of a change stream may take.
-        """
+        """The seconds that the next answer of a change stream may take."""
         return AWAIT_MS / 1000 + self.settings.operation_timeout
 
     def client_options(self) -> dict[str, Any]:
-        """
-        Return the options of a client that connects when it is first used.
-        """
+        """Return the options of a client that connects when it is first used."""
         return {**self.settings.driver, "connect": False, "event_listeners": [self.clock]}
 
     def may_lack_indexes(self, name: str) -> bool:
@@ -147,17 +139,13 @@ class BaseLink:
         return database.get_collection(name, CODEC_OPTIONS, preference)
 
     def _watch(self, collection: Any, token: Mapping[str, Any] | None) -> Any:
-        """
-        Return a change stream that continues after *token*, or its coroutine.
-        """
+        """Return a change stream that continues after *token*, or its coroutine."""
         majority = collection.with_options(read_concern=ReadConcern("majority"))  # or no streams
         return majority.watch(commands.stream(), start_after=token, max_await_time_ms=AWAIT_MS)
 
 
 class Link(BaseLink):
-    """
-    The link of synchronous code. Shared by threads; a forked child makes its own client.
-    """
+    """The link of synchronous code. Shared by threads; a forked child makes its own client."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -174,9 +162,7 @@ class Link(BaseLink):
         self.awaited = set()
 
     def run(self, operation: Operation[Try, T]) -> T:
-        """
-        Return the outcome of *operation*.
-        """
+        """Return the outcome of *operation*."""
         return drive(operation, self.ask)
 
     def ask(self, attempt: Try) -> Any:
@@ -248,9 +234,7 @@ class Link(BaseLink):
         start(threading.Thread(target=close, name="coatcheck-closing", daemon=True))
 
     def open_stream(self, token: Mapping[str, Any] | None) -> CollectionChangeStream[Any]:
-        """
-        Return a live change stream that continues after *token*. Raises the driver's errors.
-        """
+        """Return a live change stream that continues after *token*. Raises the driver's errors."""
 
         def watch() -> CollectionChangeStream[Any]:
             stream: CollectionChangeStream[Any] = self._watch(
@@ -261,9 +245,7 @@ class Link(BaseLink):
         return undisturbed(partial(self._within, self.settings.operation_timeout, watch))
 
     def close(self) -> None:
-        """
-        Close the client; the next operation makes a new one.
-        """
+        """Close the client; the next operation makes a new one."""
         forks.check()
         undisturbed(self._close)
 

@@ -39,9 +39,7 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 
 
 class MongoOperations(Operations[ResultMeta]):
-    """
-    Records as documents, written by an update that elects the first ready one.
-    """
+    """Records as documents, written by an update that elects the first ready one."""
 
     keeps_others = True
     capabilities = _CAPABILITIES
@@ -59,9 +57,7 @@ class MongoOperations(Operations[ResultMeta]):
 
     @property
     def trouble(self) -> Exception | None:
-        """
-        The error that makes an operation repeat itself now.
-        """
+        """The error that makes an operation repeat itself now."""
         return self._link.repeats.trouble
 
     @property
@@ -130,9 +126,7 @@ class MongoOperations(Operations[ResultMeta]):
         return answers.has_won((yield request))
 
     def _create_indexes(self, link: BaseLink, name: str) -> Steps[None]:
-        """
-        Create the indexes, or note that this user may not: writing goes on without them.
-        """
+        """Create the indexes, or note that this user may not: writing goes on without them."""
         failed = None
         request = commands.create_indexes(name, by_state=name == self._settings.tasks)
         try:
@@ -175,9 +169,7 @@ class MongoOperations(Operations[ResultMeta]):
     def _put_batch(
         self, written: list[Record], unless: Unless, expires: float | None
     ) -> Operation[Try, set[str | None]]:
-        """
-        Return the write ids of the records that won.
-        """
+        """Return the write ids of the records that won."""
         act = partial(self._write_batch, written, unless, expires)
         unsettled: list[Record] = yield Try(act, writing=True)
         won = {record.write_id for record in written}
@@ -189,9 +181,7 @@ class MongoOperations(Operations[ResultMeta]):
     def _write_batch(
         self, written: list[Record], unless: Unless, expires: float | None
     ) -> Steps[list[Record]]:
-        """
-        Return the records that may not have been stored.
-        """
+        """Return the records that may not have been stored."""
         name = self._settings.tasks
         changes = [(r.task_id, commands.store(r.body, unless, expires)) for r in written]
         link = self._link
@@ -219,9 +209,7 @@ class MongoOperations(Operations[ResultMeta]):
         return int(reply["n"])
 
     def _purge(self, which: Mapping[str, Any]) -> Operation[Try, int]:
-        """
-        Delete the records and groups that match the filter *which*, a batch at a time.
-        """
+        """Delete the records and groups that match the filter *which*, a batch at a time."""
         purged = 0
         for name in (self._settings.tasks, self._settings.groups):
             while found := (yield Try(commands.find_ids(name, which), writing=True)):
@@ -240,9 +228,7 @@ class MongoOperations(Operations[ResultMeta]):
         return {document["_id"]: records.decoded(document, codec) for document in found}
 
     def _read(self, name: str, ids: list[str]) -> Operation[Try, list[dict[str, Any]]]:
-        """
-        Return the documents that have not expired.
-        """
+        """Return the documents that have not expired."""
         link = self._link
         primary = link.is_awaited(ids)
         if len(ids) == 1:

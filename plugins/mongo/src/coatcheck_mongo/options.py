@@ -6,9 +6,7 @@ from typing import TypedDict
 
 
 class MongoOptions(TypedDict, total=False):
-    """
-    Options for `by_url(url, **MongoOptions(...))`.
-    """
+    """Options for `by_url(url, **MongoOptions(...))`."""
 
     database: str
     taskmeta_collection: str

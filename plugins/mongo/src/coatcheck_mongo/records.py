@@ -55,9 +55,7 @@ _PLAIN: Final = frozenset({*_SCALARS, str, int})
 
 
 class Record(NamedTuple):
-    """
-    An encoded record, ready to be sent.
-    """
+    """An encoded record, ready to be sent."""
 
     task_id: str
     write_id: str | None
@@ -84,9 +82,7 @@ def encoded(
 def encoded_group(
     group_id: str, task_ids: Collection[str], codec: Codec, limit: int | None
 ) -> Record:
-    """
-    Return a group in Celery's form: the ids of its tasks, encoded as a list.
-    """
+    """Return a group in Celery's form: the ids of its tasks, encoded as a list."""
     ids: str | bytes | None = codec.sealed_group(group_id, groups.tree_of(group_id, task_ids))
     if ids is None:
         ids = codec.encode_value("result", list(task_ids))
@@ -168,9 +164,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def decoded(document: dict[str, Any], codec: Codec) -> ResultMeta:
-    """
-    Return the snapshot of *document*, which it changes. No content makes it raise.
-    """
+    """Return the snapshot of *document*, which it changes. No content makes it raise."""
     write_id = document.get("write_id")
     version = write_id if type(write_id) is str else dict(document)
     task_id = document["task_id"] = document.pop("_id")
@@ -194,9 +188,7 @@ def _names(strange: Any) -> tuple[str, ...]:
 
 
 def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
-    """
-    Return the ids of a group's tasks. Raises `SerializationError`.
-    """
+    """Return the ids of a group's tasks. Raises `SerializationError`."""
     group_id, result = document["_id"], document.get("result")
     serializer = document.get("serializer")
     if codec.is_sealed(result):
@@ -211,9 +203,7 @@ def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """
-    Return *value* with Python's types in place of the driver's, and dates with their zone.
-    """
+    """Return *value* with Python's types in place of the driver's, and dates with their zone."""
     kind = type(value)
     if kind is Int64:
         return int(value)

@@ -19,9 +19,7 @@ Document = Mapping[str, Any]
 
 
 class Command(NamedTuple):
-    """
-    A command. A read takes two thirds of the time that the driver's cursor takes.
-    """
+    """A command. A read takes two thirds of the time that the driver's cursor takes."""
 
     collection: str
     document: dict[str, Any]
@@ -44,9 +42,7 @@ class Command(NamedTuple):
 
 
 class Find(NamedTuple):
-    """
-    A query for several documents.
-    """
+    """A query for several documents."""
 
     collection: str
     query: Document
@@ -54,9 +50,7 @@ class Find(NamedTuple):
     options: Mapping[str, Any] = {}
 
     def sent(self, collection: Any) -> Any:
-        """
-        Return the driver's cursor.
-        """
+        """Return the driver's cursor."""
         return collection.find(self.query, batch_size=BATCH + 1, **self.options)
 
 
@@ -66,9 +60,7 @@ Steps = Generator[Request, Any, T]
 
 
 class Try(NamedTuple):
-    """
-    Requests that are sent, and repeated, together: the steps of *act*, or a single request.
-    """
+    """Requests that are sent, and repeated, together: the steps of *act*, or a single request."""
 
     act: Callable[[], Steps[Any]] | Request
     writing: bool

@@ -58,9 +58,7 @@ _TAKEN: Final = frozenset(
 
 
 class Settings:
-    """
-    The place of the records, and the options for the driver.
-    """
+    """The place of the records, and the options for the driver."""
 
     def __init__(
         self, url: URL, options: Mapping[str, Any], *, operation_timeout: float = 5.0

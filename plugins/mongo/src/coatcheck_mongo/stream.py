@@ -28,24 +28,18 @@ LAG: Final = 0.1
 
 
 class TooManyEvents(Exception):  # noqa: N818 - it is a state of affairs
-    """
-    Others write so much that polling costs less.
-    """
+    """Others write so much that polling costs less."""
 
 
 class Call(NamedTuple):
-    """
-    A call of the driver. It may be cancelled with the task that reads if *stop* is true.
-    """
+    """A call of the driver. It may be cancelled with the task that reads if *stop* is true."""
 
     act: Callable[[], Any]
     stop: bool = False
 
 
 class Pause(NamedTuple):
-    """
-    A pause in seconds.
-    """
+    """A pause in seconds."""
 
     seconds: float
 
@@ -81,31 +75,23 @@ class Feed:
     # -- the keys -------------------------------------------------------------------------
 
     def add(self, keys: Collection[str]) -> None:
-        """
-        Ring for *keys*, and read them from the primary.
-        """
+        """Ring for *keys*, and read them from the primary."""
         self.keys.update(keys)
         self._link.awaited.update(keys)
 
     def discard(self, keys: Iterable[str]) -> None:
-        """
-        Ring no longer for *keys*.
-        """
+        """Ring no longer for *keys*."""
         gone = set(keys)
         self.keys.difference_update(gone)
         self._link.awaited.difference_update(gone)
 
     def end(self) -> None:
-        """
-        End the life after the call that is going on.
-        """
+        """End the life after the call that is going on."""
         self.ended = True
         self._link.awaited.difference_update(self.keys)
 
     def take(self) -> Collection[str]:
-        """
-        Return the keys that rang, and forget them.
-        """
+        """Return the keys that rang, and forget them."""
         rang = set()
         while self.rang:
             rang.add(self.rang.pop())
@@ -114,9 +100,7 @@ class Feed:
     # -- the life of the stream -----------------------------------------------------------
 
     def live(self) -> Life:
-        """
-        Read the stream until the end, and open it again when it breaks.
-        """
+        """Read the stream until the end, and open it again when it breaks."""
         while not self.ended:
             if self.stream is None:
                 yield Pause(self._backoff.left)
@@ -126,9 +110,7 @@ class Feed:
                 yield from self._read()
 
     def open(self) -> Life:
-        """
-        Open the stream, if that is possible now.
-        """
+        """Open the stream, if that is possible now."""
         lost = self._token is None
         try:
             self.stream = yield Call(partial(self._link.open_stream, self._token))
@@ -140,9 +122,7 @@ class Feed:
             self._ring_all()
 
     def opened(self) -> None:
-        """
-        Note that the stream is live.
-        """
+        """Note that the stream is live."""
         self._token = self.stream.resume_token or self._token
         self._backoff.worked()
         self._foreign, self._since = 0, monotonic()
@@ -164,9 +144,7 @@ class Feed:
             self.failed(error)
 
     def drop(self) -> Life:
-        """
-        Close the stream, if there is one.
-        """
+        """Close the stream, if there is one."""
         stream, self.stream = self.stream, None
         if stream is not None:
             try:
@@ -175,9 +153,7 @@ class Feed:
                 _logger.debug("the change stream was not closed: %s", error)
 
     def failed(self, error: Exception) -> None:
-        """
-        Note that the stream broke. All keys ring, because waits must look from now on.
-        """
+        """Note that the stream broke. All keys ring, because waits must look from now on."""
         refused = isinstance(error, TooManyEvents) or has_no_streams(error)
         self._backoff.failed(refused=refused)
         if refused or is_stale(error):

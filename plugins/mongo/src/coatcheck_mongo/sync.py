@@ -21,9 +21,7 @@ from .settings import Settings
 
 
 class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
-    """
-    The operations, by a client that threads share.
-    """
+    """The operations, by a client that threads share."""
 
     PROTOCOL_VERSION = 1
 

@@ -20,9 +20,7 @@ from .settings import Settings
 
 
 class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
-    """
-    With connections for each event loop.
-    """
+    """With connections for each event loop."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -25,9 +25,7 @@ _logger = logging.getLogger("coatcheck")
 
 
 class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
-    """
-    Subscribes, listens and connects again. A ring is only a hint.
-    """
+    """Subscribes, listens and connects again. A ring is only a hint."""
 
     def __init__(self, link: Link | Cluster) -> None:
         super().__init__(link)
@@ -61,9 +59,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
             return set()
 
     async def _settle(self) -> set[str]:
-        """
-        Subscribe to homeless keys, and return those that no longer are.
-        """
+        """Subscribe to homeless keys, and return those that no longer are."""
         async with self._settling:
             if not self._may_settle:
                 return set()
@@ -78,9 +74,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
         return self._settled()
 
     async def _subscribe(self, node: Node | None, keys: Collection[str]) -> None:
-        """
-        Subscribe to *keys*, and return when the server has confirmed it.
-        """
+        """Subscribe to *keys*, and return when the server has confirmed it."""
         try:
             ear = self._ears.get(node) or await self._open(node)
             await ear.subscribe(keys)
@@ -124,9 +118,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
         self._keep()
 
     def _keep(self) -> None:
-        """
-        Settle homeless keys in the background.
-        """
+        """Settle homeless keys in the background."""
         self._work.set()
         if self._keeper is None:
             self._keeper = tasks.start(self._settle_for_ever(), name="coatcheck-bell")
@@ -154,9 +146,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
         return rang
 
     async def close(self) -> None:
-        """
-        End the subscription.
-        """
+        """End the subscription."""
         tasks = [ear.reader for ear in self._ears.values()] + [self._keeper]
         running = [task for task in tasks if task is not None]
         for task in running:
@@ -187,16 +177,12 @@ class Ear:
         self._pinged = False
 
     async def subscribe(self, keys: Collection[str]) -> None:
-        """
-        Send the subscription.
-        """
+        """Send the subscription."""
         self.settled.clear()
         await self._send(self.subscription.subscribe(keys))
 
     async def unsubscribe(self, keys: Collection[str]) -> None:
-        """
-        Send the end of the subscription.
-        """
+        """Send the end of the subscription."""
         await self._send(self.subscription.unsubscribe(keys))
 
     async def _send(self, commands: list[Command]) -> None:
@@ -206,9 +192,7 @@ class Ear:
                 await self._connection.send_packed_command(packed, check_health=False)
 
     async def read(self) -> None:
-        """
-        Read one message. Raises if the connection was silent for too long.
-        """
+        """Read one message. Raises if the connection was silent for too long."""
         message = await self._next()
         if message is not None:
             self._pinged = False
@@ -231,7 +215,5 @@ class Ear:
             return error
 
     async def close(self) -> None:
-        """
-        Close the connection, which ends its reader.
-        """
+        """Close the connection, which ends its reader."""
         await self._connection.disconnect(nowait=True)

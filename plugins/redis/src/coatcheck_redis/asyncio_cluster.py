@@ -23,17 +23,13 @@ if TYPE_CHECKING:
 
 
 class Cluster(AsyncioLink, BaseCluster[Pool]):
-    """
-    As `coatcheck_redis.cluster.Cluster`.
-    """
+    """As `coatcheck_redis.cluster.Cluster`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, partial(Pool, connection_class(settings)))
 
     async def ask(self, request: Request) -> list[Any]:
-        """
-        Return the replies. Errors of the server are among them, as exceptions of the driver.
-        """
+        """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
             await self._repeat(partial(self._round, errand), writing=request.writing)
@@ -70,30 +66,22 @@ class Cluster(AsyncioLink, BaseCluster[Pool]):
             await pool.drop_idle()
 
     async def nodes(self) -> Sequence[Node]:
-        """
-        Return all primaries.
-        """
+        """Return all primaries."""
         await self._repeat(self._refresh, writing=False)
         return self._topology.nodes
 
     async def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
-        """
-        Return the keys to subscribe to at each node. Raises the driver's errors.
-        """
+        """Return the keys to subscribe to at each node. Raises the driver's errors."""
         if self._topology.stale:
             await self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
     def make_subscriber(self, node: Node | None) -> Any:
-        """
-        Return a connection that does not belong to a pool.
-        """
+        """Return a connection that does not belong to a pool."""
         assert node is not None  # noqa: S101 - `locate` returns no other
         return self._pool(node).make()
 
     async def close(self) -> None:
-        """
-        Close all connections; the next command opens new ones.
-        """
+        """Close all connections; the next command opens new ones."""
         for pool in self._pools.values():
             await pool.close()

@@ -36,15 +36,11 @@ class _Connection(connection.AbstractConnection):
 
 
 class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
-    """
-    To a unix socket.
-    """
+    """To a unix socket."""
 
 
 class Connection(_Connection, connection.Connection):
-    """
-    Over TCP.
-    """
+    """Over TCP."""
 
     async def _connect(self) -> None:
         seconds = self.socket_connect_timeout
@@ -53,6 +49,4 @@ class Connection(_Connection, connection.Connection):
 
 
 class SSLConnection(Connection, connection.SSLConnection):
-    """
-    Over TLS.
-    """
+    """Over TLS."""

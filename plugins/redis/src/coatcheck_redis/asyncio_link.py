@@ -29,9 +29,7 @@ T = TypeVar("T")
 
 
 class AsyncioLink(BaseLink):
-    """
-    The base of both links for asyncio.
-    """
+    """The base of both links for asyncio."""
 
     async def _repeat(
         self,
@@ -40,9 +38,7 @@ class AsyncioLink(BaseLink):
         writing: bool,
         start: float | None = None,
     ) -> T:
-        """
-        Return the value of *act*, see `Repeats.arun`.
-        """
+        """Return the value of *act*, see `Repeats.arun`."""
 
         async def bounded(attempts: Attempts) -> T:
             try:
@@ -59,16 +55,12 @@ class AsyncioLink(BaseLink):
         return await self.repeats.arun(bounded, writing=writing, start=start)
 
     async def _drop_idle(self) -> None:
-        """
-        Close the connections that are not in use.
-        """
+        """Close the connections that are not in use."""
         raise NotImplementedError
 
 
 class Link(AsyncioLink):
-    """
-    As `coatcheck_redis.link.Link`.
-    """
+    """As `coatcheck_redis.link.Link`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -95,43 +87,31 @@ class Link(AsyncioLink):
         return AutoPipeline(send, renew)
 
     async def ask(self, request: Request) -> list[Any]:
-        """
-        Return the replies. Errors of the server are among them, as exceptions of the driver.
-        """
+        """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         return await (self._writes if request.writing else self._reads).ask(request.commands)
 
     async def _drop_idle(self) -> None:
         await self._pool.drop_idle()
 
     async def nodes(self) -> Sequence[Node | None]:
-        """
-        Return the nodes to ask for all keys.
-        """
+        """Return the nodes to ask for all keys."""
         return [None]
 
     async def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
-        """
-        Return the keys to subscribe to at each node. Raises the driver's errors.
-        """
+        """Return the keys to subscribe to at each node. Raises the driver's errors."""
         return {None: list(keys)}
 
     def make_subscriber(self, node: Node | None) -> Any:
-        """
-        Return a connection that does not belong to the pool.
-        """
+        """Return a connection that does not belong to the pool."""
         return self._pool.make()
 
     async def close(self) -> None:
-        """
-        Close all connections; the next command opens new ones.
-        """
+        """Close all connections; the next command opens new ones."""
         await self._pool.close()
 
 
 def connection_class(settings: Settings) -> type[Any]:
-    """
-    Return the driver's class for the connections of *settings*.
-    """
+    """Return the driver's class for the connections of *settings*."""
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection
     if settings.socket:

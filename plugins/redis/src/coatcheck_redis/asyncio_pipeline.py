@@ -23,9 +23,7 @@ _LARGE: Final = 16_384
 
 
 class Asked(NamedTuple):
-    """
-    Commands of one caller that wait to be sent.
-    """
+    """Commands of one caller that wait to be sent."""
 
     commands: Sequence[Command]
     start: float
@@ -56,9 +54,7 @@ class AutoPipeline:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """
-        Return the replies to *commands*, in order.
-        """
+        """Return the replies to *commands*, in order."""
         now = monotonic()
         if self._under_way >= _APART and not _is_large(commands):
             asked = Asked(commands, now, asyncio.get_running_loop().create_future())
@@ -71,9 +67,7 @@ class AutoPipeline:
             self._ended()
 
     def _ended(self) -> None:
-        """
-        Send the gathered commands in place of an exchange that ended.
-        """
+        """Send the gathered commands in place of an exchange that ended."""
         self._under_way -= 1
         if self._gathered and self._under_way < _APART:
             together, self._gathered = self._gathered[:_MOST], self._gathered[_MOST:]

@@ -15,9 +15,7 @@ from .settings import Settings
 
 
 class Pool:
-    """
-    Connections of the driver's class *kind*. A task waits for one as long as the task may.
-    """
+    """Connections of the driver's class *kind*. A task waits for one as long as the task may."""
 
     def __init__(self, kind: type[Any], settings: Settings, /, **options: Any) -> None:
         self._kind = kind
@@ -29,9 +27,7 @@ class Pool:
         self._connections: list[Any] = []
 
     def make(self) -> Any:
-        """
-        Return a connection that does not belong to the pool.
-        """
+        """Return a connection that does not belong to the pool."""
         return self._kind(**self._options)
 
     async def exchange(
@@ -80,9 +76,7 @@ class Pool:
         self._free.release()
 
     async def drop_idle(self) -> None:
-        """
-        Close the connections that are not in use.
-        """
+        """Close the connections that are not in use."""
         idle, self._idle = self._idle, []
         for connection in idle:
             self._connections.remove(connection)
@@ -90,9 +84,7 @@ class Pool:
             await connection.disconnect(nowait=True)
 
     async def close(self) -> None:
-        """
-        Close all connections; used again, they connect again.
-        """
+        """Close all connections; used again, they connect again."""
         for connection in list(self._connections):
             await connection.disconnect()
 

@@ -19,9 +19,7 @@ from .settings import Node, Settings
 
 
 class MasterConnection(Connection):
-    """
-    As `coatcheck_redis.sentinel.MasterConnection`.
-    """
+    """As `coatcheck_redis.sentinel.MasterConnection`."""
 
     def __init__(self, *, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
@@ -67,6 +65,4 @@ class MasterConnection(Connection):
 
 
 class MasterTLSConnection(MasterConnection, SSLConnection):
-    """
-    The same with TLS, to the sentinels too.
-    """
+    """The same with TLS, to the sentinels too."""

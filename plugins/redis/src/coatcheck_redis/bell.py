@@ -21,9 +21,7 @@ from .subscription import PING_AFTER, Subscription, Subscriptions
 
 
 class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
-    """
-    Subscribes, listens and connects again. A ring is only a hint.
-    """
+    """Subscribes, listens and connects again. A ring is only a hint."""
 
     def __init__(self, link: Link | Cluster) -> None:
         super().__init__(link)
@@ -42,9 +40,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
             self._guarded(node, partial(ear.unsubscribe, gone))
 
     def _settle(self) -> set[str]:
-        """
-        Subscribe to homeless keys, and return those that no longer are.
-        """
+        """Subscribe to homeless keys, and return those that no longer are."""
         if not self._may_settle:
             return set()
         try:
@@ -67,9 +63,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
         ear.subscribe(keys)
 
     def _guarded(self, node: Node | None, act: Callable[[], object]) -> None:
-        """
-        Call *act*, which uses the connection to *node*. An error ends the connection.
-        """
+        """Call *act*, which uses the connection to *node*. An error ends the connection."""
         try:
             act()
         except ERRORS as error:
@@ -112,9 +106,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
         self._waker.wake()
 
     def close(self) -> None:
-        """
-        End the subscription.
-        """
+        """End the subscription."""
         for ear in self._ears.values():
             ear.close()
         self._ears.clear()
@@ -122,9 +114,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
 
 
 class Ear:
-    """
-    A connection that listens.
-    """
+    """A connection that listens."""
 
     def __init__(self, connection: Any, *, sharded: bool) -> None:
         self._connection = connection
@@ -134,22 +124,16 @@ class Ear:
 
     @property
     def descriptor(self) -> int:
-        """
-        The file descriptor of the socket.
-        """
+        """The file descriptor of the socket."""
         descriptor: int = self._connection._sock.fileno()  # noqa: SLF001 - no public way
         return descriptor
 
     def subscribe(self, keys: Collection[str]) -> None:
-        """
-        Send the subscription; the first one connects.
-        """
+        """Send the subscription; the first one connects."""
         self._send(self.subscription.subscribe(keys))
 
     def unsubscribe(self, keys: Collection[str]) -> None:
-        """
-        Send the end of the subscription.
-        """
+        """Send the end of the subscription."""
         self._send(self.subscription.unsubscribe(keys))
 
     def _send(self, commands: list[Command]) -> None:
@@ -158,9 +142,7 @@ class Ear:
             self._connection.send_packed_command(packed, check_health=False)
 
     def confirm(self) -> None:
-        """
-        Return when the server has confirmed every subscription.
-        """
+        """Return when the server has confirmed every subscription."""
         while self.subscription.unconfirmed:
             self._read()
 
@@ -191,7 +173,5 @@ class Ear:
         self.subscription.take(message)
 
     def close(self) -> None:
-        """
-        Close the connection.
-        """
+        """Close the connection."""
         self._connection.disconnect()

@@ -41,9 +41,7 @@ _CERT_REQS: Final = ("none", "optional", "required")
 
 
 def celery_options(url: URL, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """
-    Return the URL and the options, see `coatcheck.Backend.celery_options`.
-    """
+    """Return the URL and the options, see `coatcheck.Backend.celery_options`."""
     # As in Celery, the URL overrides the settings.
     options = {
         option: settings[name]
@@ -85,9 +83,7 @@ def _made(path: str) -> Any:
 
 
 def _located(url: URL, settings: Mapping[str, Any]) -> str:
-    """
-    Return the URL with the host, the port and, for a bare name, the database of the settings.
-    """
+    """Return the URL with the host, the port and, for a bare name, the database of the settings."""
     host, port = settings.get("redis_host"), settings.get("redis_port")
     bare = "://" not in url.raw
     if not bare and (url.scheme not in _ONE_HOST or not (host or port)):

@@ -24,9 +24,7 @@ P = TypeVar("P")
 
 
 class BaseCluster(BaseLink, Generic[P]):
-    """
-    The base of both sides: the nodes, and a pool for each.
-    """
+    """The base of both sides: the nodes, and a pool for each."""
 
     sharded = True
 
@@ -44,9 +42,7 @@ class BaseCluster(BaseLink, Generic[P]):
         return pool
 
     def _take_unused(self) -> list[P]:
-        """
-        Remove and return the pools of nodes that serve nothing now.
-        """
+        """Remove and return the pools of nodes that serve nothing now."""
         gone = set(self._pools).difference(self._topology.nodes)
         return [pool for node in gone if (pool := self._pools.pop(node, None)) is not None]
 
@@ -58,17 +54,13 @@ class BaseCluster(BaseLink, Generic[P]):
 
 
 class Cluster(BaseCluster[Pool]):
-    """
-    As `Link`, for commands with one key each. Shared by threads.
-    """
+    """As `Link`, for commands with one key each. Shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, partial(Pool, connection_class(settings)))
 
     def ask(self, request: Request) -> list[Any]:
-        """
-        Return the replies. Errors of the server are among them, as exceptions of the driver.
-        """
+        """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
             self.repeats.run(partial(self._round, errand), writing=request.writing)
@@ -128,30 +120,22 @@ class Cluster(BaseCluster[Pool]):
             return error
 
     def nodes(self) -> Sequence[Node]:
-        """
-        Return all primaries.
-        """
+        """Return all primaries."""
         self.repeats.run(self._refresh, writing=False)
         return self._topology.nodes
 
     def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
-        """
-        Return the keys to subscribe to at each node. Raises the driver's errors.
-        """
+        """Return the keys to subscribe to at each node. Raises the driver's errors."""
         if self._topology.stale:
             self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
     def make_subscriber(self, node: Node | None) -> Any:
-        """
-        Return a connection that does not belong to a pool.
-        """
+        """Return a connection that does not belong to a pool."""
         assert node is not None  # noqa: S101 - `locate` returns no other
         return self._pool(node).make()
 
     def close(self) -> None:
-        """
-        Close all connections; the next command opens new ones.
-        """
+        """Close all connections; the next command opens new ones."""
         for pool in list(self._pools.values()):
             pool.close()

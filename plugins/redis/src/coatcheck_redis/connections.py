@@ -29,21 +29,15 @@ class _Connection(connection.AbstractConnection):
 
 
 class UnixConnection(_Connection, connection.UnixDomainSocketConnection):
-    """
-    To a unix socket.
-    """
+    """To a unix socket."""
 
 
 class Connection(_Connection, connection.Connection):
-    """
-    Over TCP.
-    """
+    """Over TCP."""
 
     @property
     def is_connected(self) -> bool:
-        """
-        Whether there is a socket. The driver does not tell before redis-py 8.
-        """
+        """Whether there is a socket. The driver does not tell before redis-py 8."""
         return self._sock is not None
 
     def _connect(self) -> Any:
@@ -54,6 +48,4 @@ class Connection(_Connection, connection.Connection):
 
 
 class SSLConnection(Connection, connection.SSLConnection):
-    """
-    Over TLS.
-    """
+    """Over TLS."""

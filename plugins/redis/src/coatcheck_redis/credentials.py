@@ -17,9 +17,7 @@ Pair = tuple[str] | tuple[str, str]
 
 
 class Credentials(CredentialProvider):
-    """
-    Asks *provider*. Its errors become the driver's, so that the operation is repeated.
-    """
+    """Asks *provider*. Its errors become the driver's, so that the operation is repeated."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
@@ -48,9 +46,7 @@ def _failed(error: Exception) -> exceptions.ConnectionError:
 
 
 def provider(value: Any) -> Credentials:
-    """
-    Read the option `credential_provider`. Raises `TypeError` for other objects.
-    """
+    """Read the option `credential_provider`. Raises `TypeError` for other objects."""
     if not callable(getattr(value, "get_credentials", None)) or isinstance(value, type):
         raise TypeError("give an object of redis-py's CredentialProvider, in code")
     return Credentials(value)

@@ -36,32 +36,24 @@ _REFUSED: Final = (
 
 
 def is_transient(error: Exception) -> bool:
-    """
-    Whether the operation may succeed in a moment.
-    """
+    """Whether the operation may succeed in a moment."""
     if isinstance(error, _REFUSED) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     return isinstance(error, _TRANSIENT) or str(error).startswith(_TRANSIENT_WORDS)
 
 
 def is_noscript(reply: object) -> bool:
-    """
-    Whether the server does not have our script.
-    """
+    """Whether the server does not have our script."""
     return isinstance(reply, exceptions.NoScriptError)
 
 
 def is_wrong_type(reply: object) -> bool:
-    """
-    Whether a key holds no string, so that it is no record.
-    """
+    """Whether a key holds no string, so that it is no record."""
     return isinstance(reply, exceptions.ResponseError) and str(reply).startswith("WRONGTYPE")
 
 
 def is_size_refused(error: BackendError) -> bool:
-    """
-    Whether the server said that a value is too large.
-    """
+    """Whether the server said that a value is too large."""
     return "invalid bulk length" in str(error.__cause__)
 
 
@@ -77,16 +69,12 @@ def is_size_suspect(error: BackendError, size: int) -> bool:
 
 
 def is_refused(error: Exception) -> bool:
-    """
-    Whether the server refuses for good: this user, or because it is too old.
-    """
+    """Whether the server refuses for good: this user, or because it is too old."""
     return isinstance(error, _REFUSED) or "unknown command" in str(error)
 
 
 def mapped(error: Exception, label: str, *, writing: bool) -> BackendError:
-    """
-    Return our error for the driver's. The message says where the server is.
-    """
+    """Return our error for the driver's. The message says where the server is."""
     if isinstance(error, exceptions.NoPermissionError):
         error.args = (without_users(str(error)),)  # the cause is shown, too
     message = f"{label}: {error}"

@@ -28,18 +28,14 @@ ERRORS: Final = (exceptions.RedisError, OSError)
 
 
 def raise_transient(replies: Iterable[object]) -> None:
-    """
-    Raise the first reply that says "not now".
-    """
+    """Raise the first reply that says "not now"."""
     for reply in replies:
         if isinstance(reply, Exception) and is_transient(reply):
             raise reply
 
 
 class BaseLink:
-    """
-    The base of all links, for both sides.
-    """
+    """The base of all links, for both sides."""
 
     #: Whether each command must be for keys of one slot.
     sharded = False
@@ -63,18 +59,14 @@ class BaseLink:
 
 
 class Link(BaseLink):
-    """
-    Shared by threads.
-    """
+    """Shared by threads."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._pool = Pool(connection_class(settings), settings, **master_options(settings))
 
     def ask(self, request: Request) -> list[Any]:
-        """
-        Return the replies. Errors of the server are among them, as exceptions of the driver.
-        """
+        """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         return self.repeats.run(
             lambda attempts: self._try(request.commands, attempts), writing=request.writing
         )
@@ -90,48 +82,34 @@ class Link(BaseLink):
         return self._pool.lend(act, self._pool.patience)
 
     def nodes(self) -> Sequence[Node | None]:
-        """
-        Return the nodes to ask for all keys.
-        """
+        """Return the nodes to ask for all keys."""
         return [None]
 
     def locate(self, keys: Collection[str]) -> dict[Node | None, list[str]]:
-        """
-        Return the keys to subscribe to at each node. Raises the driver's errors.
-        """
+        """Return the keys to subscribe to at each node. Raises the driver's errors."""
         return {None: list(keys)}
 
     def make_subscriber(self, node: Node | None) -> Any:
-        """
-        Return a connection that does not belong to the pool.
-        """
+        """Return a connection that does not belong to the pool."""
         return self._pool.make()
 
     def close(self) -> None:
-        """
-        Close all connections; the next command opens new ones.
-        """
+        """Close all connections; the next command opens new ones."""
         self._pool.close()
 
 
 def master_options(settings: Settings) -> dict[str, Any]:
-    """
-    Return the keyword argument that tells `MasterConnection` the sentinels.
-    """
+    """Return the keyword argument that tells `MasterConnection` the sentinels."""
     return {"settings": settings} if settings.sentinel else {}
 
 
 def send(connection: Any, commands: Sequence[Command]) -> None:
-    """
-    Send *commands*. Raises the driver's errors.
-    """
+    """Send *commands*. Raises the driver's errors."""
     connection.send_packed_command([packed(commands)], check_health=False)
 
 
 def receive(connection: Any, commands: Sequence[Command], seconds: float) -> list[Any]:
-    """
-    Return the replies to *commands*. Errors of the server are among them.
-    """
+    """Return the replies to *commands*. Errors of the server are among them."""
     end = monotonic() + seconds
     return [_read(connection, end) for _ in commands]
 
@@ -144,9 +122,7 @@ def _read(connection: Any, end: float) -> Any:
 
 
 def connection_class(settings: Settings) -> type[Any]:
-    """
-    Return the driver's class for the connections of *settings*.
-    """
+    """Return the driver's class for the connections of *settings*."""
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection
     if settings.socket:

@@ -32,9 +32,7 @@ class Request(NamedTuple):
 
 
 class RedisOperations(Operations[bytes]):
-    """
-    Records as strings, written by a script that elects the first ready one and publishes it.
-    """
+    """Records as strings, written by a script that elects the first ready one and publishes it."""
 
     PROTOCOL_VERSION = 1
     capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
@@ -83,9 +81,7 @@ class RedisOperations(Operations[bytes]):
         return won
 
     def _store(self, stores: Sequence[Command]) -> Operation[Request, list[bool | bytes]]:
-        """
-        Return the answers of the script, see `script.answer`.
-        """
+        """Return the answers of the script, see `script.answer`."""
         replies: list[Any] = [None] * len(stores)
         left = list(range(len(stores)))
         try:
@@ -141,9 +137,7 @@ class RedisOperations(Operations[bytes]):
     def _page(
         self, prefix: str, node: Node | None, cursor: bytes, seen: set[bytes]
     ) -> Operation[Request, tuple[bytes | None, list[str]]]:
-        """
-        Return the next cursor, `None` at the end, and the keys that are not in *seen* yet.
-        """
+        """Return the next cursor, `None` at the end, and the keys that are not in *seen* yet."""
         command = ("SCAN", cursor, "MATCH", script.glob(prefix), "COUNT", str(BATCH))
         (reply,) = yield Request([command], writing=False, node=node)
         after, keys = self._checked(reply, writing=False)

@@ -6,9 +6,7 @@ from typing import Any, Literal, TypedDict
 
 
 class RedisOptions(TypedDict, total=False):
-    """
-    Options for `by_url(url, **RedisOptions(...))`.
-    """
+    """Options for `by_url(url, **RedisOptions(...))`."""
 
     db: int
     username: str

@@ -47,9 +47,7 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen w
 
 
 def read_by(connection: Any, end: float) -> Any:
-    """
-    Return the next reply. Raises the driver's errors, also if it is not complete at *end*.
-    """
+    """Return the next reply. Raises the driver's errors, also if it is not complete at *end*."""
     parser = connection._parser  # noqa: SLF001 - no public way
     parser.end = end
     try:

@@ -30,9 +30,7 @@ class Pool(BasePool[Any]):
         forks.register(self)
 
     def make(self) -> Any:
-        """
-        Return a connection that does not belong to the pool.
-        """
+        """Return a connection that does not belong to the pool."""
         return self._kind(**self._options)
 
 

@@ -67,9 +67,7 @@ return 1
 
 
 class Script:
-    """
-    The script, with the command that publishes the record.
-    """
+    """The script, with the command that publishes the record."""
 
     def __init__(self, publish: str) -> None:
         self.text = _PUT.replace("@publish", publish)
@@ -116,9 +114,7 @@ def packed(commands: Sequence[Command]) -> bytes:
 def arguments(
     key: str, value: bytes, unless: Unless, if_match: bytes | None, expires: float | None
 ) -> tuple[str | bytes, ...]:
-    """
-    Return the keys and arguments for one store.
-    """
+    """Return the keys and arguments for one store."""
     life = "" if expires is None else str(min(_LONGEST, max(1, _milliseconds(expires))))
     if if_match is not None:
         return ("1", key, value, life, "match", if_match)
@@ -132,9 +128,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def answer(reply: object, key: str) -> bool | bytes:
-    """
-    Return whether the record was stored, or the current value if the client must decide.
-    """
+    """Return whether the record was stored, or the current value if the client must decide."""
     if isinstance(reply, bytes):
         return reply
     if reply in (0, 1):
@@ -143,62 +137,46 @@ def answer(reply: object, key: str) -> bool | bytes:
 
 
 def may_replace(current: bytes, unless: Unless, codec: Codec) -> bool:
-    """
-    Whether *current*, whose first bytes do not show its state, may be replaced.
-    """
+    """Whether *current*, whose first bytes do not show its state, may be replaced."""
     return unless is not ANY and codec.state_of(current) not in unless
 
 
 def reads(keys: Sequence[str], *, sharded: bool) -> list[Command]:
-    """
-    Return the commands that read *keys*. On a cluster MGET takes no keys of different slots.
-    """
+    """Return the commands that read *keys*. On a cluster MGET takes no keys of different slots."""
     return [("GET", key) for key in keys] if sharded else [("MGET", *keys)]
 
 
 def values(keys: Sequence[str], replies: Sequence[Any], *, sharded: bool) -> dict[str, bytes]:
-    """
-    Return the values in the replies to `reads`.
-    """
+    """Return the values in the replies to `reads`."""
     found = replies if sharded else replies[0]
     # For a key that holds no string, GET replies an error, and MGET that it is absent.
     return {k: v for k, v in zip(keys, found, strict=True) if isinstance(v, bytes)}
 
 
 def deletions(keys: Sequence[str], *, sharded: bool) -> list[Command]:
-    """
-    Return the commands that delete *keys*. The replies are numbers of deleted keys.
-    """
+    """Return the commands that delete *keys*. The replies are numbers of deleted keys."""
     return [("DEL", key) for key in keys] if sharded else [("DEL", *keys)]
 
 
 def limit_in(reply: Any) -> int | None:
-    """
-    Return the limit in a reply to `LIMIT`; `None` for a refusal.
-    """
+    """Return the limit in a reply to `LIMIT`; `None` for a refusal."""
     found = reply[1] if isinstance(reply, list) and len(reply) > 1 else None
     return int(found) if isinstance(found, bytes) and found.isdigit() else None
 
 
 def key_of(command: Command) -> str:
-    """
-    Return the key of *command*.
-    """
+    """Return the key of *command*."""
     key: str = command[3] if command[0].startswith("EVAL") else command[1]
     return key
 
 
 def glob(prefix: str) -> str:
-    """
-    Return the pattern of SCAN for keys that start with *prefix*.
-    """
+    """Return the pattern of SCAN for keys that start with *prefix*."""
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in prefix) + "*"
 
 
 def texts(keys: Iterable[bytes]) -> Iterator[str]:
-    """
-    Iterate over *keys* as text. Keys of others that are not UTF-8 are left out.
-    """
+    """Iterate over *keys* as text. Keys of others that are not UTF-8 are left out."""
     for key in keys:
         try:
             yield key.decode()

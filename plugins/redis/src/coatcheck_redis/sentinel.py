@@ -22,9 +22,7 @@ CHECKS_HEALTH: Final = hasattr(Connection, "connect_check_health")
 
 
 class MasterConnection(Connection):
-    """
-    A connection whose host and port the sentinels name.
-    """
+    """A connection whose host and port the sentinels name."""
 
     def __init__(self, *, settings: Settings, **options: Any) -> None:
         super().__init__(**options)
@@ -70,15 +68,11 @@ class MasterConnection(Connection):
 
 
 class MasterTLSConnection(MasterConnection, SSLConnection):
-    """
-    The same with TLS, to the sentinels too.
-    """
+    """The same with TLS, to the sentinels too."""
 
 
 def finding_master(settings: Settings) -> Operation[Node, Node]:
-    """
-    Ask one sentinel after the other for the master. A reply may be an error.
-    """
+    """Ask one sentinel after the other for the master. A reply may be an error."""
     errors: list[Exception] = []
     for sentinel in settings.nodes:
         reply = yield sentinel

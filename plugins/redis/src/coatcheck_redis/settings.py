@@ -222,9 +222,7 @@ class Settings:
 
     @property
     def label(self) -> str:
-        """
-        The server's name in messages.
-        """
+        """The server's name in messages."""
         if self.socket:
             return str(self.connection["path"])
         nodes = ", ".join(f"{host}:{port}" for host, port in self.nodes)

@@ -47,17 +47,13 @@ class Subscription:
         self.moves: dict[int, exceptions.MovedError | None] = {}
 
     def subscribe(self, keys: Collection[str]) -> list[Command]:
-        """
-        Return the commands that subscribe to *keys*.
-        """
+        """Return the commands that subscribe to *keys*."""
         self.keys.update(keys)
         self.unconfirmed.update(keys)
         return self._commands("SUBSCRIBE", keys)
 
     def unsubscribe(self, keys: Iterable[str]) -> list[Command]:
-        """
-        Return the commands that end the subscription to *keys*. Unknown keys are ignored.
-        """
+        """Return the commands that end the subscription to *keys*. Unknown keys are ignored."""
         gone = self.keys.intersection(keys)
         self.keys -= gone
         self.unconfirmed -= gone
@@ -69,9 +65,7 @@ class Subscription:
         return [(name, *batch) for batch in batches(keys)]
 
     def is_live(self, key: str) -> bool:
-        """
-        Whether the server has confirmed the subscription to *key*.
-        """
+        """Whether the server has confirmed the subscription to *key*."""
         return key in self.keys and key not in self.unconfirmed
 
     def take(self, message: Any) -> None:
@@ -101,18 +95,14 @@ class Subscription:
         self.moves[slot] = error
 
     def clear(self) -> None:
-        """
-        Forget the rings and the losses, once the bell has them.
-        """
+        """Forget the rings and the losses, once the bell has them."""
         self.rang.clear()
         self.lost.clear()
         self.moves.clear()
 
 
 class Listening(Protocol):
-    """
-    A connection that listens.
-    """
+    """A connection that listens."""
 
     subscription: Subscription
 
@@ -122,9 +112,7 @@ E = TypeVar("E", bound=Listening)
 
 
 class Subscriptions(Generic[L, E]):
-    """
-    The base of the bells of both sides: their keys, and the connections that listen for them.
-    """
+    """The base of the bells of both sides: their keys, and the connections that listen for them."""
 
     def __init__(self, link: L) -> None:
         super().__init__()
@@ -138,24 +126,18 @@ class Subscriptions(Generic[L, E]):
 
     @property
     def pushing(self) -> bool:
-        """
-        Whether the subscription to every key is live.
-        """
+        """Whether the subscription to every key is live."""
         return bool(self._ears) and not self._homeless
 
     def _add(self, keys: Collection[str]) -> set[str]:
-        """
-        Return those of *keys* that are new.
-        """
+        """Return those of *keys* that are new."""
         fresh = {key for key in keys if key not in self._keys}
         self._keys |= fresh
         self._homeless |= fresh
         return fresh
 
     def _remove(self, keys: Iterable[str]) -> set[str]:
-        """
-        Return those of *keys* that were ours.
-        """
+        """Return those of *keys* that were ours."""
         gone = self._keys.intersection(keys)
         self._keys -= gone
         self._homeless -= gone
@@ -163,15 +145,11 @@ class Subscriptions(Generic[L, E]):
 
     @property
     def _may_settle(self) -> bool:
-        """
-        Whether to subscribe to homeless keys now: the last failure was not a moment ago.
-        """
+        """Whether to subscribe to homeless keys now: the last failure was not a moment ago."""
         return bool(self._homeless) and not self._backoff.left
 
     def _settled(self) -> set[str]:
-        """
-        Return the keys that are no longer homeless after subscribing.
-        """
+        """Return the keys that are no longer homeless after subscribing."""
         heard = [ear.subscription for ear in self._ears.values()]
         settled = {key for key in self._homeless if any(one.is_live(key) for one in heard)}
         self._homeless -= settled
@@ -183,9 +161,7 @@ class Subscriptions(Generic[L, E]):
         return settled
 
     def _gather(self, node: Node | None, subscription: Subscription) -> bool:
-        """
-        Take over the rings and the losses of a connection. Return whether there were losses.
-        """
+        """Take over the rings and the losses of a connection. Return whether there were losses."""
         lost = subscription.lost & self._keys
         self._rang |= subscription.rang
         self._homeless |= lost

@@ -20,9 +20,7 @@ from .settings import Settings
 
 
 class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
-    """
-    Shared by threads, which share its pool of connections.
-    """
+    """Shared by threads, which share its pool of connections."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

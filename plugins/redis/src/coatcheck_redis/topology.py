@@ -24,9 +24,7 @@ SLOTS_PART: Final = 1 / 8
 
 
 def slot_of(key: str) -> int:
-    """
-    Return the slot of *key*.
-    """
+    """Return the slot of *key*."""
     return key_slot(key.encode("utf-8", "surrogateescape"))
 
 
@@ -73,9 +71,7 @@ class Topology:
         self.stale = False
 
     def owner(self, key: str) -> Node:
-        """
-        Return the node that serves *key*. Raises the driver's error if no node does.
-        """
+        """Return the node that serves *key*. Raises the driver's error if no node does."""
         slot = slot_of(key)
         node = self._owners[slot]
         if node is None:
@@ -84,47 +80,35 @@ class Topology:
         return node
 
     def group(self, keys: Iterable[str]) -> dict[Node | None, list[str]]:
-        """
-        Return the *keys* of each node.
-        """
+        """Return the *keys* of each node."""
         groups: dict[Node | None, list[str]] = {}
         for key in keys:
             groups.setdefault(self.owner(key), []).append(key)
         return groups
 
     def moved(self, error: exceptions.MovedError, asked: Node) -> None:
-        """
-        Note that the node *asked* named another one for a slot.
-        """
+        """Note that the node *asked* named another one for a slot."""
         self._owners[error.slot_id] = redirect(error, asked)
 
     def failed(self, node: Node) -> None:
-        """
-        Note that *node* could not be reached.
-        """
+        """Note that *node* could not be reached."""
         self.stale = True
         self._suspect = node
 
     @property
     def nodes(self) -> list[Node]:
-        """
-        All primaries that serve a slot, in the same order for all threads.
-        """
+        """All primaries that serve a slot, in the same order for all threads."""
         return sorted({node for node in self._owners if node is not None})
 
 
 def redirect(error: exceptions.AskError, asked: Node) -> Node:
-    """
-    Return the node that a redirection names. Without a host it is the node *asked*.
-    """
+    """Return the node that a redirection names. Without a host it is the node *asked*."""
     return error.host or asked[0], error.port
 
 
 @dataclass
 class Batch:
-    """
-    Commands for one node, sent together.
-    """
+    """Commands for one node, sent together."""
 
     node: Node
     commands: list[Command] = field(default_factory=list)
@@ -132,9 +116,7 @@ class Batch:
     numbers: list[int | None] = field(default_factory=list)
 
     def add(self, command: Command, number: int | None) -> None:
-        """
-        Add a command.
-        """
+        """Add a command."""
         self.commands.append(command)
         self.numbers.append(number)
 
@@ -160,22 +142,16 @@ class Errand:
 
     @property
     def is_open(self) -> bool:
-        """
-        Whether a command has no final reply yet.
-        """
+        """Whether a command has no final reply yet."""
         return bool(self._open)
 
     @property
     def outcome(self) -> list[Any]:
-        """
-        The replies to the commands.
-        """
+        """The replies to the commands."""
         return self._replies[: self._asked_for]
 
     def check(self) -> None:
-        """
-        Raise the error for which a command is still open after a round.
-        """
+        """Raise the error for which a command is still open after a round."""
         if self._error is not None:
             raise self._error
 
@@ -198,9 +174,7 @@ class Errand:
         return [batches[node] for node in sorted(batches)]
 
     def absorb(self, batch: Batch, replies: Sequence[Any]) -> None:
-        """
-        Take the replies of a node.
-        """
+        """Take the replies of a node."""
         for number, reply in zip(batch.numbers, replies, strict=True):
             if number is None:
                 continue
@@ -232,15 +206,11 @@ class Errand:
             self._replies.append(None)
 
     def failed(self, batch: Batch, error: Exception) -> None:
-        """
-        Note that a node could not be reached.
-        """
+        """Note that a node could not be reached."""
         self._topology.failed(batch.node)
         self._error = error
 
 
 def _unsettled(reply: Exception) -> Exception:
-    """
-    Return *reply* as an error that says "not now".
-    """
+    """Return *reply* as an error that says "not now"."""
     return reply if is_transient(reply) else exceptions.TryAgainError(f"redirected: {reply}")

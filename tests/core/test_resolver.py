@@ -9,14 +9,14 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck import by_url
+from coatcheck import by_url, register, registered, unregister
 from coatcheck._embedded.disabled import DisabledBackend
 from coatcheck._embedded.memory import MemoryBackend
 from coatcheck._embedded.sqlite import SQLiteBackend
 from coatcheck._finding import registry as registries
 from coatcheck._finding import resolver
 from coatcheck._finding.hints import KNOWN_GROUP
-from coatcheck._finding.registry import AIO, SYNC, register, registered, unregister
+from coatcheck._finding.registry import AIO, SYNC
 from coatcheck._runtime import entrypoints
 from coatcheck.errors import (
     ConfigurationError,

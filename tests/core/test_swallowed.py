@@ -5,7 +5,6 @@ Asyncio swallows the exception of a signal handler in a callback. No wait loses 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import uuid
@@ -17,6 +16,7 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck.testing.interrupts import Limit, _is_finalizing, _is_place
+from coatcheck.testing.losses import lossy
 
 CORE, ASYNCIO = (str(Path(module.__file__).parent) for module in (coatcheck, asyncio))
 #: A wait that lost its wake-up times out after this many seconds.
@@ -118,11 +118,10 @@ async def wait_in_vain(url):
 WAITS = [wait_for_ready, wait_for_later, wait_in_vain]
 
 
-def strike_places(wait, url, caplog, number):
+def strike_places(wait, url, number):
     """
     Strike *wait* at *number* places, or at each.
     """
-    caplog.set_level(logging.CRITICAL)
 
     def act():
         return wait(url)
@@ -137,21 +136,19 @@ def strike_places(wait, url, caplog, number):
 
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("store", ["memory://swallowed", "sqlite:///{}/results.db"])
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exception_in_the_loop(wait, store, tmp_path, caplog):
+@lossy
+def test_an_exception_in_the_loop(wait, store, tmp_path):
     """
     A wait ends with its own outcome or with the exception, wherever the exception strikes.
     """
-    strike_places(wait, store.format(tmp_path), caplog, SOME)
+    strike_places(wait, store.format(tmp_path), SOME)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("wait", WAITS)
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exception_anywhere_in_the_loop(wait, caplog):
+@lossy
+def test_an_exception_anywhere_in_the_loop(wait):
     """
     The same at each place.
     """
-    strike_places(wait, "memory://swallowed-anywhere", caplog, sys.maxsize)
+    strike_places(wait, "memory://swallowed-anywhere", sys.maxsize)

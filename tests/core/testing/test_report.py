@@ -71,7 +71,7 @@ def test_a_failure_names_promise_and_operations(run):
 
     assert 1 == status
     assert "7: Reads never delete and never write." in output
-    assert "Reads do not delete what expired" in output
+    assert "Reads delete no expired records" in output
     assert "MainThread: get_many(['celery-task-meta-t0', " in output
     assert "coatcheck: broken promises" in output
 

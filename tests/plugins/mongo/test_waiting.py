@@ -251,6 +251,31 @@ async def test_stale_token_aio(small):
             assert await heard(bell, "t")
 
 
+def test_a_bell_makes_no_client_after_the_link_was_closed(results):
+    """A bell that outlives its client connects no more: nobody would close the new client."""
+    with results.backend.watch(["t"]) as bell:
+        errors = overheard(bell)
+        bell._link.close()
+        until(lambda: len(errors) > 1)
+
+        assert bell._link._client is None
+        results.store_result("t", 1)  # the next operation makes one
+        assert bell._link._client is not None
+
+
+@NATIVE
+async def test_a_bell_makes_no_client_after_the_link_was_closed_aio(aio_results):
+    """A bell that outlives its client connects no more: nobody would close the new client."""
+    async with aio_results.backend.watch(["t"]) as bell:
+        errors = overheard(bell)
+        await bell._link.close()
+        await asyncio.to_thread(until, lambda: len(errors) > 1)
+
+        assert bell._link._client is None
+        await aio_results.store_result("t", 1)  # the next operation makes one
+        assert bell._link._client is not None
+
+
 def test_dropped_collection(results, oracle):
     """A collection that is dropped does not end the subscription to later records."""
     results.store_result("before", 1)

@@ -66,10 +66,11 @@ class Link(BaseLink):
         reply = request.sent(self._collection(request.collection, primary=request.primary))
         return await (reply.to_list() if isinstance(request, Find) else reply)
 
-    def _collection(self, name: str, *, primary: bool) -> Collections:
+    def _collection(self, name: str, *, primary: bool, opened: int | None = None) -> Collections:
         found = self._collections.get((name, primary))
         if found is None:
             if self._client is None:
+                self.check_open(opened)
                 self._client = AsyncMongoClient(self.settings.uri, **self.client_options())
             found = self._collections[name, primary] = self._view(
                 self._client, name, primary=primary
@@ -84,9 +85,11 @@ class Link(BaseLink):
             seconds = self.settings.operation_timeout * CLOSING_PART
             self.apart.leave(tasks.start(_close(client, seconds)))
 
-    async def open_stream(self, token: Mapping[str, Any] | None) -> AsyncChangeStream[Any]:
-        """Return a live change stream that continues after *token*. Raises the driver's errors."""
-        collection = self._collection(self.settings.tasks, primary=True)
+    async def open_stream(
+        self, token: Mapping[str, Any] | None, opened: int
+    ) -> AsyncChangeStream[Any]:
+        """See `coatcheck_mongo.link.Link.open_stream`."""
+        collection = self._collection(self.settings.tasks, primary=True, opened=opened)
         with pymongo.timeout(self.settings.operation_timeout):
             return await self.apart.run(partial(self._watch, collection, token))
 
@@ -95,6 +98,7 @@ class Link(BaseLink):
         Close the client; the next operation makes a new one. Anything that takes longer than an operation's
         time ends by itself.
         """
+        self.closings += 1
         client, self._client, self._collections = self._client, None, {}
         closing = None
         if client is not None:

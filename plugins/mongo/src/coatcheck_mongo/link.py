@@ -15,6 +15,7 @@ import pymongo
 from pymongo import MongoClient
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.collection import Collection as MongoCollection
+from pymongo.errors import InvalidOperation
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import Primary
 
@@ -76,6 +77,9 @@ class BaseLink:
         self.indexed: dict[str, float] = {}
         #: The ids that somebody waits for. They are read from the primary.
         self.awaited: set[str] = set()
+        #: How often `close` was called. A bell from before the last call makes no new client, which nobody
+        #: would close.
+        self.closings = 0
         #: The ids of the unready records that this process stored.
         self._begun: set[str] = set()
 
@@ -132,6 +136,11 @@ class BaseLink:
                 "the indexes could not be created, so expired records stay until they are purged: %s",
                 self.unindexed,
             )
+
+    def check_open(self, opened: int | None) -> None:
+        """Raise `InvalidOperation` if the link was closed after a bell read *opened* from `closings`."""
+        if opened not in (None, self.closings):
+            raise InvalidOperation("the result backend was closed")
 
     def _view(self, client: Any, name: str, *, primary: bool) -> Any:
         preference = Primary() if primary else None
@@ -201,12 +210,13 @@ class Link(BaseLink):
         reply = request.sent(self._collection(request.collection, primary=request.primary))
         return list(reply) if isinstance(request, Find) else reply
 
-    def _collection(self, name: str, *, primary: bool) -> Collections:
+    def _collection(self, name: str, *, primary: bool, opened: int | None = None) -> Collections:
         forks.check()
         found = self._collections.get((name, primary))
         if found is None:
             with self._lock:
                 if self._client is None:
+                    self.check_open(opened)
                     # It connects at once, in the background: that starts threads.
                     options = {**self.client_options(), "connect": True}
                     self._client = MongoClient(self.settings.uri, **options)
@@ -233,12 +243,19 @@ class Link(BaseLink):
         # In a thread: the driver waits for its monitors, whose connections may be lost as well.
         start(threading.Thread(target=close, name="coatcheck-closing", daemon=True))
 
-    def open_stream(self, token: Mapping[str, Any] | None) -> CollectionChangeStream[Any]:
-        """Return a live change stream that continues after *token*. Raises the driver's errors."""
+    def open_stream(
+        self, token: Mapping[str, Any] | None, opened: int
+    ) -> CollectionChangeStream[Any]:
+        """
+        Return a live change stream that continues after *token*. Raises the driver's errors.
+
+        Args:
+            opened: the value of `closings` when the bell was made.
+        """
 
         def watch() -> CollectionChangeStream[Any]:
             stream: CollectionChangeStream[Any] = self._watch(
-                self._collection(self.settings.tasks, primary=True), token
+                self._collection(self.settings.tasks, primary=True, opened=opened), token
             )
             return stream
 
@@ -247,10 +264,11 @@ class Link(BaseLink):
     def close(self) -> None:
         """Close the client; the next operation makes a new one."""
         forks.check()
-        undisturbed(self._close)
+        undisturbed(partial(self._close, closings=1))
 
-    def _close(self) -> None:
+    def _close(self, closings: int = 0) -> None:
         with self._lock:
+            self.closings += closings
             client, self._client, self._collections = self._client, None, {}
         if client is not None:
             client.close()

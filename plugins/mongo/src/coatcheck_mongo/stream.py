@@ -55,6 +55,7 @@ class Feed:
     def __init__(self, link: Any, wake: Callable[[], None]) -> None:
         settings = link.settings
         self._link = link
+        self._opened = link.closings
         self._wake = wake
         self._limit = settings.push_limit
         self._label = settings.label
@@ -113,7 +114,7 @@ class Feed:
         """Open the stream, if that is possible now."""
         lost = self._token is None
         try:
-            self.stream = yield Call(partial(self._link.open_stream, self._token))
+            self.stream = yield Call(partial(self._link.open_stream, self._token, self._opened))
         except ERRORS as error:
             self.failed(error)
             return

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck._coding import jsontags
 from coatcheck._coding.codec import Codec
 from coatcheck._coding.jsontags import PLAIN, TYPE, UnencodableError, revive, to_plain
 from coatcheck._record.documents import new_document
@@ -429,17 +428,6 @@ def kept(value, *, strict):
         return False
 
 
-@pytest.fixture(scope="module", params=[False, True])
-def version(request):
-    """
-    As on Python 3.13 and later, and as before.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jsontags, "_ALL_SHOWN", request.param and jsontags._ALL_SHOWN)
-        yield
-
-
-@pytest.mark.usefixtures("version")
 @given(TREES, ODD_TREES, st.booleans())
 def test_what_is_kept_is_what_json_keeps(tree, odd, strict):
     """
@@ -450,7 +438,6 @@ def test_what_is_kept_is_what_json_keeps(tree, odd, strict):
         assert is_json(value, strict=strict) == kept(value, strict=strict)
 
 
-@pytest.mark.usefixtures("version")
 def test_a_dict_that_had_other_keys_is_kept():
     """
     It is what a dict holds that counts, not what it once held.
@@ -467,7 +454,6 @@ class Thing:
         self.size = size
 
 
-@pytest.mark.usefixtures("version")
 def test_what_is_odd_is_found_in_the_dicts_of_objects():
     """
     An object's own dict is like any other, however the interpreter keeps it.

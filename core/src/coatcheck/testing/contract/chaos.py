@@ -120,7 +120,8 @@ class Chaos(Case):
     async def test_delay(self, proxy: Proxy) -> None:
         """A slow network makes nothing wrong, only slow."""
         proxy.delay(0.05)
-        async with self.results_through(proxy) as results:
+        # The first store may create tables, by thirty statements of a tenth of a second.
+        async with self.results_through(proxy, operation_timeout=PATIENCE) as results:
             assert await results.store_result("t", 1)
             assert not await results.store_result("t", 2)
             assert 1 == (await results.wait_for("t", PATIENCE)).result

@@ -52,21 +52,26 @@ class Link(BaseLink):
         client = self._client
         try:
             with pymongo.timeout(max(seconds, 0.001)):  # 0 would be no limit
-                return await self.apart.run(partial(self._send_all, act))
+                return await self.apart.run(partial(self._send_all, act, self.closings))
         except ERRORS as error:
             pass_on_interruption(error)
             if is_lost(error):
                 self._replace(client)
             raise
 
-    def _send_all(self, act: Callable[[], Steps[Any]] | Request) -> Coroutine[Any, Any, Any]:
-        return adrive(act(), self._send, ERRORS) if callable(act) else self._send(act)
+    def _send_all(
+        self, act: Callable[[], Steps[Any]] | Request, opened: int
+    ) -> Coroutine[Any, Any, Any]:
+        send = partial(self._send, opened=opened)
+        return adrive(act(), send, ERRORS) if callable(act) else send(act)
 
-    async def _send(self, request: Request) -> Any:
-        reply = request.sent(self._collection(request.collection, primary=request.primary))
+    async def _send(self, request: Request, opened: int) -> Any:
+        reply = request.sent(
+            self._collection(request.collection, primary=request.primary, opened=opened)
+        )
         return await (reply.to_list() if isinstance(request, Find) else reply)
 
-    def _collection(self, name: str, *, primary: bool, opened: int | None = None) -> Collections:
+    def _collection(self, name: str, *, primary: bool, opened: int) -> Collections:
         found = self._collections.get((name, primary))
         if found is None:
             if self._client is None:

@@ -77,8 +77,8 @@ class BaseLink:
         self.indexed: dict[str, float] = {}
         #: The ids that somebody waits for. They are read from the primary.
         self.awaited: set[str] = set()
-        #: How often `close` was called. A bell from before the last call makes no new client, which nobody
-        #: would close.
+        #: How often `close` was called. A bell or an operation that began before the last call makes no new
+        #: client, which nobody would close.
         self.closings = 0
         #: The ids of the unready records that this process stored.
         self._begun: set[str] = set()
@@ -137,9 +137,9 @@ class BaseLink:
                 self.unindexed,
             )
 
-    def check_open(self, opened: int | None) -> None:
-        """Raise `InvalidOperation` if the link was closed after a bell read *opened* from `closings`."""
-        if opened not in (None, self.closings):
+    def check_open(self, opened: int) -> None:
+        """Raise `InvalidOperation` if the link was closed after somebody read *opened* from `closings`."""
+        if opened != self.closings:
             raise InvalidOperation("the result backend was closed")
 
     def _view(self, client: Any, name: str, *, primary: bool) -> Any:
@@ -187,7 +187,7 @@ class Link(BaseLink):
         try:
             # Undisturbed: an exception of a signal handler would leave locks of the driver locked, and its
             # deadline in a variable that later operations read.
-            return undisturbed(partial(self._within, seconds, self._send_all, act))
+            return undisturbed(partial(self._within, seconds, self._send_all, act, self.closings))
         except ERRORS as error:
             pass_on_interruption(error)
             if is_lost(error):
@@ -203,14 +203,17 @@ class Link(BaseLink):
             self._close()
             raise ThreadStartError("pymongo", error) from error
 
-    def _send_all(self, act: Callable[[], Steps[Any]] | Request) -> Any:
-        return drive(act(), self._send, ERRORS) if callable(act) else self._send(act)
+    def _send_all(self, act: Callable[[], Steps[Any]] | Request, opened: int) -> Any:
+        send = partial(self._send, opened=opened)
+        return drive(act(), send, ERRORS) if callable(act) else send(act)
 
-    def _send(self, request: Request) -> Any:
-        reply = request.sent(self._collection(request.collection, primary=request.primary))
+    def _send(self, request: Request, opened: int) -> Any:
+        reply = request.sent(
+            self._collection(request.collection, primary=request.primary, opened=opened)
+        )
         return list(reply) if isinstance(request, Find) else reply
 
-    def _collection(self, name: str, *, primary: bool, opened: int | None = None) -> Collections:
+    def _collection(self, name: str, *, primary: bool, opened: int) -> Collections:
         forks.check()
         found = self._collections.get((name, primary))
         if found is None:

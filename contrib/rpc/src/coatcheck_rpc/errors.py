@@ -60,7 +60,8 @@ def too_large(error: BaseException) -> TooLarge | None:
 
 def is_refused(error: BaseException) -> bool:
     """Return whether the broker refuses, and will refuse again."""
-    if isinstance(error, _REFUSALS):
+    # Not the probable refusals: pika guesses them from a connection that was lost during the login.
+    if isinstance(error, exceptions.AuthenticationError):
         return True
     if not isinstance(error, exceptions.ChannelClosed):
         return False

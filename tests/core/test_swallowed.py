@@ -15,7 +15,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
-from coatcheck.testing.interrupts import Limit, _is_finalizing, _is_place
+from coatcheck.testing.interrupts import Limit, Profile
 from coatcheck.testing.losses import lossy
 
 CORE, ASYNCIO = (str(Path(module.__file__).parent) for module in (coatcheck, asyncio))
@@ -25,30 +25,9 @@ PATIENCE = 20
 SOME = 15
 
 
-class Strike:
-    """
-    Raises `Limit` once, in code that the loop runs for coatcheck.
-
-    Places count in core, and in functions of asyncio that core calls.
-
-    Args:
-        number: the place to strike, counted from 0.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.seen = 0
-        self._number = number
-
-    def __call__(self, frame, event, arg):
-        if _is_place(frame, event, arg) and not _is_finalizing(frame) and is_ours(frame):
-            self.seen += 1
-            if self.seen == self._number + 1:
-                raise Limit
-
-
 def is_ours(frame):
     """
-    Return whether the loop runs this code of core's or asyncio's because of core.
+    Return whether the loop runs this code for core: code of core, or functions of asyncio that it calls.
     """
     if not frame.f_code.co_filename.startswith((CORE, ASYNCIO)):
         return False
@@ -65,7 +44,7 @@ def run(act: Callable[[], Awaitable[int]], number: int = sys.maxsize) -> int:
     """
     Run *act* in a loop, and strike it at the place of that *number*. Return the number of places.
     """
-    strike = Strike(number)
+    strike = Profile(number, Limit(), is_ours)
 
     async def profiled():
         sys.setprofile(strike)

@@ -9,8 +9,8 @@ from typing import Final
 
 from ._backends.backend import ANY, Backend, Capability, KeyValueBackend, Unless
 from ._backends.bells import Bell
-from ._finding.finder import SYNC as _FINDER
-from ._finding.registry import SYNC as _REGISTRY
+from ._finding.finder import Finder
+from ._finding.registry import FOR_THREADS, SYNC
 from ._record.documents import AllFields, Fields
 from ._record.failures import Failure
 from ._record.meta import ResultMeta
@@ -49,12 +49,13 @@ from .errors import (
     WorkerLostError,
 )
 
+_FINDER: Final = Finder(Results, *FOR_THREADS)
 by_name: Final = _FINDER.by_name
 by_url: Final = _FINDER.by_url
 from_celery_config: Final = _FINDER.from_celery_config
-register: Final = _REGISTRY.register
-registered: Final = _REGISTRY.registered
-unregister: Final = _REGISTRY.unregister
+register: Final = SYNC.register
+registered: Final = SYNC.registered
+unregister: Final = SYNC.unregister
 
 # Silent by default: logging's last resort would print warnings otherwise.
 logging.getLogger("coatcheck").addHandler(logging.NullHandler())

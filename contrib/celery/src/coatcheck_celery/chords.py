@@ -49,7 +49,7 @@ Read: TypeAlias = Callable[[Meta], Meta]
 STATE: Final = "CHORD"
 #: A member reads the block of parts with its own, and the others once these are complete.
 BLOCK: Final = 50
-#: The shortest time, in seconds, for which a claim is kept for a member that did not finish.
+#: A claim for a member that did not finish lasts at least this many seconds.
 LEASE: Final = 60.0
 #: For this time, in seconds, the store remembers that a chord is over.
 DONE: Final = 3600.0

@@ -85,7 +85,7 @@ def _without(options: Mapping[str, Any], said: Container[str]) -> dict[str, Any]
 
 
 def patience_of(policy: Mapping[str, Any]) -> float | None:
-    """Return the seconds for which Celery's *policy* repeats a write; `None` for ever."""
+    """Return how many seconds Celery's *policy* repeats a write; `None` means for ever."""
     retries = policy.get("max_retries")
     if retries is None:
         return None

@@ -126,7 +126,7 @@ class Mailbox:
         return (id_ for id_ in ids if self._living(id_) is not None)
 
     def left(self, task_id: str) -> float | None:
-        """Return the seconds for which a record lives; `None` if it is kept."""
+        """Return the remaining life of a record in seconds; `None` if it is kept."""
         until = self._records[task_id][1]
         return None if until == _INF else until - monotonic()
 
@@ -177,7 +177,7 @@ _default: Final = str(uuid.uuid4())
 
 def mailbox_of(address: object, name: str | None, *, life: float) -> Mailbox:
     """
-    Return the mailbox of this process for the queue *name* of a broker, in which all its clients meet.
+    Return this process's mailbox for the queue *name* of a broker. All clients of the queue share it.
     """
     name = name or _default
     return _boxes.get((address, name), lambda: Mailbox(name, life=life))

@@ -32,7 +32,6 @@ class PostgreSQLBell(Bell):
         self._link = link
         self._listener = Listener()
         self._connection: AsyncConnection | None = None
-        self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
 
     @property

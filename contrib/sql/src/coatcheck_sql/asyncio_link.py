@@ -14,8 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as Lent
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from coatcheck.aio.plugin import Apart, lookups, tasks
-from coatcheck.errors import BackendError
-from coatcheck.plugin import Attempts, monotonic
+from coatcheck.plugin import Attempts, adrive, monotonic
 
 from .asyncio_bounded import AsyncConnection
 from .deadline import auntil, left
@@ -96,18 +95,9 @@ class Link(LinkBase):
 
     async def follow(self, steps: Steps[T]) -> T:
         """See `coatcheck_sql.link.Link.follow`."""
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    answer = await self.run(request.make, writing=True, part=request.part)
-                except BackendError as error:
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return await adrive(
+            steps, lambda asked: self.run(asked.make, writing=True, part=asked.part)
+        )
 
     async def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001
         return await auntil(self.deadline(attempts), partial(self._act, make, writing))

@@ -13,12 +13,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from coatcheck.errors import BackendError
 from coatcheck.plugin import (
     Attempts,
     BusyError,
     Pool,
     Turns,
+    drive,
     forks,
     interruption_in,
     undisturbed,
@@ -155,18 +155,7 @@ class Link(LinkBase):
 
     def follow(self, steps: Steps[T]) -> T:
         """Run the operations that *steps* yields, and return its value."""
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    answer = self.run(request.make, writing=True, part=request.part)
-                except BackendError as error:
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return drive(steps, lambda asked: self.run(asked.make, writing=True, part=asked.part))
 
     def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001
         return until(self.deadline(attempts), partial(self._act, make, writing))

@@ -201,7 +201,7 @@ def decoded(row: Row, codec: Codec, zone: ZoneInfo | None) -> ResultMeta:
     if ours:
         _fill_dates(document, row)
     if document["date_done"] is None:
-        document["date_done"] = _date(row.get("date_done"), zone)
+        document["date_done"] = aware(row.get("date_done"), zone or UTC)
     for name in ("stamps", "more"):
         if name in document:
             document |= _unpacked(document, coded, name, codec, serializer)
@@ -229,7 +229,7 @@ def _fill_dates(document: dict[str, Any], row: Row) -> None:
     for name, column in (("date_done", "done_at"), ("date_started",) * 2, ("expires_at",) * 2):
         value = row.get(column)
         if value is not None:
-            document[name] = _date(value, None)
+            document[name] = aware(value)
 
 
 def _unpacked(
@@ -300,19 +300,6 @@ def _unpickle(document: dict[str, Any], name: str) -> bool:
     except pickled.Refused:
         return False
     return True
-
-
-def _date(value: Any, zone: ZoneInfo | None) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    if value.tzinfo is None and zone is not None:
-        value = value.replace(tzinfo=zone)
-    return aware(value)
 
 
 def decoded_tree(group_id: str, row: Row, codec: Codec) -> Tree:

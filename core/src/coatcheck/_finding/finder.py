@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from .._results.results import Results
 from .._settings.config import DEFAULT_NAME, Config
 from .._settings.durations import Expires
 from .._settings.options import DEFAULT, OPTIONS, Default, KeysGiven
 from . import resolver
-from .registry import FOR_THREADS, Registry
+from .registry import Registry
 
 if TYPE_CHECKING:
     from .._coding.serializers import Serializer
@@ -167,7 +166,3 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments[name] is not DEFAULT:
             options[name] = arguments[name]
     return options
-
-
-#: Synchronous. Backends that exist for asyncio only run on an event loop in a thread.
-SYNC: Final = Finder(Results, *FOR_THREADS)

@@ -5,17 +5,17 @@ The fields of a record besides its value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from ..errors import DecodeError
 
 
-def aware(value: object) -> datetime | None:
+def aware(value: object, zone: tzinfo = UTC) -> datetime | None:
     """
     Return *value*, ISO 8601 text or a datetime, as an aware datetime in UTC, else `None`.
 
-    Naive times mean UTC: Celery stored them up to 5.3.
+    Naive times are in *zone*. Celery stored them in UTC up to 5.3.
     """
     if isinstance(value, str):
         try:
@@ -25,7 +25,7 @@ def aware(value: object) -> datetime | None:
     if not isinstance(value, datetime):
         return None
     try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return (value.replace(tzinfo=zone) if value.tzinfo is None else value).astimezone(UTC)
     except OverflowError:
         return None
 

@@ -4,31 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Unpack
 
 from .. import states
-from .._backends.backend import ANY, Anything
-from .._record.documents import AllFields, Fields
+from .._backends.backend import ANY
+from .._record.documents import Fields
 from .._settings.durations import Expires
 from .._settings.options import DEFAULT, Default
+from .asyncio_storing import Storing
 
 
-class Marks:
+class Marks(Storing):
     """The methods of `Results` that store one state."""
-
-    async def store_result(
-        self,
-        task_id: str,
-        result: Any = None,
-        state: str = states.SUCCESS,
-        *,
-        traceback: str | None = None,
-        expires: Expires | Default = DEFAULT,
-        protect: Iterable[str] | Anything | None = None,
-        **fields: Unpack[AllFields],
-    ) -> bool:
-        raise NotImplementedError
 
     async def mark_as_started(
         self,

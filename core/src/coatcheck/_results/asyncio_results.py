@@ -32,16 +32,16 @@ from ..errors import (
 )
 from . import asyncio_handles as handles
 from . import asyncio_resultsets as resultsets
+from .asyncio_marks import Marks
 from .asyncio_observed import ObservedBackend, observed_wait
 from .asyncio_reading import Reads
 from .asyncio_running import RunningTask
-from .asyncio_storing import Storing
 from .writing import Writer
 
 T = TypeVar("T")
 
 
-class Results(Storing, Reads):
+class Results(Marks, Reads):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 

@@ -16,12 +16,11 @@ from .._record.meta import ResultMeta
 from .._settings.durations import Expires
 from .._settings.options import DEFAULT, Default
 from ..errors import EncodeError, ResultTooLargeError
-from .asyncio_marks import Marks
 from .base import ResultsBase
 from .writing import Draft, Stored
 
 
-class Storing(ResultsBase, Marks):
+class Storing(ResultsBase):
     """The methods of `Results` that write and delete."""
 
     backend: Backend[ResultMeta]

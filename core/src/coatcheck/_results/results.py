@@ -26,10 +26,10 @@ from ..errors import (
     UnknownTaskError,
 )
 from . import handles, resultsets
+from .marks import Marks
 from .observed import ObservedBackend, observed_wait
 from .reading import Reads
 from .running import RunningTask
-from .storing import Storing
 from .writing import Writer
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Storing, Reads):
+class Results(Marks, Reads):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 

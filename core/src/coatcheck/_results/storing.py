@@ -16,11 +16,10 @@ from .._settings.durations import Expires
 from .._settings.options import DEFAULT, Default
 from ..errors import EncodeError, ResultTooLargeError
 from .base import ResultsBase
-from .marks import Marks
 from .writing import Draft, Stored
 
 
-class Storing(ResultsBase, Marks):
+class Storing(ResultsBase):
     """The methods of `Results` that write and delete."""
 
     backend: Backend[ResultMeta]

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import ThreadStartError
+from .calls import Call
 from .clocks import monotonic
 from .interruptions import pass_on_interruption
 from .latch import AGAIN, Sleeper
@@ -27,42 +28,28 @@ from .starting import start
 T = TypeVar("T")
 
 
-class _Job(Sleeper, Generic[T]):
+class _Job(Sleeper, Call[T]):
     """A call for a worker, and the task that waits for its outcome."""
 
-    __slots__ = ("_act", "_error", "_future", "_loop", "_result", "_rung", "_waking", "seen")
+    __slots__ = ("_future", "_loop", "_rung", "_waking", "seen")
 
     def __init__(self, act: Callable[[], T]) -> None:
-        self._act = act
+        super().__init__(act)
         self._loop = asyncio.get_running_loop()
-        self._error: BaseException | None = None
         self._rung = False
         #: Whether nobody waits for the outcome any longer.
         self.seen = False
 
     def do(self) -> None:
         """Make the call and report the outcome, unless nobody waits."""
-        if self.seen:
-            return
-        try:
-            self._result = self._act()
-        except BaseException as error:  # noqa: BLE001 - raised where the call was asked for
-            self._error = error
-        self.report()
+        if not self.seen:
+            super().do()
+            self.report()
 
     def report(self) -> None:
         """Wake the task that waits. For any thread."""
         with suppress(RuntimeError):  # the loop was closed
             self._loop.call_soon_threadsafe(self.ring)
-
-    def outcome(self) -> T:
-        """Return the result or raise the error. Only once."""
-        if self._error is None:
-            return self._result
-        try:
-            raise self._error
-        finally:
-            self._error = None  # which holds this frame
 
     def leave(self) -> None:
         """Let go of the outcome."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..errors import ThreadStartError
 from . import forks
 from .alarm import Alarm
+from .calls import Call
 from .interruptions import pass_on_interruption
 
 T = TypeVar("T")
@@ -61,34 +62,14 @@ def undisturbed(act: Callable[[], T]) -> T:
     return job.outcome()
 
 
-class _Job(Generic[T]):
-    """A call that the main thread hands over, and its outcome."""
+class _Job(Call[T]):
+    """A call that the main thread hands over."""
 
-    __slots__ = ("_act", "_error", "_result", "done")
+    __slots__ = ("done",)
 
     def __init__(self, act: Callable[[], T]) -> None:
+        super().__init__(act)
         self.done = Alarm()
-        self._act = act
-        self._error: BaseException | None = None
-
-    def do(self) -> None:
-        """Call, and keep the outcome."""
-        try:
-            self._call()
-        except BaseException as error:  # noqa: BLE001 - raised where it was asked for
-            self._error = error
-
-    def _call(self) -> None:
-        self._result = self._act()
-
-    def outcome(self) -> T:
-        """Return the result or raise the error. Only once."""
-        if self._error is None:
-            return self._result
-        try:
-            raise self._error
-        finally:
-            self._error = None  # which holds this frame
 
 
 class _Inbox(SimpleQueue[_Job[Any] | None]):

@@ -27,12 +27,12 @@ from .._record.meta import ResultMeta
 from .._results.results import Results
 from ..aio import by_url as aio_by_url
 from ..errors import BackendError
-from .crew import Crew, LoopThread, Plan
 from .faults import Fault, Timetable
 from .history import History
 from .lateness import Metronome, holdings
 from .outcome import HANGS, Report, troubles
 from .stacks import stack_of
+from .workers import LoopThread, Plan, Workers
 
 __all__ = ["HANGS", "Plan", "Report", "Subject", "run"]
 
@@ -103,19 +103,19 @@ class _Run:
             clients = [
                 stack.enter_context(by_url(url, operation_timeout=timeout)) for _ in range(2)
             ]
-            crew = Crew(self._plan, self._report, clients, aio, loop)
+            workers = Workers(self._plan, self._report, clients, aio, loop)
             self._began = time.monotonic()
             with self._timetable.running():
-                self._rounds(crew, oracle)
+                self._rounds(workers, oracle)
             self._verify(oracle)
 
-    def _rounds(self, crew: Crew, oracle: Results) -> None:
+    def _rounds(self, workers: Workers, oracle: Results) -> None:
         number, due = 0, self.VERIFY_EVERY
-        workers = self._plan.writers + self._plan.waiters
-        with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="chaos") as pool:
+        threads = self._plan.writers + self._plan.waiters
+        with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="chaos") as pool:
             while not self._is_done():
                 began = time.monotonic()
-                self._check(crew.round(number, pool), began)
+                self._check(workers.round(number, pool), began)
                 number += 1
                 if number >= due:
                     with self._timetable.calm(patient=number >= due + self.LATEST) as calm:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import opcode
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -50,32 +51,40 @@ class Struck(NamedTuple):
     passed: int
 
 
-class _Profile:
-    """Counts the places of one call, and raises *error* at one of them."""
+class Profile:
+    """
+    Counts the places of one call, and raises *error* at the place of that *number*.
 
-    def __init__(self, number: int, error: BaseException, roots: tuple[str, ...] | None) -> None:
+    Args:
+        counts: whether the places in a frame count.
+    """
+
+    def __init__(
+        self, number: int, error: BaseException, counts: Callable[[FrameType], bool]
+    ) -> None:
         self.place: str | None = None
         #: How many places there were so far.
         self.seen = 0
         self._number = number
         self._error = error
-        self._roots = roots
+        self._counts = counts
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        if not _is_place(frame, event, arg):
-            return
-        name = frame.f_code.co_filename
-        if name.startswith(_HERE) or (self._roots is not None and not name.startswith(self._roots)):
-            return
-        if _is_finalizing(frame):
+        if not (_is_place(frame, event, arg) and self._counts(frame)) or _is_finalizing(frame):
             return
         self.seen += 1
         if self.seen > self._number and self.place is None:
             what = (
                 frame.f_code.co_qualname if event == "call" else getattr(arg, "__qualname__", arg)
             )
-            self.place = f"{name}:{frame.f_lineno}: {event} {what}"
+            self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}: {event} {what}"
             raise self._error
+
+
+def _below(roots: tuple[str, ...] | None, frame: FrameType) -> bool:
+    """Return whether a frame's code is below *roots*; with `None`, anywhere but here."""
+    name = frame.f_code.co_filename
+    return not name.startswith(_HERE) and (roots is None or name.startswith(roots))
 
 
 def _is_place(frame: FrameType, event: str, arg: Any) -> bool:
@@ -111,7 +120,7 @@ def interrupt(
 
     Only places in code below the directories *roots* count; with `None`, all but those here.
     """
-    profile = _Profile(number, error, roots)
+    profile = Profile(number, error, partial(_below, roots))
     came: BaseException | None = None
     before = sys.getprofile()
     try:

@@ -76,7 +76,7 @@ class Watched(History):
         return answer
 
 
-class Crew:
+class Workers:
     """Those who work on the store."""
 
     def __init__(

@@ -64,7 +64,7 @@ class Profile:
     ) -> None:
         self.place: str | None = None
         #: How many places there were so far.
-        self.seen = 0
+        self.seen: int = 0
         self._number = number
         self._error = error
         self._counts = counts

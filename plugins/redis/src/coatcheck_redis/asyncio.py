@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Any
 
 from coatcheck.aio import Bell, KeyValueBackend
 from coatcheck.aio.plugin import DrivenBackend, PerLoop
@@ -16,6 +15,7 @@ from .asyncio_bell import RedisBell
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link, connection_class
 from .operations import START, RedisOperations, Request
+from .script import Reply
 from .settings import Settings
 
 
@@ -38,7 +38,7 @@ class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
     def polling(self) -> Exception | None:
         return self._links.get().polling
 
-    async def _ask(self, request: Request) -> list[Any]:
+    async def _ask(self, request: Request) -> list[Reply]:
         return await self._links.get().ask(request)
 
     async def scan(self, prefix: str = "") -> AsyncIterator[str]:

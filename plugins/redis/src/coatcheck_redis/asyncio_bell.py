@@ -7,9 +7,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
 
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import tasks
@@ -17,7 +17,7 @@ from coatcheck.aio.plugin import tasks
 from .asyncio_cluster import Cluster
 from .asyncio_link import Link
 from .link import ERRORS
-from .script import Command
+from .script import Command, Reply
 from .settings import Node
 from .subscription import PING_AFTER, Subscription, Subscriptions
 
@@ -167,7 +167,7 @@ class Ear:
         timeout: the seconds that sending may take.
     """
 
-    def __init__(self, connection: Any, *, sharded: bool, timeout: float) -> None:
+    def __init__(self, connection: AbstractConnection, *, sharded: bool, timeout: float) -> None:
         self._connection = connection
         self._timeout = timeout
         self.subscription = Subscription(sharded=sharded)
@@ -205,7 +205,7 @@ class Ear:
             self._pinged = True
             await self._send([("PING",)])
 
-    async def _next(self) -> Any:
+    async def _next(self) -> Reply:
         try:
             # `None` after the timeout.
             return await self._connection.read_response(

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from redis.asyncio.connection import AbstractConnection
 
 from coatcheck.plugin import Attempts, adrive
 
@@ -15,6 +17,7 @@ from .asyncio_link import AsyncioLink, connection_class
 from .asyncio_pool import Pool
 from .cluster import BaseCluster
 from .link import ERRORS
+from .script import Reply
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Batch, Errand
 
@@ -28,7 +31,7 @@ class Cluster(AsyncioLink, BaseCluster[Pool]):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, partial(Pool, connection_class(settings)))
 
-    async def ask(self, request: Request) -> list[Any]:
+    async def ask(self, request: Request) -> list[Reply]:
         """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
@@ -54,7 +57,7 @@ class Cluster(AsyncioLink, BaseCluster[Pool]):
         for pool in self._take_unused():
             await pool.drop_idle()
 
-    async def _ask_slots(self, node: Node) -> Any:
+    async def _ask_slots(self, node: Node) -> Reply:
         try:
             async with asyncio.timeout(self.operation_timeout * SLOTS_PART):
                 return (await self._pool(node).exchange([SLOTS]))[0]
@@ -76,7 +79,7 @@ class Cluster(AsyncioLink, BaseCluster[Pool]):
             await self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
-    def make_subscriber(self, node: Node | None) -> Any:
+    def make_subscriber(self, node: Node | None) -> AbstractConnection:
         """Return a connection that does not belong to a pool."""
         assert node is not None  # noqa: S101 - `locate` returns no other
         return self._pool(node).make()

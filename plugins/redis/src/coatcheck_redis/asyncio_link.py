@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
 
 from coatcheck import BackendError
 from coatcheck.plugin import Attempts, pass_on_interruption
@@ -19,7 +20,7 @@ from .asyncio_pool import Pool
 from .asyncio_sentinel import MasterConnection, MasterTLSConnection
 from .errors import mapped
 from .link import ERRORS, BaseLink, master_options, raise_transient
-from .script import Command
+from .script import Command, Reply
 from .settings import Node, Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Link(AsyncioLink):
         self._reads = self._make_pipeline(writing=False)
 
     def _make_pipeline(self, *, writing: bool) -> AutoPipeline:
-        async def send(commands: Sequence[Command], start: float) -> list[Any]:
+        async def send(commands: Sequence[Command], start: float) -> list[Reply]:
             return await self._repeat(
                 lambda _: self._pool.exchange(commands, check=raise_transient),
                 writing=writing,
@@ -86,7 +87,7 @@ class Link(AsyncioLink):
 
         return AutoPipeline(send, renew)
 
-    async def ask(self, request: Request) -> list[Any]:
+    async def ask(self, request: Request) -> list[Reply]:
         """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         return await (self._writes if request.writing else self._reads).ask(request.commands)
 
@@ -101,7 +102,7 @@ class Link(AsyncioLink):
         """Return the keys to subscribe to at each node. Raises the driver's errors."""
         return {None: list(keys)}
 
-    def make_subscriber(self, node: Node | None) -> Any:
+    def make_subscriber(self, node: Node | None) -> AbstractConnection:
         """Return a connection that does not belong to the pool."""
         return self._pool.make()
 
@@ -110,7 +111,7 @@ class Link(AsyncioLink):
         await self._pool.close()
 
 
-def connection_class(settings: Settings) -> type[Any]:
+def connection_class(settings: Settings) -> type[AbstractConnection]:
     """Return the driver's class for the connections of *settings*."""
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from coatcheck import BackendError
 from coatcheck.aio.plugin import tasks
 from coatcheck.plugin import monotonic
 
-from .script import Command
+from .script import Command, Reply
 
 #: The exchanges that may be under way before commands gather. More than one, so that nothing waits for
 #: a single slow reply.
@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 
     commands: Sequence[Command]
     start: float
-    replies: asyncio.Future[list[Any]]
+    replies: asyncio.Future[list[Reply]]
 
 
 class AutoPipeline:
@@ -43,7 +43,7 @@ class AutoPipeline:
 
     def __init__(
         self,
-        send: Callable[[Sequence[Command], float], Awaitable[list[Any]]],
+        send: Callable[[Sequence[Command], float], Awaitable[list[Reply]]],
         renew: Callable[[BackendError], BackendError],
     ) -> None:
         self._send = send
@@ -53,7 +53,7 @@ class AutoPipeline:
         # The loop holds its tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Return the replies to *commands*, in order."""
         now = monotonic()
         if self._under_way >= _APART and not _is_large(commands):
@@ -101,7 +101,7 @@ def _is_large(commands: Sequence[Command]) -> bool:
     return max(sizes, default=0) > _LARGE
 
 
-def _hand_out(together: Sequence[Asked], replies: list[Any]) -> None:
+def _hand_out(together: Sequence[Asked], replies: list[Reply]) -> None:
     at = 0
     for asked in together:
         end = at + len(asked.commands)

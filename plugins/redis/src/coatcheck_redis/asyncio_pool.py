@@ -9,24 +9,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
 
-from .script import Command, packed
+from .script import Command, Reply, packed
 from .settings import Settings
 
 
 class Pool:
     """Connections of the driver's class *kind*. A task waits for one as long as the task may."""
 
-    def __init__(self, kind: type[Any], settings: Settings, /, **options: Any) -> None:
+    def __init__(
+        self, kind: type[AbstractConnection], settings: Settings, /, **options: Any
+    ) -> None:
         self._kind = kind
         # `asyncio.timeout` bounds all operations. With a timeout of the socket's, the driver takes a task
         # for each command, and sends in a way that swallows cancellations on Python 3.11.
         self._options = {**settings.connection, "socket_timeout": None, **options}
         self._free = asyncio.Semaphore(settings.max_connections)
-        self._idle: list[Any] = []
-        self._connections: list[Any] = []
+        self._idle: list[AbstractConnection] = []
+        self._connections: list[AbstractConnection] = []
 
-    def make(self) -> Any:
+    def make(self) -> AbstractConnection:
         """Return a connection that does not belong to the pool."""
         return self._kind(**self._options)
 
@@ -34,8 +37,8 @@ class Pool:
         self,
         commands: Sequence[Command],
         *,
-        check: Callable[[list[Any]], object] | None = None,
-    ) -> list[Any]:
+        check: Callable[[list[Reply]], object] | None = None,
+    ) -> list[Reply]:
         """
         Send *commands* and return the replies. Errors of the server are among them. The connection is
         closed if *check*, which is called with the replies, raises.
@@ -56,7 +59,7 @@ class Pool:
             self._give_back(connection, good=good)
         return replies
 
-    async def _take(self) -> Any:
+    async def _take(self) -> AbstractConnection:
         await self._free.acquire()
         if self._idle:
             return self._idle.pop()
@@ -68,7 +71,7 @@ class Pool:
         self._connections.append(connection)
         return connection
 
-    def _give_back(self, connection: Any, *, good: bool) -> None:
+    def _give_back(self, connection: AbstractConnection, *, good: bool) -> None:
         if good:
             self._idle.append(connection)
         else:
@@ -89,7 +92,7 @@ class Pool:
             await connection.disconnect()
 
 
-async def _read(connection: Any) -> Any:
+async def _read(connection: AbstractConnection) -> Reply:
     try:
         return await connection.read_response()
     except exceptions.ResponseError as error:

@@ -14,6 +14,7 @@ from redis import exceptions
 from coatcheck.plugin import adrive
 
 from .asyncio_connections import Connection, SSLConnection
+from .script import Reply
 from .sentinel import check_role, finding_master
 from .settings import Node, Settings
 
@@ -49,7 +50,7 @@ class MasterConnection(Connection):
             await self.disconnect(nowait=True)
             raise
 
-    async def _ask(self, sentinel: Node) -> Any:
+    async def _ask(self, sentinel: Node) -> Reply:
         settings = self._settings
         options = {**settings.sentinel_connection, "socket_timeout": None}  # see `asyncio_pool`
         kind = SSLConnection if settings.tls else Connection

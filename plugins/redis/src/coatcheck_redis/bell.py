@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Any
 
 from redis import exceptions
+from redis.connection import AbstractConnection
 
 from coatcheck import Bell
 from coatcheck.plugin import Waker, monotonic
@@ -116,7 +116,7 @@ class RedisBell(Subscriptions[Link | Cluster, "Ear"], Bell):
 class Ear:
     """A connection that listens."""
 
-    def __init__(self, connection: Any, *, sharded: bool) -> None:
+    def __init__(self, connection: AbstractConnection, *, sharded: bool) -> None:
         self._connection = connection
         self.subscription = Subscription(sharded=sharded)
         self._heard = monotonic()
@@ -125,8 +125,8 @@ class Ear:
     @property
     def descriptor(self) -> int:
         """The file descriptor of the socket."""
-        descriptor: int = self._connection._sock.fileno()  # noqa: SLF001 - no public way
-        return descriptor
+        # No public way; and the driver gives the attribute no type.
+        return self._connection._sock.fileno()  # type: ignore[attr-defined, no-any-return] # noqa: SLF001
 
     def subscribe(self, keys: Collection[str]) -> None:
         """Send the subscription; the first one connects."""

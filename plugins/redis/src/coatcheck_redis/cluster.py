@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from redis import exceptions
+from redis.connection import AbstractConnection
 
 from coatcheck.plugin import Attempts, drive, pass_on_interruption
 
 from .link import ERRORS, BaseLink, connection_class, receive, send
 from .pool import Pool
+from .script import Reply
 from .settings import Node, Settings
 from .topology import SLOTS, SLOTS_PART, Batch, Errand, Topology
 
@@ -59,7 +61,7 @@ class Cluster(BaseCluster[Pool]):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, partial(Pool, connection_class(settings)))
 
-    def ask(self, request: Request) -> list[Any]:
+    def ask(self, request: Request) -> list[Reply]:
         """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         errand = Errand(request.commands, self._topology, request.node)
         while errand.is_open:
@@ -84,7 +86,7 @@ class Cluster(BaseCluster[Pool]):
         batch, *others = batches
         sent = False
 
-        def act(connection: Any) -> None:
+        def act(connection: AbstractConnection) -> None:
             nonlocal sent
             send(connection, batch.commands)
             sent = True
@@ -105,10 +107,10 @@ class Cluster(BaseCluster[Pool]):
         # Their connections stay open: another thread may just have taken one.
         self._take_unused()
 
-    def _ask_slots(self, node: Node) -> Any:
+    def _ask_slots(self, node: Node) -> Reply:
         seconds = self.operation_timeout * SLOTS_PART
 
-        def act(connection: Any) -> Any:
+        def act(connection: AbstractConnection) -> Reply:
             send(connection, [SLOTS])
             return receive(connection, [SLOTS], seconds)[0]
 
@@ -130,7 +132,7 @@ class Cluster(BaseCluster[Pool]):
             self._refresh(Attempts(self.operation_timeout))
         return self._topology.group(keys)
 
-    def make_subscriber(self, node: Node | None) -> Any:
+    def make_subscriber(self, node: Node | None) -> AbstractConnection:
         """Return a connection that does not belong to a pool."""
         assert node is not None  # noqa: S101 - `locate` returns no other
         return self._pool(node).make()

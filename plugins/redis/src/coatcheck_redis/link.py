@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
+from redis.connection import AbstractConnection
 
 from coatcheck.plugin import Attempts, Repeats, monotonic
 
@@ -16,7 +17,7 @@ from .connections import Connection, SSLConnection, UnixConnection
 from .errors import is_transient, mapped
 from .parser import read_by
 from .pool import Pool
-from .script import Command, packed
+from .script import Command, Reply, packed
 from .sentinel import MasterConnection, MasterTLSConnection
 from .settings import Node, Settings
 
@@ -65,14 +66,14 @@ class Link(BaseLink):
         super().__init__(settings)
         self._pool = Pool(connection_class(settings), settings, **master_options(settings))
 
-    def ask(self, request: Request) -> list[Any]:
+    def ask(self, request: Request) -> list[Reply]:
         """Return the replies. Errors of the server are among them, as exceptions of the driver."""
         return self.repeats.run(
             lambda attempts: self._try(request.commands, attempts), writing=request.writing
         )
 
-    def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Any]:
-        def act(connection: Any) -> list[Any]:
+    def _try(self, commands: Sequence[Command], attempts: Attempts) -> list[Reply]:
+        def act(connection: AbstractConnection) -> list[Reply]:
             send(connection, commands)
             replies = receive(connection, commands, attempts.left)
             # A server that says READONLY is no longer the master: connect again, to the new one.
@@ -89,7 +90,7 @@ class Link(BaseLink):
         """Return the keys to subscribe to at each node. Raises the driver's errors."""
         return {None: list(keys)}
 
-    def make_subscriber(self, node: Node | None) -> Any:
+    def make_subscriber(self, node: Node | None) -> AbstractConnection:
         """Return a connection that does not belong to the pool."""
         return self._pool.make()
 
@@ -103,25 +104,27 @@ def master_options(settings: Settings) -> dict[str, Any]:
     return {"settings": settings} if settings.sentinel else {}
 
 
-def send(connection: Any, commands: Sequence[Command]) -> None:
+def send(connection: AbstractConnection, commands: Sequence[Command]) -> None:
     """Send *commands*. Raises the driver's errors."""
     connection.send_packed_command([packed(commands)], check_health=False)
 
 
-def receive(connection: Any, commands: Sequence[Command], seconds: float) -> list[Any]:
+def receive(
+    connection: AbstractConnection, commands: Sequence[Command], seconds: float
+) -> list[Reply]:
     """Return the replies to *commands*. Errors of the server are among them."""
     end = monotonic() + seconds
     return [_read(connection, end) for _ in commands]
 
 
-def _read(connection: Any, end: float) -> Any:
+def _read(connection: AbstractConnection, end: float) -> Reply:
     try:
         return read_by(connection, end)
     except exceptions.ResponseError as error:
         return error
 
 
-def connection_class(settings: Settings) -> type[Any]:
+def connection_class(settings: Settings) -> type[AbstractConnection]:
     """Return the driver's class for the connections of *settings*."""
     if settings.sentinel:
         return MasterTLSConnection if settings.tls else MasterConnection

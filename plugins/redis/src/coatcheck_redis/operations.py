@@ -12,7 +12,7 @@ from coatcheck.plugin import BATCH, URL, Operation, Operations, Unless, batches
 
 from . import script
 from .errors import is_noscript, is_size_refused, is_size_suspect, is_wrong_type, mapped
-from .script import Command
+from .script import Command, Reply
 from .settings import Node, Settings
 
 #: The server's default `proto-max-bulk-len`.
@@ -82,7 +82,7 @@ class RedisOperations(Operations[bytes]):
 
     def _store(self, stores: Sequence[Command]) -> Operation[Request, list[bool | bytes]]:
         """Return the answers of the script, see `script.answer`."""
-        replies: list[Any] = [None] * len(stores)
+        replies: list[Reply] = [None] * len(stores)
         left = list(range(len(stores)))
         try:
             for bring in script.BRINGING:
@@ -145,7 +145,7 @@ class RedisOperations(Operations[bytes]):
         seen.update(fresh)
         return None if after == START else after, list(script.texts(fresh))
 
-    def _checked(self, reply: Any, *, writing: bool) -> Any:
+    def _checked(self, reply: Reply, *, writing: bool) -> Any:
         if isinstance(reply, Exception) and (writing or not is_wrong_type(reply)):
             raise mapped(reply, self._settings.label, writing=writing) from reply
         return reply

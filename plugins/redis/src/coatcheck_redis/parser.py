@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from redis import exceptions
-from redis.connection import DefaultParser
+from redis.connection import AbstractConnection, DefaultParser
 
 from coatcheck.plugin import monotonic
 
@@ -46,7 +46,7 @@ class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type] # chosen w
         return super().read_from_socket(left)
 
 
-def read_by(connection: Any, end: float) -> Any:
+def read_by(connection: AbstractConnection, end: float) -> Any:
     """Return the next reply. Raises the driver's errors, also if it is not complete at *end*."""
     parser = connection._parser  # noqa: SLF001 - no public way
     parser.end = end

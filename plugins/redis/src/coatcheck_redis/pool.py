@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from redis.connection import AbstractConnection
+
 from coatcheck.plugin import Pool as BasePool
 from coatcheck.plugin import forks
 
@@ -13,7 +15,7 @@ from .parser import BoundedParser
 from .settings import Settings
 
 
-class Pool(BasePool[Any]):
+class Pool(BasePool[AbstractConnection]):
     """
     Connections of the driver's class *kind*, which connect when they are used.
 
@@ -21,7 +23,9 @@ class Pool(BasePool[Any]):
     lost connection shows when it is used, and the command is repeated anyway.
     """
 
-    def __init__(self, kind: type[Any], settings: Settings, /, **options: Any) -> None:
+    def __init__(
+        self, kind: type[AbstractConnection], settings: Settings, /, **options: Any
+    ) -> None:
         self._kind = kind
         self._options = {**settings.connection, "parser_class": BoundedParser, **options}
         #: Seconds to wait for a free connection. Connecting takes time as well.
@@ -29,10 +33,10 @@ class Pool(BasePool[Any]):
         super().__init__(self.make, _disconnect, limit=settings.max_connections)
         forks.register(self)
 
-    def make(self) -> Any:
+    def make(self) -> AbstractConnection:
         """Return a connection that does not belong to the pool."""
         return self._kind(**self._options)
 
 
-def _disconnect(connection: Any) -> None:
+def _disconnect(connection: AbstractConnection) -> None:
     connection.disconnect()

@@ -14,6 +14,8 @@ from coatcheck.errors import BackendStoreError
 from coatcheck.plugin import ANY, Codec, Unless
 
 Command = tuple[Any, ...]
+#: An answer of the server: its type depends on the command.
+Reply = Any
 
 #: KEYS[1] is the key. ARGV: the value, its life in ms or "", the mode, then the value to match or the
 #: states. Answers 1 (stored, or this very value is there), 0 (refused), or the current value if its first
@@ -146,7 +148,7 @@ def reads(keys: Sequence[str], *, sharded: bool) -> list[Command]:
     return [("GET", key) for key in keys] if sharded else [("MGET", *keys)]
 
 
-def values(keys: Sequence[str], replies: Sequence[Any], *, sharded: bool) -> dict[str, bytes]:
+def values(keys: Sequence[str], replies: Sequence[Reply], *, sharded: bool) -> dict[str, bytes]:
     """Return the values in the replies to `reads`."""
     found = replies if sharded else replies[0]
     # For a key that holds no string, GET replies an error, and MGET that it is absent.
@@ -158,7 +160,7 @@ def deletions(keys: Sequence[str], *, sharded: bool) -> list[Command]:
     return [("DEL", key) for key in keys] if sharded else [("DEL", *keys)]
 
 
-def limit_in(reply: Any) -> int | None:
+def limit_in(reply: Reply) -> int | None:
     """Return the limit in a reply to `LIMIT`; `None` for a refusal."""
     found = reply[1] if isinstance(reply, list) and len(reply) > 1 else None
     return int(found) if isinstance(found, bytes) and found.isdigit() else None

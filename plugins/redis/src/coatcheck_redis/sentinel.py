@@ -15,6 +15,7 @@ from coatcheck.plugin import Operation, drive, pass_on_interruption
 from .connections import Connection, SSLConnection
 from .errors import is_refused
 from .parser import BoundedParser
+from .script import Reply
 from .settings import Node, Settings
 
 #: Since redis-py 5.3 `connect` only calls `connect_check_health`, and so does the driver before it sends.
@@ -52,7 +53,7 @@ class MasterConnection(Connection):
             self.disconnect()
             raise
 
-    def _ask(self, sentinel: Node) -> Any:
+    def _ask(self, sentinel: Node) -> Reply:
         settings = self._settings
         kind = SSLConnection if settings.tls else Connection
         options = {**settings.sentinel_connection, "parser_class": BoundedParser}
@@ -105,7 +106,7 @@ def _no_master(errors: Sequence[Exception]) -> Exception:
     return exceptions.ConnectionError(f"no sentinel names a master that is up: {reasons}")
 
 
-def check_role(reply: Sequence[Any], server: str) -> None:
+def check_role(reply: Sequence[Reply], server: str) -> None:
     """
     Raise if *server* is not the master, although a sentinel said so. Other sentinels may know better.
     """

@@ -16,6 +16,7 @@ from .celerysettings import celery_options
 from .cluster import Cluster
 from .link import Link, connection_class
 from .operations import START, RedisOperations, Request
+from .script import Reply
 from .settings import Settings
 
 
@@ -39,7 +40,7 @@ class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
     def polling(self) -> Exception | None:
         return self._link.polling
 
-    def _ask(self, request: Request) -> list[Any]:
+    def _ask(self, request: Request) -> list[Reply]:
         return self._link.ask(request)
 
     def scan(self, prefix: str = "") -> Iterator[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from redis import exceptions
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -14,7 +14,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from coatcheck.plugin import Attempts, Operation
 
 from .errors import is_transient
-from .script import Command, key_of
+from .script import Command, Reply, key_of
 from .settings import Node
 
 #: Asks a node for all slots, each with the node that serves it.
@@ -60,7 +60,7 @@ class Topology:
             refusal = reply
         raise refusal
 
-    def _learn(self, reply: Sequence[Any], asked: Node) -> None:
+    def _learn(self, reply: Sequence[Reply], asked: Node) -> None:
         owners: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         for start, end, primary, *_ in reply:
             # A node that does not know its own name leaves it out.
@@ -137,7 +137,7 @@ class Errand:
         self._open = set(range(len(commands)))
         #: The commands that a node told us to ask another node, once.
         self._redirected: dict[int, Node] = {}
-        self._replies: list[Any] = [None] * len(commands)
+        self._replies: list[Reply] = [None] * len(commands)
         self._error: Exception | None = None
 
     @property
@@ -146,7 +146,7 @@ class Errand:
         return bool(self._open)
 
     @property
-    def outcome(self) -> list[Any]:
+    def outcome(self) -> list[Reply]:
         """The replies to the commands."""
         return self._replies[: self._asked_for]
 
@@ -173,7 +173,7 @@ class Errand:
             batch.add(command, number)
         return [batches[node] for node in sorted(batches)]
 
-    def absorb(self, batch: Batch, replies: Sequence[Any]) -> None:
+    def absorb(self, batch: Batch, replies: Sequence[Reply]) -> None:
         """Take the replies of a node."""
         for number, reply in zip(batch.numbers, replies, strict=True):
             if number is None:

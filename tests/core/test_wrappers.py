@@ -107,12 +107,13 @@ def test_bells_are_passed_on(wrapper):
 )
 def test_bridges_do_all_that_is_done(bridge):
     """
-    No method of the protocol is passed on as it is to a backend of the other side.
+    No method of the protocol is passed on as it is to a backend of the other side, but for the one that
+    is the same on both.
     """
     methods = {
         name
         for name, member in inspect.getmembers(coatcheck.Backend, inspect.isfunction)
-        if not name.startswith("_")
+        if not name.startswith("_") and name != "checkup"
     }
 
     assert "scan_state" in methods

@@ -19,6 +19,10 @@ The workshop:
     `start` starts a thread whole or not at all. `Wrapper` passes calls on to another backend or bell. `reached`
     looks at a deadline without running signal handlers, for the callbacks of drivers. `pass_on_interruption` lets exceptions of signal handlers through.
 
+Checks:
+    `Checkup` has the checks of a store for `coatcheck doctor`, which returns a `Finding` of a `Level` for each
+    and looks for each `Server`.
+
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
     applications that are configured for Celery.
@@ -38,6 +42,7 @@ from ._backends.backend import (
 )
 from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
+from ._backends.checkup import Checkup, Finding, Level, Server
 from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import BATCH, Portions, Writing, batches
@@ -94,11 +99,14 @@ __all__ = [
     "Bell",
     "BusyError",
     "Capability",
+    "Checkup",
     "Codec",
     "DrivenBackend",
     "Failure",
+    "Finding",
     "KeyValueBackend",
     "KombuSerializer",
+    "Level",
     "LocalBell",
     "Operation",
     "Operations",
@@ -107,6 +115,7 @@ __all__ = [
     "Repeats",
     "ResultMeta",
     "Serializer",
+    "Server",
     "Tree",
     "Turns",
     "Unless",

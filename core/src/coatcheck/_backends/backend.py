@@ -26,6 +26,7 @@ from .bells import Bell
 
 if TYPE_CHECKING:
     from .._settings.url import URL
+    from .checkup import Checkup
 
 #: The version of this protocol; a plugin made for another one is refused.
 PROTOCOL_VERSION: Final = 1
@@ -118,6 +119,17 @@ class BaseBackend(Generic[V]):
         """
         del settings  # for subclasses
         return url.raw, {}
+
+    def checkup(self) -> Checkup:
+        """
+        Return the checks of this store, for `coatcheck doctor`; by default none.
+
+        The checks are for synchronous code, on both sides. They belong in a module that only this method
+        imports.
+        """
+        from .checkup import Checkup  # noqa: PLC0415 - only for the doctor
+
+        return Checkup()
 
     def _lacks_groups(self) -> UnsupportedError:
         return UnsupportedError(f"{type(self).__name__} does not keep groups")

@@ -15,7 +15,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._runtime.clocks import monotonic, wall
@@ -34,6 +34,9 @@ from ..errors import (
 from .directory import Directory, File, is_older, linked
 from .regular import ForeignError, UnreadableError, status_of
 from .stamps import expiry
+
+if TYPE_CHECKING:
+    from .._backends.checkup import Checkup
 
 #: When the temporary file of a killed writer may be removed, in seconds.
 STALE: Final = 600.0
@@ -68,6 +71,7 @@ class FilesBackend(KeyValueBackend):
         self, directory: str | Path, *, fsync: bool = False, operation_timeout: float = 5.0
     ) -> None:
         self._timeout = operation_timeout
+        self._path = os.path.abspath(directory)
         self._files = Directory(
             directory,
             timeout=operation_timeout,
@@ -93,6 +97,11 @@ class FilesBackend(KeyValueBackend):
                 "file://relative/directory"
             )
         return cls(directory, operation_timeout=operation_timeout, **given)
+
+    def checkup(self) -> Checkup:
+        from .disk import DirectoryCheckup  # noqa: PLC0415 - only for the doctor
+
+        return DirectoryCheckup(self._path)
 
     @contextmanager
     def _errors(self, refused: type[BackendError]) -> Iterator[None]:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._backends.portions import batches
@@ -20,6 +20,9 @@ from .._settings.options import read_options
 from .._settings.url import URL
 from ..errors import ConfigurationError
 from .sqlite_connections import Connection, Connections
+
+if TYPE_CHECKING:
+    from .._backends.checkup import Checkup
 
 _PUT: Final = """
 INSERT INTO coatcheck_records (key, value, state, expires_at) VALUES (?, ?, ?, ?)
@@ -218,6 +221,11 @@ class SQLiteBackend(KeyValueBackend):
             purged += removed
             if not after:
                 return purged
+
+    def checkup(self) -> Checkup:
+        from .sqlite_checkup import SQLiteCheckup  # noqa: PLC0415 - only for the doctor
+
+        return SQLiteCheckup(self._file)
 
     def close(self) -> None:
         self._file.close()

@@ -20,7 +20,8 @@ Config = Mapping[str, Any] | str | os.PathLike[str]
 URL_VARIABLE: Final = "COATCHECK_URL"
 #: The name of the backend to use if no name is given.
 DEFAULT_NAME: Final = "default"
-_VARIABLES: Final = {name: f"COATCHECK_{name.upper()}" for name in CORE_OPTIONS}
+#: The variable of each option.
+VARIABLES: Final = {name: f"COATCHECK_{name.upper()}" for name in CORE_OPTIONS}
 
 
 def resolve_url(url: str | None) -> URL:
@@ -85,7 +86,7 @@ def core_options(options: Mapping[str, Any], *, without: Collection[str] = ()) -
 
 def _from_environment(without: Collection[str]) -> dict[str, Any]:
     read: dict[str, Any] = {}
-    for name, variable in _VARIABLES.items():
+    for name, variable in VARIABLES.items():
         text = None if name in without else os.environ.get(variable)
         if text:
             read |= read_options({name: text}, CORE_OPTIONS, where=variable)

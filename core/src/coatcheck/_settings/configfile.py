@@ -94,6 +94,10 @@ def _find() -> Configuration:
 
 
 def _candidates() -> Iterator[Path]:
+    return filter(_is_ours, _files())
+
+
+def _files() -> Iterator[Path]:
     try:
         directory = Path.cwd()
     except OSError:  # it was deleted
@@ -101,8 +105,24 @@ def _candidates() -> Iterator[Path]:
     for parent in (directory, *directory.parents):
         for name in (FILE, PROJECT):
             path = parent / name
-            if path.is_file() and _is_ours(path):
+            if path.is_file():
                 yield path
+
+
+def passed_over(configuration: Configuration) -> Iterator[tuple[Path, str]]:
+    """
+    Iterate over the files that users may believe are read and *configuration* is not from, each with the
+    reason.
+    """
+    used = Path(configuration.where)
+    for path in _files():
+        if not _is_ours(path):
+            yield path, "another user may have put it there, where anybody may write"
+        elif path == used:
+            other = path.with_name(PROJECT)
+            if other != path and other.is_file() and _tables(other) is not None:
+                yield other, f"{FILE} is next to it"
+            return
 
 
 def _is_ours(path: Path) -> bool:

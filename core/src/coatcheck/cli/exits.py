@@ -48,6 +48,10 @@ and
   125  the command succeeded, and its outcome could not be stored
   126  the command cannot be executed
   127  the command was not found
+
+\b
+Exit status of doctor: 0 for a sound store, 1 for warnings, 2 for a
+broken store
 """
 
 

@@ -22,6 +22,7 @@ from .text import say
 #: Where each command is; imported when it is used.
 _COMMANDS: Final = {
     "backends": "backends:backends",
+    "doctor": "doctor:doctor",
     "forget": "forget:forget",
     "get": "show:get",
     "list": "show:list_",

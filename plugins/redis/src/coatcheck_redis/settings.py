@@ -59,6 +59,7 @@ _OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "retry_on_timeout": _ignored,
     "protocol": _ignored,
 }
+IGNORED: Final = frozenset(name for name, read in _OPTIONS.items() if read is _ignored)
 _TLS_OPTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ssl_cert_reqs": _cert_reqs,
     "ssl_ca_certs": str,
@@ -114,6 +115,8 @@ class Settings:
         self.cluster = transport == "cluster"
         self.sentinel = "sentinel" in {base, transport}
         self.operation_timeout = operation_timeout
+        #: The options that were given and have no effect.
+        self.ignored = IGNORED & {*url.query, *options}
         given = _read(
             {**url.query, **options},
             {**self._known(), **(_SENTINEL_OPTIONS if self.sentinel else {})},

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from coatcheck import Bell, KeyValueBackend
-from coatcheck.plugin import URL, DrivenBackend, drive
+from coatcheck.plugin import URL, Checkup, DrivenBackend, drive
 
 from .bell import RedisBell
 from .celerysettings import celery_options
@@ -60,6 +60,11 @@ class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
             yield bell
         finally:
             bell.close()
+
+    def checkup(self) -> Checkup:
+        from .checkup import RedisCheckup  # noqa: PLC0415 - only for the doctor
+
+        return RedisCheckup(self._settings, self._link)
 
     def close(self) -> None:
         self._link.close()

@@ -1,0 +1,3 @@
+"""
+The checks of `coatcheck doctor` that hold for every store.
+"""

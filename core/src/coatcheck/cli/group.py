@@ -23,6 +23,7 @@ from .text import say
 _COMMANDS: Final = {
     "backends": "backends:backends",
     "doctor": "doctor:doctor",
+    "certify": "certify:certify",
     "forget": "forget:forget",
     "get": "show:get",
     "list": "show:list_",

@@ -49,7 +49,7 @@ class Checked(Proof):
             return [str(error)]
         except Exception as error:  # noqa: BLE001 - whatever a broken backend raises
             return [f"no client can be made: {''.join(traceback.format_exception(error))}"]
-        return shape.mistakes(results)
+        return shape.mistakes(results, self.key_prefix)
 
     def _client(self) -> Results | AioResults:
         raise NotImplementedError

@@ -124,8 +124,21 @@ def children(jobs: Sequence[tuple[str, Sequence[Any]]]) -> Iterator[list[Child]]
             child.process.communicate()
 
 
+def note_keys(url: str) -> None:
+    """Have the keys noted that this process uses, where `coatcheck certify` started the contract."""
+    if "COATCHECK_TESTING_PLACE" in os.environ:
+        from ..aio import by_url as aio_by_url  # noqa: PLC0415
+        from .place import Place  # noqa: PLC0415 - needs pytest
+
+        place = Place.of_environment()
+        assert place is not None
+        for client in (by_url(url), aio_by_url(url)):
+            place.follow(client)
+
+
 def main() -> None:
     job, arguments = JOBS[sys.argv[1]], json.loads(sys.argv[2])
+    note_keys(arguments[0])
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

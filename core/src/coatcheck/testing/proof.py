@@ -87,7 +87,7 @@ class Proof:
 
     def raw_document(self, task_id: str) -> Mapping[str, Any] | None:
         """Return the record's fields as stored. For a store that keeps fields instead of bytes."""
-        data = self.raw_get(DEFAULT_KEY_PREFIX + task_id)
+        data = self.raw_get(self.key_prefix + task_id)
         return None if data is None else self._codec.decode(task_id, data).document
 
     def raw_plant(self, task_id: str, planted: Planted) -> None:
@@ -96,7 +96,7 @@ class Proof:
 
         A store that keeps fields instead of bytes takes `planted.fields`.
         """
-        self.raw_put(DEFAULT_KEY_PREFIX + task_id, planted.record)
+        self.raw_put(self.key_prefix + task_id, planted.record)
 
     def open_resources(self) -> int:
         """Return the number of our connections, subscriptions or files that the store sees open."""
@@ -139,6 +139,8 @@ class Proof:
     # -- the contract's own use of it ----------------------------------------------------
 
     store_url: str
+    #: The prefix of the keys of a client with default options.
+    key_prefix: str = DEFAULT_KEY_PREFIX
     journal: Journal
     _codec: ClassVar[Codec] = Codec(accept=ALL_SERIALIZERS)
 

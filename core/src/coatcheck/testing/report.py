@@ -92,6 +92,7 @@ def pytest_runtest_makereport(
         "expected": inspect.getdoc(test) or "",
         "done, as the backend was asked": journal.text() or "nothing",
     }
+    report.__dict__["told"] = {"expected": sections["expected"], "operations": journal.text()}
     if isinstance(report.longrepr, ExceptionRepr):
         for title, text in sections.items():
             report.longrepr.addsection(title, text)

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from .. import aio
 from .._backends.backend import (
-    DEFAULT_KEY_PREFIX,
     PROTOCOL_VERSION,
     Backend,
     BaseBackend,
@@ -55,11 +54,15 @@ POSITIONAL: Final = {
 Call = tuple[str, Callable[[], Any], tuple[type, ...]]
 
 
-def mistakes(results: Results | aio.Results) -> list[str]:
-    """Return the mistakes in the shape of the backend of *results*, in sentences."""
+def mistakes(results: Results | aio.Results, key_prefix: str) -> list[str]:
+    """
+    Return the mistakes in the shape of the backend of *results*, in sentences.
+
+    The keys of the records that are tried start with *key_prefix*.
+    """
     backend = innermost(results.backend)
     found = [*_declarations(backend), *_signatures(backend)]
-    return found or Probe(results, backend).mistakes()
+    return found or Probe(results, backend, key_prefix).mistakes()
 
 
 # -- declarations ----------------------------------------------------------------------------
@@ -130,7 +133,9 @@ def _signatures(backend: Any) -> Iterator[str]:
 class Probe:
     """Calls each operation once, with one record."""
 
-    def __init__(self, results: Results | aio.Results, backend: BaseBackend[Any]) -> None:
+    def __init__(
+        self, results: Results | aio.Results, backend: BaseBackend[Any], key_prefix: str
+    ) -> None:
         self._backend: Any = backend
         self._native = isinstance(backend, aio.Backend)
         #: The operation that goes on.
@@ -141,7 +146,7 @@ class Probe:
         one, two = (f"shape-{uuid.uuid4()}" for _ in range(2))
         metas = [record_of(results, id_, "SUCCESS", 1) for id_ in (one, two)]
         if isinstance(backend, KeyValueBackend | aio.KeyValueBackend):
-            self._keys = [DEFAULT_KEY_PREFIX + one, DEFAULT_KEY_PREFIX + two]
+            self._keys = [key_prefix + one, key_prefix + two]
             self._values: list[Any] = [encoded(meta, backend.codec, None) for meta in metas]
             self._value_type: type = bytes
         else:

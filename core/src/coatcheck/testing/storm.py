@@ -19,6 +19,7 @@ from types import FrameType
 
 from .. import by_url
 from .._results.results import Results
+from .child import note_keys
 from .interrupts import Abort, Limit
 from .proof import PATIENCE
 from .threads import Started, in_threads
@@ -86,6 +87,7 @@ def _works(results: Results, task_id: str) -> None:
 def main(url: str, strikes: int) -> None:
     """Strike *strikes* times, and check that the client of *url* works."""
     faulthandler.dump_traceback_later(10 * PATIENCE, exit=True)
+    note_keys(url)
     results = by_url(url)
     results.store_many({"one": 1, "two": 2})
     alarms, run = Alarms(), os.urandom(4).hex()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
 from ...states import READY_STATES
 from ..promises import core, expiring, needs, promise
@@ -138,7 +137,7 @@ class Expiry(Case):
         for id_ in "abc":  # a busy machine may read the first only after its end
             began = time.monotonic()
             await results.store_result(id_, 1, expires=expires)
-            left = self.raw_ttl(DEFAULT_KEY_PREFIX + id_)
+            left = self.raw_ttl(self.key_prefix + id_)
             passed = time.monotonic() - began
             if passed < seconds:
                 break
@@ -153,7 +152,7 @@ class Expiry(Case):
         await results.mark_as_started("t", expires=60)
         await results.store_result("t", 1, expires=None)
 
-        assert self.raw_ttl(DEFAULT_KEY_PREFIX + "t") is None
+        assert self.raw_ttl(self.key_prefix + "t") is None
 
     @promise(3)
     @needs("raw_ttl")
@@ -162,7 +161,7 @@ class Expiry(Case):
         await results.store_result("t", 1)
 
         unit = innermost(results.backend).expires_resolution
-        assert 86_300 < (self.raw_ttl(DEFAULT_KEY_PREFIX + "t") or 0) <= 86_401 + unit
+        assert 86_300 < (self.raw_ttl(self.key_prefix + "t") or 0) <= 86_401 + unit
 
     @promise(3)
     @pytest.mark.parametrize("expires", [0, -1, float("nan"), float("inf"), True])

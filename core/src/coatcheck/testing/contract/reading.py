@@ -10,7 +10,6 @@ import pytest
 
 from ... import Capability, TaskError
 from ... import Results as SyncResults
-from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
 from ..promises import needs, promise
 from ..proof import PATIENCE, has
@@ -57,9 +56,9 @@ class Reading(Case):
     async def test_reads_prolong_nothing(self, results: Results) -> None:
         """Reading a record does not prolong its life."""
         await results.store_result("t", 1, expires=60)
-        before = self.raw_ttl(DEFAULT_KEY_PREFIX + "t")
+        before = self.raw_ttl(self.key_prefix + "t")
         await read_in_every_way(results, "t")
-        after = self.raw_ttl(DEFAULT_KEY_PREFIX + "t")
+        after = self.raw_ttl(self.key_prefix + "t")
 
         assert before is not None
         assert after is not None

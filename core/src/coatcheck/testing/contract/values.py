@@ -12,7 +12,6 @@ import pytest
 
 from ... import EncodeError, ResultTooLargeError
 from ... import Results as SyncResults
-from ..._backends.backend import DEFAULT_KEY_PREFIX
 from ...aio import Results
 from ...states import READY_STATES
 from ..promises import core, needs, promise
@@ -77,7 +76,7 @@ class Values(Case):
         store = innermost(results.backend)
         whole = bytes(range(256))
         values = [whole, whole[::-1], b" a \r\n", b"\0", b'{"status": "STARTED", "b":1 ,"a":2}']
-        keys = [f"{DEFAULT_KEY_PREFIX}t{n}" for n in range(len(values))]
+        keys = [f"{self.key_prefix}t{n}" for n in range(len(values))]
         pairs = list(zip(keys, values, strict=True))
         for key, value in pairs:
             put = store.put(key, value, unless=READY_STATES, expires=60)

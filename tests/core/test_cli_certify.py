@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_others_records_stay(certify, tmp_path):
         assert 0 == done.returncode, done.stdout
         assert {"t": "ours", "a": 2} == {meta.task_id: meta.result for meta in results.scan()}
         assert {"celery-task-meta-t", "celery-task-meta-a"} == set(results.backend.backend.scan(""))
+    assert f"SQLite {sqlite3.sqlite_version}\n" in done.stdout
     assert "The tests left no records behind." in done.stdout
     assert "Sound: the backend kept its promises" in done.stdout
     html = page.read_text()

@@ -32,6 +32,7 @@ def test_a_store_that_others_use(tmp_path):
         assert FOREIGN == {key: client.get(key) for key in client.keys("*")}
         assert 0 == report["left"]
         assert report["versions"]["backend"].startswith("coatcheck-redis ")
+        assert report["versions"]["server"].startswith("Redis 7.")
         assert ["PUSH", "TTL", "SCAN", "SHARED"] == report["capabilities"]
         ran = {test["name"] for test in report["tests"] if test["outcome"] == "kept"}
         assert {"test_race", "test_secrets_are_masked"} <= ran

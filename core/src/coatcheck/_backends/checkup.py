@@ -64,6 +64,10 @@ class Checkup:
         """Return the servers of the URL. Each is looked for by steps: name, TCP, TLS."""
         return ()
 
+    def version(self) -> str | None:
+        """Return the name and the version of the server or library, such as "Redis 8.2.1"."""
+        return None
+
     def findings(self) -> Iterable[Finding]:
         """Check the settings and the condition of a store that can be reached."""
         return ()

@@ -4,6 +4,7 @@ The faults of SQLite files: the journal, the disk, the file system.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -22,6 +23,9 @@ class SQLiteCheckup(Checkup):
     def __init__(self, file: Connections) -> None:
         self._file = file
         self._read = partial(file.run, file.reading)
+
+    def version(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
 
     def findings(self) -> Iterator[Finding]:
         mode = self._read(_journal_mode)

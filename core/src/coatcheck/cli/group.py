@@ -22,8 +22,8 @@ from .text import say
 #: Where each command is; imported when it is used.
 _COMMANDS: Final = {
     "backends": "backends:backends",
-    "doctor": "doctor:doctor",
     "certify": "certify:certify",
+    "doctor": "doctor:doctor",
     "forget": "forget:forget",
     "get": "show:get",
     "list": "show:list_",

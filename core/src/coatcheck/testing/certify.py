@@ -76,7 +76,7 @@ def _described(url: str, results: Results) -> Certificate:
     backend = innermost(results.backend)
     return Certificate(
         url=masked(url),
-        versions=_versions(url),
+        versions=_versions(url, _server_of(backend)),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         capabilities=[str(each.name) for each in results.capabilities],
         max_value_bytes=backend.max_value_bytes,
@@ -84,7 +84,14 @@ def _described(url: str, results: Results) -> Certificate:
     )
 
 
-def _versions(url: str) -> dict[str, str]:
+def _server_of(backend: Any) -> str | None:
+    with suppress(BackendError):  # where it may not be asked
+        version: str | None = backend.checkup().version()
+        return version
+    return None
+
+
+def _versions(url: str, server: str | None) -> dict[str, str]:
     scheme = URL(url).scheme
     names = [scheme, scheme.partition("+")[0]]
     entries = [
@@ -94,6 +101,7 @@ def _versions(url: str) -> dict[str, str]:
     return {
         "coatcheck": __version__,
         "backend": entrypoints.owner(entries[0]) if entries else own,
+        **({} if server is None else {"server": server}),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -47,6 +47,12 @@ class RedisCheckup(Checkup):
         tls = partial(_encrypted, settings) if settings.tls else None
         return [Server(host, port, tls and partial(tls, host)) for host, port in settings.nodes]
 
+    def version(self) -> str:
+        reply = self._ask(("INFO", "SERVER"), node=next(iter(self._link.nodes())))[0]
+        info = _read_info(self._checked(reply))
+        valkey = info.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {info['redis_version']}"
+
     def clock(self) -> float:
         seconds, micros = self._checked(self._ask(("TIME",))[0])
         return int(seconds) + int(micros) / 1e6

@@ -21,7 +21,7 @@ The workshop:
 
 Checks:
     `Checkup` has the checks of a store for `coatcheck doctor`, which returns a `Finding` of a `Level` for each
-    and looks for each `Server`.
+    and looks for each `Server`. `directory_findings` are those of a directory.
 
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
@@ -57,6 +57,7 @@ from ._coding.kombus import KombuSerializer
 from ._coding.kombus import accepted as accepted_content
 from ._coding.serializers import BUILTINS as BUILTIN_SERIALIZERS
 from ._coding.serializers import Serializer
+from ._embedded.disk import findings as directory_findings
 from ._finding.resolver import backend_class, has_keys
 from ._finding.resolver import choose as choose_backend
 from ._record import groups
@@ -131,6 +132,7 @@ __all__ = [
     "celeryconfig",
     "checked_id",
     "choose_backend",
+    "directory_findings",
     "drive",
     "encoded",
     "forks",

@@ -15,6 +15,7 @@ from coatcheck.plugin import (
     BATCH,
     URL,
     Backend,
+    Checkup,
     ResultMeta,
     Tree,
     Unless,
@@ -157,6 +158,11 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
 
     def delete_group(self, group_id: str) -> bool:
         return self._link.follow(work.deleting([group_id], grouped=True)) > 0
+
+    def checkup(self) -> Checkup:
+        from .checkup import SQLCheckup  # noqa: PLC0415 - only for the doctor
+
+        return SQLCheckup(self._settings, self._link)
 
     def close(self) -> None:
         self._link.close()

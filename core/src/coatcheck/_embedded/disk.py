@@ -4,7 +4,6 @@ The checks of a directory with records: the room on its disk, and its file syste
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -32,6 +31,8 @@ class DirectoryCheckup(Checkup):
 
 def findings(directory: Path) -> Iterator[Finding]:
     """Check the disk of *directory*, which exists."""
+    import shutil  # noqa: PLC0415 - plugins import this module, and few of them call it
+
     free = shutil.disk_usage(directory).free
     if free < LEAST:
         what = f"{free:,} bytes are free in {directory}"

@@ -15,8 +15,9 @@ from redis import exceptions
 from coatcheck.plugin import Checkup, Finding, Level, Server, pass_on_interruption
 
 from .cluster import Cluster
+from .connections import SSLConnection
 from .errors import mapped
-from .link import ERRORS, Link, connection_class, receive, send
+from .link import ERRORS, Link, receive, send
 from .operations import Request
 from .settings import Node, Settings
 
@@ -127,10 +128,8 @@ class RedisCheckup(Checkup):
 
 def _encrypted(settings: Settings, host: str, connected: socket.socket) -> ssl.SSLSocket:
     """Speak TLS as the driver does."""
-    options = {**settings.connection, "host": host}
-    encrypted: ssl.SSLSocket = connection_class(settings)(**options)._wrap_socket_with_ssl(  # noqa: SLF001
-        connected
-    )
+    made: Any = SSLConnection(**{**settings.connection, "host": host})
+    encrypted: ssl.SSLSocket = made._wrap_socket_with_ssl(connected)  # noqa: SLF001
     return encrypted
 
 

@@ -2,7 +2,7 @@
 What coatcheck costs on the embedded stores: SQLite against the module sqlite3 doing the same by hand in
 the same run, and the waits on SQLite and on files.
 
-See docs/reference/performance.md for what each row is. Prints a table and JSON.
+See docs/reference/benchmarks.md for what each row is. Prints a table and JSON.
 """
 
 from __future__ import annotations

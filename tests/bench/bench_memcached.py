@@ -2,7 +2,7 @@
 What coatcheck costs on Memcached, against pymemcache doing the same by hand in the same run.
 
 Throughput is measured with client and server on one CPU, waits without that. See
-docs/reference/performance.md for what each row is. Prints a table and JSON.
+docs/reference/benchmarks.md for what each row is. Prints a table and JSON.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 What coatcheck costs on MongoDB, against the raw driver doing the same by hand in the same run.
 
 On a replica set of one server, with writes that a majority acknowledges, and on a server that
-stands alone, where waits look. See docs/reference/performance.md. Prints a table and JSON.
+stands alone, where waits look. See docs/reference/benchmarks.md. Prints a table and JSON.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 What coatcheck costs on RabbitMQ, against pika and aio-pika doing the same by hand in the same run.
 
 "By hand" is `json.dumps`, a mandatory message whose confirmation is waited for, and a consumer. See
-docs/reference/performance.md. Prints a table and JSON.
+docs/reference/benchmarks.md. Prints a table and JSON.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ What coatcheck costs on PostgreSQL and SQLite, against psycopg and sqlite3 doing
 same run.
 
 "By hand" is `json.dumps`, one upsert that notifies, and a select; a wait is LISTEN. The server
-does not wait for its disk. On SQLite it is a table of keys and values. See docs/reference/performance.md.
+does not wait for its disk. On SQLite it is a table of keys and values. See docs/reference/benchmarks.md.
 Prints a table and JSON.
 """
 

@@ -33,7 +33,7 @@ async def main() -> None:
         async for meta in results.as_completed(["slow", "quick"], timeout=10):
             print(meta.task_id, meta.status)
 
-        # All at once: as many coroutines as you like share one connection.
+        # All at once: as many coroutines as you like share two connections.
         print(await asyncio.gather(*map(results.AsyncResult, ["quick", "slow"])))
 
         # A deadline. asyncio.timeout() works as well; a cancelled wait leaves nothing behind.

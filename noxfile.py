@@ -160,7 +160,7 @@ def ready_servers(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """
-    Run ruff, as linter and as formatter, and look for misspelled words.
+    Run ruff, as linter and as formatter, and look for misspelled words and for words that only we would use.
     """
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
@@ -169,6 +169,7 @@ def lint(session: nox.Session) -> None:
     session.run(
         "codespell", "--skip=*.svg,generated", *map(str, ROOT.glob("*.md")), "docs", *SOURCES
     )
+    session.run("python", "docs/words.py")
 
 
 @nox.session
@@ -352,12 +353,16 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """
-    Build the documentation into build/docs; a warning is an error. With `-- serve`, show it as well.
+    Build the documentation into build/docs; a warning is an error. With `-- serve`, show it as well; with
+    `-- linkcheck`, ask the servers of others whether our links to them still lead somewhere.
     """
     session.install(*group("docs"), *members())
     strict = ["--fail-on-warning", "--keep-going", "--fresh-env"]
-    posargs = [argument for argument in session.posargs if argument != "serve"]
+    posargs = [argument for argument in session.posargs if argument not in ("serve", "linkcheck")]
     session.run("sphinx-build", *strict, "docs", "build/docs", *posargs)
+    session.run("python", "docs/site.py", "build/docs")
+    if "linkcheck" in session.posargs:
+        session.run("sphinx-build", "-b", "linkcheck", "docs", "build/linkcheck", *posargs)
     if "serve" in session.posargs:
         session.run("python", "-m", "http.server", "--directory", "build/docs", "8080")
 

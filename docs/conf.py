@@ -12,6 +12,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
+from docutils.parsers.rst.roles import code_role  # noqa: E402
+from sphinx.domains.python import PyXRefRole  # noqa: E402
 
 project = "coatcheck"
 author = "The coatcheck developers"
@@ -25,7 +27,18 @@ html_title = f"coatcheck {release}"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-default_role = "code"  # docstrings write `name`, as everybody does
+default_role = "named"  # docstrings write `name`, as everybody does
+
+# A reference to nothing is a warning, except to the standard library and to private names.
+nitpicky = True
+nitpick_ignore_regex = [
+    (
+        "py:class",
+        r"(_asyncio|collections|contextlib|datetime|threading)(\..*)?|coatcheck\._.*|[A-Z]",
+    ),
+    ("py:class", r"Named|Reader|Registry|Revive"),
+    ("py:obj", ".*"),  # `named`
+]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 add_module_names = False
@@ -37,6 +50,15 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
     "dark_css_variables": {"color-brand-primary": "#79c0ff", "color-brand-content": "#79c0ff"},
 }
+
+
+def named(_name, rawtext, text, *where):
+    """
+    Link a name in backticks to its entry, if there is one. Everything else is code.
+    """
+    if re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", text):
+        return PyXRefRole()("py:obj", rawtext, text, *where)
+    return code_role("code", rawtext, text, *where)
 
 
 def separate(_app, _what, _name, _obj, _options, lines):
@@ -79,6 +101,7 @@ def setup(app):
     Write the generated parts, and connect the functions above.
     """
     generate.write(HERE / "reference" / "generated")
+    app.add_role("named", named)
     app.connect("autodoc-process-docstring", separate)
     app.connect("autodoc-process-docstring", arguments)
     app.connect("build-finished", write_llms)

@@ -133,12 +133,12 @@ class Options(CodecOptions, total=False):
     """The prefix of keys in key-value stores. Other stores refuse it."""
 
     safety_look: Annotated[float, Option(seconds, 5.0)]
-    """Seconds between the looks of a wait although the store would wake it."""
+    """A wait reads its task again after this many seconds, although the store would notify it."""
 
     operation_timeout: Annotated[float, Option(seconds, 5.0)]
     """
-    How many seconds one store or read may take, with its repeats. The look of a wait with
-    `timeout=0` is one read.
+    How many seconds one store or read may take, with its repeats. A wait with `timeout=0`
+    is one read.
     """
 
     read_only: Annotated[bool, Option(boolean, default=False)]

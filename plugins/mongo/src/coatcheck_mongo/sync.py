@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from coatcheck import Bell
-from coatcheck.plugin import URL, DrivenBackend, ResultMeta
+from coatcheck.plugin import URL, Checkup, DrivenBackend, ResultMeta
 
 from . import commands
 from .bell import MongoBell
@@ -83,6 +83,11 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
 
     def delete_group(self, group_id: str) -> bool:
         return self._link.run(self._delete_group(group_id))
+
+    def checkup(self) -> Checkup:
+        from .checkup import MongoCheckup  # noqa: PLC0415 - only for the doctor
+
+        return MongoCheckup(self._settings, self._own_link)
 
     def close(self) -> None:
         self._link.close()

@@ -79,14 +79,14 @@ class Connection(Client):
     def _ask_settings(self) -> None:
         size = self._max_item_size
         if size is None:
-            told = self._stats("settings")
+            told = self.stats("settings")
             self.has_cas = told.get(b"cas_enabled") != b"no"
             size = _number(told.get(b"item_size_max"))
-            if self.has_cas and _is_telling(self._stats().get(b"version", b"")):
+            if self.has_cas and _is_telling(self.stats().get(b"version", b"")):
                 self.session = object()
         self.max_value_bytes = None if size is None else size - _OVERHEAD - _LONGEST_NAME
 
-    def _stats(self, *names: str) -> dict[bytes, bytes]:
+    def stats(self, *names: str) -> dict[bytes, bytes]:
         """Return the server's statistics; nothing if a proxy does not know the command."""
         # The driver's own method swallows exceptions of signal handlers while it reads numbers.
         replies = self._ask(" ".join(("stats", *names)).encode() + b"\r\n")
@@ -110,7 +110,7 @@ class Connection(Client):
         """
         moment = monotonic()
         if self._clock is None or moment - self._clock[1] > _CLOCK_AGE:
-            told = _number(self._stats().get(b"time"))
+            told = _number(self.stats().get(b"time"))
             self._clock = (wall() if told is None else told, moment)
         at, then = self._clock
         return at + moment - then

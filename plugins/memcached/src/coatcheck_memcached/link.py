@@ -72,6 +72,10 @@ class Link:
         """Return the pool of the server that has the key called *name*."""
         return self._only or self._pool_of(name)
 
+    def pool_at(self, server: str) -> Pool:
+        """Return the pool of the *server* with that name."""
+        return self._pools[server]
+
     def run(self, work: Mapping[Pool, Step]) -> None:
         """
         Do each step of *work* at its server. Raises a `BackendError` if a step failed, after the work for

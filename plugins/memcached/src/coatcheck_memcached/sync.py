@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from coatcheck import Capability, KeyValueBackend
 from coatcheck.errors import BackendUnavailableError, PartlyUnavailableError
-from coatcheck.plugin import URL, Unless, batches
+from coatcheck.plugin import URL, Checkup, Unless, batches
 
 from .celerysettings import celery_options
 from .link import Link
@@ -167,6 +167,11 @@ class MemcachedBackend(KeyValueBackend):
             name = name_of(key)
             by_pool.setdefault(self._link.pool_of(name), {})[name] = key
         return by_pool
+
+    def checkup(self) -> Checkup:
+        from .checkup import MemcachedCheckup  # noqa: PLC0415 - only for the doctor
+
+        return MemcachedCheckup(self._settings, self._link)
 
     def close(self) -> None:
         self._link.close()

@@ -70,14 +70,15 @@ class Hub(HubBase):
         try:
             watch = self._join(waiter)
             while True:
-                while (seconds := watch.next_pause(waiter)) is not None:
+                forks.check()
+                if watch.lock is not self.lock:  # of the parent: its thread is not here
+                    watch = self._join(waiter)
+                if (seconds := watch.next_pause(waiter)) is not None:
                     waiter.pause(seconds)
-                    forks.check()
-                    if watch.lock is not self.lock:  # of the parent: its thread is not here
-                        watch = self._join(waiter)
-                if (meta := waiter.take()) is None:
+                elif (meta := waiter.take()) is not None:
+                    yield meta
+                else:
                     return
-                yield meta
         finally:
             # Also after an exception of a signal handler during the join. This is one call into C,
             # which no handler interrupts.

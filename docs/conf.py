@@ -12,8 +12,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
-from docutils.parsers.rst.roles import code_role  # noqa: E402
 from sphinx.domains.python import PyXRefRole  # noqa: E402
+from sphinx.roles import code_role  # noqa: E402
+
+import coatcheck  # noqa: E402
 
 project = "coatcheck"
 author = "The coatcheck developers"
@@ -34,7 +36,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:class",
-        r"(_asyncio|collections|contextlib|datetime|threading)(\..*)?|coatcheck\._.*|[A-Z]",
+        r"(_asyncio|collections|contextlib|datetime|pathlib|socket|ssl|threading)(\..*)?|coatcheck\._.*|[A-Z]",
     ),
     ("py:class", r"Named|Reader|Registry|Revive"),
     ("py:obj", ".*"),  # `named`
@@ -57,6 +59,11 @@ def named(_name, rawtext, text, *where):
     Link a name in backticks to its entry, if there is one. Everything else is code.
     """
     if re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", text):
+        module = where[1].document.settings.env.ref_context.get("py:module", "")
+        if text.partition(".")[0] in coatcheck.__all__ and not hasattr(
+            sys.modules.get(module), text
+        ):
+            text = f"{text} <coatcheck.{text}>"
         return PyXRefRole()("py:obj", rawtext, text, *where)
     return code_role("code", rawtext, text, *where)
 
@@ -65,7 +72,15 @@ def separate(_app, _what, _name, _obj, _options, lines):
     """
     Let docstrings write `BackendError`s, which reStructuredText takes for unfinished.
     """
-    lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
+    lines[:] = [re.sub(r"(``.+?``|`[^`]+`)(\w?)", apart, line) for line in lines]
+
+
+def apart(found):
+    """
+    Return a piece of code, apart from the letter after it.
+    """
+    code, letter = found.groups()
+    return f"{code}\\ {letter}" if letter else code
 
 
 def arguments(_app, _what, _name, _obj, _options, lines):

@@ -13,6 +13,7 @@ from coatcheck import BackendError, Bell
 from coatcheck.plugin import (
     URL,
     Alarm,
+    Checkup,
     DrivenBackend,
     LocalBell,
     ResultMeta,
@@ -109,6 +110,11 @@ class RPCBackend(RPCOperations, DrivenBackend[ResultMeta]):
 
     def delete_group(self, group_id: str) -> bool:
         return self._client.mailbox.delete_group(group_id)
+
+    def checkup(self) -> Checkup:
+        from .checkup import RPCCheckup  # noqa: PLC0415 - only for the doctor
+
+        return RPCCheckup(self._client.settings)
 
     def close(self) -> None:
         forks.check()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from .._backends.checkup import Finding, Level
+from .._backends.checkup import Checkup, Finding, Level
 from .._results.results import Results
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendUnavailableError, CoatcheckError
@@ -20,7 +20,11 @@ _FIRST: Final = ("reach", "login")
 
 def examine(results: Results) -> Iterator[Finding]:
     """Check the store of *results*."""
-    checkup = results.backend.checkup()
+    checkup = Checkup()
+    try:
+        checkup = results.backend.checkup()
+    except Exception as error:  # noqa: BLE001 - the checks for all stores go on
+        yield _failed("settings", error)
     checkup.key_prefix = results._key_prefix  # noqa: SLF001 - the doctor knows its patient
     timeout = results._operation_timeout  # noqa: SLF001
     checks: dict[str, Callable[[], Iterable[Finding]]] = {
@@ -48,7 +52,11 @@ def _guarded(check: str, findings: Callable[[], Iterable[Finding]]) -> Iterator[
     except CoatcheckError as error:
         yield Finding(check, Level.UNCHECKED, str(error))
     except Exception as error:  # noqa: BLE001 - the other checks go on
-        pass_on_interruption(error)
-        # Not its text: it may contain the password.
-        what = f"the check failed: {type(error).__name__}"
-        yield Finding(check, Level.UNCHECKED, what, "tell the author of the backend")
+        yield _failed(check, error)
+
+
+def _failed(check: str, error: Exception) -> Finding:
+    pass_on_interruption(error)
+    # Not its text: it may contain the password.
+    what = f"the check failed: {type(error).__name__}"
+    return Finding(check, Level.UNCHECKED, what, "tell the author of the backend")

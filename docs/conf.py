@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
+from sphinx import addnodes  # noqa: E402
 from sphinx.domains.python import PyXRefRole  # noqa: E402
 from sphinx.roles import code_role  # noqa: E402
 
@@ -97,6 +98,15 @@ def arguments(_app, _what, _name, _obj, _options, lines):
             lines[number] = re.sub(r"^(\w+):", r":param \1:", line[4:])
 
 
+def without_objects(_app, _domain, _kind, content):
+    """
+    Leave out values such as `<Codec object>`, which tell a reader nothing.
+    """
+    for note in list(content.parent.findall(addnodes.desc_annotation)):
+        if note.astext().endswith(" object>"):
+            note.parent.remove(note)
+
+
 def write_llms(app, exception):
     """
     Write llms.txt: the title and the address of each page, for programs that read them.
@@ -119,6 +129,7 @@ def setup(app):
     app.add_role("named", named)
     app.connect("autodoc-process-docstring", separate)
     app.connect("autodoc-process-docstring", arguments)
+    app.connect("object-description-transform", without_objects)
     app.connect("build-finished", write_llms)
     # A chapter may have no page yet. Sphinx gives this warning no type to suppress it by.
     logging.getLogger("sphinx.sphinx.directives.other").addFilter(

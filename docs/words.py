@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: The words that our pages avoid, with those that users know.
 WORDS = {
-    r"(waits?|waiters?|hubs?|readers?|they|it|which) looks?(?! (at|for|like|up)\b)": "poll, read",
+    r"(waits?|waiters?|hubs?|readers?|they|it|which) looks?(?! (for|like|up)\b)": "poll, read",
     r"(a|the|last|first|each|two|next) looks?(?! (of|at)\b)": "read, poll",
     r"rings?|rang|ringing": "notify, notification",
     r"(?<!sign of )(?<!signs of )life": "time to live",

@@ -33,6 +33,7 @@ SOURCES = [f"{member}/src" for member in MEMBERS]
 PLAIN = "not long and not chaos and not environments"
 #: Without servers, and without the tests of the contract itself; most of those run tests.
 QUICK = ["-m", f"not server and {PLAIN}", "--ignore=tests/core/testing"]
+QUICK_ENV = {"COATCHECK_TESTING_QUICK": "1", "COATCHECK_TESTING_CONTRACT": "core"}
 #: Tests mostly wait: one process more than there are CPUs, each with servers of its own.
 AT_ONCE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 
@@ -195,7 +196,7 @@ def quick(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy", *SOURCES, "tests/typing")
     run = ["pytest", *AT_ONCE, "-q", *QUICK, "--ignore=tests/packaging", *session.posargs]
-    session.run(*run, env={"COATCHECK_TESTING_QUICK": "1"})
+    session.run(*run, env=QUICK_ENV)
 
 
 @nox.session(python=PYTHONS)
@@ -213,6 +214,8 @@ def tests(session: nox.Session) -> None:
 def store(session: nox.Session, member: Path) -> None:
     """
     Run the tests of one member with no other member installed; arguments go to pytest.
+
+    With `COATCHECK_TESTING_CONTRACT=core` the contract is left out but for its most telling tests.
 
     So a hidden dependency fails. The dependency group `tests-MEMBER` names other members that the tests
     need; they are installed after all modules of the member were imported without them.
@@ -327,7 +330,7 @@ def coverage(session: nox.Session, of: str) -> None:
         session.install(*group("tests"), *members())
         paths, report = ["tests", "--ignore=tests/packaging"], ["--fail-under=0"]
     session.run("coverage", "erase")
-    quick = {"COATCHECK_TESTING_QUICK": "1"} if of == "core" else {}
+    quick = QUICK_ENV if of == "core" else {}
     session.run("coverage", "run", "-m", "pytest", *AT_ONCE, *paths, *session.posargs, env=quick)
     # Processes that tests kill leave files cut short.
     session.run("coverage", "combine", "--quiet", success_codes=[0, 1])

@@ -14,16 +14,17 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
-from support.processes import is_quick, serve
+from support.contract import is_core_only
+from support.processes import serve
 
 TESTS = str(Path(__file__).parent)
 
 
 def pytest_pycollect_makeitem(name: str, obj: object) -> list[pytest.Item] | None:
     """
-    Collect only the core of the contract in a quick run: to collect the rest takes as long as the run.
+    Collect only the core of the contract where that is asked for.
     """
-    if not is_quick() or not name.startswith("test") or not isinstance(obj, FunctionType):
+    if not is_core_only() or not name.startswith("test") or not isinstance(obj, FunctionType):
         return None
     of_contract = obj.__module__.startswith("coatcheck.testing.")
     return [] if of_contract and not hasattr(obj, "contract_core") else None

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, Final
 
+from .._runtime.clocks import wall
 from ..errors import DecodeError
+
+#: Later heartbeats mean that the record is damaged, in seconds since 1970.
+_LATEST: Final = 1e12
 
 
 def aware(value: object, zone: tzinfo = UTC) -> datetime | None:
@@ -137,6 +141,18 @@ class RecordFields:
         """The worker's sign of life: `every`, in seconds, and `beat`, a number that must change."""
         value = self.document.get("heartbeat")
         return value if isinstance(value, dict) else None
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """
+        The seconds since the worker's last sign of life, by its clock and this machine's; `None` if the task
+        has no heartbeat, or is over.
+        """
+        at = (self.heartbeat or {}).get("at")
+        # Bounded: an int of the record may be too large for a float.
+        if not isinstance(at, (int, float)) or not 0 <= at < _LATEST:
+            return None
+        return max(wall() - at, 0.0)
 
     @property
     def write_id(self) -> str | None:

@@ -23,7 +23,6 @@ from .._runtime.loops import PerLoop
 from .._settings.durations import Expires, checked_heartbeat, checked_timeout
 from .._settings.options import DEFAULT, Default, Options
 from .._waiting.asyncio_hub import Hub, TaskWaiter
-from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from ..errors import (
     BackendError,
     BackendUnavailableError,
@@ -33,15 +32,15 @@ from ..errors import (
 from . import asyncio_handles as handles
 from . import asyncio_resultsets as resultsets
 from .asyncio_marks import Marks
+from .asyncio_noticing import Notices
 from .asyncio_observed import ObservedBackend, observed_wait
-from .asyncio_reading import Reads
 from .asyncio_running import RunningTask
 from .writing import Writer
 
 T = TypeVar("T")
 
 
-class Results(Marks, Reads):
+class Results(Marks, Notices):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 
@@ -160,20 +159,6 @@ class Results(Marks, Reads):
             hint=self._hint,
         )
         return self._results(waiter)
-
-    async def check_alive(self, task_id: str) -> bool | None:
-        """See `coatcheck.Results.check_alive`."""
-        meta = await self.get_task_meta(task_id)
-        every = interval_of(meta.heartbeat)
-        if meta.ready or every is None:
-            return False if meta.ready else None
-        waiter = TaskWaiter(
-            [task_id], LOST_WITHIN * every + CHECK_PATIENCE, beats=True, hint=self._hint
-        )
-        async with aclosing(self._hubs.get().results(waiter)) as changes:
-            return await anext(
-                not m.ready async for m in changes if m.ready or m.heartbeat != meta.heartbeat
-            )
 
     def _updates(self, task_id: str, timeout: float | None) -> AsyncGenerator[ResultMeta, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)

@@ -17,7 +17,6 @@ from .._record.documents import Fields, checked_id
 from .._record.meta import ResultMeta
 from .._settings.durations import Expires, checked_heartbeat, checked_timeout
 from .._settings.options import DEFAULT, Default, Options
-from .._waiting.heartbeats import CHECK_PATIENCE, LOST_WITHIN, interval_of
 from .._waiting.hub import Hub, ThreadWaiter
 from ..errors import (
     BackendError,
@@ -27,8 +26,8 @@ from ..errors import (
 )
 from . import handles, resultsets
 from .marks import Marks
+from .noticing import Notices
 from .observed import ObservedBackend, observed_wait
-from .reading import Reads
 from .running import RunningTask
 from .writing import Writer
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Marks, Reads):
+class Results(Marks, Notices):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 
@@ -167,29 +166,6 @@ class Results(Marks, Reads):
             hint=self._hint,
         )
         return self._results(waiter)
-
-    def check_alive(self, task_id: str) -> bool | None:
-        """
-        Find out whether the worker of a running task is alive, if nobody waits for the task.
-
-        Reads never notice that a worker was lost: they say STARTED for as long as the record lives.
-        This call waits for the next sign of life. If none comes for three intervals of the task's
-        heartbeat, it records FAILURE with `WorkerLostError`, as a wait does.
-
-        Returns:
-            `True` after a sign of life, or any other change; `False` if the task is over, or is now
-            that its worker was found lost; `None` if nobody can tell: nothing is stored, or the
-            task runs without a heartbeat.
-        """
-        meta = self.get_task_meta(task_id)
-        every = interval_of(meta.heartbeat)
-        if meta.ready or every is None:
-            return False if meta.ready else None
-        waiter = ThreadWaiter(
-            [task_id], LOST_WITHIN * every + CHECK_PATIENCE, beats=True, hint=self._hint
-        )
-        with closing(self._hub.results(waiter)) as changes:
-            return next(not m.ready for m in changes if m.ready or m.heartbeat != meta.heartbeat)
 
     def _updates(self, task_id: str, timeout: float | None) -> Generator[ResultMeta, None, None]:
         return self.as_completed([task_id], timeout=timeout, updates=True)

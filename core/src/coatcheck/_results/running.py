@@ -19,6 +19,7 @@ from .._record.meta import ResultMeta
 from .._runtime import forks
 from .._runtime.alarm import Alarm
 from .._runtime.bare import add_note, is_a, mro_of, name_of
+from .._runtime.clocks import wall
 from .._runtime.interruptions import pass_on_interruption
 from .._runtime.starting import start
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
@@ -66,8 +67,12 @@ class TaskProgress:
         fields = cast("AllFields", dict(self._fields))
         if self._heartbeat is not None:
             self._beat += 1
-            beat = {"every": self._heartbeat, "beat": self._beat, "run": self._run}
-            fields["heartbeat"] = beat
+            fields["heartbeat"] = {
+                "every": self._heartbeat,
+                "beat": self._beat,
+                "run": self._run,
+                "at": round(wall(), 3),
+            }
         return self._state, self._info, fields
 
     def _begun(self, *, stored: bool) -> None:

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "get": "show:get",
     "list": "show:list_",
     "purge": "forget:purge",
+    "reap": "reap:reap",
     "run": "run:run",
     "version": "version:version",
     "wait": "wait:wait",

@@ -59,11 +59,13 @@ class Common:
         """The URL as it may be shown."""
         return masked(self.url)
 
-    def open(self) -> Results:
-        """Return the `Results` of the store. No connection."""
+    def open(self, **options: Any) -> Results:
+        """Return the `Results` of the store, with *options* besides. No connection."""
         from .._api import by_name, by_url
 
-        return by_url(self.url) if self.name is None else by_name(self.name)
+        if self.name is None:
+            return by_url(self.url, **options)
+        return by_name(self.name, **options)
 
 
 def common_options(command: F) -> F:

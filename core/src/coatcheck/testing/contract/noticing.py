@@ -8,7 +8,13 @@ import logging
 
 import pytest
 
-from ... import Capability, UnknownTaskError, WaitTimeoutError, WorkerLostError
+from ... import (
+    Capability,
+    UnknownTaskError,
+    UnsupportedError,
+    WaitTimeoutError,
+    WorkerLostError,
+)
 from ... import Results as SyncResults
 from ...aio import Results
 from ..promises import promise
@@ -70,6 +76,49 @@ class Noticing(Case):
         await results.store_result("t", 1)
         assert await results.check_alive("t") is False
         assert 1 == await results.get_result("t")
+
+    @promise(11)
+    async def test_reaping(self, results: Results, other: SyncResults) -> None:
+        """Of several tasks that nobody waits for, those with a lost worker fail, and no others."""
+        for task_id in ("lost", "lost too"):
+            await results.store_result(task_id, None, "STARTED", heartbeat=GONE)
+        await results.mark_as_started("without heartbeat")
+        await results.store_result("over", 1)
+        with other.running("alive", heartbeat=0.5):
+            ids = ["lost", "without heartbeat", "over", "alive", "unknown"]
+            assert ["lost"] == [meta.task_id for meta in await results.reap(ids)]
+            if has(results, Capability.SCAN):
+                assert ["lost too"] == [meta.task_id for meta in await results.reap()]
+                assert [] == await results.reap()
+            else:
+                with pytest.raises(UnsupportedError):
+                    await results.reap()
+            assert "STARTED" == await results.get_state("alive")
+
+        assert "FAILURE" == other.get_state("lost")
+        assert "STARTED" == other.get_state("without heartbeat")
+
+    @promise(11, 7)
+    async def test_reaping_by_a_reader(self, results: Results) -> None:
+        """A reader without write access learns which workers are lost, and records nothing."""
+        await results.store_result("t", None, "STARTED", heartbeat=GONE)
+        stored = self.raw_document("t")
+        async with self.new_results(read_only=True) as reader:
+            assert ["t"] == [meta.task_id for meta in await reader.reap(["t"])]
+
+        assert stored == self.raw_document("t")
+
+    @promise(11)
+    async def test_the_age_of_a_heartbeat(self, results: Results, other: SyncResults) -> None:
+        """The last sign of life has an age, unless there was none."""
+        await results.mark_as_started("without heartbeat")
+        with other.running("t", heartbeat=0.5):
+            age = (await results.get_task_meta("t")).heartbeat_age
+
+        assert age is not None
+        assert 0 <= age < PATIENCE
+        for task_id in ("t", "without heartbeat", "unknown"):
+            assert (await results.get_task_meta(task_id)).heartbeat_age is None
 
     @promise(1)
     async def test_running_comes_too_late(

@@ -261,6 +261,8 @@ class BoardBell(coatcheck.Bell):
         while "rang" in answer:
             self._rang.add(answer["rang"])
             answer = self._connection.receive(deadline)
+        if self._connection.has_line:  # a ring may have come together with the answer
+            self._read()
 
     def _read(self):
         deadline = monotonic() + self._backend.operation_timeout

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "forget": "forget:forget",
     "get": "show:get",
     "list": "show:list_",
+    "new-backend": "new_backend:new_backend",
     "purge": "forget:purge",
     "reap": "reap:reap",
     "run": "run:run",

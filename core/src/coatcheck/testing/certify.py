@@ -234,14 +234,13 @@ def _take(found: Certificate, message: dict[str, Any]) -> None:
         _take_measured(found, message)
         return
     outcome = _OUTCOMES[message["outcome"]]
-    told = message["failure"] or {"expected": "", "operations": ""}
+    told = message["failure"] or {"reason": message["reason"]}
     test = Test(
         _side_of(proof),
         name,
         message["promises"],
         outcome,
         message["seconds"],
-        message["reason"],
         **told,
     )
     # One that fails in its end as well is told twice.

@@ -52,11 +52,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """Return in a few words why a test was skipped or failed."""
+    """Return why a test was skipped, or how one that is no part of the contract failed."""
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash else report.longrepr or "")
+    return str(report.longrepr or "")
 
 
 def pytest_sessionfinish() -> None:

@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -92,7 +92,11 @@ def pytest_runtest_makereport(
         "expected": inspect.getdoc(test) or "",
         "done, as the backend was asked": journal.text() or "nothing",
     }
-    report.__dict__["told"] = {"expected": sections["expected"], "operations": journal.text()}
+    report.__dict__["told"] = {
+        "reason": "\n".join(_leaves(call.excinfo.value)),
+        "expected": sections["expected"],
+        "operations": journal.text(),
+    }
     if isinstance(report.longrepr, ExceptionRepr):
         for title, text in sections.items():
             report.longrepr.addsection(title, text)
@@ -100,6 +104,15 @@ def pytest_runtest_makereport(
         told = "\n\n".join(f"{title}: {text}" for title, text in sections.items())
         report.longrepr = f"{report.longrepr}\n\n{told}"
     return report
+
+
+def _leaves(error: BaseException) -> Iterator[str]:
+    """Yield the words of *error*, or of each exception in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield f"{type(error).__name__}: {error}"
 
 
 # -- in the end -------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """
 Find the words that only we would use: `python docs/words.py` tells each place, with a better word.
 
-`nox -s lint` runs it over README.md and the other pages at the root, and over docs. Text in backticks is left alone.
+`nox -s lint` runs it over the pages at the root and in docs, and the READMEs of all distributions. It leaves
+text in backticks alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> int:
     """
     Tell each place; return whether there is one.
     """
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("[cp]*/**/README.md")]
     told = [
         f"{page.relative_to(ROOT)}:{line}: {word!r}: {better}"
         for page in sorted(pages)

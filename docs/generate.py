@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ STORES = {
     "memory": "memory://",
     "disabled": "disabled://",
 }
+KNOWN = Path(__file__).parent / "reference" / "backends.toml"
 CLASSES = ["Results", "AsyncResult", "ResultSet", "RunningTask"]
 
 
@@ -53,6 +55,27 @@ def capabilities() -> str:
         cells.append("a driver" if url.partition(":")[0] in AIO.schemes() else "threads")
         cells.append("" if limit is None else f"{limit:,}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def backends() -> str:
+    """
+    Return the table of known backends.
+    """
+    lines = [
+        "| store | schemes | distribution | capabilities | certified |",
+        "|---|---|---|---|---|",
+    ]
+    for known in tomllib.loads(KNOWN.read_text(encoding="utf-8"))["backend"]:
+        certified = known.get("certified")
+        cells = [
+            f"[{known['store']}]({known['page']})",
+            " ".join(f"`{scheme}`" for scheme in known["schemes"]),
+            f"[{known['distribution']}](https://pypi.org/project/{known['distribution']}/)",
+            " ".join(known["capabilities"]),
+            "{date}, {server}, coatcheck {coatcheck}".format_map(certified) if certified else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -125,7 +148,12 @@ def write(directory: Path) -> None:
     Write all parts.
     """
     directory.mkdir(exist_ok=True)
-    parts = {"capabilities": capabilities(), "commands": helps(), "sides": sides()}
+    parts = {
+        "backends": backends(),
+        "capabilities": capabilities(),
+        "commands": helps(),
+        "sides": sides(),
+    }
     for name, text in parts.items():
         path = directory / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -158,8 +158,9 @@ def _contract(
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         # The process finds the plugins of this one, too.
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        **({LONG: "1"} if long else {}),
     }
+    if long:
+        environment = {"COATCHECK_TESTING_PATIENCE": "90", **environment, LONG: "1"}
     environment.pop("PYTEST_ADDOPTS", None)
     chosen = ["-k", "contract_core or test_latencies or test_shape"] if quick else []
     tests = Path(__file__).with_name("certified.py")

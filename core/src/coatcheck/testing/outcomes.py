@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import pytest
 
+from .. import by_url
+from .certificate import WHY
 from .patience import PATIENCE
 from .place import Place
 from .promises import left_out, suite_of
+from .proof import LONG, innermost
 from .stacks import bounded
 
 #: The variable with the number of the descriptor.
@@ -23,6 +26,18 @@ DESCRIPTOR: Final = "COATCHECK_TESTING_OUTCOMES"
 
 def _tell(**message: Any) -> None:
     os.write(int(os.environ[DESCRIPTOR]), json.dumps(message).encode() + b"\n")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Leave the model out where a store counts in seconds, unless long tests are asked for."""
+    place = Place.of_environment()
+    assert place is not None
+    with by_url(place.url) as results:
+        coarse = innermost(results.backend).expires_resolution >= 1
+    for item in items:
+        if coarse and LONG not in os.environ and item.name == "test_model":
+            item.add_marker(pytest.mark.skip(reason=WHY[LONG]))
+            item.user_properties += [("promise", number) for number in item.function.promises]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -350,9 +350,8 @@ def lowest(session: nox.Session) -> None:
     session.install("uv")
     python = str(Path(session.bin) / "python")
     resolve = ["uv", "pip", "install", "--python", python, "--resolution=lowest-direct"]
-    session.run(*resolve, *members())
-    # Apart, because the tools of the tests should be as new as possible.
-    session.install(*group("tests"))
+    # With the tools of the tests, which would raise some of them otherwise.
+    session.run(*resolve, *group("tests"), *members())
     session.run("uv", "pip", "list", "--python", python)
     session.run("pytest", *AT_ONCE, "--ignore=tests/packaging", *session.posargs)
 

@@ -18,6 +18,7 @@ from support.doctor import diagnose
 from support.sql import MariaDBServer, PgBouncer, PostgreSQLServer
 
 import coatcheck
+import coatcheck_sql.checkup
 from coatcheck._doctor import probing
 from coatcheck._embedded import disk
 
@@ -73,6 +74,17 @@ def test_versions(database: Any) -> None:
 
     assert {("schema", "broken")} == later.faults - {("store", "broken")}
     assert {("schema", "warning")} == diagnose(f"{database.url}?read_only=1").faults
+
+
+def test_version(database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A server that is older than needed is found. SQLite comes with Python.
+    """
+    oldest = dict.fromkeys(("postgresql", "mariadb", "mysql"), (99,))
+    monkeypatch.setattr(coatcheck_sql.checkup, "OLDEST", oldest)
+
+    expected = set() if "sqlite" in database.url else {("version", "broken")}
+    assert expected == diagnose(database.url).faults
 
 
 def test_records_without_expiry(database: Any) -> None:

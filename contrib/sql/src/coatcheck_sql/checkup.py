@@ -4,6 +4,7 @@ The faults of databases: tables of another version, missing indexes, poolers, li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,12 @@ LEAST: Final = 1024 * 1024
 #: The columns by which the statements find rows.
 _FOUND_BY: Final = ("expires_at", "date_done")
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+#: The earliest versions with all statements, and the query for a server's own.
+OLDEST: Final = {"postgresql": (12, 0), "mariadb": (10, 5), "mysql": (5, 7, 20)}
+_VERSIONS: Final = {
+    "postgresql": "SELECT current_setting('server_version') AS value",
+    "mysql": "SELECT VERSION() AS value",
+}
 _CLOCKS: Final = {
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) AS text) AS value",
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR) AS value",
@@ -84,7 +91,8 @@ class SQLCheckup(Checkup):
 
     def findings(self) -> Iterator[Finding]:
         layout: Layout = self._link.run(_layout, writing=False)
-        yield from self._version(layout)
+        yield from self._version()
+        yield from self._schema(layout)
         yield from self._indexes()
         if layout.limit is not None and layout.limit < LEAST:
             what = f"records over {layout.limit:,} bytes are refused"
@@ -97,7 +105,19 @@ class SQLCheckup(Checkup):
         elif self._kind == "postgresql":
             yield from self._pooler()
 
-    def _version(self, layout: Layout) -> Iterator[Finding]:
+    def _version(self) -> Iterator[Finding]:
+        query = _VERSIONS.get(self._kind)
+        if query is None:
+            return
+        (told,) = self._values(query)
+        kind = "mariadb" if "MariaDB" in told else self._kind
+        numbers = re.match(r"[\d.]+", told)
+        version = tuple(map(int, numbers[0].strip(".").split("."))) if numbers else ()
+        if version < OLDEST[kind]:
+            remedy = f"upgrade to {'.'.join(map(str, OLDEST[kind]))} or later"
+            yield Finding("version", Level.BROKEN, f"the server has version {told}", remedy)
+
+    def _schema(self, layout: Layout) -> Iterator[Finding]:
         versions = self._settings.dialect.quoted((VERSIONS, self._settings.task_schema))
         query = f"SELECT CAST(version AS CHAR(9)) AS value FROM {versions} WHERE name = :name"
         try:

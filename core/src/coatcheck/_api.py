@@ -14,6 +14,7 @@ from ._finding.registry import FOR_THREADS, SYNC
 from ._record.documents import AllFields, Fields
 from ._record.failures import Failure
 from ._record.meta import ResultMeta
+from ._results.counting import Stats
 from ._results.handles import AsyncResult
 from ._results.hooks import hookimpl
 from ._results.results import Results
@@ -95,6 +96,7 @@ __all__ = [
     "SchemeConflictError",
     "SerializationError",
     "SignatureError",
+    "Stats",
     "TaskError",
     "TaskRevokedError",
     "ThreadStartError",

@@ -14,6 +14,7 @@ from .._record.documents import checked_id
 from .._record.meta import ResultMeta
 from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .base import ResultsBase
+from .counting import SAMPLE, Sample, Stats
 
 
 class Reads(ResultsBase):
@@ -89,6 +90,16 @@ class Reads(ResultsBase):
         async with aclosing(self._scanned(batch, state)) as metas:
             async for meta in metas:
                 yield meta
+
+    async def stats(self, *, sample: int = SAMPLE) -> Stats:
+        """See `coatcheck.Results.stats`."""
+        chosen = Sample(sample)
+        async for task_id in self.backend.scan():
+            chosen.add(task_id)
+        async with aclosing(self._snapshots(chosen.ids)) as metas:
+            async for meta in metas:
+                chosen.take(meta)
+        return chosen.stats
 
     async def _scanned(
         self, batch: list[str], state: str | None

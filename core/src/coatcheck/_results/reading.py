@@ -13,6 +13,7 @@ from .._record.documents import checked_id
 from .._record.meta import ResultMeta
 from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .base import ResultsBase
+from .counting import SAMPLE, Sample, Stats
 
 
 class Reads(ResultsBase):
@@ -80,6 +81,19 @@ class Reads(ResultsBase):
                 yield from self._scanned(batch, state)
                 batch = []
         yield from self._scanned(batch, state)
+
+    def stats(self, *, sample: int = SAMPLE) -> Stats:
+        """
+        Count the records by state and age. Needs the capability SCAN.
+
+        All ids are listed, and at most *sample* records, chosen at random, are read: the result says so.
+        """
+        chosen = Sample(sample)
+        for task_id in self.backend.scan():
+            chosen.add(task_id)
+        for meta in self._snapshots(chosen.ids):
+            chosen.take(meta)
+        return chosen.stats
 
     def _scanned(self, batch: list[str], state: str | None) -> Iterator[ResultMeta]:
         # Not checked as ids: foreign keys may have made them.

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "purge": "forget:purge",
     "reap": "reap:reap",
     "run": "run:run",
+    "stats": "stats:stats",
     "version": "version:version",
     "wait": "wait:wait",
 }

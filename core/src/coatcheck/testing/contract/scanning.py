@@ -37,6 +37,25 @@ class Scanning(Case):
         assert ["started"] == [meta.task_id async for meta in results.scan(state="STARTED")]
 
     @promise(4)
+    async def test_stats(self, results: Results, other: SyncResults) -> None:
+        """Records are counted by state and age; a sample says that it is one."""
+        if not has(results, Capability.SCAN):
+            with pytest.raises(UnsupportedError, match="SCAN"):
+                await results.stats()
+            return
+        other.store_many({f"t{n}": n for n in range(30)})
+        other.mark_as_failure("failed", ValueError())
+        await results.mark_as_started("started")
+        all_of_them, some = await results.stats(), await results.stats(sample=10)
+
+        expected = {"FAILURE": {"minute": 1}, "STARTED": {"undated": 1}, "SUCCESS": {"minute": 30}}
+        assert expected == all_of_them.states
+        assert (32, 32, False) == (all_of_them.total, all_of_them.read, all_of_them.sampled)
+        assert 30 == all_of_them.number("SUCCESS") == all_of_them.number("SUCCESS", "minute")
+        assert (32, 10, True) == (some.total, some.read, some.sampled)
+        assert 10 == sum(sum(ages.values()) for ages in some.states.values())
+
+    @promise(4)
     async def test_scan_by_prefix(self, results: Results) -> None:
         """A prefix is text, not a pattern, and excludes records under other prefixes."""
         if not has(results, Capability.SCAN):

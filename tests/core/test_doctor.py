@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cli import CommandLine
 from support.doctor import Diagnosis, diagnose
 
 import coatcheck
+import coatcheck.aio.plugin as aio
 from coatcheck._doctor import sampling
 from coatcheck._embedded import disk
 from coatcheck._embedded.memory import MemoryBackend
@@ -266,6 +268,19 @@ def test_records_without_expiry(url: str) -> None:
     assert set() == diagnose(f"{url}?expires=none").faults
 
 
+def test_records_without_expiry_in_files(place: Path) -> None:
+    """
+    Where the store cannot tell, the records say whether they expire.
+    """
+    url = f"file://{place}/files"
+    with coatcheck.by_url(url) as results:
+        results.store_result("good", 1)
+        assert set() == diagnose(url).faults
+        results.store_result("kept", 1, expires=None)
+
+    assert {("expiry", "warning")} == diagnose(url).faults
+
+
 def test_a_sample_is_bounded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A large store is not read whole.
@@ -339,6 +354,30 @@ def examined(checks: Callable[[], Checkup]) -> Diagnosis:
     made = {"checks": staticmethod(checks), "PROTOCOL_VERSION": 1}
     with coatcheck.registered("tank", type("Tank", (Tank,), made)):
         return diagnose("tank://?key_prefix=p-")
+
+
+def test_a_backend_for_asyncio_alone() -> None:
+    """
+    A backend that has only a side for asyncio is checked in the same way, its own checks included.
+    """
+
+    class Own(Checkup):
+        def findings(self) -> Iterator[Finding]:
+            yield Finding("water", Level.WARNING, "it is low", "fill it")
+
+    class Pond(aio.ThreadedBackend, aio.Backend[Any]):
+        PROTOCOL_VERSION = 1
+
+        @classmethod
+        def from_url(cls, url: Any, **_: Any) -> Any:
+            with coatcheck.by_url("memory://") as results:
+                return cls(results.backend)
+
+        def checkup(self) -> Checkup:
+            return Own()
+
+    with coatcheck.aio.registered("pond", Pond):
+        assert {("water", "warning"), ("sharing", "warning")} == diagnose("pond://").faults
 
 
 def test_findings_of_a_plugin() -> None:

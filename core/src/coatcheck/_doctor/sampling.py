@@ -29,11 +29,13 @@ def sample(results: Results, checkup: Checkup) -> Iterator[Finding]:
         yield Finding("records", Level.UNCHECKED, what)
         return
     ids: list[str] = []
+    kept = 0
     unreadable: Counter[tuple[str, str]] = Counter()
     deadline = monotonic() + PATIENCE
     for meta in islice(results.scan(), SAMPLE):
         if not is_probe(meta):
             ids.append(meta.task_id)
+            kept += meta.write_id is not None and meta.expires_at is None
             if meta.error is not None:
                 unreadable[_fault(meta.error)] += 1
         if monotonic() > deadline:
@@ -43,7 +45,8 @@ def sample(results: Results, checkup: Checkup) -> Iterator[Finding]:
         yield Finding("records", Level.WARNING, what, remedy)
     if not unreadable:
         yield Finding("records", Level.SOUND, f"all of {len(ids)} sampled records can be read")
-    yield from _expiry(results, checkup, ids)
+    if ids and results.expires is not None:
+        yield from _expiry(checkup, ids, kept)
 
 
 def _fault(error: Exception) -> tuple[str, str]:
@@ -61,13 +64,15 @@ def _fault(error: Exception) -> tuple[str, str]:
     )
 
 
-def _expiry(results: Results, checkup: Checkup, ids: list[str]) -> Iterator[Finding]:
-    if not ids or results.expires is None:
-        return
-    count = checkup.endless(ids)
+def _expiry(checkup: Checkup, ids: list[str], kept: int) -> Iterator[Finding]:
+    """
+    Count the records that never expire. If the store cannot tell, that is *kept*, by the records themselves.
+    """
+    told = checkup.endless(ids)
+    count = kept if told is None else told
     if count:
         what = f"{count} of {len(ids)} sampled records never expire, so the store grows"
         remedy = "let all writers set expires=, and forget() the old records"
         yield Finding("expiry", Level.WARNING, what, remedy)
-    elif count is not None:
+    elif told is not None:
         yield Finding("expiry", Level.SOUND, f"all of {len(ids)} sampled records expire")

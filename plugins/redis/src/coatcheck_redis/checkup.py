@@ -32,6 +32,10 @@ LAG: Final = 10
 #: Of a listener that is this many bytes behind, the connection must stay.
 LEAST_BUFFER: Final = 8 * 1024 * 1024
 _CHANNEL: Final = "coatcheck-doctor"
+#: Each by itself: a pattern would fetch passwords as well.
+_CONFIGS: Final = [
+    ("CONFIG", "GET", name) for name in ("save", "appendonly", "client-output-buffer-limit")
+]
 
 
 class RedisCheckup(Checkup):
@@ -73,16 +77,17 @@ class RedisCheckup(Checkup):
         yield from self._permissions()
 
     def _settings_of(self, node: Node | None) -> Iterator[Finding]:
-        info, config = self._ask(("INFO", "ALL"), ("CONFIG", "GET", "*"), node=node)
+        info, *configs = self._ask(("INFO",), *_CONFIGS, node=node)
         if isinstance(info, Exception):
             yield Finding("settings", Level.UNCHECKED, f"INFO is refused: {info}")
         else:
             yield from _judged_info(_read_info(info), self._settings)
-        if isinstance(config, Exception):
-            yield Finding("settings", Level.UNCHECKED, f"CONFIG is refused: {config}")
+        refusal = next((reply for reply in configs if isinstance(reply, Exception)), None)
+        if refusal is not None:
+            yield Finding("settings", Level.UNCHECKED, f"CONFIG is refused: {refusal}")
         else:
-            names = iter([text.decode(errors="replace") for text in config])
-            yield from _judged_config(dict(zip(names, names, strict=True)))
+            pairs = [[text.decode(errors="replace") for text in reply] for reply in configs]
+            yield from _judged_config({pair[0]: pair[1] for pair in pairs if pair})
 
     def _permissions(self) -> Iterator[Finding]:
         """Run a script, publish and subscribe, on a key and a channel of this module."""

@@ -168,11 +168,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     # Tests misspell words on purpose.
     session.run(
-        "codespell",
-        "--skip=*.svg,generated",
-        *map(str, ROOT.glob("*.md")),
-        "docs",
-        *map(str, MEMBERS),
+        "codespell", "--skip=*.svg,generated", *map(str, ROOT.glob("*.md")), "docs", *SOURCES
     )
     session.run("python", "docs/words.py")
 

@@ -465,3 +465,23 @@ def test_clocks() -> None:
     assert set() == with_clock(0).faults
     assert {("clock", "warning")} == with_clock(3).faults
     assert "behind" in with_clock(-3)["clock"]
+
+
+STORES_ONLY = """
+import sys, coatcheck, coatcheck.plugin
+with coatcheck.by_url(sys.argv[1]) as results:
+    results.store_result("t", 1)
+    assert 1 == results.get_result("t")
+print([name for name in sys.modules if "doctor" in name or "checkup" in name])
+"""
+
+
+def test_only_the_doctor_pays(url: str) -> None:
+    """
+    A process that stores and fetches imports nothing of the doctor.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", STORES_ONLY, url], check=True, capture_output=True, text=True
+    )
+
+    assert "[]\n" == done.stdout

@@ -30,6 +30,8 @@ Settings:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._backends import lookups
 from ._backends.attempts import Attempts
 from ._backends.backend import (
@@ -42,7 +44,6 @@ from ._backends.backend import (
 )
 from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
-from ._backends.checkup import Checkup, Finding, Level, Server
 from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import BATCH, Portions, Writing, batches
@@ -57,7 +58,6 @@ from ._coding.kombus import KombuSerializer
 from ._coding.kombus import accepted as accepted_content
 from ._coding.serializers import BUILTINS as BUILTIN_SERIALIZERS
 from ._coding.serializers import Serializer
-from ._embedded.disk import findings as directory_findings
 from ._finding.resolver import backend_class, has_keys
 from ._finding.resolver import choose as choose_backend
 from ._record import groups
@@ -79,6 +79,24 @@ from ._settings.options import CORE_OPTIONS, read_options
 from ._settings.readers import boolean
 from ._settings.url import MASK, URL, host_and_port, masked, without_users
 from .states import PENDING, READY_STATES
+
+if TYPE_CHECKING:
+    from ._backends.checkup import Checkup, Finding, Level, Server
+    from ._embedded.disk import findings as directory_findings
+else:
+
+    def __getattr__(name: str) -> object:
+        # Only the doctor needs these.
+        if name == "directory_findings":
+            from ._embedded.disk import findings  # noqa: PLC0415
+
+            return findings
+        if name in {"Checkup", "Finding", "Level", "Server"}:
+            from ._backends import checkup  # noqa: PLC0415
+
+            return getattr(checkup, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ANY",

@@ -7,13 +7,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import BackendError, Bell
 from coatcheck.plugin import (
     URL,
     Alarm,
-    Checkup,
     DrivenBackend,
     LocalBell,
     ResultMeta,
@@ -29,6 +28,9 @@ from .line import Hold
 from .mailbox import Mailbox
 from .operations import RPCOperations, Wait
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from coatcheck.plugin import Checkup
 
 _logger = logging.getLogger("coatcheck")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Bell
 from coatcheck.errors import BackendError
@@ -15,7 +15,6 @@ from coatcheck.plugin import (
     BATCH,
     URL,
     Backend,
-    Checkup,
     ResultMeta,
     Tree,
     Unless,
@@ -28,6 +27,9 @@ from . import records, work
 from .link import Link
 from .operations import Row
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from coatcheck.plugin import Checkup
 
 _logger = logging.getLogger("coatcheck")
 

@@ -5,11 +5,11 @@ The Memcached backend.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Capability, KeyValueBackend
 from coatcheck.errors import BackendUnavailableError, PartlyUnavailableError
-from coatcheck.plugin import URL, Checkup, Unless, batches
+from coatcheck.plugin import URL, Unless, batches
 
 from .celerysettings import celery_options
 from .link import Link
@@ -18,6 +18,9 @@ from .pool import Pool
 from .recent import SOMETHING, Recent
 from .settings import Settings
 from .steps import MARGIN, Delete, Read, Write, Writes
+
+if TYPE_CHECKING:
+    from coatcheck.plugin import Checkup
 
 
 class MemcachedBackend(KeyValueBackend):

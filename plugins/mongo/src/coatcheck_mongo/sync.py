@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Bell
-from coatcheck.plugin import URL, Checkup, DrivenBackend, ResultMeta
+from coatcheck.plugin import URL, DrivenBackend, ResultMeta
 
 from . import commands
 from .bell import MongoBell
@@ -18,6 +18,9 @@ from .link import Link
 from .operations import MongoOperations
 from .requests import Try
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from coatcheck.plugin import Checkup
 
 
 class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):

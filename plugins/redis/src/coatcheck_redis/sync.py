@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coatcheck import Bell, KeyValueBackend
-from coatcheck.plugin import URL, Checkup, DrivenBackend, drive
+from coatcheck.plugin import URL, DrivenBackend, drive
 
 from .bell import RedisBell
 from .celerysettings import celery_options
@@ -18,6 +18,9 @@ from .link import Link, connection_class
 from .operations import START, RedisOperations, Request
 from .script import Reply
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from coatcheck.plugin import Checkup
 
 
 class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):

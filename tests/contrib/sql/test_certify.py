@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
 from support.cli import CommandLine
 
 import coatcheck
@@ -42,3 +44,13 @@ def test_an_empty_table(tmp_path):
         assert 0 == json.loads(stdout)["left"]
         assert [] == list(results.scan())
         assert ["t"] == [meta.task_id for meta in others.scan()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [("postgresql", "PostgreSQL"), ("mariadb", "MariaDB"), ("sqlite", "SQLite")],
+)
+def test_the_servers_version(request, kind, version):
+    """The checkup names the server and its version."""
+    with coatcheck.by_url(request.getfixturevalue(kind).url) as results:
+        assert re.match(rf"{version} \d+\.\d+", results.backend.checkup().version())

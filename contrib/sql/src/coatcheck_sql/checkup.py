@@ -40,6 +40,12 @@ _CLOCKS: Final = {
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) AS text) AS value",
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR) AS value",
 }
+_NUMBERS: Final = {
+    "postgresql": "SELECT current_setting('server_version') AS value",
+    "mysql": "SELECT VERSION() AS value",
+    "sqlite": "SELECT sqlite_version() AS value",
+}
+_NAMES: Final = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
 #: The first columns of a table's indexes.
 _INDEXED: Final = {
     "postgresql": "SELECT a.attname AS value FROM pg_index i JOIN pg_attribute a "
@@ -78,6 +84,13 @@ class SQLCheckup(Checkup):
         if host.startswith("/"):
             return Server(f"{host}/.s.PGSQL.{port}", 0)
         return Server(host, port, encryption_of(self._settings.url, host))
+
+    def version(self) -> str | None:
+        query = _NUMBERS.get(self._kind)
+        if query is None:
+            return None
+        number = str(self._values(query)[0])
+        return f"{'MariaDB' if 'MariaDB' in number else _NAMES[self._kind]} {number}"
 
     def clock(self) -> float | None:
         query = _CLOCKS.get(self._kind)

@@ -18,8 +18,10 @@ from .patience import PATIENCE
 from .place import Place
 from .promises import left_out, suite_of
 from .proof import LONG, innermost
-from .stacks import bounded
+from .stacks import Hang, bounded
 
+#: How long the deletion of all records may take, in seconds.
+TEARDOWN: Final = 2 * PATIENCE
 #: The variable with the number of the descriptor.
 DESCRIPTOR: Final = "COATCHECK_TESTING_OUTCOMES"
 
@@ -78,8 +80,8 @@ def pytest_sessionfinish() -> None:
     place = Place.of_environment()
     assert place is not None
     try:
-        with bounded(PATIENCE, "the deletion of the tests' records"):
+        with bounded(TEARDOWN, "the deletion of the tests' records"):
             left = place.sweep()
         _tell(end=True, left=left, error=None)
-    except Exception as error:  # noqa: BLE001 - whatever a broken backend raises
+    except (Hang, Exception) as error:  # noqa: BLE001 - whatever a broken backend raises
         _tell(end=True, left=None, error=str(error) or repr(error))

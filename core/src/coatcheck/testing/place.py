@@ -112,14 +112,13 @@ class Place:
         with by_url(self.url) as results:
             backend: Backend[Any] = innermost(results.backend) if self.keyed else results.backend
             keys, groups = self._used()
-            own = [key for key in keys if key.startswith(self.name) or not self.keyed]
-            _delete(backend, own)
             for group_id in groups:
                 backend.delete_group(group_id)
             if not has(results, Capability.SCAN):
+                _delete(backend, [k for k in keys if k.startswith(self.name) or not self.keyed])
                 return None
             start = self.name if self.keyed else ""
-            _delete(backend, list(backend.scan(start)))
+            _delete(backend, backend.scan(start))
             return sum(1 for _ in backend.scan(start))
 
 

@@ -58,6 +58,10 @@ class MemcachedCheckup(Checkup):
         tls = partial(context.wrap_socket, server_hostname=address[0]) if context else None
         return Server(*address, tls)
 
+    def version(self) -> str | None:
+        told = {look.stats.get(b"version", b"").decode() for look in self._looks().values()}
+        return f"Memcached {', '.join(sorted(told))}" if all(told) else None
+
     def clock(self) -> float | None:
         told = [look.number(b"time") for look in self._looks().values()]
         # The next full second may be near, so a server's time is a range.

@@ -58,6 +58,9 @@ class MongoCheckup(Checkup):
             context = client.options.pool_options._ssl_context  # noqa: SLF001 - no public way
         return [Server(host, port or 0, _encrypted(context, host)) for host, port in nodes]
 
+    def version(self) -> str:
+        return f"MongoDB {self._ask({'buildInfo': 1})['version']}"
+
     def clock(self) -> float:
         # The driver's dates are naive, and in UTC.
         moment: datetime = self._ask({"hello": 1})["localTime"]

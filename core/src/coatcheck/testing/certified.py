@@ -123,8 +123,8 @@ if _PLACE is not None:
         *([Behind] if _PLACE.proxied else []),
         *([Certified] if _PLACE.keyed else [CertifiedFields]),
     )
-    TestStore = type("TestStore", (*_HOOKS, BackendContract), {})
-    TestStoreAio = type("TestStoreAio", (*_HOOKS, AioBackendContract), {})
+    TestStore: type = type("TestStore", (*_HOOKS, BackendContract), {})
+    TestStoreAio: type = type("TestStoreAio", (*_HOOKS, AioBackendContract), {})
 
     def test_latencies(request: pytest.FixtureRequest) -> None:
         """Measure the store: no part of the contract."""

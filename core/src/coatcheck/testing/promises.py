@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROMISES: Final[Mapping[int, str]] = {
     1: "The first ready record wins, atomically, across threads and processes.",
     2: "A wait cannot be missed, and leaves nothing behind.",
-    3: "Time is honest: timeouts, operations, and the life of records.",
+    3: "Time is honest: timeouts, operations, and the time to live of records.",
     4: "What you store is what you get, or you are told.",
     5: "Stored bytes are data: nothing is imported or called because they name it.",
     6: "A reader never dies of a record.",

@@ -67,13 +67,13 @@ def backends() -> str:
         "|---|---|---|---|---|",
     ]
     for known in tomllib.loads(KNOWN.read_text(encoding="utf-8"))["backend"]:
-        certified = known.get("certified")
+        certified = known.get("certified", {})
         cells = [
             f"[{known['store']}]({known['page']})",
             " ".join(f"`{scheme}`" for scheme in known["schemes"]),
             f"[{known['distribution']}](https://pypi.org/project/{known['distribution']}/)",
             " ".join(known["capabilities"]),
-            "{date}, {server}, coatcheck {coatcheck}".format_map(certified) if certified else "",
+            ", ".join(map(str, certified.values())),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -79,7 +79,7 @@ def test_text(url: str, place: Path) -> None:
 
     assert (0, "") == (done.returncode, done.stderr)
     assert ["LEVEL", "CHECK", "TOOK", "FINDING", "REMEDY"] == lines[0]
-    assert ["sound", "store", "can store a record"] == [lines[2][n] for n in (0, 1, 3)]
+    assert ["sound", "store", "can store a record"] == [lines[3][n] for n in (0, 1, 3)]
     with cli.terminal("doctor", "memory://", columns=60) as terminal:
         assert 1 == terminal.finish()
     assert "-> use a store that keeps records" in terminal.shown

@@ -62,6 +62,7 @@ def test_a_sound_server(sound: RedisServer) -> None:
 
     assert set() == found.faults
     assert "wakes its waiters" in found["notification"]
+    assert "sound: Redis " in found["version"]
     assert set() == diagnose(f"redis+socket://{sound.socket_path}").faults
     assert 0 == sound.ask("DBSIZE")
 

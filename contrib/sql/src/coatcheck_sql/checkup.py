@@ -30,12 +30,8 @@ LEAST: Final = 1024 * 1024
 #: The columns by which the statements find rows.
 _FOUND_BY: Final = ("expires_at", "date_done")
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
-#: The earliest versions with all statements, and the query for a server's own.
-OLDEST: Final = {"postgresql": (12, 0), "mariadb": (10, 5), "mysql": (5, 7, 20)}
-_VERSIONS: Final = {
-    "postgresql": "SELECT current_setting('server_version') AS value",
-    "mysql": "SELECT VERSION() AS value",
-}
+#: The earliest versions with all statements. Every SQLite that Python has will do.
+OLDEST: Final = {"PostgreSQL": (12, 0), "MariaDB": (10, 5), "MySQL": (5, 7, 20), "SQLite": (3,)}
 _CLOCKS: Final = {
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) AS text) AS value",
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR) AS value",
@@ -85,11 +81,8 @@ class SQLCheckup(Checkup):
             return Server(f"{host}/.s.PGSQL.{port}", 0)
         return Server(host, port, encryption_of(self._settings.url, host))
 
-    def version(self) -> str | None:
-        query = _NUMBERS.get(self._kind)
-        if query is None:
-            return None
-        number = str(self._values(query)[0])
+    def version(self) -> str:
+        number = self._values(_NUMBERS[self._kind])[0]
         return f"{'MariaDB' if 'MariaDB' in number else _NAMES[self._kind]} {number}"
 
     def clock(self) -> float | None:
@@ -119,16 +112,12 @@ class SQLCheckup(Checkup):
             yield from self._pooler()
 
     def _version(self) -> Iterator[Finding]:
-        query = _VERSIONS.get(self._kind)
-        if query is None:
-            return
-        (told,) = self._values(query)
-        kind = "mariadb" if "MariaDB" in told else self._kind
-        numbers = re.match(r"[\d.]+", told)
+        name, _, number = self.version().partition(" ")
+        numbers = re.match(r"[\d.]+", number)
         version = tuple(map(int, numbers[0].strip(".").split("."))) if numbers else ()
-        if version < OLDEST[kind]:
-            remedy = f"upgrade to {'.'.join(map(str, OLDEST[kind]))} or later"
-            yield Finding("version", Level.BROKEN, f"the server has version {told}", remedy)
+        if version < OLDEST[name]:
+            remedy = f"upgrade to {'.'.join(map(str, OLDEST[name]))} or later"
+            yield Finding("version", Level.BROKEN, f"the server is {name} {number}", remedy)
 
     def _schema(self, layout: Layout) -> Iterator[Finding]:
         versions = self._settings.dialect.quoted((VERSIONS, self._settings.task_schema))

@@ -30,6 +30,7 @@ def examine(results: Results) -> Iterator[Finding]:
     checks: dict[str, Callable[[], Iterable[Finding]]] = {
         "reach": lambda: reaching.reach(checkup.servers(), timeout),
         "login": partial(probing.log_in, results),
+        "version": partial(_name_version, checkup),
         "store": partial(probing.probe, results),
         "clock": partial(probing.compare_clocks, checkup),
         "settings": checkup.findings,
@@ -42,6 +43,12 @@ def examine(results: Results) -> Iterator[Finding]:
             yield finding
         if worst == Level.BROKEN and check in _FIRST:
             return
+
+
+def _name_version(checkup: Checkup) -> Iterator[Finding]:
+    version = checkup.version()
+    if version is not None:
+        yield Finding("version", Level.SOUND, version)
 
 
 def _guarded(check: str, findings: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

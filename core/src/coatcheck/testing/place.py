@@ -24,8 +24,9 @@ from .proof import has, has_keys, innermost
 
 #: The variable that tells the contract's processes about the place.
 VARIABLE: Final = "COATCHECK_TESTING_PLACE"
-#: The operations whose keys are noted. Children write records that their parents read.
-_NOTED: Final = ("put", "put_many", "get_many", "put_group", "put_group_tree")
+#: The operations whose keys are noted where no scan finds them. Children write records that their parents read.
+_OF_RECORDS: Final = ("put", "put_many", "get_many")
+_OF_GROUPS: Final = ("put_group", "put_group_tree")
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,13 @@ class Place:
     # -- the keys in use, and their deletion ---------------------------------------------
 
     def follow(self, results: Any) -> None:
-        """Note the keys that backends of the class of *results* use from now on, forked children's too."""
+        """
+        Note the keys that no scan finds, from now on, for all backends of the class of *results*, in
+        forked children too.
+        """
         cls = type(innermost(results.backend))
-        for name in _NOTED:
+        records = () if has(results, Capability.SCAN) else _OF_RECORDS
+        for name in (*records, *_OF_GROUPS):
             method = getattr(cls, name)
             if not hasattr(method, "noted"):
                 setattr(cls, name, self._noting(method))

@@ -146,14 +146,21 @@ class Writer:
         meta = draft.meta
         if not meta.ready:
             return None, True
-        failure = meta.failure
-        if failure is None:
-            record = self.record(meta.task_id, states.FAILURE, error, expires=draft.seconds)
-            return draft._replace(meta=record), True
-        _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
         # It is stored three times, and a character may take twelve bytes.
         limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
         limit = max(_SHORTEST, min(limit, _SHORT))
+        failure = meta.failure
+        if failure is None:
+            text = _traceback(error)
+            record = self.record(
+                meta.task_id,
+                states.FAILURE,
+                _small(error, limit),
+                traceback=text and _short_lines(text, 4 * limit),
+                expires=draft.seconds,
+            )
+            return draft._replace(meta=record), True
+        _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
         record = self.record(
             meta.task_id,
             meta.status,
@@ -188,6 +195,16 @@ def _failure(state: str, reason: object) -> Failure:
     if state == states.REVOKED and isinstance(reason, str | None):
         return Failure.revoked(reason or "revoked")
     raise ArgumentError(f"the result of {state}", reason, "give the exception")
+
+
+def _small(error: CoatcheckError, limit: int) -> Failure:
+    """Return *error* as a failure without the one that was being handled, and with a short cause."""
+    failure = Failure.of(error)
+    failure.context = None
+    if failure.cause is not None:
+        note = f"texts over {limit} characters were shortened"
+        failure.cause = failure.cause.shortened(limit, note)
+    return failure
 
 
 def _short_lines(traceback: str, limit: int) -> str:

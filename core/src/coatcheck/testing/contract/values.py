@@ -4,6 +4,7 @@ The stored value comes back, or the caller learns why not.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -123,8 +124,14 @@ class Values(Case):
         assert await results.mark_as_failure("long", ValueError("y" * 20_000))
         with pytest.raises(ResultTooLargeError):
             await results.store_many({"a": 1, "b": "x" * 10_000, "c": 3})
+        # Its traceback shows another error, and is over the limit by itself.
+        with pytest.raises(ResultTooLargeError):
+            try:
+                os.environ.pop("y" * 20_000)
+            except KeyError:
+                await results.store_result("in-handler", "x" * 10_000)
 
-        assert ["FAILURE", "FAILURE"] == [await results.get_state(i) for i in ("t", "long")]
+        assert ["FAILURE"] * 3 == [await results.get_state(i) for i in ("t", "long", "in-handler")]
         assert ["SUCCESS", "FAILURE", "SUCCESS"] == [await results.get_state(i) for i in "abc"]
 
     @promise(4)

@@ -210,7 +210,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("member", [nox.param(path, id=path.name) for path in MEMBERS])
+@nox.parametrize(
+    "member",
+    [
+        nox.param(path, id=path.name, tags=["core" if path.name == "core" else "stores"])
+        for path in MEMBERS
+    ],
+)
 def store(session: nox.Session, member: Path) -> None:
     """
     Run the tests of one member with no other member installed; arguments go to pytest.
@@ -312,7 +318,7 @@ def fuzz(session: nox.Session) -> None:
         session.run("python", script, name, f"-runs={RUNS}", "-print_final_stats=1", *options)
 
 
-@nox.session
+@nox.session(python=PYTHONS[-1])
 @nox.parametrize("of", ["core", "everything"], ids=["core", "everything"])
 def coverage(session: nox.Session, of: str) -> None:
     """

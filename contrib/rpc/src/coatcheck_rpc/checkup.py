@@ -4,9 +4,7 @@ The way to the broker by steps, for the doctor.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from coatcheck.plugin import Checkup, Server
 
@@ -21,8 +19,4 @@ class RPCCheckup(Checkup):
 
     def servers(self) -> Sequence[Server]:
         context = self._settings.ssl_context()
-
-        def tls(host: str) -> Callable[..., ssl.SSLSocket] | None:
-            return partial(context.wrap_socket, server_hostname=host) if context else None
-
-        return [Server(host, port, tls(host)) for host, port in self._settings.nodes]
+        return [Server.by_context(host, port, context) for host, port in self._settings.nodes]

@@ -27,7 +27,7 @@ from .wire import Statement
 
 #: The smallest limit of records that is no fault, in bytes.
 LEAST: Final = 1024 * 1024
-#: The columns by which the statements find rows.
+#: The statements find rows by these columns.
 _FOUND_BY: Final = ("expires_at", "date_done")
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 #: The earliest versions with all statements. Every SQLite that Python has will do.

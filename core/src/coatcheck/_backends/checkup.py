@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class Server(NamedTuple):
     host: str
     port: int
     tls: Callable[[socket.socket], ssl.SSLSocket] | None = None
+
+    @classmethod
+    def by_context(cls, host: str, port: int, context: ssl.SSLContext | None) -> Server:
+        """Return a server whose TLS is that of *context*; `None` stands for plain text."""
+        tls = None if context is None else partial(context.wrap_socket, server_hostname=host)
+        return cls(host, port, tls)
 
 
 class Checkup:

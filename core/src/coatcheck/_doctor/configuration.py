@@ -23,7 +23,7 @@ _KNOWN: Final = (URL_VARIABLE, configfile.VARIABLE, PLUGINS_VARIABLE, *VARIABLES
 
 def ignored(name: str | None, *, files: bool) -> Iterator[Finding]:
     """
-    Check the environment, and with *files* the configuration in which the backend called *name* was looked for.
+    Check the environment, and with *files* the configuration files for the backend *name*.
     """
     for variable in sorted(os.environ):
         known = variable in _KNOWN or variable.startswith(_TESTING)

@@ -1,5 +1,5 @@
 """
-All checks of a store, in the order in which a fault of one explains those of the next.
+All checks of a store. A fault that one finds explains those of the next.
 """
 
 from __future__ import annotations

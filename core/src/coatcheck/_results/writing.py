@@ -149,26 +149,21 @@ class Writer:
         # It is stored three times, and a character may take twelve bytes.
         limit = error.limit // 200 if isinstance(error, ResultTooLargeError) else _SHORT
         limit = max(_SHORTEST, min(limit, _SHORT))
-        failure = meta.failure
+        failure, state, text = meta.failure, meta.status, meta.traceback
+        raises = failure is None
         if failure is None:
-            text = _traceback(error)
-            record = self.record(
-                meta.task_id,
-                states.FAILURE,
-                _small(error, limit),
-                traceback=text and _short_lines(text, 4 * limit),
-                expires=draft.seconds,
-            )
-            return draft._replace(meta=record), True
-        _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
+            failure, state, text = _small(error, limit), states.FAILURE, _traceback(error)
+        else:
+            _logger.warning("the failure of task %r is stored shortened: %s", meta.task_id, error)
+            failure = failure.shortened(limit, f"the failure was shortened: {error}")
         record = self.record(
             meta.task_id,
-            meta.status,
-            failure.shortened(limit, f"the failure was shortened: {error}"),
-            traceback=meta.traceback and _short_lines(meta.traceback, 4 * limit),
+            state,
+            failure,
+            traceback=text and _short_lines(text, 4 * limit),
             expires=draft.seconds,
         )
-        return draft._replace(meta=record), False
+        return draft._replace(meta=record), raises
 
     def lost(self, observed: ResultMeta) -> ResultMeta:
         """Return the FAILURE to put over the record *observed*, whose worker is lost."""

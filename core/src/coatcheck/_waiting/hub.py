@@ -68,10 +68,11 @@ class Hub(HubBase):
         Raises `WaitTimeoutError` after its timeout and a last look.
         """
         try:
-            watch = self._join(waiter)
+            watch: ThreadWatch | None = None
             while True:
                 forks.check()
-                if watch.lock is not self.lock:  # of the parent: its thread is not here
+                # A parent's watch has its thread elsewhere.
+                if watch is None or watch.lock is not self.lock:
                     watch = self._join(waiter)
                 if (seconds := watch.next_pause(waiter)) is not None:
                     waiter.pause(seconds)
@@ -86,7 +87,6 @@ class Hub(HubBase):
                 waiter.watch.left.append(waiter)
 
     def _join(self, waiter: ThreadWaiter) -> ThreadWatch:
-        forks.check()
         with self.lock:
             watch = self._watch
             if watch is None:

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from .._results.counting import SAMPLE, Stats
 from .options import Common, common_options
 from .text import is_terminal, one_line, say
 
-if TYPE_CHECKING:
-    from .._results.counting import Stats
-
-_SAMPLE: Final = 10_000
 _HEADERS: Final = ("STATE", "ALL", "< 1 MIN", "< 1 H", "< 1 D", "OLDER", "UNDATED")
 
 
@@ -33,7 +30,7 @@ Examples:
     "--sample",
     metavar="N",
     type=click.IntRange(min=1),
-    default=_SAMPLE,
+    default=SAMPLE,
     show_default=True,
     help="Read at most this many records, chosen at random.",
 )

@@ -1,5 +1,5 @@
 """
-What a run of the contract against a live store found, as data.
+The findings of a run of the contract against a live store, as data.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Test:
     seconds: float = 0.0
     #: Why it was left out, or how it failed.
     reason: str = ""
-    #: What the test expects, in one sentence.
+    #: The expectation of the test, in one sentence.
     expected: str = ""
     #: The last operations of the backend, one a line, each with its answer.
     operations: str = ""

@@ -5,7 +5,6 @@ The faults of Memcached servers: small items, evictions, memory, connections.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Final
 
 from coatcheck.plugin import Checkup, Finding, Level, Server, wall
@@ -54,9 +53,7 @@ class MemcachedCheckup(Checkup):
     def _server(self, address: Address) -> Server:
         if isinstance(address, str):
             return Server(address, 0)
-        context = self._settings.tls_context
-        tls = partial(context.wrap_socket, server_hostname=address[0]) if context else None
-        return Server(*address, tls)
+        return Server.by_context(*address, self._settings.tls_context)
 
     def version(self) -> str | None:
         told = {look.stats.get(b"version", b"").decode() for look in self._looks().values()}

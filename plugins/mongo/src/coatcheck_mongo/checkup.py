@@ -5,9 +5,8 @@ The faults of MongoDB: servers that stand alone, weak writes, missing indexes, m
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pymongo import MongoClient, uri_parser
@@ -55,8 +54,10 @@ class MongoCheckup(Checkup):
         with MongoClient[dict[str, Any]](
             self._settings.uri, **self._link.client_options()
         ) as client:
-            context = client.options.pool_options._ssl_context  # noqa: SLF001 - no public way
-        return [Server(host, port or 0, _encrypted(context, host)) for host, port in nodes]
+            given = client.options.pool_options._ssl_context  # noqa: SLF001 - no public way
+        # That of pyOpenSSL makes other sockets.
+        context = given if isinstance(given, ssl.SSLContext) else None
+        return [Server.by_context(host, port or 0, context) for host, port in nodes]
 
     def version(self) -> str:
         return f"MongoDB {self._ask({'buildInfo': 1})['version']}"
@@ -133,10 +134,3 @@ class MongoCheckup(Checkup):
     def _ask(self, document: Mapping[str, Any], *, admin: bool = False) -> Any:
         request: Any = Ask(self._settings.tasks, document, admin)
         return self._link.ask(Try(request, writing=False))
-
-
-def _encrypted(context: object, host: str) -> Callable[..., ssl.SSLSocket] | None:
-    """Return a function that speaks TLS; `None` without TLS, or by pyOpenSSL, which has other sockets."""
-    if not isinstance(context, ssl.SSLContext):
-        return None
-    return partial(context.wrap_socket, server_hostname=host)

@@ -16,7 +16,7 @@ from ._record.failures import Failure
 from ._record.meta import ResultMeta
 from ._results.counting import Stats
 from ._results.handles import AsyncResult
-from ._results.hooks import hookimpl
+from ._results.hooks import HookSpec, hookimpl
 from ._results.results import Results
 from ._results.resultsets import ResultSet
 from ._results.running import RunningTask
@@ -84,6 +84,7 @@ __all__ = [
     "Expires",
     "Failure",
     "Fields",
+    "HookSpec",
     "KeyValueBackend",
     "Options",
     "PartlyUnavailableError",

@@ -1,7 +1,7 @@
 """
 Hooks: plugins may observe operations. Hooks never find backends and never change data.
 
-A plugin is an object with functions marked by `hookimpl`, named as those of `Spec`; a
+A plugin is an object with functions marked by `hookimpl`, named as those of `HookSpec`; a
 distribution offers one by an entry point of the group `coatcheck.plugins`. Without plugins nothing is
 called, and pluggy is not even imported.
 """
@@ -38,7 +38,7 @@ def hookimpl(function: Callable[..., Any]) -> Callable[..., Any]:
     return marked
 
 
-class Spec:
+class HookSpec:
     """
     The hooks. Times are in seconds. An exception in one is logged, and changes nothing.
 
@@ -69,10 +69,10 @@ class Hooks:
 
         self._manager = pluggy.PluginManager(_PROJECT)
         spec = pluggy.HookspecMarker(_PROJECT)
-        for name, function in vars(Spec).items():
+        for name, function in vars(HookSpec).items():
             if not name.startswith("_"):
                 spec(function)
-        self._manager.add_hookspecs(Spec)
+        self._manager.add_hookspecs(HookSpec)
         try:
             for plugin in plugins:
                 self._manager.register(plugin)

@@ -489,7 +489,7 @@ def test_a_signal_before_the_start(cli: CommandLine, tmp_path: Path) -> None:
     with cli.results as results, process.Signals() as signals:
         os.kill(os.getpid(), signal.SIGTERM)
         until(lambda: signals.first)
-        task = run.CommandTask(results, "t", expires=None, heartbeat=None, fields={})
+        task = run.CommandTask(signals, results, "t", expires=None, heartbeat=None, fields={})
         command = ("touch", str(tmp_path / "ran"))
         assert 143 == run._Run(task, command, signals, to_stderr=False).outcome()
         assert "REVOKED" == results.get_state("t")
@@ -565,3 +565,21 @@ def test_the_example(cli: CommandLine) -> None:
     result = meta_of(cli, "digest").result
     assert done.stdout == result["stdout"]
     assert "40/40\r\n" == result["stderr"]
+
+
+def test_a_revoked_command_is_ended(cli: CommandLine) -> None:
+    """
+    Once the task is revoked, the command gets SIGTERM, and the record stays.
+    """
+    code = "import time; print('ready', flush=True); time.sleep(600)"
+    process = cli.start("run", "--id", "t", "--name", "n", "--heartbeat", "0.1", *python(code))
+    assert process.stdout is not None
+    assert "ready\n" == process.stdout.readline()
+    done = cli("revoke", "t", "--reason", "not needed")
+    stdout, stderr = process.communicate(timeout=PATIENCE)
+
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    assert 128 + signal.SIGTERM == process.returncode
+    assert ("", "coatcheck: task 't' was revoked: not needed\n") == (stdout, stderr)
+    meta = meta_of(cli, "t")
+    assert ("REVOKED", "n") == (meta.status, meta.name)

@@ -34,13 +34,14 @@ from . import asyncio_resultsets as resultsets
 from .asyncio_marks import Marks
 from .asyncio_noticing import Notices
 from .asyncio_observed import ObservedBackend, observed_wait
+from .asyncio_revoking import Revoking
 from .asyncio_running import RunningTask
 from .writing import Writer
 
 T = TypeVar("T")
 
 
-class Results(Marks, Notices):
+class Results(Marks, Notices, Revoking):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 

@@ -54,10 +54,27 @@ class RunningTask(TaskProgress, HoldsConnections):
         async with self._writing:
             before = self._set(state, meta)
             try:
-                await self._try(self._store_unready)
+                unready = await self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
                 self._set(*before)  # or the next sign of life would fail as well
                 raise
+        if not unready:
+            await self._look()
+            self._raise_if_revoked()
+
+    async def check(self) -> None:
+        """See `coatcheck.RunningTask.check`."""
+        if self._beating is None or self._beating.done() or self.won is False:
+            await self._look()
+        self._raise_if_revoked()
+
+    async def _look(self) -> None:
+        try:
+            if self._revocation is None:
+                found = await self._results.backend.get_many([self.task_id])
+                self._learn(found.get(self.task_id))
+        except (BackendError, UnsupportedError) as error:
+            self._not_read(error)
 
     async def _store_unready(self) -> bool:
         state, info, fields = self._unready()
@@ -73,6 +90,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         except UnsupportedError:
             return await self._store_unready()
         if observed is not None and observed.ready:
+            self._learn(observed)
             return False
         if self._may_beat_over(observed):
             state, info, fields = self._unready()

@@ -77,7 +77,7 @@ class Marks(Storing):
         expires: Expires | Default = DEFAULT,
         **fields: Unpack[Fields],
     ) -> bool:
-        """Store REVOKED. To stop the running task is the queue's business."""
+        """Store REVOKED, and nothing of the record that was there; see `revoke`."""
         return self.store_result(task_id, reason, states.REVOKED, expires=expires, **fields)
 
     def update_state(

@@ -28,6 +28,7 @@ from . import handles, resultsets
 from .marks import Marks
 from .noticing import Notices
 from .observed import ObservedBackend, observed_wait
+from .revoking import Revoking
 from .running import RunningTask
 from .writing import Writer
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Marks, Notices):
+class Results(Marks, Notices, Revoking):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 

@@ -22,8 +22,15 @@ from .._runtime.bare import add_note, is_a, mro_of, name_of
 from .._runtime.clocks import wall
 from .._runtime.interruptions import pass_on_interruption
 from .._runtime.starting import start
-from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from ..errors import (
+    BackendError,
+    EncodeError,
+    ResultTooLargeError,
+    TaskRevokedError,
+    UnsupportedError,
+)
 from .misuse import HoldsConnections
+from .revoking import Revocable
 
 if TYPE_CHECKING:
     from .._settings.durations import Expires
@@ -38,7 +45,7 @@ def worker_name() -> str:
     return f"{os.getpid()}@{os.uname().nodename if hasattr(os, 'uname') else 'localhost'}"
 
 
-class TaskProgress:
+class TaskProgress(Revocable):
     """The state of a running block, and the records it comes to. No I/O."""
 
     def __init__(self, task_id: str, *, heartbeat: float | None, fields: Fields) -> None:
@@ -87,7 +94,7 @@ class TaskProgress:
 
     def _stored(self, *, won: bool) -> None:
         """Take in whether the ready record of this run was the first."""
-        if not won and self.won is None:
+        if not won and self.won is None and self._revocation is None:
             _logger.warning(
                 "the result of task %r was not stored: the task was over before its block ended",
                 self.task_id,
@@ -105,6 +112,9 @@ class TaskProgress:
             return True
         return (observed.heartbeat or {}).get("run") == self._run
 
+    def _not_read(self, error: Exception) -> None:
+        _logger.warning("task %r runs on, revoked or not: %s", self.task_id, error)
+
     def _set(self, state: str, info: Any) -> tuple[str, Any]:
         """Set the state and info that the next unready record shows; return those before."""
         before = self._state, self._info
@@ -120,6 +130,8 @@ class TaskProgress:
         """
         if error is None:
             return states.SUCCESS, self.result, self._fields
+        if self._revocation is not None and is_a(error, TaskRevokedError):
+            return states.REVOKED, self._revocation, self._fields
         if is_a(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
             return states.FAILURE, error, self._fields
         return states.REVOKED, name_of(type(error)).rpartition(".")[2], self._fields
@@ -185,16 +197,39 @@ class RunningTask(TaskProgress, HoldsConnections):
         Store an unready record. Raises `EncodeError` or `ResultTooLargeError` if *meta* is at fault.
 
         A store that is away does not break the work off: it is logged, and the next write shows
-        the state.
+        the state. Raises `TaskRevokedError` if the task was revoked.
         """
         forks.check()
         with self._own.writing:
             before = self._set(state, meta)
             try:
-                self._try(self._store_unready)
+                unready = self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
                 self._set(*before)  # or the next sign of life would fail as well
                 raise
+        if not unready:
+            self._look()
+            self._raise_if_revoked()
+
+    def check(self) -> None:
+        """
+        Raise `TaskRevokedError` if the task was revoked.
+
+        The heartbeat learns of that within its interval, and the call does no I/O. Without a heartbeat
+        it reads the record.
+        """
+        beating = self._own.beating
+        if beating is None or not beating.is_alive() or self.won is False:
+            self._look()
+        self._raise_if_revoked()
+
+    def _look(self) -> None:
+        """Find out whether the task was revoked. A store that cannot tell does not break the work off."""
+        try:
+            if self._revocation is None:
+                self._learn(self._results.backend.get_many([self.task_id]).get(self.task_id))
+        except (BackendError, UnsupportedError) as error:
+            self._not_read(error)
 
     def _store_unready(self) -> bool:
         state, info, fields = self._unready()
@@ -212,6 +247,7 @@ class RunningTask(TaskProgress, HoldsConnections):
             # A write-only store: its reader decides which records are replaced.
             return self._store_unready()
         if observed is not None and observed.ready:
+            self._learn(observed)
             return False
         if self._may_beat_over(observed):
             state, info, fields = self._unready()

@@ -26,6 +26,8 @@ _logger = logging.getLogger("coatcheck")
 #: How many characters of a text stay at most in a failure that is too large for the store.
 _SHORT: Final = 4_000
 _SHORTEST: Final = 100
+#: The keys that say something about the state of an unready record only.
+_OF_ONE_STATE: Final = ("heartbeat", "expires_at", "traceback")
 
 
 def checked_states(words: Iterable[str]) -> frozenset[str]:
@@ -172,10 +174,23 @@ class Writer:
         failure = Failure.worker_lost(
             f"worker {worker} gave no sign of life for 3 intervals of {beat.get('every')} s"
         )
-        fresh = self.record(observed.task_id, states.FAILURE, failure, expires=self.expires)
+        return self._over(observed, states.FAILURE, failure, self.expires)
+
+    def revoked(self, observed: ResultMeta, reason: str, expires: Expires | Default) -> Draft:
+        """Return the REVOKED to put over the record *observed*, or over none."""
+        self.check_writable()
+        failure, seconds = _failure(states.REVOKED, reason), self.lifetime(expires)
+        meta = self._over(observed, states.REVOKED, failure, seconds)
+        return Draft(meta, self.protect, seconds)
+
+    def _over(
+        self, observed: ResultMeta, state: str, failure: Failure, seconds: float | None
+    ) -> ResultMeta:
+        """Return the ready record of a task that others end. It keeps the other keys of *observed*."""
+        fresh = self.record(observed.task_id, state, failure, expires=seconds)
         document = dict(fresh.document)
         for key, value in observed.values().items():
-            known = document.get(key) is not None or key in ("heartbeat", "expires_at")
+            known = document.get(key) is not None or key in _OF_ONE_STATE
             if isinstance(key, str) and not known:
                 # Our serializer may not be able to hold a value that another one kept.
                 document[key] = value if self.codec.encodes(value) else safe_repr(value)

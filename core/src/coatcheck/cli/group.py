@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "new-backend": "new_backend:new_backend",
     "purge": "forget:purge",
     "reap": "reap:reap",
+    "revoke": "revoke:revoke",
     "run": "run:run",
     "stats": "stats:stats",
     "version": "version:version",

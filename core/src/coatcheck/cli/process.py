@@ -153,6 +153,10 @@ class Signals:
         return self
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
+        self.stop(number)
+
+    def stop(self, number: int) -> None:
+        """End the run as the signal *number* does. For any thread."""
         if self.first is None:
             self.first = number
         self.caught.put(number)

@@ -22,7 +22,7 @@ from .._results.running import RunningTask
 from .._runtime.starting import start
 from .._settings.durations import optional_seconds
 from .._settings.options import DEFAULT, Default
-from ..errors import BackendError, CoatcheckError, ConfigurationError
+from ..errors import BackendError, CoatcheckError, ConfigurationError, TaskRevokedError
 from . import exits
 from .options import Common, common_options
 from .process import Child, Signals, Tail
@@ -31,6 +31,7 @@ from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
     from .._record.documents import Fields
+    from .._record.meta import ResultMeta
     from .._results.results import Results
 
 #: Seconds between two stores of progress, at least.
@@ -57,9 +58,18 @@ class CommandError(Exception):
 
 
 class CommandTask(RunningTask):
-    """A running task that ends with the outcome that it is given."""
+    """
+    A running task that ends with the outcome that it is given.
+
+    Args:
+        signals: end the run once the task knows that it was revoked.
+    """
 
     outcome: tuple[str, Any] = (states.REVOKED, "the command was not started")
+
+    def __init__(self, signals: Signals, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._signals = signals
 
     def claim(self) -> None:
         """Store STARTED; refuse to go on if the task is over, or if the store is away."""
@@ -68,6 +78,16 @@ class CommandTask(RunningTask):
             raise ConfigurationError(
                 f"task {self.task_id!r} is over already ({over}): use another --id, or none"
             )
+
+    @property
+    def revocation(self) -> Failure | None:
+        """The reason why somebody else revoked the task; `None` as long as it is not known to be."""
+        return self._revocation
+
+    def _learn(self, stored: ResultMeta | None) -> None:
+        super()._learn(stored)
+        if self._revocation is not None:
+            self._signals.stop(signal.SIGTERM)
 
     def _ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
         if error is not None:
@@ -111,7 +131,7 @@ class Reporter:
     def _store(self, current: float, total: float) -> None:
         try:
             self._task.progress(_whole(current), _whole(total))
-        except BackendError:
+        except (BackendError, TaskRevokedError):
             return  # the next one may be stored; the end says whether the store came back
 
     def end(self) -> None:
@@ -168,13 +188,14 @@ def run(
     not stored: arguments may be secrets.
 
     Ctrl-C and SIGTERM are passed on to the command, which is killed if it has not ended ten
-    seconds later, and the task is revoked.
+    seconds later, and the task is revoked. If somebody else revokes the task, the command gets
+    SIGTERM with the next heartbeat, or the next progress.
     """
     task_id = str(uuid.uuid4()) if task_id is None else task_id
     fields: Fields = {"name": name or _text(PurePath(command[0]).name)}
     with common.open() as results, Signals() as signals:
         task = CommandTask(
-            results, task_id, expires=expires, heartbeat=heartbeat or None, fields=fields
+            signals, results, task_id, expires=expires, heartbeat=heartbeat or None, fields=fields
         )
         task.claim()
         if Capability.SHARED not in results.backend.capabilities:
@@ -227,6 +248,9 @@ class _Run:
                 status = self._run()
         except CoatcheckError as error:
             return self._not_stored(str(error), status)
+        if task.revocation is not None:
+            say(f"task {task.task_id!r} was revoked: {one_line(task.revocation.message, _MESSAGE)}")
+            return status
         state = task.outcome[0]
         if not task.won:
             return self._not_stored("the task was over already", status)

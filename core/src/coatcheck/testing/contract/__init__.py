@@ -24,6 +24,7 @@ from .races import Races
 from .reading import Reading
 from .reconnecting import Reconnecting
 from .resources import Resources
+from .revoking import Revoking
 from .running import Running
 from .scanning import Scanning
 from .sealed import Sealed
@@ -60,6 +61,7 @@ class Both(
     Bounds,
     Reconnecting,
     Noticing,
+    Revoking,
     Shape,  # the last of the bases: pytest runs its test first
 ):
     """The promises of either side."""

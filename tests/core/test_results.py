@@ -18,6 +18,7 @@ import pytest
 import coatcheck
 import coatcheck.aio
 from coatcheck._embedded.memory import MemoryBackend
+from coatcheck.plugin import Query
 
 DEADLINE = 30
 
@@ -126,8 +127,8 @@ def test_missing_of_a_known_task(results):
 class Indexed(MemoryBackend):
     """Knows by itself which key is in a state."""
 
-    def scan_state(self, state, prefix=""):
-        return (key for key in self.scan(prefix) if key.endswith(state.lower()))
+    def find(self, query):
+        return (key for key in self.scan(query.prefix) if key.endswith(query.state.lower()))
 
 
 class Listening:
@@ -145,7 +146,7 @@ async def test_scan_leaves_states_to_the_store(plugins):
     with coatcheck.Results(backend, plugins=plugins) as results:
         results.store_many({"a-success": 1, "a-failure": 1})
 
-        assert ["a-success"] == [*results.backend.scan_state("SUCCESS", "a")]
+        assert ["a-success"] == [*results.backend.find(Query("a", "SUCCESS"))]
         assert ["a-success"] == [meta.task_id for meta in results.scan(state="SUCCESS")]
         assert [] == [*results.scan(state="FAILURE")]
         async with coatcheck.aio.Results(backend, plugins=plugins) as threaded:

@@ -116,7 +116,7 @@ def test_bridges_do_all_that_is_done(bridge):
         if not name.startswith("_") and name != "checkup"
     }
 
-    assert "scan_state" in methods
+    assert "find" in methods
     assert [] == [n for n in methods if isinstance(inspect.getattr_static(bridge, n), property)]
 
 

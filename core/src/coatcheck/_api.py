@@ -9,6 +9,7 @@ from typing import Final
 
 from ._backends.backend import ANY, Backend, Capability, KeyValueBackend, Unless
 from ._backends.bells import Bell
+from ._backends.query import Filters
 from ._finding.finder import Finder
 from ._finding.registry import FOR_THREADS, SYNC
 from ._record.documents import AllFields, Fields
@@ -84,6 +85,7 @@ __all__ = [
     "Expires",
     "Failure",
     "Fields",
+    "Filters",
     "HookSpec",
     "KeyValueBackend",
     "Options",

@@ -5,7 +5,8 @@ Everything else in core is private. `coatcheck.aio.plugin` has the tools that ex
 
 The protocol:
     `Backend` works with records, `KeyValueBackend` with keys and bytes. `Bell` is a subscription,
-    `Capability` names the abilities of a store, `Unless` and `ANY` the records that a write must not replace.
+    `Capability` names the abilities of a store, `Unless` and `ANY` the records that a write must not replace. `Query`
+    says which records a scan is for.
 
 Operations:
     An operation with a decision in it is written once for both sides, as a generator: an `Operation`. `drive`
@@ -47,6 +48,7 @@ from ._backends.bells import Bell, LocalBell
 from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import BATCH, Portions, Writing, batches
+from ._backends.query import Query
 from ._backends.records import encoded
 from ._backends.repeats import Repeats
 from ._backends.waker import Waker
@@ -131,6 +133,7 @@ __all__ = [
     "Operations",
     "Pool",
     "Portions",
+    "Query",
     "Repeats",
     "ResultMeta",
     "Serializer",

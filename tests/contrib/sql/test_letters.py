@@ -12,6 +12,7 @@ import pytest
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.plugin import Query
 from coatcheck.testing.threads import Started
 from coatcheck_sql.letters import BASIC, Letters, key_of
 
@@ -188,7 +189,7 @@ def others_are_read(results):
     assert 1 == found["good"].result
     assert 1 == results.AsyncResult("good").get(timeout=5)
     assert "good" in set(results.backend.scan())
-    assert "good" in set(results.backend.scan_state("SUCCESS"))
+    assert "good" in set(results.backend.find(Query(state="SUCCESS")))
     return found["bad"]
 
 

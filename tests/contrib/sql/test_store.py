@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 import coatcheck
+from coatcheck.plugin import Query
 from coatcheck.testing.threads import in_threads
 
 IDS = ["x" * 156, "with\0nul", "~sha256:looks like a hash", "Ärger", "trailing "]
@@ -166,9 +167,9 @@ def test_scan_by_state(client):
     while client.exists("gone"):
         pass
 
-    assert ["failed"] == [*client.backend.scan_state("FAILURE")]
-    assert [] == [*client.backend.scan_state("FAILURE", "t")]
-    assert ["t0", "t1", "t2"] == sorted(client.backend.scan_state("SUCCESS", "t"))
+    assert ["failed"] == [*client.backend.find(Query(state="FAILURE"))]
+    assert [] == [*client.backend.find(Query("t", "FAILURE"))]
+    assert ["t0", "t1", "t2"] == sorted(client.backend.find(Query("t", "SUCCESS")))
     assert ["failed"] == [meta.task_id for meta in client.scan(state="FAILURE")]
 
 
@@ -179,7 +180,7 @@ async def test_scan_by_state_under_asyncio(aio_results):
     await aio_results.store_result("t", 1)
     await aio_results.mark_as_failure("failed", ValueError())
 
-    assert ["failed"] == [id_ async for id_ in aio_results.backend.scan_state("FAILURE")]
+    assert ["failed"] == [id_ async for id_ in aio_results.backend.find(Query(state="FAILURE"))]
 
 
 def test_expired_rows_are_neither_read_nor_purged_twice(client, database):

@@ -16,6 +16,7 @@ from support.mongo import MongoServer, until
 
 import coatcheck
 import coatcheck.aio
+from coatcheck.plugin import Query
 from coatcheck.testing.threads import Started
 from coatcheck_mongo import asyncio as asyncio_backend
 from coatcheck_mongo import link as links
@@ -181,7 +182,7 @@ def test_scan_by_state(results, oracle):
     results.mark_as_failure("failed", ValueError("x"))
     oracle.insert_one({"_id": "odd", "status": 5})
 
-    assert ["failed"] == list(results.backend.scan_state("FAILURE"))
+    assert ["failed"] == list(results.backend.find(Query(state="FAILURE")))
     uses = {
         index["name"]: index["accesses"]["ops"] for index in oracle.aggregate([{"$indexStats": {}}])
     }
@@ -195,7 +196,7 @@ async def test_scan_by_state_aio(aio_results):
     await aio_results.store_many({f"t{n}": 1 for n in range(1500)})
     await aio_results.mark_as_failure("failed", ValueError("x"))
 
-    assert ["failed"] == [id_ async for id_ in aio_results.backend.scan_state("FAILURE")]
+    assert ["failed"] == [id_ async for id_ in aio_results.backend.find(Query(state="FAILURE"))]
     assert 1500 == len([meta async for meta in aio_results.scan(state="SUCCESS")])
 
 

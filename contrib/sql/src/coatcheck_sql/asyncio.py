@@ -15,6 +15,7 @@ from coatcheck.errors import BackendError
 from coatcheck.plugin import (
     BATCH,
     URL,
+    Query,
     ResultMeta,
     Tree,
     Unless,
@@ -120,8 +121,8 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self._scan(prefix, None)
 
-    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        return self._scan(prefix, state)
+    def find(self, query: Query) -> AsyncIterator[str]:
+        return self._scan(query.prefix, query.state)
 
     async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
         last, more = work.FIRST, True

@@ -15,6 +15,7 @@ from coatcheck.plugin import (
     BATCH,
     URL,
     Backend,
+    Query,
     ResultMeta,
     Tree,
     Unless,
@@ -115,8 +116,8 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> Iterator[str]:
         return self._scan(prefix, None)
 
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
-        return self._scan(prefix, state)
+    def find(self, query: Query) -> Iterator[str]:
+        return self._scan(query.prefix, query.state)
 
     def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
         last, more = work.FIRST, True

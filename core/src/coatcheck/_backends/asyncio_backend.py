@@ -13,6 +13,7 @@ from .._record import groups
 from .._record.groups import Tree
 from .asyncio_bells import Bell
 from .backend import BaseBackend, Capability, Unless
+from .query import Query
 
 V = TypeVar("V")
 
@@ -63,10 +64,9 @@ class Backend(BaseBackend[V], ABC):
         """See `coatcheck.Backend.scan`."""
         raise self._lacks(Capability.SCAN, "scan()")
 
-    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        """See `coatcheck.Backend.scan_state`."""
-        del state
-        return self.scan(prefix)
+    def find(self, query: Query) -> AsyncIterator[str]:
+        """See `coatcheck.Backend.find`."""
+        return self.scan(query.prefix)
 
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None

@@ -28,6 +28,7 @@ from . import asyncio_backend as aio
 from . import asyncio_bells, bells
 from .backend import Backend, KeyValueBackend, Unless
 from .portions import BATCH
+from .query import Query
 from .wrapper import Wrapper
 
 T = TypeVar("T")
@@ -142,13 +143,12 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
             loop.tell(leaving.set if entered else call.cancel)
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        return self._each(self.native.scan, prefix)
+        return self._each(self.native.scan(prefix))
 
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
-        return self._each(self.native.scan_state, state, prefix)
+    def find(self, query: Query) -> Iterator[str]:
+        return self._each(self.native.find(query))
 
-    def _each(self, scan: Callable[..., AsyncIterator[str]], *what: str) -> Iterator[str]:
-        keys = scan(*what)
+    def _each(self, keys: AsyncIterator[str]) -> Iterator[str]:
         while batch := self._run(_take, keys):
             yield from batch
 

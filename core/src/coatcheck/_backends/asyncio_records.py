@@ -16,6 +16,7 @@ from .asyncio_backend import Backend, KeyValueBackend
 from .asyncio_bells import Bell
 from .backend import Unless
 from .portions import Portions, Writing
+from .query import Query
 from .records import encoded, lifted, size_of
 from .wrapper import Wrapper
 
@@ -89,9 +90,9 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
         async for key in self.backend.scan(self._prefix + prefix):
             yield key[skip:]
 
-    async def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
+    async def find(self, query: Query) -> AsyncIterator[str]:
         skip = len(self._prefix)
-        async for key in self.backend.scan_state(state, self._prefix + prefix):
+        async for key in self.backend.find(query.under(self._prefix)):
             yield key[skip:]
 
     async def put_group(

@@ -23,6 +23,7 @@ from .._record.groups import Tree
 from .._settings.options import OPTIONS
 from ..errors import UnsupportedError
 from .bells import Bell
+from .query import Query
 
 if TYPE_CHECKING:
     from .._settings.url import URL
@@ -80,6 +81,8 @@ class BaseBackend(Generic[V]):
     #: Whether the records are on several servers that may fail separately. Then the first read of
     #: many asks all servers at once, so that `PartlyUnavailableError` covers all records.
     spread: bool = False
+    #: Whether `find` returns the keys in an order of theirs, and goes on after `Query.after`.
+    ordered: bool = False
 
     @property
     def trouble(self) -> Exception | None:
@@ -206,16 +209,16 @@ class Backend(BaseBackend[V], ABC):
         """Iterate over the keys that start with *prefix*, in no order. Needs `SCAN`."""
         raise self._lacks(Capability.SCAN, "scan()")
 
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+    def find(self, query: Query) -> Iterator[str]:
         """
-        Iterate over keys that start with *prefix*, including those of all records in *state*.
-        Needs `SCAN`.
+        Iterate over keys that start with `query.prefix`, among them those of all records that match
+        *query*. Needs `SCAN`.
 
-        The caller reads the records and leaves out other states. By default this iterates over all
-        keys; a store with an index by state overrides it.
+        The caller reads the records and leaves out those that do not match. By default this iterates
+        over all keys with the prefix; a store that can compare states, names or dates by itself
+        overrides it, and returns fewer.
         """
-        del state
-        return self.scan(prefix)
+        return self.scan(query.prefix)
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         """Keep the ids of a group's tasks. The last write wins."""

@@ -19,8 +19,10 @@ from .asyncio_backend import Backend
 from .asyncio_bells import Bell
 from .backend import Unless
 from .portions import BATCH
+from .query import Query
 from .wrapper import Wrapper
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -82,11 +84,11 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self._each(self.backend.scan, prefix)
 
-    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        return self._each(self.backend.scan_state, state, prefix)
+    def find(self, query: Query) -> AsyncIterator[str]:
+        return self._each(self.backend.find, query)
 
-    async def _each(self, scan: Callable[..., Iterator[str]], *what: str) -> AsyncIterator[str]:
-        keys = await self._run(scan, *what)
+    async def _each(self, scan: Callable[[S], Iterator[str]], what: S) -> AsyncIterator[str]:
+        keys = await self._run(scan, what)
         while batch := await self._run(_take, keys):
             for key in batch:
                 yield key

@@ -21,6 +21,7 @@ from ..errors import (
 from .backend import DEFAULT_KEY_PREFIX, Backend, BaseBackend, KeyValueBackend, Unless
 from .bells import Bell
 from .portions import Portions, Writing
+from .query import Query
 from .wrapper import Wrapper
 
 
@@ -93,9 +94,9 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
         skip = len(self._prefix)
         return (key[skip:] for key in self.backend.scan(self._prefix + prefix))
 
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
+    def find(self, query: Query) -> Iterator[str]:
         skip = len(self._prefix)
-        return (key[skip:] for key in self.backend.scan_state(state, self._prefix + prefix))
+        return (key[skip:] for key in self.backend.find(query.under(self._prefix)))
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)

@@ -12,11 +12,11 @@ from .._record.meta import ResultMeta
 from .._runtime.loops import PerLoop
 from .._waiting.asyncio_hub import Hub, TaskWaiter
 from ..errors import WaitTimeoutError
-from .asyncio_reading import Reads
+from .asyncio_listing import Lists
 from .losses import Watched
 
 
-class Notices(Reads):
+class Notices(Lists):
     """See `coatcheck._results.noticing`."""
 
     _hubs: PerLoop[Hub]

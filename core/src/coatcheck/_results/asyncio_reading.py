@@ -4,17 +4,16 @@ Reading records in asyncio, see `coatcheck._results.reading`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
 from .._backends.asyncio_backend import Backend
-from .._backends.portions import BATCH, Portions, Reading
+from .._backends.portions import Portions, Reading
 from .._record.documents import checked_id
 from .._record.meta import ResultMeta
 from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .base import ResultsBase
-from .counting import SAMPLE, Sample, Stats
 
 
 class Reads(ResultsBase):
@@ -75,38 +74,3 @@ class Reads(ResultsBase):
     async def get_traceback(self, task_id: str) -> str | None:
         """See `coatcheck.Results.get_traceback`."""
         return (await self.get_task_meta(task_id)).traceback
-
-    async def scan(self, *, state: str | None = None) -> AsyncIterator[ResultMeta]:
-        """See `coatcheck.Results.scan`."""
-        batch: list[str] = []
-        backend = self.backend
-        async for task_id in backend.scan() if state is None else backend.scan_state(state):
-            batch.append(task_id)
-            if len(batch) == BATCH:
-                async with aclosing(self._scanned(batch, state)) as metas:
-                    async for meta in metas:
-                        yield meta
-                batch = []
-        async with aclosing(self._scanned(batch, state)) as metas:
-            async for meta in metas:
-                yield meta
-
-    async def stats(self, *, sample: int = SAMPLE) -> Stats:
-        """See `coatcheck.Results.stats`."""
-        chosen = Sample(sample)
-        async for task_id in self.backend.scan():
-            chosen.add(task_id)
-        async with aclosing(self._snapshots(chosen.ids)) as metas:
-            async for meta in metas:
-                chosen.take(meta)
-        return chosen.stats
-
-    async def _scanned(
-        self, batch: list[str], state: str | None
-    ) -> AsyncGenerator[ResultMeta, None]:
-        # Not checked as ids: foreign keys may have made them.
-        async with aclosing(self._read(batch)) as reads:
-            async for _, metas in reads:
-                for meta in metas.values():
-                    if meta.task_id and state in (None, meta.status):
-                        yield meta

@@ -11,11 +11,11 @@ from .._record.documents import checked_id
 from .._record.meta import ResultMeta
 from .._waiting.hub import Hub, ThreadWaiter
 from ..errors import WaitTimeoutError
+from .listing import Lists
 from .losses import Watched
-from .reading import Reads
 
 
-class Notices(Reads):
+class Notices(Lists):
     """The methods of `Results` that look for lost workers."""
 
     _hub: Hub

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .._backends.backend import Backend
-from .._backends.portions import BATCH, Portions, Reading
+from .._backends.portions import Portions, Reading
 from .._record.documents import checked_id
 from .._record.meta import ResultMeta
 from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .base import ResultsBase
-from .counting import SAMPLE, Sample, Stats
 
 
 class Reads(ResultsBase):
@@ -70,34 +69,3 @@ class Reads(ResultsBase):
     def get_traceback(self, task_id: str) -> str | None:
         """Return the formatted traceback of a failed task."""
         return self.get_task_meta(task_id).traceback
-
-    def scan(self, *, state: str | None = None) -> Iterator[ResultMeta]:
-        """Iterate over all records, or those in *state*, in no order. Needs the capability SCAN."""
-        batch: list[str] = []
-        backend = self.backend
-        for task_id in backend.scan() if state is None else backend.scan_state(state):
-            batch.append(task_id)
-            if len(batch) == BATCH:
-                yield from self._scanned(batch, state)
-                batch = []
-        yield from self._scanned(batch, state)
-
-    def stats(self, *, sample: int = SAMPLE) -> Stats:
-        """
-        Count the records by state and age. Needs the capability SCAN.
-
-        All ids are listed, and at most *sample* records, chosen at random, are read: the result says so.
-        """
-        chosen = Sample(sample)
-        for task_id in self.backend.scan():
-            chosen.add(task_id)
-        for meta in self._snapshots(chosen.ids):
-            chosen.take(meta)
-        return chosen.stats
-
-    def _scanned(self, batch: list[str], state: str | None) -> Iterator[ResultMeta]:
-        # Not checked as ids: foreign keys may have made them.
-        for _, metas in self._read(batch):
-            for meta in metas.values():
-                if meta.task_id and state in (None, meta.status):
-                    yield meta

@@ -13,7 +13,7 @@ import pymongo
 
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import DrivenBackend, PerLoop
-from coatcheck.plugin import URL, ResultMeta
+from coatcheck.plugin import URL, Query, ResultMeta
 
 from . import commands, sync
 from .operations import MongoOperations
@@ -74,8 +74,8 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self._scan(prefix, None)
 
-    def scan_state(self, state: str, prefix: str = "") -> AsyncIterator[str]:
-        return self._scan(prefix, state)
+    def find(self, query: Query) -> AsyncIterator[str]:
+        return self._scan(query.prefix, query.state)
 
     async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
         page, last = await self._link.run(self._page(prefix, None, state))

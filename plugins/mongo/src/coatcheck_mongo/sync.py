@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Bell
-from coatcheck.plugin import URL, DrivenBackend, ResultMeta
+from coatcheck.plugin import URL, DrivenBackend, Query, ResultMeta
 
 from . import commands
 from .bell import MongoBell
@@ -58,8 +58,8 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
     def scan(self, prefix: str = "") -> Iterator[str]:
         return self._scan(prefix, None)
 
-    def scan_state(self, state: str, prefix: str = "") -> Iterator[str]:
-        return self._scan(prefix, state)
+    def find(self, query: Query) -> Iterator[str]:
+        return self._scan(query.prefix, query.state)
 
     def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
         page, last = self._link.run(self._page(prefix, None, state))

@@ -4,9 +4,12 @@ Scans of all records, where the store can do that.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Unpack
+
 import pytest
 
-from ... import Capability, UnsupportedError
+from ... import Capability, Filters, UnsupportedError
 from ... import Results as SyncResults
 from ...aio import Results
 from ..promises import core, promise
@@ -14,6 +17,11 @@ from ..proof import has, has_keys
 from ..sides import until
 from .case import Case
 from .reading import absent
+
+
+async def _is_past(moment: datetime | None) -> bool:
+    """Whether *moment* is over, also for a store that keeps milliseconds."""
+    return moment is not None and datetime.now(UTC) - moment > timedelta(milliseconds=2)
 
 
 class Scanning(Case):
@@ -35,6 +43,38 @@ class Scanning(Case):
         assert ids | {"started"} == set(found)
         assert len(found) == len(ids) + 1
         assert ["started"] == [meta.task_id async for meta in results.scan(state="STARTED")]
+
+    @promise(4)
+    async def test_filters(self, results: Results, other: SyncResults) -> None:
+        """
+        A scan finds the records that meet all filters, and no others; behind an id it goes on in order.
+        """
+        if not has(results, Capability.SCAN):
+            return
+        other.mark_as_started("a-running", name="x", worker="w", group_id="g")
+        other.store_result("a-early", 1, name="x", worker="v", group_id="g")
+        early = (await results.get_task_meta("a-early")).date_done
+        await until(lambda: _is_past(early))
+        other.mark_as_failure("b-late", ValueError(), name="x", worker="w")
+        other.store_result("c", 1, name="y")
+        late = (await results.get_task_meta("b-late")).date_done
+
+        async def found(after: str | None = None, **filters: Unpack[Filters]) -> list[str]:
+            ids = [meta.task_id async for meta in results.scan(after=after, **filters)]
+            return sorted(ids) if after is None else ids
+
+        assert ["a-early", "a-running"] == await found(group="g")
+        assert ["a-early", "a-running", "b-late"] == await found(name="x")
+        assert ["a-running", "b-late"] == await found(name="x", worker="w")
+        assert ["b-late"] == await found(name="x", worker="w", state="FAILURE")
+        assert ["b-late", "c"] == await found(since=late)
+        assert ["a-early"] == await found(before=late) == await found(since=early, before=late)
+        assert ["c"] == await found(since=timedelta(hours=1), before=timedelta(0), name="y")
+        assert [] == await found(before=timedelta(hours=1)) == await found(name="X")
+        assert ["a-early", "a-running"] == await found(prefix="a-")
+        assert ["a-early", "a-running", "b-late", "c"] == await found("")
+        assert ["b-late", "c"] == await found("a-running") == await found("a-z", prefix="")
+        assert ["a-running"] == await found("a-early", prefix="a-", worker="w")
 
     @promise(4)
     async def test_stats(self, results: Results, other: SyncResults) -> None:

@@ -5,6 +5,7 @@ Marks tests that start a server, which are found by the functions that they and 
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,8 @@ from support.contract import is_core_only
 from support.processes import serve
 
 TESTS = str(Path(__file__).parent)
+# An installed member of the house observes; only its own tests want that.
+os.environ["COATCHECK_PLUGINS"] = ""
 
 
 def pytest_pycollect_makeitem(name: str, obj: object) -> list[pytest.Item] | None:

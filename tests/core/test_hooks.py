@@ -177,14 +177,15 @@ def plugin(distribution):
 @pytest.mark.usefixtures("plugin")
 def test_installed_plugins(monkeypatch):
     """Installed plugins are loaded; the environment names others, or none."""
-    assert 1 == len(hooks.installed(scan=True))
+    monkeypatch.delenv("COATCHECK_PLUGINS")
+    assert "coat_watch" in [type(plugin).__module__ for plugin in hooks.installed(scan=True)]
     assert [] == hooks.installed(scan=False)
     monkeypatch.setenv("COATCHECK_PLUGINS", "")
     assert [] == hooks.installed(scan=True)
     monkeypatch.setenv("COATCHECK_PLUGINS", "watch")
     assert 1 == len(hooks.installed(scan=False))
     monkeypatch.setenv("COATCHECK_PLUGINS", "watch, wotch")
-    with pytest.raises(coatcheck.ConfigurationError, match=r"'wotch'.*installed: watch"):
+    with pytest.raises(coatcheck.ConfigurationError, match=r"'wotch'.*installed: .*watch"):
         hooks.installed(scan=False)
 
 
@@ -201,8 +202,9 @@ def test_embedded_schemes_have_the_plugins_that_are_named(monkeypatch):
 
 
 @pytest.mark.usefixtures("plugin")
-def test_plugins_of_plugin_schemes(distribution):
+def test_plugins_of_plugin_schemes(distribution, monkeypatch):
     """A backend that was found by a scan has the installed plugins."""
+    monkeypatch.delenv("COATCHECK_PLUGINS")
     backend = "from coatcheck._embedded.memory import MemoryBackend as Own\npass\n"
     distribution("coat-own", "coatcheck.backends", own="coat_own:Own", coat_own=backend)
     with coatcheck.by_url("own://") as results:
@@ -215,8 +217,9 @@ def test_a_broken_plugin_breaks_nobody(distribution, caplog, monkeypatch):
     """An installed plugin that cannot be imported is logged; a named one is an error."""
     caplog.set_level(logging.WARNING, "coatcheck")
     distribution("coat-broken", hooks.GROUP, broken="coat_broken:x", coat_broken="1 / 0\n")
+    monkeypatch.delenv("COATCHECK_PLUGINS")
 
-    assert [] == hooks.installed(scan=True)
+    assert "coat_broken" not in [type(found).__module__ for found in hooks.installed(scan=True)]
     assert "coat-broken 1.0" in caplog.text
     monkeypatch.setenv("COATCHECK_PLUGINS", "broken")
     with pytest.raises(coatcheck.PluginError, match="coat-broken"):
@@ -234,3 +237,65 @@ def test_nobody_listens():
     )
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Traced:
+    """Knows a trace context, and where it is asked."""
+
+    def __init__(self, context):
+        self.context = context
+        self.asked = []
+
+    @hookimpl
+    def traceparent(self, store):
+        self.asked.append(store)
+        return self.context
+
+
+def test_the_trace_context_of_a_record():
+    """A record carries the context that a plugin knows, in every kind of write, or the one of its writer."""
+    traced = Traced("00-1-2-01")
+    with coatcheck.by_url("memory://traced?safety_look=9", plugins=[traced]) as results:
+        results.store_result("one", 1)
+        results.store_many({"many": 1})
+        results.store_result("own", 1, traceparent="00-3-4-01")
+        with pytest.raises(coatcheck.EncodeError):
+            results.store_result("refused", object())
+        with results.running("t"):
+            assert "00-1-2-01" == results.get_task_meta("t").traceparent
+        found = results.get_many(["one", "many", "own", "refused", "t"])
+
+    contexts = [meta.traceparent for meta in found.values()]
+    assert ["00-1-2-01", "00-1-2-01", "00-3-4-01", "00-1-2-01", "00-1-2-01"] == contexts
+    assert {"memory://traced?safety_look=***"} == set(traced.asked)
+
+
+async def test_the_trace_context_of_a_record_aio():
+    """Under asyncio a record carries it as well."""
+    async with coatcheck.aio.by_url(
+        "memory://traced-aio", plugins=[Traced("00-1-2-01")]
+    ) as results:
+        await results.store_result("one", 1)
+        await results.store_many({"many": 1})
+        found = await results.get_many(["one", "many"])
+
+    assert ["00-1-2-01", "00-1-2-01"] == [meta.traceparent for meta in found.values()]
+
+
+@pytest.mark.parametrize("context", [None, 1])
+def test_no_trace_context(context):
+    """Without a context, or with one that is no text, the record has none."""
+    with coatcheck.Results(MemoryBackend(), plugins=[Traced(context)]) as results:
+        results.store_result("t", 1)
+
+        assert "traceparent" not in results.get_task_meta("t").document
+
+
+def test_a_worker_that_is_lost_is_found_by_its_trace():
+    """The failure of a lost worker carries the worker's context."""
+    with coatcheck.by_url("memory://lost", plugins=[Traced("00-9-9-01")]) as waiter:
+        beat = {"every": 0.02, "beat": 1}
+        waiter.store_result("t", None, "STARTED", heartbeat=beat, traceparent="00-1-2-01")
+        assert "FAILURE" == waiter.wait_for("t", 20).status
+
+        assert "00-1-2-01" == waiter.get_task_meta("t").traceparent

@@ -79,6 +79,7 @@ def test_keys_stand_in_the_fields_order():
         "attempt": 3,
         "heartbeat": {"every": 1, "beat": 1},
         "date_started": datetime(2026, 1, 1, tzinfo=UTC),
+        "traceparent": "00-1-2-01",
     }
 
     document = new_document(
@@ -87,7 +88,8 @@ def test_keys_stand_in_the_fields_order():
 
     assert (
         "status result traceback children date_done parent_id group_id name args kwargs worker "
-        "retries queue task_id v write_id failure date_started heartbeat attempt expires_at"
+        "retries queue task_id v write_id failure date_started heartbeat attempt expires_at "
+        "traceparent"
     ).split() == list(document)
 
 

@@ -21,7 +21,9 @@ TaskId = str | bytes | UUID
 #: Celery's meta.
 Meta = dict[str, Any]
 #: Keys that only coatcheck's readers need.
-_OURS: Final = ("v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt")
+_OURS: Final = (
+    "v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt", "traceparent",
+)  # fmt: skip
 
 
 def id_of(task_id: TaskId) -> str:

@@ -36,6 +36,7 @@ class Fields(TypedDict, total=False):
     children: list[Any] | None
     date_started: datetime | None
     attempt: int | None
+    traceparent: str | None
 
 
 class AllFields(Fields, total=False):
@@ -102,6 +103,8 @@ def new_document(
                 document[key] = given[key]
     if expires is not None:
         document["expires_at"] = _later(now, expires)
+    if given.get("traceparent") is not None:
+        document["traceparent"] = given["traceparent"]
     return document
 
 

@@ -155,6 +155,13 @@ class RecordFields:
         return max(wall() - at, 0.0)
 
     @property
+    def traceparent(self) -> str | None:
+        """
+        The trace context in which the record was written, as the W3C's header of this name has it.
+        """
+        return self._text("traceparent")
+
+    @property
     def write_id(self) -> str | None:
         """The random word of the write that made the record; `None` in Celery's records."""
         return self._text("write_id")

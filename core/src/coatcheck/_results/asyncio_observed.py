@@ -43,6 +43,7 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
         if_match: ResultMeta | None = None,
         expires: float | None,
     ) -> bool:
+        value = self._hooks.in_context(value, self.backend.codec)
         won, seconds = await self._timed(
             "store",
             self.backend.put(key, value, unless=unless, if_match=if_match, expires=expires),
@@ -53,6 +54,8 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     async def put_many(
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
+        codec = self.backend.codec
+        items = [(key, self._hooks.in_context(meta, codec)) for key, meta in items]
         answers, seconds = await self._timed(
             "store", self.backend.put_many(items, unless=unless, expires=expires)
         )

@@ -39,7 +39,7 @@ class ResultsBase(HoldsConnections):
         self._key_prefix: str = settings["key_prefix"]
         self._safety_look: float = settings["safety_look"]
         self._operation_timeout: float = settings["operation_timeout"]
-        self._hooks = hooks_of(plugins)
+        self._hooks = hooks_of(plugins, name)
         self._name = name
         self._told_of_loss = False
 

@@ -42,6 +42,7 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
         if_match: ResultMeta | None = None,
         expires: float | None,
     ) -> bool:
+        value = self._hooks.in_context(value, self.backend.codec)
         won, seconds = self._timed(
             "store",
             lambda: self.backend.put(key, value, unless=unless, if_match=if_match, expires=expires),
@@ -52,6 +53,8 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     def put_many(
         self, items: Sequence[tuple[str, ResultMeta]], *, unless: Unless, expires: float | None
     ) -> list[bool]:
+        codec = self.backend.codec
+        items = [(key, self._hooks.in_context(meta, codec)) for key, meta in items]
         answers, seconds = self._timed(
             "store", lambda: self.backend.put_many(items, unless=unless, expires=expires)
         )

@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import copy_context
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -261,9 +262,11 @@ class RunningTask(TaskProgress, HoldsConnections):
         with self._own.writing:
             self._begun(stored=self._try(self._store_unready))
         if self._heartbeat is not None:
+            beat = weakref.WeakMethod(self._beat_once)
             beating = threading.Thread(
-                target=_keep_beating,
-                args=(weakref.WeakMethod(self._beat_once), self._ended, self._heartbeat),
+                # In the block's context, so that the signs of life belong to its trace.
+                target=copy_context().run,
+                args=(_keep_beating, beat, self._ended, self._heartbeat),
                 name="coatcheck-heartbeat",
                 daemon=True,
             )

@@ -53,7 +53,7 @@ from ._backends.records import encoded
 from ._backends.repeats import Repeats
 from ._backends.waker import Waker
 from ._backends.wrapper import Wrapper
-from ._coding.codec import Codec
+from ._coding.codec import ENVELOPE_MAGIC, Codec
 from ._coding.compression import MARKER as COMPRESSION_MARKER
 from ._coding.jsontags import TYPE as TYPE_TAG
 from ._coding.kombus import KombuSerializer
@@ -107,6 +107,7 @@ __all__ = [
     "COMPRESSION_MARKER",
     "CORE_OPTIONS",
     "DEFAULT_NAME",
+    "ENVELOPE_MAGIC",
     "MASK",
     "PENDING",
     "READY_STATES",

@@ -13,7 +13,6 @@ from coatcheck.aio import Bell
 from coatcheck.aio.plugin import Backend, PerLoop
 from coatcheck.errors import BackendError
 from coatcheck.plugin import (
-    BATCH,
     URL,
     Query,
     ResultMeta,
@@ -26,6 +25,7 @@ from coatcheck.plugin import (
 
 from . import records, sync, work
 from .operations import Row
+from .pages import Pages
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -119,19 +119,13 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
         return found
 
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        return self._scan(prefix, None)
+        return self.find(Query(prefix))
 
-    def find(self, query: Query) -> AsyncIterator[str]:
-        return self._scan(query.prefix, query.state)
-
-    async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
-        last, more = work.FIRST, True
-        while more:
-            make = work.paging(last, BATCH, state)
-            found, last, more = await self._links.get().run(make, writing=False)
-            for id_ in found:
-                if id_.startswith(prefix):
-                    yield id_
+    async def find(self, query: Query) -> AsyncIterator[str]:
+        pages = Pages(query)
+        while (make := pages.next()) is not None:
+            for id_ in pages.came(await self._links.get().run(make, writing=False)):
+                yield id_
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

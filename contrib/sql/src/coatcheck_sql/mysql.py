@@ -68,6 +68,9 @@ class MySQLTable(Table):
     def before(self, seconds: float) -> datetime:
         return self.earliest(seconds)
 
+    def dated(self, moment: datetime) -> datetime:
+        return moment.replace(tzinfo=None)
+
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
         seconds = until(expires)
         given = dict.fromkeys(self.columns) | {

@@ -57,8 +57,9 @@ class PostgreSQLTable(Table):
         "stamps": "bytea", "expires_at": "timestamptz",
         "date_done": "timestamptz", "date_started": "timestamptz", "done_at": "timestamptz",
         "retries": "integer", "attempt": "integer", "v": "integer", "sealed": "boolean",
-        "before": "timestamptz", "last": "bigint", "size": "bigint", "number": "integer",
-        "alive": "boolean",
+        "before": "timestamptz", "since": "timestamptz", "before_day": "timestamptz",
+        "since_day": "timestamptz", "last": "bigint", "end": "bigint", "size": "bigint",
+        "magic": "bytea", "alive": "boolean",
     }  # fmt: skip
 
     def __init__(
@@ -97,6 +98,9 @@ class PostgreSQLTable(Table):
 
     def before(self, seconds: float) -> datetime:
         return moment_of_wall(seconds)
+
+    def dated(self, moment: datetime) -> datetime:
+        return moment
 
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Ask[bool]:
         # Only the columns that it has: less work for libpq and for the server.

@@ -37,6 +37,9 @@ class SQLiteTable(Table):
     def before(self, seconds: float) -> str:
         return self.earliest(seconds).isoformat(" ", "microseconds")
 
+    def dated(self, moment: datetime) -> str:
+        return _text(moment)
+
     def parameters(self, values: Mapping[str, Any], expires: float | None) -> dict[str, Any]:
         seconds, now = until(expires), moment_of_wall()
         given = dict.fromkeys(self.columns) | {

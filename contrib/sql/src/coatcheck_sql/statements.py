@@ -215,17 +215,3 @@ class Statements(ABC):
         return (
             f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {condition} AND {self.alive}"
         )
-
-    def page(self) -> Statement:
-        """
-        Return the query for `:size` ids after `:last`, by the primary key, which writes do not change. Expired
-        ones are included and marked, so that they do not make a page slower.
-        """
-        full = "r.full_id" if self.present is None or "full_id" in self.present else "NULL"
-        names = ("number", self.key, "full_id", "status", "alive")
-        return Statement(
-            f"SELECT r.id AS number, r.{self.key} AS {self.key}, {full} AS full_id, r.status, "
-            f"({self.alive}) AS alive FROM {self.name} AS r "
-            f"WHERE r.id > {self.bind('last')} ORDER BY r.id LIMIT {self.bind('size')}",
-            {name: self.type_of(name) for name in names},
-        )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from coatcheck import Bell
 from coatcheck.errors import BackendError
 from coatcheck.plugin import (
-    BATCH,
     URL,
     Backend,
     Query,
@@ -27,6 +26,7 @@ from coatcheck.plugin import (
 from . import records, work
 from .link import Link
 from .operations import Row
+from .pages import Pages
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -114,16 +114,12 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
         return found
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        return self._scan(prefix, None)
+        return self.find(Query(prefix))
 
     def find(self, query: Query) -> Iterator[str]:
-        return self._scan(query.prefix, query.state)
-
-    def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
-        last, more = work.FIRST, True
-        while more:
-            found, last, more = self._link.run(work.paging(last, BATCH, state), writing=False)
-            yield from (id_ for id_ in found if id_.startswith(prefix))
+        pages = Pages(query)
+        while (make := pages.next()) is not None:
+            yield from pages.came(self._link.run(make, writing=False))
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

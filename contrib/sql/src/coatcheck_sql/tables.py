@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from coatcheck.plugin import ANY, PENDING, Unless, wall
+from coatcheck.plugin import ANY, ENVELOPE_MAGIC, Unless, wall
 
 from .operations import Ask, Operation, Row
 from .records import Record, id_of
-from .statements import PLAIN, Statements
+from .scans import Scans
+from .statements import PLAIN
 
 #: Longer lives, in seconds, end after the last year that a date can have.
 _FOR_EVER: Final = 7_000 * 365.25 * 86_400
@@ -39,7 +40,21 @@ def states_of(unless: Unless) -> Mapping[str, str]:
     return {f"u{n}": state for n, state in states if not PLAIN.fullmatch(state)}
 
 
-class Table(Statements):
+#: A value of the column that orders the rows.
+Place = int | str
+
+
+class Page(NamedTuple):
+    """Ids of records, and how far the page went."""
+
+    ids: list[str]
+    #: The place of the last row; `None` if there is no row.
+    last: Place | None
+    #: The number of rows, expired ones included.
+    rows: int
+
+
+class Table(Scans):
     """One of the two tables, in one database."""
 
     @abstractmethod
@@ -61,6 +76,10 @@ class Table(Statements):
     @abstractmethod
     def before(self, seconds: float) -> Any:
         """Return the date of a row that is *seconds* old, in any zone that Celery may have used."""
+
+    @abstractmethod
+    def dated(self, moment: datetime) -> Any:
+        """Return *moment* in the type of `done_at`."""
 
     @abstractmethod
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Operation[bool]:
@@ -112,19 +131,40 @@ class Table(Statements):
         """
         return Ask(self.statement("purge_others"), {"before": self.before(seconds)}, len)
 
-    def paging(self, last: int, size: int, state: str | None) -> Ask[tuple[list[str], int, bool]]:
-        """
-        Read the ids of the records behind the row *last*, or of those in *state*; answers the last row as
-        well, and whether there may be more.
-        """
-        given = {"last": last, "size": size, **self.moment()}
-        return Ask(self.statement("page"), given, partial(self._paged, last, size, state))
+    def ending(self, column: str, last: Place, size: int) -> Ask[Place | None]:
+        """Find the last place of the next *size* rows in the order of *column*; `None` behind the end."""
+        given = {**self._places(column, last=last), "size": size}
+        return Ask(self.statement("end", column), given, lambda rows: rows[0].get("place"))
 
-    def _paged(
-        self, last: int, size: int, state: str | None, rows: list[Row]
-    ) -> tuple[list[str], int, bool]:
-        chosen = (
-            row for row in rows if row["alive"] and state in (None, row.get("status") or PENDING)
-        )
-        found = [id_ for row in chosen if (id_ := id_of(row, self.key)) is not None]
-        return found, rows[-1]["number"] if rows else last, len(rows) == size
+    def paging(
+        self,
+        column: str,
+        last: Place,
+        size: int,
+        end: Place | None = None,
+        wanted: Mapping[str, Any] | None = None,
+    ) -> Ask[Page]:
+        """
+        Read the ids of *size* rows in the order of *column*; with *wanted*, those up to *end* that may meet
+        its conditions.
+        """
+        given = {**self._places(column, last=last, end=end), "size": size, **self.moment()}
+        given |= self.wanted(wanted or {})
+        names = None if wanted is None else tuple(filter(self.compares, wanted))
+        return Ask(self.statement("page", column, names), given, self._paged)
+
+    def _places(self, column: str, **places: Place | None) -> dict[str, Any]:
+        return {f"{n}_key" if column == self.key else n: place for n, place in places.items()}
+
+    def wanted(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters of the conditions *wanted*."""
+        given = {"magic": ENVELOPE_MAGIC, **wanted}
+        for name, days in (("since", -1), ("before", 1)):
+            if name in wanted:
+                given[name] = self.dated(wanted[name])
+                given[f"{name}_day"] = self.dated(wanted[name] + timedelta(days))
+        return given
+
+    def _paged(self, rows: list[Row]) -> Page:
+        found = [id_ for r in rows if r["alive"] and (id_ := id_of(r, self.key)) is not None]
+        return Page(found, rows[-1]["place"] if rows else None, len(rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from coatcheck import Capability
 from coatcheck.errors import BackendUnavailableError
@@ -33,8 +33,6 @@ from .settings import Settings
 T = TypeVar("T")
 #: Returns the operation for the tables as they are.
 Make = Callable[[Layout], Operation[T]]
-#: Less than the number of any row.
-FIRST: Final = -(2**63)
 
 
 class Request(NamedTuple):
@@ -52,6 +50,7 @@ class Work(BaseBackend[ResultMeta]):
     """The base of both backends."""
 
     keeps_others = True
+    ordered = True
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
 
     def __init__(self, settings: Settings) -> None:
@@ -191,17 +190,3 @@ def sweeping(part: float) -> Steps[None]:
     """
     yield Request(lambda layout: layout.written().purging(), part)
     yield Request(lambda layout: layout.written(grouped=True).purging(), part)
-
-
-def paging(last: int, size: int, state: str | None) -> Make[tuple[list[str], int, bool]]:
-    """
-    Read the ids of *size* records after the row *last*, of any state or one. Returns with them the last row,
-    and whether there may be more.
-    """
-
-    def make(layout: Layout) -> Operation[tuple[list[str], int, bool]]:
-        if layout.tasks is None:
-            return Together([], lambda _: ([], last, False))
-        return layout.tasks.paging(last, size, state)
-
-    return make

@@ -20,6 +20,7 @@ from coatcheck.plugin import Query
 from coatcheck.testing.threads import Started
 from coatcheck_mongo import asyncio as asyncio_backend
 from coatcheck_mongo import link as links
+from coatcheck_mongo import scans
 from coatcheck_mongo.clock import EPOCH, LATE, TRUST
 from coatcheck_mongo.records import encoded
 
@@ -189,6 +190,53 @@ def test_scan_by_state(results, oracle):
     assert uses["status_1_date_done_1"] > 0
     assert 1500 == len(list(results.scan(state="SUCCESS")))
     assert ["odd"] == [meta.task_id for meta in results.scan(state="PENDING")]
+
+
+def found(results, **conditions):
+    """Return the ids that the server sends, in their order."""
+    return list(results.backend.find(Query(**conditions)))
+
+
+@pytest.mark.parametrize("field", ["name", "worker", "group_id"])
+def test_scan_by_words(server, results, field, monkeypatch):
+    """
+    No ids come of records with another word, or without one; a word that BSON lacks, or that is sealed, only the
+    reader can tell. A query goes through a number of records, however few of them match.
+    """
+    monkeypatch.setattr(scans, "WINDOW", 3)
+    results.store_many({f"none{n}": n for n in range(15)})
+    results.store_result("that", 1, **{field: "x"})
+    results.store_result("else", 1, **{field: "y"})
+    results.store_result("odd", 1, **{field: "\udcff"})
+    with coatcheck.by_url(server.url, compression="zlib", compress_over=0) as other:
+        other.store_result("sealed", "v" * 1000, **{field: "x"})
+    condition = {field.removesuffix("_id"): "x"}
+
+    assert ["odd", "sealed", "that"] == found(results, **condition)
+    assert ["sealed", "that"] == [meta.task_id for meta in results.scan(after="", **condition)]
+    assert ["that"] == found(results, after="sealed", **condition)
+    assert ["sealed"] == found(results, prefix="se", **condition)
+    assert [] == found(results, prefix="z", **condition) == found(results, prefix="a", **condition)
+
+
+def test_scan_by_time(results, oracle):
+    """Dates are compared by the index; text, as other programs may store it, by the reader."""
+    results.store_many({f"t{n}": 1 for n in range(1500)})
+    results.mark_as_started("running")
+    now = datetime.now(UTC)
+    oracle.insert_one({"_id": "old", "status": "SUCCESS", "date_done": now - timedelta(days=2)})
+    text = (now - timedelta(hours=2)).isoformat()
+    oracle.insert_one({"_id": "text", "status": "SUCCESS", "date_done": text})
+    day = timedelta(days=1)
+
+    assert ["old", "text"] == found(results, before=now - day)
+    assert ["old"] == [meta.task_id for meta in results.scan(before=day)]
+    assert ["text"] == [meta.task_id for meta in results.scan(since=day, before=day / 24)]
+    assert 1501 == len(list(results.scan(since=day)))
+    uses = {
+        index["name"]: index["accesses"]["ops"] for index in oracle.aggregate([{"$indexStats": {}}])
+    }
+    assert uses["status_1_date_done_1"] > 0
 
 
 async def test_scan_by_state_aio(aio_results):

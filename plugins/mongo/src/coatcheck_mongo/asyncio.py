@@ -72,19 +72,16 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
         return await self._link.run(self._purge(commands.is_older(age)))
 
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
-        return self._scan(prefix, None)
+        return self.find(Query(prefix))
 
-    def find(self, query: Query) -> AsyncIterator[str]:
-        return self._scan(query.prefix, query.state)
-
-    async def _scan(self, prefix: str, state: str | None) -> AsyncIterator[str]:
-        page, last = await self._link.run(self._page(prefix, None, state))
+    async def find(self, query: Query) -> AsyncIterator[str]:
+        page, last = await self._link.run(self._page(query, query.after))
         while True:
             for id_ in page:
                 yield id_
             if last is None:
                 return
-            page, last = await self._link.run(self._page(prefix, last, state))
+            page, last = await self._link.run(self._page(query, last))
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 
-from coatcheck.plugin import ANY, BATCH, PENDING, READY_STATES, Unless, wall
+from coatcheck.plugin import ANY, BATCH, READY_STATES, Unless, wall
 
 from .records import Record
 from .requests import Command, Document, Find
@@ -54,18 +54,6 @@ def find_own(name: str, records: Collection[Record]) -> Find:
 def find_ids(name: str, query: Document, **options: Any) -> Find:
     """Return the query for the ids of a batch."""
     return Find(name, query, options={"projection": {"_id": 1}, "limit": BATCH, **options})
-
-
-def find_page(name: str, prefix: str, after: str | None, state: str | None) -> Find:
-    """
-    Return the query for the next ids that start with *prefix*, in their order, which changes of state keep.
-    """
-    start = {"$gte": prefix} if after is None else {"$gt": after}
-    query: dict[str, Any] = {"_id": start, **IS_ALIVE}
-    # A record whose state is not text reads as PENDING.
-    if state is not None and state != PENDING:
-        query["status"] = state
-    return find_ids(name, query, sort=[("_id", 1)])._replace(primary=False)
 
 
 def alive(ids: Collection[str]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import takewhile
 from typing import Any, Final
 
 from pymongo.errors import OperationFailure
@@ -19,13 +18,14 @@ from coatcheck.plugin import (
     Operation,
     Operations,
     Portions,
+    Query,
     ResultMeta,
     Unless,
     Writing,
     batches,
 )
 
-from . import answers, commands, records
+from . import answers, commands, records, scans
 from .commands import Pipeline
 from .errors import is_transient, is_unknown
 from .link import BaseLink
@@ -42,6 +42,7 @@ class MongoOperations(Operations[ResultMeta]):
     """Records as documents, written by an update that elects the first ready one."""
 
     keeps_others = True
+    ordered = True
     capabilities = _CAPABILITIES
     max_value_bytes = MAX_VALUE_BYTES
 
@@ -242,16 +243,21 @@ class MongoOperations(Operations[ResultMeta]):
         return sure
 
     def _page(
-        self, prefix: str, after: str | None, state: str | None
+        self, query: Query, after: str | None
     ) -> Operation[Try, tuple[list[str], str | None]]:
         """
-        Return some ids that start with *prefix*, and the last of them, or `None` if no others follow.
+        Return some ids behind *after* that may match *query*, and the id to go on after, or `None` if no others
+        follow.
         """
-        request = commands.find_page(self._settings.tasks, prefix, after, state)
-        found = yield Try(request, writing=False)
-        ids = [document["_id"] for document in found]
-        page = list(takewhile(lambda id_: id_.startswith(prefix), ids))
-        return page, page[-1] if len(page) == BATCH else None
+        name, end = self._settings.tasks, None
+        if not scans.is_indexed(query):
+            found = yield Try(scans.find_end(name, query, after), writing=False)
+            end = found[0]["_id"] if found else None
+        found = yield Try(scans.find_page(name, query, after, end), writing=False)
+        page = [d["_id"] for d in found if d["_id"].startswith(query.prefix)]
+        last = page[-1] if len(page) == BATCH else end
+        goes_on = len(page) == len(found) and last is not None and last.startswith(query.prefix)
+        return page, last if goes_on else None
 
     # -- groups ---------------------------------------------------------------------------
 

@@ -56,16 +56,13 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
         return self._link.run(self._purge(commands.is_older(age)))
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        return self._scan(prefix, None)
+        return self.find(Query(prefix))
 
     def find(self, query: Query) -> Iterator[str]:
-        return self._scan(query.prefix, query.state)
-
-    def _scan(self, prefix: str, state: str | None) -> Iterator[str]:
-        page, last = self._link.run(self._page(prefix, None, state))
+        page, last = self._link.run(self._page(query, query.after))
         yield from page
         while last is not None:
-            page, last = self._link.run(self._page(prefix, last, state))
+            page, last = self._link.run(self._page(query, last))
             yield from page
 
     @contextmanager

@@ -54,6 +54,16 @@ def test_unclear_moments(results: coatcheck.Results, name: str, moment: object) 
         next(results.scan(**{name: moment}), None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["name", "prefix", "after"])
+@pytest.mark.parametrize("value", [5, "\udcff"])
+def test_unclear_texts(results: coatcheck.Results, name: str, value: object) -> None:
+    """
+    What no store can compare is refused before one is asked.
+    """
+    with pytest.raises(coatcheck.ArgumentError, match=f"{name} cannot be .*UTF-8"):
+        next(results.scan(**{name: value}), None)  # type: ignore[arg-type]
+
+
 def test_ages_without_end(results: coatcheck.Results) -> None:
     """
     The largest age includes all records.

@@ -19,6 +19,7 @@ import pytest
 
 import coatcheck
 from coatcheck._backends.backend import ANY, Capability
+from coatcheck._backends.query import Query
 from coatcheck._embedded import sqlite, sqlite_connections
 from coatcheck._embedded.sqlite import SQLiteBackend
 from coatcheck._settings.url import URL
@@ -220,6 +221,20 @@ def test_scanning_by_prefix(backend):
     assert ["a_c"] == [*backend.scan("a_")]
     assert ["a%"] == [*backend.scan("a%")]
     assert [] == [*backend.scan("zz")]
+
+
+def test_scanning_by_state(backend):
+    """
+    Keys of records in another state are left out, unless it cannot be read; so are those up to a key.
+    """
+    for key, value in {"a": READY, "b": UNREADY, "c": OTHER, "odd": b"?"}.items():
+        put(backend, key, value)
+
+    assert ["a", "c", "odd"] == [*backend.find(Query(state="SUCCESS"))]
+    assert ["a", "b", "c", "odd"] == [*backend.find(Query(state="PENDING"))]
+    assert ["c", "odd"] == [*backend.find(Query(state="SUCCESS", after="a"))]
+    assert ["c"] == [*backend.find(Query("c", after="a"))]
+    assert [] == [*backend.find(Query("c", after="c"))]
 
 
 def test_scanning_while_it_changes(backend):

@@ -16,6 +16,7 @@ from ..errors import ArgumentError
 Moment = datetime | timedelta
 #: The most keys of a store without an order that are sorted at once.
 SORTED: Final = 50_000
+_TIMES: Final = ("since", "before")
 
 
 class Filters(TypedDict, total=False):
@@ -60,12 +61,12 @@ class Query(NamedTuple):
 
     @classmethod
     def of(cls, filters: Filters, *, after: str | None = None) -> Self:
-        """Return the query for *filters*. Raises `ArgumentError` for a time without a zone, or of another type."""
-        given: dict[str, Any] = {**filters}
-        for name in ("since", "before"):
-            if given.get(name) is not None:
-                given[name] = _moment(name, given[name])
-        return cls(**given, after=after)
+        """Return the query for *filters*. Raises `ArgumentError` for a filter of another type."""
+        given: dict[str, Any] = {**filters, "after": after}
+        for name, value in given.items():
+            if value is not None:
+                given[name] = (_moment if name in _TIMES else _text)(name, value)
+        return cls(**given)
 
     def under(self, prefix: str) -> Self:
         """Return the query for keys that start with *prefix*, to which those of this query are added."""
@@ -98,6 +99,16 @@ class Query(NamedTuple):
     def narrows(self) -> bool:
         """Whether there is a condition on more than keys."""
         return self[1:-1] != (None,) * 6
+
+
+def _text(name: str, value: object) -> str:
+    try:
+        if isinstance(value, str):
+            value.encode()
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise ArgumentError(name, value, "use text that UTF-8 can encode")
 
 
 def _moment(name: str, value: object) -> datetime:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
 from .._backends.portions import batches
+from .._backends.query import Query
 from .._runtime.clocks import wall
 from .._settings.options import read_options
 from .._settings.url import URL
 from ..errors import ConfigurationError
+from ..states import PENDING
 from .sqlite_connections import Connection, Connections
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ _GET: Final = (
     "WHERE (expires_at IS NULL OR expires_at > ?)"
 )
 _SCAN: Final = (
-    "SELECT key FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
+    "SELECT key, state FROM coatcheck_records WHERE (expires_at IS NULL OR expires_at > ?) "
     "AND key {} ? AND typeof(key) = 'text' ORDER BY key LIMIT 1000 OFFSET ?"
 )
 # There is no index of expiry: it would take a fifth of the time of each store.
@@ -75,6 +77,7 @@ class SQLiteBackend(KeyValueBackend):
 
     PROTOCOL_VERSION = 1
     capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
+    ordered = True
     # SQLITE_MAX_LENGTH of every common build.
     max_value_bytes = 1_000_000_000
     #: One of this many writes looks for expired records and removes them.
@@ -198,18 +201,28 @@ class SQLiteBackend(KeyValueBackend):
         return sum(self._write(partial(_delete, batch)) for batch in batches(keys))
 
     def scan(self, prefix: str = "") -> Iterator[str]:
-        after, last, passed = ">=", prefix, 0
+        return self.find(Query(prefix))
+
+    def find(self, query: Query) -> Iterator[str]:
+        prefix, wanted = query.prefix.encode(), query.state
+        # A record whose state cannot be read shows as PENDING.
+        states = None if wanted is None or wanted == PENDING else (None, wanted.encode())
+        after, last, passed = ">=", query.prefix, 0
+        if query.after is not None and query.after >= query.prefix:
+            after, last = ">", query.after
         while True:
             rows = self._read(partial(_page, after, last, passed))
             if not rows:
                 return
-            for (text,) in rows:
+            for text, state in rows:
                 passed += 1
-                if not text.startswith(prefix.encode()):
+                if not text.startswith(prefix):
                     return
                 key = _decoded(text)
-                if key is not None:  # else nothing can be asked for behind it
-                    after, last, passed = ">", key, 0
+                if key is None:
+                    continue  # nothing can be asked for behind it
+                after, last, passed = ">", key, 0
+                if states is None or state in states:
                     yield key
 
     def purge(self) -> int:

@@ -76,6 +76,7 @@ def test_keys_stand_in_the_fields_order():
         "worker": "w",
         "retries": 2,
         "children": [],
+        "extra": {"labels": {}},
         "attempt": 3,
         "heartbeat": {"every": 1, "beat": 1},
         "date_started": datetime(2026, 1, 1, tzinfo=UTC),
@@ -88,7 +89,7 @@ def test_keys_stand_in_the_fields_order():
 
     assert (
         "status result traceback children date_done parent_id group_id name args kwargs worker "
-        "retries queue task_id v write_id failure date_started heartbeat attempt expires_at "
+        "retries queue task_id v write_id failure date_started heartbeat attempt extra expires_at "
         "traceparent"
     ).split() == list(document)
 
@@ -186,6 +187,7 @@ def test_a_snapshot_shows_the_record():
         expires_at="2027-01-01T00:00:00+00:00",
         heartbeat={"every": 1},
         attempt=3,
+        extra={"labels": {}},
         write_id="ab",
     )
 
@@ -201,6 +203,7 @@ def test_a_snapshot_shows_the_record():
         meta.parent_id, meta.group_id, meta.name, meta.worker, meta.queue,
     )  # fmt: skip
     assert ([1], {"a": 1}, 2, 3) == (meta.args, meta.kwargs, meta.retries, meta.attempt)
+    assert {"labels": {}} == meta.extra
     assert ({"every": 1}, "ab") == (meta.heartbeat, meta.write_id)
     assert (None, None, True) == (meta.error, meta.failure, meta.known)
     assert "<ResultMeta 't' SUCCESS>" == repr(meta)

@@ -312,3 +312,40 @@ def test_deleted_file(tmp_path):
 
         with coatcheck.by_url(f"sqlite:///{path}") as other:
             assert ["u"] == [meta.task_id for meta in other.scan()]
+
+
+def test_a_block_that_is_tried_again(results, backend):
+    """It ends in RETRY, unless the next attempt has begun or ended; what it noted is in the record."""
+    backend.away = False
+    with (
+        pytest.raises(OSError, match="busy"),
+        results.running("t", heartbeat=60, extra={"a": 1}) as task,
+    ):
+        task.note(b=2)
+        task.retry()
+        raise OSError("busy")
+    meta = results.get_task_meta("t")
+    assert ("RETRY", None, {"a": 1, "b": 2}) == (meta.status, meta.heartbeat, meta.extra)
+    assert isinstance(meta.result, OSError)
+
+    with pytest.raises(OSError, match="busy"), results.running("t") as task:
+        results.running("t", heartbeat=60).__enter__()
+        task.retry()
+        raise OSError("busy")
+    assert "STARTED" == results.get_state("t")
+
+
+async def test_a_block_that_is_tried_again_aio(aio_results, backend):
+    """It ends in RETRY; a block that ends well is a success whatever was announced."""
+    backend.away = False
+    with pytest.raises(OSError, match="busy"):
+        async with aio_results.running("t", heartbeat=60) as task:
+            task.note(b=2)
+            task.retry()
+            raise OSError("busy")
+    meta = await aio_results.get_task_meta("t")
+    assert ("RETRY", None, {"b": 2}) == (meta.status, meta.heartbeat, meta.extra)
+
+    async with aio_results.running("t") as task:
+        task.retry()
+    assert "SUCCESS" == await aio_results.get_state("t")

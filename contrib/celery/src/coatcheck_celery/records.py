@@ -22,7 +22,8 @@ TaskId = str | bytes | UUID
 Meta = dict[str, Any]
 #: Keys that only coatcheck's readers need.
 _OURS: Final = (
-    "v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt", "traceparent",
+    "v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt", "extra",
+    "traceparent",
 )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ class Fields(TypedDict, total=False):
     """
     Fields that a writer may give besides state and result.
 
-    The names are Celery's. `args` and `kwargs` are stored only when given here.
+    The names are Celery's. `args` and `kwargs` are stored only when given here. `extra` is for data of the
+    queue, such as labels.
     """
 
     parent_id: str | None
@@ -36,6 +37,7 @@ class Fields(TypedDict, total=False):
     children: list[Any] | None
     date_started: datetime | None
     attempt: int | None
+    extra: dict[str, Any] | None
     traceparent: str | None
 
 
@@ -98,7 +100,7 @@ def new_document(
         started = given.get("date_started")
         if started is not None:
             document["date_started"] = started.isoformat()
-        for key in ("heartbeat", "attempt"):
+        for key in ("heartbeat", "attempt", "extra"):
             if given.get(key) is not None:
                 document[key] = given[key]
     if expires is not None:

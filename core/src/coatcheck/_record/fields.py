@@ -137,6 +137,11 @@ class RecordFields:
         return self._number("attempt")
 
     @property
+    def extra(self) -> Any:
+        """The data of the task's queue, such as labels, if its writer stored them."""
+        return self._revived("extra")
+
+    @property
     def heartbeat(self) -> Mapping[str, Any] | None:
         """The worker's sign of life: `every`, in seconds, and `beat`, a number that must change."""
         value = self.document.get("heartbeat")

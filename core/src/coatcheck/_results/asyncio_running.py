@@ -84,6 +84,17 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._known = True
         return won
 
+    async def _store_ready(self, error: BaseException | None) -> bool:
+        state, result, fields = self._ready(error)
+        return await self._results.store_result(
+            self.task_id,
+            result,
+            state,
+            expires=self._expires,
+            protect=self._results.protect,
+            **fields,
+        )
+
     async def _store_beat(self) -> bool:
         try:
             observed = (await self._results.backend.get_many([self.task_id])).get(self.task_id)
@@ -142,16 +153,11 @@ class RunningTask(TaskProgress, HoldsConnections):
         if self._beating is not None:
             # Not cancelled: a sign of life that is under way must not come after the result.
             await asyncio.wait([self._beating])
-        state, result, fields = self._ready(error)
         try:
-            won = await self._results.store_result(
-                self.task_id,
-                result,
-                state,
-                expires=self._expires,
-                protect=self._results.protect,
-                **fields,
-            )
+            if self._retries(error):
+                won = await self._store_beat()
+            else:
+                won = await self._store_ready(error)
             self._stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)

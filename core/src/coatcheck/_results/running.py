@@ -67,8 +67,17 @@ class TaskProgress(Revocable):
             "date_started": datetime.now(UTC),
             **fields,
         }
+        self._again = False
         self._state = states.STARTED
         self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
+
+    def note(self, **extra: Any) -> None:
+        """Add to the `extra` data of the records to come. No I/O."""
+        self._fields["extra"] = {**(self._fields.get("extra") or {}), **extra}
+
+    def retry(self) -> None:
+        """Let an exception that leaves the block mean RETRY: another attempt follows. No I/O."""
+        self._again = True
 
     def _unready(self) -> tuple[str, Any, AllFields]:
         """Return state, info and fields of the record to store while the block runs."""
@@ -136,6 +145,13 @@ class TaskProgress(Revocable):
         if is_a(error, (Exception, BaseExceptionGroup)) and not _is_cancellation(error):
             return states.FAILURE, error, self._fields
         return states.REVOKED, name_of(type(error)).rpartition(".")[2], self._fields
+
+    def _retries(self, error: BaseException | None) -> bool:
+        """Return whether the block ended in RETRY. If so, the next unready record is that."""
+        if not self._again or error is None:
+            return False
+        self._state, self._info, self._heartbeat = states.RETRY, error, None
+        return True
 
 
 def _is_cancellation(error: BaseException) -> bool:
@@ -238,6 +254,17 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._known = True
         return won
 
+    def _store_ready(self, error: BaseException | None) -> bool:
+        state, result, fields = self._ready(error)
+        return self._results.store_result(
+            self.task_id,
+            result,
+            state,
+            expires=self._expires,
+            protect=self._results.protect,
+            **fields,
+        )
+
     def _store_beat(self) -> bool:
         """
         Give a sign of life over exactly the record that is there; `False` if the task is over.
@@ -310,16 +337,9 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._ended.ring()
         if self._own.beating is not None:
             self._own.beating.join()
-        state, result, fields = self._ready(error)
         try:
-            won = self._results.store_result(
-                self.task_id,
-                result,
-                state,
-                expires=self._expires,
-                protect=self._results.protect,
-                **fields,
-            )
+            # RETRY must not come over the record of the next attempt.
+            won = self._store_beat() if self._retries(error) else self._store_ready(error)
             self._stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)

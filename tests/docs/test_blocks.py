@@ -76,10 +76,7 @@ class Queue:
         results.store_result("job", function(*arguments))
         return self
 queue = Queue()
-from coatcheck import aio
 from taskiq import InMemoryBroker
-sys.path.insert(0, os.path.join(EXAMPLES, "..", "queues"))
-from taskiq_results import CoatcheckBackend
 count_words = lambda text: len(text.split())
 ListQueueBroker = lambda url: InMemoryBroker()
 """,

@@ -24,7 +24,6 @@ from support.processes import free_port
 from support.redis import RedisServer
 
 import coatcheck
-from coatcheck import aio
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PATIENCE = 60
@@ -265,26 +264,10 @@ def test_rq(redis_server, tmp_path):
 
 
 def test_taskiq(url):
-    """Taskiq's own handles and coatcheck's read the same outcome."""
-    from taskiq import InMemoryBroker
+    """The program prints a quotient and an error."""
+    program = EXAMPLES / "queues" / "taskiq_app.py"
+    ended = subprocess.run(
+        [sys.executable, str(program)], check=True, capture_output=True, text=True
+    )
 
-    example = load("queues/taskiq_results.py")
-
-    async def main() -> None:
-        backend = example.CoatcheckBackend(aio.by_url(url))
-        broker = InMemoryBroker().with_result_backend(backend)
-
-        @broker.task
-        async def divide(first: int, second: int) -> float:
-            return first / second
-
-        await broker.startup()
-        good, bad = await divide.kiq(6, 3), await divide.kiq(1, 0)
-        assert 2.0 == await example.wait_for(backend, good, PATIENCE)
-        assert 2.0 == (await good.wait_result(timeout=PATIENCE)).return_value
-        assert (await bad.wait_result(timeout=PATIENCE)).is_err
-        with pytest.raises(ZeroDivisionError):
-            await example.wait_for(backend, bad, PATIENCE)
-        await broker.shutdown()
-
-    asyncio.run(main())
+    assert ["2.0", "float division by zero"] == ended.stdout.splitlines()

@@ -9,6 +9,7 @@ empty store and looks into it without the backend. These modules can also be use
 - `chaos`: writers and waiters on a store under `faults`, with a check of all their observations
 - `proxy`: a TCP proxy that cuts, resets, delays, stalls, and drops or truncates replies
 - `doubles`: a clock to turn by hand; backends that fail, stall, or never ring
+- `queues`: the contract of adapters for queues, and `jobs`, which their worker runs
 - `cancelling`: cancels a coroutine at its n-th suspension
 - `interrupts`: raises at each place where a signal handler can run, in turn; `storm`: real alarms
 
@@ -22,18 +23,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .contract import AioBackendContract, BackendContract
     from .promises import PROMISES, left_out, promises_of
+    from .queues import QueueContract
 
-__all__ = ["PROMISES", "AioBackendContract", "BackendContract", "left_out", "promises_of"]
+__all__ = [
+    "PROMISES",
+    "AioBackendContract",
+    "BackendContract",
+    "QueueContract",
+    "left_out",
+    "promises_of",
+]
 
 _HOMES = {
     "AioBackendContract": "contract",
     "BackendContract": "contract",
     "PROMISES": "promises",
+    "QueueContract": "queues",
     "left_out": "promises",
     "promises_of": "promises",
 }
 #: Pytest explains the assertions of these modules.
-_ASSERTING = ("contract", "history", "sides", "threads", "machine", "forked")
+_ASSERTING = ("contract", "history", "sides", "threads", "machine", "forked", "queues")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,13 @@
+"""
+coatcheck beside other queues: one object stores the outcome of each task under the queue's own id.
+
+    taskiq           a result backend, and a middleware that tells of running tasks
+    runs             the tasks that a worker runs now, for threads
+    asyncio_runs     the same for asyncio
+
+Each adapter imports its queue, so import the module of yours.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.2.0"

@@ -4,7 +4,6 @@ The examples of the how-to pages work: applications behind real servers, queues 
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import os

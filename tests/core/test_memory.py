@@ -213,9 +213,10 @@ def test_options_do_not_exist():
 
 def test_capabilities():
     """
-    It pushes, expires and scans, and no other process sees it.
+    It pushes, expires, scans and keeps events, and no other process sees it.
     """
-    assert Capability.PUSH | Capability.TTL | Capability.SCAN == MemoryBackend.capabilities
+    expected = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.EVENTS
+    assert expected == MemoryBackend.capabilities
 
 
 def test_writes_ring(backend):

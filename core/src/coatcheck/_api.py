@@ -13,6 +13,7 @@ from ._backends.query import Filters
 from ._finding.finder import Finder
 from ._finding.registry import FOR_THREADS, SYNC
 from ._record.documents import AllFields, Fields
+from ._record.events import Attempt, Event
 from ._record.failures import Failure
 from ._record.meta import ResultMeta
 from ._results.counting import Stats
@@ -68,6 +69,7 @@ __all__ = [
     "AllFields",
     "ArgumentError",
     "AsyncResult",
+    "Attempt",
     "Backend",
     "BackendError",
     "BackendGetMetaError",
@@ -82,6 +84,7 @@ __all__ = [
     "DecodeError",
     "Default",
     "EncodeError",
+    "Event",
     "Expires",
     "Failure",
     "Fields",

@@ -24,6 +24,9 @@ Checks:
     `Checkup` has the checks of a store for `coatcheck doctor`, which returns a `Finding` of a `Level` for each
     and looks for each `Server`. `directory_findings` are those of a directory.
 
+Events:
+    `get_log` returns a `Log`, which keeps at most `LOG_EVENTS` events and `LOG_BYTES` bytes.
+
 Settings:
     `URL` and `read_options`, the readers `boolean`, `seconds` and `host_and_port`, and `shared_options` for
     applications that are configured for Celery.
@@ -45,6 +48,7 @@ from ._backends.backend import (
 )
 from ._backends.backoff import Backoff
 from ._backends.bells import Bell, LocalBell
+from ._backends.logs import LOG_BYTES, LOG_EVENTS, Log
 from ._backends.operations import DrivenBackend, Operation, Operations, adrive, drive
 from ._backends.pool import BusyError, Pool, Turns
 from ._backends.portions import BATCH, Portions, Writing, batches
@@ -108,6 +112,8 @@ __all__ = [
     "CORE_OPTIONS",
     "DEFAULT_NAME",
     "ENVELOPE_MAGIC",
+    "LOG_BYTES",
+    "LOG_EVENTS",
     "MASK",
     "PENDING",
     "READY_STATES",
@@ -130,6 +136,7 @@ __all__ = [
     "KombuSerializer",
     "Level",
     "LocalBell",
+    "Log",
     "Operation",
     "Operations",
     "Pool",

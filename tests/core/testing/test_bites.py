@@ -20,6 +20,7 @@ SOUND = {
     "broken": ("broken", "Whole"),
     "broken_stores": ("broken", "Whole"),
     "broken_bells": ("broken_bells", "Wired"),
+    "broken_logs": ("broken", "Whole"),
     "broken_manners": ("broken", "Whole"),
 }
 

@@ -100,7 +100,7 @@ def test_script_is_brought(results, oracle, many):
     won = results.store_many({"b": 1, "c": 2}) if many else {"b": results.store_result("b", 1)}
 
     assert all(won.values())
-    assert [True] == oracle.script_exists(script.SCRIPT.sha)
+    assert [True] == oracle.script_exists(script.SCRIPTS.put.sha)
 
 
 async def test_script_is_brought_aio(aio_results, oracle):

@@ -13,6 +13,7 @@ from .._record import groups
 from .._record.groups import Tree
 from .asyncio_bells import Bell
 from .backend import BaseBackend, Capability, Unless
+from .logs import Log
 from .query import Query
 
 V = TypeVar("V")
@@ -67,6 +68,23 @@ class Backend(BaseBackend[V], ABC):
     def find(self, query: Query) -> AsyncIterator[str]:
         """See `coatcheck.Backend.find`."""
         return self.scan(query.prefix)
+
+    async def append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> int | None:
+        """See `coatcheck.Backend.append`."""
+        raise self._lacks_events()
+
+    async def get_log(self, key: str, after: int = 0) -> Log:
+        """See `coatcheck.Backend.get_log`."""
+        raise self._lacks_events()
 
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None

@@ -27,6 +27,7 @@ from .._runtime.loopthread import LOOPS, Loop
 from . import asyncio_backend as aio
 from . import asyncio_bells, bells
 from .backend import Backend, KeyValueBackend, Unless
+from .logs import Log
 from .portions import BATCH
 from .query import Query
 from .wrapper import Wrapper
@@ -118,6 +119,29 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
 
     def delete_many(self, keys: Collection[str]) -> int:
         return self._run(self.native.delete_many, keys)
+
+    def append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return self._run(
+            self.native.append,
+            key,
+            value,
+            events,
+            unless=unless,
+            if_match=if_match,
+            expires=expires,
+        )
+
+    def get_log(self, key: str, after: int = 0) -> Log:
+        return self._run(self.native.get_log, key, after)
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[bells.Bell]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from .asyncio_backend import Backend
 from .backend import Unless
+from .logs import Log
 from .operations import Operations, adrive
 
 V = TypeVar("V")
@@ -43,3 +44,18 @@ class DrivenBackend(Operations[V], Backend[V]):
 
     async def delete_many(self, keys: Collection[str]) -> int:
         return await adrive(self._delete_many(keys), self._ask)
+
+    async def append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return await adrive(self._append(key, value, events, unless, if_match, expires), self._ask)
+
+    async def get_log(self, key: str, after: int = 0) -> Log:
+        return await adrive(self._get_log(key, after), self._ask)

@@ -15,6 +15,7 @@ from ..errors import BackendUnavailableError, PartlyUnavailableError
 from .asyncio_backend import Backend, KeyValueBackend
 from .asyncio_bells import Bell
 from .backend import Unless
+from .logs import Log
 from .portions import Portions, Writing
 from .query import Query
 from .records import encoded, lifted, size_of
@@ -79,6 +80,28 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
 
     async def delete_many(self, keys: Collection[str]) -> int:
         return await self.backend.delete_many([self._prefix + id_ for id_ in keys])
+
+    async def append(
+        self,
+        key: str,
+        value: ResultMeta,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return await self.backend.append(
+            self._prefix + key,
+            encoded(value, self._codec, self.backend.max_value_bytes),
+            events,
+            unless=unless,
+            if_match=None if if_match is None else if_match.version,
+            expires=expires,
+        )
+
+    async def get_log(self, key: str, after: int = 0) -> Log:
+        return await self.backend.get_log(self._prefix + key, after)
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

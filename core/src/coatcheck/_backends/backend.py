@@ -23,6 +23,7 @@ from .._record.groups import Tree
 from .._settings.options import OPTIONS
 from ..errors import UnsupportedError
 from .bells import Bell
+from .logs import Log
 from .query import Query
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Capability(enum.Flag):
     SCAN = enum.auto()
     #: Other processes see the records.
     SHARED = enum.auto()
+    #: `append` and `get_log` keep the events of tasks.
+    EVENTS = enum.auto()
 
 
 class BaseBackend(Generic[V]):
@@ -133,6 +136,10 @@ class BaseBackend(Generic[V]):
         from .checkup import Checkup  # noqa: PLC0415 - only for the doctor
 
         return Checkup()
+
+    def _lacks_events(self) -> UnsupportedError:
+        """Return the error of a store without logs of tasks."""
+        return self._lacks(Capability.EVENTS, "events")
 
     def _lacks_groups(self) -> UnsupportedError:
         return UnsupportedError(f"{type(self).__name__} does not keep groups")
@@ -219,6 +226,33 @@ class Backend(BaseBackend[V], ABC):
         overrides it, and returns fewer.
         """
         return self.scan(query.prefix)
+
+    def append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> int | None:
+        """
+        Store *value* as by `put` and append *events* to the key's log, in one atomic step. Needs `EVENTS`.
+
+        The log begins with the first call. Later calls of `put` keep it and give it their `expires`. It
+        ends with the record: a record that is stored where none was has no log. It is bounded by
+        `LOG_EVENTS` and `LOG_BYTES`; the newest event always stays.
+
+        Returns:
+            The number of the last event, which the store counts from 1; `None` if *value* was not
+            stored. A repeated call that finds its own *value* appends nothing.
+        """
+        raise self._lacks_events()
+
+    def get_log(self, key: str, after: int = 0) -> Log:
+        """Return the events after the number *after* that are kept. Needs `EVENTS`."""
+        raise self._lacks_events()
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         """Keep the ids of a group's tasks. The last write wins."""

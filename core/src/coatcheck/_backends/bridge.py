@@ -18,6 +18,7 @@ from . import bells
 from .asyncio_backend import Backend
 from .asyncio_bells import Bell
 from .backend import Unless
+from .logs import Log
 from .portions import BATCH
 from .query import Query
 from .wrapper import Wrapper
@@ -68,6 +69,29 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
 
     async def delete_many(self, keys: Collection[str]) -> int:
         return await self._run(self.backend.delete_many, keys)
+
+    async def append(
+        self,
+        key: str,
+        value: ResultMeta,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return await self._run(
+            self.backend.append,
+            key,
+            value,
+            events,
+            unless=unless,
+            if_match=if_match,
+            expires=expires,
+        )
+
+    async def get_log(self, key: str, after: int = 0) -> Log:
+        return await self._run(self.backend.get_log, key, after)
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import CoatcheckError
 from .backend import Backend, BaseBackend, Unless
+from .logs import Log
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -88,6 +89,20 @@ class Operations(BaseBackend[V], ABC):
     @abstractmethod
     def _delete_many(self, keys: Collection[str]) -> Operation[Any, int]: ...
 
+    def _append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        unless: Unless,
+        if_match: V | None,
+        expires: float | None,
+    ) -> Operation[Any, int | None]:
+        raise self._lacks_events()
+
+    def _get_log(self, key: str, after: int) -> Operation[Any, Log]:
+        raise self._lacks_events()
+
 
 class DrivenBackend(Operations[V], Backend[V]):
     """A backend for synchronous code that only drives `Operations`."""
@@ -117,3 +132,18 @@ class DrivenBackend(Operations[V], Backend[V]):
 
     def delete_many(self, keys: Collection[str]) -> int:
         return drive(self._delete_many(keys), self._ask)
+
+    def append(
+        self,
+        key: str,
+        value: V,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: V | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return drive(self._append(key, value, events, unless, if_match, expires), self._ask)
+
+    def get_log(self, key: str, after: int = 0) -> Log:
+        return drive(self._get_log(key, after), self._ask)

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from .backend import DEFAULT_KEY_PREFIX, Backend, BaseBackend, KeyValueBackend, Unless
 from .bells import Bell
+from .logs import Log
 from .portions import Portions, Writing
 from .query import Query
 from .wrapper import Wrapper
@@ -83,6 +84,28 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
 
     def delete_many(self, keys: Collection[str]) -> int:
         return self.backend.delete_many([self._prefix + id_ for id_ in keys])
+
+    def append(
+        self,
+        key: str,
+        value: ResultMeta,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> int | None:
+        return self.backend.append(
+            self._prefix + key,
+            encoded(value, self._codec, self.backend.max_value_bytes),
+            events,
+            unless=unless,
+            if_match=None if if_match is None else if_match.version,
+            expires=expires,
+        )
+
+    def get_log(self, key: str, after: int = 0) -> Log:
+        return self.backend.get_log(self._prefix + key, after)
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

@@ -11,10 +11,10 @@ from .._backends.backend import ANY
 from .._record.documents import Fields
 from .._settings.durations import Expires
 from .._settings.options import DEFAULT, Default
-from .asyncio_storing import Storing
+from .asyncio_eventlog import EventLog
 
 
-class Marks(Storing):
+class Marks(EventLog):
     """The methods of `Results` that store one state."""
 
     async def mark_as_started(
@@ -63,9 +63,7 @@ class Marks(Storing):
         **fields: Unpack[Fields],
     ) -> bool:
         """See `coatcheck.Results.mark_as_retry`."""
-        return await self.store_result(
-            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
-        )
+        return await self._store_retry(task_id, exc, traceback, expires, fields)
 
     async def mark_as_revoked(
         self,

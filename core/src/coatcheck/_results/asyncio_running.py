@@ -15,6 +15,7 @@ from .._record.documents import Fields
 from .._runtime import tasks
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .entries import TaskLog
 from .misuse import HoldsConnections
 from .running import TaskProgress, note_lost, progress_info
 
@@ -41,6 +42,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         super().__init__(task_id, heartbeat=heartbeat, fields=fields)
         self._results = results
         self._expires = expires
+        self._log = TaskLog(results, task_id, self._fields, self._info)
         self._writing = asyncio.Lock()
         self._ended = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
@@ -49,13 +51,24 @@ class RunningTask(TaskProgress, HoldsConnections):
         """See `coatcheck.RunningTask.progress`."""
         await self.update_state(states.PROGRESS, progress_info(current, total, info))
 
+    async def emit(self, data: Any, kind: str = "event") -> None:
+        """See `coatcheck.RunningTask.emit`."""
+        async with self._writing:
+            self._log.emit(kind, data)
+            unready = await self._try(self._store_unready)
+        if not unready:
+            await self._look()
+            self._raise_if_revoked()
+
     async def update_state(self, state: str, meta: Any = None) -> None:
         """See `coatcheck.RunningTask.update_state`."""
         async with self._writing:
             before = self._set(state, meta)
             try:
+                self._log.note(state, meta)
                 unready = await self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
+                self._log.take_back()
                 self._set(*before)  # or the next sign of life would fail as well
                 raise
         if not unready:
@@ -78,6 +91,13 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     async def _store_unready(self) -> bool:
         state, info, fields = self._unready()
+        if events := self._log.pending():
+            won = await self._results._append(  # noqa: SLF001 - its log
+                self.task_id, info, state, events, expires=self._expires, fields=fields
+            )
+            self._log.sent()
+            self._known = True
+            return won
         won = await self._results.store_result(
             self.task_id, info, state, expires=self._expires, **fields
         )
@@ -105,9 +125,18 @@ class RunningTask(TaskProgress, HoldsConnections):
             return False
         if self._may_beat_over(observed):
             state, info, fields = self._unready()
-            self._known |= await self._results._replace(
-                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            stored = await self._results._replace(
+                self.task_id,
+                observed,
+                info,
+                state,
+                expires=self._expires,
+                fields=fields,
+                events=self._log.pending(),
             )
+            if stored:
+                self._known = True
+                self._log.sent()
         return True
 
     async def __aenter__(self) -> Self:
@@ -153,8 +182,11 @@ class RunningTask(TaskProgress, HoldsConnections):
         if self._beating is not None:
             # Not cancelled: a sign of life that is under way must not come after the result.
             await asyncio.wait([self._beating])
+        if self._log.waits and self.won is None:
+            await self._try(self._store_unready)
         try:
             if self._retries(error):
+                self._log.retry(error)
                 won = await self._store_beat()
             else:
                 won = await self._store_ready(error)

@@ -4,7 +4,7 @@ Storing and deleting records in asyncio, see `coatcheck._results.storing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from .. import states
@@ -107,11 +107,17 @@ class Storing(ResultsBase):
         *,
         expires: Expires | Default,
         fields: AllFields,
+        events: Sequence[bytes] = (),
     ) -> bool:
         unless = ANY if observed is None else None
         meta, protected, seconds = self._writer.draft(
             task_id, result, state, expires=expires, protect=unless, fields=fields
         )
+        if events:
+            number = await self.backend.append(
+                task_id, meta, events, unless=protected, if_match=observed, expires=seconds
+            )
+            return number is not None
         return await self.backend.put(
             task_id, meta, unless=protected, if_match=observed, expires=seconds
         )

@@ -11,10 +11,10 @@ from .._backends.backend import ANY
 from .._record.documents import Fields
 from .._settings.durations import Expires
 from .._settings.options import DEFAULT, Default
-from .storing import Storing
+from .eventlog import EventLog
 
 
-class Marks(Storing):
+class Marks(EventLog):
     """The methods of `Results` that store one state."""
 
     def mark_as_started(
@@ -65,9 +65,7 @@ class Marks(Storing):
         **fields: Unpack[Fields],
     ) -> bool:
         """Store RETRY, with the exception that is the reason."""
-        return self.store_result(
-            task_id, exc, states.RETRY, traceback=traceback, expires=expires, **fields
-        )
+        return self._store_retry(task_id, exc, traceback, expires, fields)
 
     def mark_as_revoked(
         self,

@@ -62,6 +62,25 @@ class ObservedBackend(Wrapper, Backend[ResultMeta], to="backend"):
             self._hooks.call("stored", meta=meta, won=won, seconds=seconds)
         return answers
 
+    def append(
+        self,
+        key: str,
+        value: ResultMeta,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: ResultMeta | None = None,
+        expires: float | None,
+    ) -> int | None:
+        number, seconds = self._timed(
+            "store",
+            lambda: self.backend.append(
+                key, value, events, unless=unless, if_match=if_match, expires=expires
+            ),
+        )
+        self._hooks.call("stored", meta=value, won=number is not None, seconds=seconds)
+        return number
+
     def get_many(self, keys: Collection[str]) -> dict[str, ResultMeta]:
         metas, seconds = self._timed("read", lambda: self.backend.get_many(keys))
         self._hooks.call("read", metas=metas, asked=len(keys), seconds=seconds)

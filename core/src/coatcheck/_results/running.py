@@ -30,6 +30,7 @@ from ..errors import (
     TaskRevokedError,
     UnsupportedError,
 )
+from .entries import TaskLog
 from .misuse import HoldsConnections
 from .revoking import Revocable
 
@@ -200,6 +201,7 @@ class RunningTask(TaskProgress, HoldsConnections):
         super().__init__(task_id, heartbeat=heartbeat, fields=fields)
         self._results = results
         self._expires = expires
+        self._log = TaskLog(results, task_id, self._fields, self._info)
         #: Whether the block ended: no sign of life may follow.
         self._over = False
         self._ended = Alarm()
@@ -208,6 +210,21 @@ class RunningTask(TaskProgress, HoldsConnections):
     def progress(self, current: float, total: float | None = None, **info: Any) -> None:
         """Store a PROGRESS record: *current* of *total*, and the other data given."""
         self.update_state(states.PROGRESS, progress_info(current, total, info))
+
+    def emit(self, data: Any, kind: str = "event") -> None:
+        """
+        Append an event to the log of the task, see `Results.events`. Needs the capability EVENTS.
+
+        Raises `EncodeError` or `ResultTooLargeError` if *data* is at fault. If the store is away, that is
+        logged, and the event goes with the next write. Raises `TaskRevokedError` if the task was revoked.
+        """
+        forks.check()
+        with self._own.writing:
+            self._log.emit(kind, data)
+            unready = self._try(self._store_unready)
+        if not unready:
+            self._look()
+            self._raise_if_revoked()
 
     def update_state(self, state: str, meta: Any = None) -> None:
         """
@@ -220,8 +237,10 @@ class RunningTask(TaskProgress, HoldsConnections):
         with self._own.writing:
             before = self._set(state, meta)
             try:
+                self._log.note(state, meta)
                 unready = self._try(self._store_unready)
             except (EncodeError, ResultTooLargeError):
+                self._log.take_back()
                 self._set(*before)  # or the next sign of life would fail as well
                 raise
         if not unready:
@@ -250,6 +269,13 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     def _store_unready(self) -> bool:
         state, info, fields = self._unready()
+        if events := self._log.pending():
+            won = self._results._append(  # noqa: SLF001 - its log
+                self.task_id, info, state, events, expires=self._expires, fields=fields
+            )
+            self._log.sent()
+            self._known = True
+            return won
         won = self._results.store_result(self.task_id, info, state, expires=self._expires, **fields)
         self._known = True
         return won
@@ -279,9 +305,18 @@ class RunningTask(TaskProgress, HoldsConnections):
             return False
         if self._may_beat_over(observed):
             state, info, fields = self._unready()
-            self._known |= self._results._replace(
-                self.task_id, observed, info, state, expires=self._expires, fields=fields
+            stored = self._results._replace(
+                self.task_id,
+                observed,
+                info,
+                state,
+                expires=self._expires,
+                fields=fields,
+                events=self._log.pending(),
             )
+            if stored:
+                self._known = True
+                self._log.sent()
         return True
 
     def __enter__(self) -> Self:
@@ -337,9 +372,15 @@ class RunningTask(TaskProgress, HoldsConnections):
         self._ended.ring()
         if self._own.beating is not None:
             self._own.beating.join()
+        if self._log.waits and self.won is None:
+            self._try(self._store_unready)
         try:
-            # RETRY must not come over the record of the next attempt.
-            won = self._store_beat() if self._retries(error) else self._store_ready(error)
+            if self._retries(error):
+                # RETRY must not come over the record of the next attempt.
+                self._log.retry(error)
+                won = self._store_beat()
+            else:
+                won = self._store_ready(error)
             self._stored(won=won)
         except Exception as failed:
             pass_on_interruption(failed)

@@ -4,7 +4,7 @@ Storing and deleting records, for synchronous code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from .. import states
@@ -122,14 +122,21 @@ class Storing(ResultsBase):
         *,
         expires: Expires | Default,
         fields: AllFields,
+        events: Sequence[bytes] = (),
     ) -> bool:
         """
-        Store an unready record over exactly the one *observed*, or where there was none, over none.
+        Store an unready record over exactly the one *observed*, or where there was none, over none; with it
+        append *events*.
         """
         unless = ANY if observed is None else None
         meta, protected, seconds = self._writer.draft(
             task_id, result, state, expires=expires, protect=unless, fields=fields
         )
+        if events:
+            number = self.backend.append(
+                task_id, meta, events, unless=protected, if_match=observed, expires=seconds
+            )
+            return number is not None
         return self.backend.put(task_id, meta, unless=protected, if_match=observed, expires=seconds)
 
     def forget(self, task_id: str) -> bool:

@@ -14,6 +14,7 @@ from .._record.meta import ResultMeta
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendUnavailableError, UnknownTaskError, WaitTimeoutError
 from .pacing import PORTION
+from .tail import Tail
 
 #: Seconds between calls of `on_interval`: by default, and at least.
 DEFAULT_INTERVAL: Final = 0.5
@@ -41,6 +42,7 @@ class Waiter(ABC):
         on_interval: called by the owner while it waits. An exception from it ends the wait.
         updates: also deliver unready records, as they change.
         beats: also deliver unready records with a new heartbeat.
+        tail: receives the log of the task whenever a write to it was seen. Needs *updates*.
         must_exist: raise `UnknownTaskError` for a task without a record.
         hint: returns advice for the error about a task without a record.
     """
@@ -49,7 +51,7 @@ class Waiter(ABC):
     __slots__ = (
         "_hint", "_on_interval", "_ready", "_shown", "_tick", "attentive", "beats", "crowd",
         "deadline", "failures", "fatal", "interval", "last_error", "must_exist", "over", "parked",
-        "pending", "since", "timeout", "unlooked", "updates",
+        "pending", "since", "tail", "timeout", "unlooked", "updates",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,7 @@ class Waiter(ABC):
         on_interval: Callable[[], object] | None = None,
         updates: bool = False,
         beats: bool = False,
+        tail: Tail | None = None,
         must_exist: bool = False,
         hint: Callable[[], str] | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class Waiter(ABC):
         self.interval = DEFAULT_INTERVAL if interval is None else interval
         self.updates = updates
         self.beats = beats
+        self.tail = tail
         self.must_exist = must_exist
         self._hint = hint
         #: The store's last error, while looks fail.
@@ -196,18 +200,26 @@ class Waiter(ABC):
         return (self.updates or self.beats) and self._is_news(meta)
 
     def _is_news(self, meta: ResultMeta) -> bool:
-        # A new heartbeat alone is no news to most, nor is another write of the same content.
-        document = meta.document
-        heartbeat = meta.heartbeat if self.beats else None
-        seen = (
-            document.get("status"), document.get("result"), document.get("traceback"), heartbeat,
-        )  # fmt: skip
+        seen = self._seen(meta)
         if self._shown is None:
             self._shown = {}
         if same(self._shown.get(meta.task_id), seen):
             return False
         self._shown[meta.task_id] = seen
         return True
+
+    def _seen(self, meta: ResultMeta) -> tuple[object, ...]:
+        # A new heartbeat alone is no news to most, nor is another write of the same content.
+        document = meta.document
+        write = document.get("write_id") if self.tail is not None else None
+        heartbeat = meta.heartbeat if self.beats else None
+        return (
+            document.get("status"), document.get("result"), document.get("traceback"), heartbeat, write,
+        )  # fmt: skip
+
+    def needs_log(self, meta: ResultMeta) -> bool:
+        """Whether the log must be read before *meta* is delivered."""
+        return meta.ready or not same((self._shown or {}).get(meta.task_id), self._seen(meta))
 
     # -- the end --------------------------------------------------------------------------
 

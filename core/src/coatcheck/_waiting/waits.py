@@ -12,6 +12,7 @@ from .._record.meta import ResultMeta
 from .heartbeats import Heartbeats
 from .pacing import PORTION, Agenda
 from .subscribed import Subscribed
+from .tail import Tail
 from .waiter import EARLY, INFINITY, UNLOOKED, Waiter
 
 #: A last look may take this many seconds past the deadline before the wait gives up.
@@ -30,6 +31,7 @@ class Waits:
         # leave first, which suits a list.
         self._waiters: dict[str, list[Waiter]] = {}
         self._subscribed = Subscribed()
+        self._following: set[Waiter] = set()
         # Waiters that must be woken. An interruption before that leaves them here.
         self._called: set[Waiter] = set()
         #: When the store last answered a look.
@@ -47,6 +49,8 @@ class Waits:
     def join(self, waiter: Waiter, now: float) -> None:
         """Add *waiter*. A wait that looks once subscribes to nothing."""
         waiter.begin(now)
+        if waiter.tail is not None:
+            self._following.add(waiter)
         waiter.unlooked = len(waiter.pending)
         for task_id in waiter.pending:
             waiters = self._waiters.get(task_id)
@@ -61,6 +65,7 @@ class Waits:
 
     def leave(self, waiter: Waiter) -> None:
         """Remove *waiter*, and forget the tasks that nobody else waits for."""
+        self._following.discard(waiter)
         for task_id in waiter.pending:
             waiters = self._waiters.get(task_id)
             if waiters is not None and waiter in waiters:
@@ -168,6 +173,17 @@ class Waits:
     def next_look(self, now: float) -> float | None:
         """Return the time of the next look, or `None` if no task needs one."""
         return now if self._subscribed.incomplete else self._agenda.next_look()
+
+    def tails(self, metas: Mapping[str, ResultMeta]) -> list[tuple[str, Tail]]:
+        """Return the tasks of *metas* whose log must be read, each with who follows it."""
+        if not self._following:
+            return []
+        return [
+            (task_id, waiter.tail)
+            for waiter in self._following
+            for task_id in waiter.pending
+            if waiter.tail and task_id in metas and waiter.needs_log(metas[task_id])
+        ]
 
     # -- results of looks -----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
 from ..errors import BackendError, BackendUnavailableError, PartlyUnavailableError
 from .pacing import PORTION
+from .tail import Tail
 from .waiter import Waiter
 from .waits import Waits
 
@@ -230,7 +231,28 @@ class Watch:
         else:
             self._portions.came(len(task_ids), metas.values(), monotonic() - began)
             self.waits.most_held = self._portions.held
+            if tails := self.waits.tails(metas):
+                task_ids = yield from self._read_logs(task_ids, tails)
             yield from self._found(task_ids, metas, began)
+
+    def _read_logs(
+        self, task_ids: list[str], tails: list[tuple[str, Tail]]
+    ) -> Generator[Callable[[], Any], Any, list[str]]:
+        """
+        Read the logs after the records: that of a ready one is complete. Return those of *task_ids* whose
+        logs could be read.
+        """
+        unread: set[str] = set()
+        for task_id, tail in tails:
+            try:
+                tail.log = yield partial(self._backend.get_log, task_id, tail.after)
+            except BackendError as error:
+                unread.add(task_id)
+                yield from self._failed([task_id], error)
+            except Exception as error:  # noqa: BLE001 - raised by the waits
+                unread.add(task_id)
+                self.waits.abort([task_id], error)
+        return [task_id for task_id in task_ids if task_id not in unread]
 
     def _found(self, task_ids: list[str], metas: Mapping[str, ResultMeta], began: float) -> Steps:
         for observed in self._deliver(task_ids, metas, began):

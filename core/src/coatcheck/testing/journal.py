@@ -21,7 +21,8 @@ from ..states import READY_STATES
 
 #: The operations that are recorded.
 OPERATIONS: Final = (
-    "put", "put_many", "get_many", "delete_many", "watch", "scan", "purge", "close",
+    "put", "put_many", "get_many", "delete_many", "watch", "scan", "append", "get_log",
+    "purge", "close",
 )  # fmt: skip
 #: How many of them a failure shows.
 SHOWN: Final = 20

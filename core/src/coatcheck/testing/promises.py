@@ -22,6 +22,7 @@ PROMISES: Final[Mapping[int, str]] = {
     9: "Threads, forks, event loops and cancellations are survived.",
     10: "Unknown is not pending.",
     11: "Lost workers are noticed.",
+    12: "Events arrive in order, and the end always arrives.",
 }
 
 
@@ -29,7 +30,7 @@ def promise(*numbers: int) -> Callable[[F], F]:
     """State which promises a test holds."""
     unknown = set(numbers) - set(PROMISES)
     if unknown or not numbers:
-        raise ValueError(f"there are no promises {sorted(unknown)}: use some of 1 to 11")
+        raise ValueError(f"there are no promises {sorted(unknown)}: use some of 1 to 12")
 
     def mark(test: F) -> F:
         test.__dict__["promises"] = numbers

@@ -27,6 +27,7 @@ from .._backends.backend import (
     stated_version,
 )
 from .._backends.bells import Bell
+from .._backends.logs import Log
 from .._backends.records import encoded
 from .._record.meta import ResultMeta
 from .._results.results import Results
@@ -39,6 +40,7 @@ from .threads import HangError, Started
 KEYWORDS: Final[dict[str, tuple[str, ...]]] = {
     "put": ("unless", "if_match", "expires"),
     "put_many": ("unless", "expires"),
+    "append": ("unless", "if_match", "expires"),
 }
 #: How many arguments it gives by position.
 POSITIONAL: Final = {
@@ -48,6 +50,8 @@ POSITIONAL: Final = {
     "delete_many": 1,
     "watch": 1,
     "scan": 1,
+    "append": 3,
+    "get_log": 2,
 }
 
 #: A call: its name, the function that makes it, and the types it may return.
@@ -112,7 +116,7 @@ def _is_literal(cls: type) -> bool:
 
 def _signatures(backend: Any) -> Iterator[str]:
     native = isinstance(backend, aio.Backend)
-    for name in ("put", "put_many", "get_many", "delete_many", "purge", "close", "watch", "scan"):
+    for name in (*POSITIONAL, "purge", "close"):
         method = getattr(backend, name, None)
         if not callable(method):
             yield f"there is no method {name}()"
@@ -193,6 +197,11 @@ class Probe:
         if Capability.SCAN in backend.capabilities:
             iterator = AsyncIterator if self._native else Iterator
             yield "scan", lambda: backend.scan(keys[0]), (iterator,)
+        if Capability.EVENTS in backend.capabilities:
+            append = backend.append
+            how = {"unless": frozenset(), "expires": 60}
+            yield "append", lambda: append(keys[0], values[0], [b"{}"], **how), (int,)
+            yield "get_log", lambda: backend.get_log(keys[0], 0), (Log,)
         yield "delete_many", lambda: backend.delete_many(keys), (int,)
         for name in ("purge", "close", "close"):
             yield name, getattr(backend, name), (int if name == "purge" else type(None),)

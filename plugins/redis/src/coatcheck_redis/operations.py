@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from coatcheck import BackendError, Capability, ResultTooLargeError
-from coatcheck.plugin import BATCH, URL, Operation, Operations, Unless, batches
+from coatcheck.plugin import BATCH, URL, Log, Operation, Operations, Unless, batches
 
 from . import script
 from .errors import is_noscript, is_size_refused, is_size_suspect, is_wrong_type, mapped
-from .script import Command, Reply
+from .logs import log_in, log_of, log_reads
+from .script import Command, Reply, Script
 from .settings import Node, Settings
 
 #: The server's default `proto-max-bulk-len`.
@@ -35,13 +36,15 @@ class RedisOperations(Operations[bytes]):
     """Records as strings, written by a script that elects the first ready one and publishes it."""
 
     PROTOCOL_VERSION = 1
-    capabilities = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
+    capabilities = (
+        Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED | Capability.EVENTS
+    )
     max_value_bytes = _MAX_VALUE_BYTES
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._sharded = settings.cluster
-        self._script = script.SHARDED if settings.cluster else script.SCRIPT
+        self._scripts = script.SHARDED if settings.cluster else script.SCRIPTS
 
     @classmethod
     def from_url(
@@ -80,24 +83,53 @@ class RedisOperations(Operations[bytes]):
             won.append(answer)
         return won
 
+    def _append(
+        self,
+        key: str,
+        value: bytes,
+        events: Sequence[bytes],
+        unless: Unless,
+        if_match: bytes | None,
+        expires: float | None,
+    ) -> Operation[Request, int | None]:
+        observed: bytes | None = None
+        while True:
+            match = if_match if observed is None else observed
+            store = script.arguments(key, value, unless, match, expires)
+            stores = [script.appending(store, events)]
+            (reply,) = yield from self._run(self._scripts.append, stores)
+            number = script.appended(reply, key)
+            if isinstance(number, bytes):
+                if not script.may_replace(number, unless, self.codec):
+                    return None
+                observed = number
+            elif number is not None or observed is None:
+                return number
+            else:
+                observed = None  # another write came in between: ask again
+
     def _store(self, stores: Sequence[Command]) -> Operation[Request, list[bool | bytes]]:
         """Return the answers of the script, see `script.answer`."""
+        replies = yield from self._run(self._scripts.put, stores)
+        return [
+            script.answer(reply, store[1]) for reply, store in zip(replies, stores, strict=True)
+        ]
+
+    def _run(self, scripted: Script, stores: Sequence[Command]) -> Operation[Request, list[Reply]]:
+        """Return the replies of a script. Raises the errors in them."""
         replies: list[Reply] = [None] * len(stores)
         left = list(range(len(stores)))
         try:
             for bring in script.BRINGING:
-                commands = self._script.commands([stores[i] for i in left], bring=bring)
+                commands = scripted.commands([stores[i] for i in left], bring=bring)
                 for i, reply in zip(left, (yield Request(commands, writing=True)), strict=True):
                     replies[i] = reply
                 left = [i for i in left if is_noscript(replies[i])]
                 if not left:
                     break
-            return [
-                script.answer(self._checked(reply, writing=True), store[1])
-                for reply, store in zip(replies, stores, strict=True)
-            ]
+            return [self._checked(reply, writing=True) for reply in replies]
         except BackendError as error:
-            value = max((store[2] for store in stores), key=len)
+            value = max((script.value_of(store) for store in stores), key=len)
             if is_size_suspect(error, len(value)):
                 yield from self._check_size(value, error)
             raise
@@ -120,7 +152,11 @@ class RedisOperations(Operations[bytes]):
     def _delete_many(self, keys: Collection[str]) -> Operation[Request, int]:
         deleted = 0
         for batch in batches(keys):
-            replies = yield Request(script.deletions(batch, sharded=self._sharded), writing=True)
+            commands = script.deletions(batch, sharded=self._sharded)
+            logs = script.deletions([log_of(key) for key in batch], sharded=self._sharded)
+            replies = yield Request([*logs, *commands], writing=True)
+            # A user who may not delete logs could not write any.
+            replies = replies[len(logs) :]
             deleted += sum(self._checked(reply, writing=True) for reply in replies)
         return deleted
 
@@ -133,6 +169,10 @@ class RedisOperations(Operations[bytes]):
             checked = [self._checked(reply, writing=False) for reply in replies]
             found.update(script.values(batch, checked, sharded=self._sharded))
         return found
+
+    def _get_log(self, key: str, after: int) -> Operation[Request, Log]:
+        replies = yield Request(log_reads(key, after), writing=False)
+        return log_in([self._checked(reply, writing=False) for reply in replies])
 
     def _page(
         self, prefix: str, node: Node | None, cursor: bytes, seen: set[bytes]

@@ -11,6 +11,7 @@ from .cancelled import Cancelled
 from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
+from .events import Events
 from .expiry import Expiry
 from .forks import Forks
 from .groups import Groups
@@ -50,6 +51,7 @@ class Both(
     Waiting,
     Streams,
     Running,
+    Events,
     Damage,
     Sealed,
     Sharing,

@@ -460,7 +460,9 @@ def test_list_in_a_narrow_terminal(cli: CommandLine) -> None:
     for columns in (20, 40, 60):
         with cli.terminal("list", "--limit", "1", columns=columns) as terminal:
             assert 0 == terminal.finish()
-        lines = [line.rstrip() for line in terminal.shown.splitlines()]
+        table, more, _ = terminal.shown.partition("coatcheck: more")
+        lines = [line.rstrip() for line in table.splitlines()]
+        assert more
         assert columns >= max(map(len, lines))
         assert ["FAILURE", "the newest 1 of 2"] == [lines[0].split()[0], lines[-1]]
 

@@ -5,7 +5,7 @@ Finding records by filters: `scan` of both sides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -103,3 +103,61 @@ def test_sorting(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert keys == [key for portion in portions for key in portion]
     assert all(len(portion) == 2 for portion in portions[:-1])
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "id"])
+async def test_pages(sort: coatcheck.Sort) -> None:
+    """
+    Pages have all records once, in their order, although others are stored and go in between.
+    """
+    backend, now = MemoryBackend(), datetime.now(UTC)
+    with coatcheck.Results(backend) as results:
+        for n in range(9):
+            results.mark_as_started(f"t{n}", date_started=now - timedelta(minutes=n % 5))
+        async with coatcheck.aio.Results(backend) as aio:
+            pages = [results.page(sort=sort, limit=4)]
+            results.forget(pages[0].records[-1].task_id)
+            results.store_result("u" if sort == "newest" else "a", 1)
+            while (cursor := pages[-1].cursor) is not None:
+                pages.append(results.page(sort=sort, limit=4, after=cursor))
+                assert _shown(await aio.page(sort=sort, limit=4, after=cursor)) == _shown(pages[-1])
+
+    ids = [meta.task_id for page in pages for meta in page.records]
+    expected = {
+        "newest": ["t5", "t0", "t6", "t1", "t7", "t2", "t8", "t3", "t4"],
+        "oldest": ["t4", "t3", "t8", "t2", "t7", "t1", "t6", "t0", "t5", "a"],
+        "id": [f"t{n}" for n in range(9)],
+    }
+    assert expected[sort] == ids
+    assert [4, 4] == [len(page.records) for page in pages[:2]]
+    assert (None if sort == "id" else 9) == pages[0].total
+
+
+def _shown(page: coatcheck.Page) -> tuple[list[str], str | None, int | None]:
+    return [meta.task_id for meta in page.records], page.cursor, page.total
+
+
+def test_a_page_of_many(results: coatcheck.Results) -> None:
+    """
+    A page has the first of all records, however many pass, and no cursor if it has the last one.
+    """
+    now = datetime.now(UTC)
+    for n in (*range(0, 50, 2), *range(49, 0, -2)):
+        results.mark_as_started(f"{n:02}", date_started=now + timedelta(seconds=n))
+    page = results.page(limit=3)
+
+    assert (["49", "48", "47"], 50) == ([m.task_id for m in page.records], page.total)
+    assert results.page(limit=50).cursor is results.page(limit=50, sort="id").cursor is None
+    assert [] == results.page(name="x").records
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("sort", "size"), ("limit", 0), ("limit", 2.5), ("after", "t"), ("after", "2026-01-01/t")],
+)
+def test_pages_that_cannot_be(results: coatcheck.Results, option: str, value: object) -> None:
+    """
+    An order that does not exist, no records at all, or a cursor of another order is refused.
+    """
+    with pytest.raises(coatcheck.ArgumentError, match=f"{option} cannot be"):
+        results.page(**{option: value})  # type: ignore[arg-type]

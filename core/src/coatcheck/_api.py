@@ -19,6 +19,7 @@ from ._record.meta import ResultMeta
 from ._results.counting import Stats
 from ._results.handles import AsyncResult
 from ._results.hooks import HookSpec, hookimpl
+from ._results.pages import Page, Sort
 from ._results.results import Results
 from ._results.resultsets import ResultSet
 from ._results.running import RunningTask
@@ -92,6 +93,7 @@ __all__ = [
     "HookSpec",
     "KeyValueBackend",
     "Options",
+    "Page",
     "PartlyUnavailableError",
     "PluginError",
     "ResultMeta",
@@ -102,6 +104,7 @@ __all__ = [
     "SchemeConflictError",
     "SerializationError",
     "SignatureError",
+    "Sort",
     "Stats",
     "TaskError",
     "TaskRevokedError",

@@ -14,6 +14,7 @@ from .._record.meta import ResultMeta
 from ..errors import UnsupportedError
 from .asyncio_reading import Reads
 from .counting import SAMPLE, Sample, Stats
+from .pages import Choice, Page, Sort
 
 
 class Lists(Reads):
@@ -21,7 +22,7 @@ class Lists(Reads):
 
     async def scan(
         self, *, after: str | None = None, **filters: Unpack[Filters]
-    ) -> AsyncIterator[ResultMeta]:
+    ) -> AsyncGenerator[ResultMeta, None]:
         """See `coatcheck.Results.scan`."""
         query = Query.of(filters, after=after)
         members = None if query.group is None else await self._members(query.group)
@@ -67,6 +68,22 @@ class Lists(Reads):
                     meta = metas.get(task_id)
                     if task_id and meta is not None and query.matches(meta):
                         yield meta
+
+    async def page(
+        self,
+        *,
+        sort: Sort = "newest",
+        limit: int = 100,
+        after: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """See `coatcheck.Results.page`."""
+        choice = Choice(sort, limit, after)
+        async with aclosing(self.scan(after=choice.after, **filters)) as metas:
+            async for meta in metas:
+                if choice.add(meta):
+                    break
+        return choice.page
 
     async def stats(self, *, sample: int = SAMPLE) -> Stats:
         """See `coatcheck.Results.stats`."""

@@ -12,6 +12,7 @@ from .._backends.query import Filters, Query, Sorting
 from .._record.meta import ResultMeta
 from ..errors import UnsupportedError
 from .counting import SAMPLE, Sample, Stats
+from .pages import Choice, Page, Sort
 from .reading import Reads
 
 
@@ -66,6 +67,32 @@ class Lists(Reads):
                 meta = metas.get(task_id)
                 if task_id and meta is not None and query.matches(meta):
                     yield meta
+
+    def page(
+        self,
+        *,
+        sort: Sort = "newest",
+        limit: int = 100,
+        after: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """
+        Return the first records that meet all *filters*, and a cursor for the next page. Needs the
+        capability SCAN.
+
+        By time, each page reads all that match; records that are stored between two pages do not shift
+        the second one. By id, a page ends the search as soon as it is full.
+
+        Args:
+            sort: "newest" or "oldest" first, by the time when the task ended, or else began; or "id".
+            limit: how many records a page has.
+            after: the cursor of the page before.
+        """
+        choice = Choice(sort, limit, after)
+        for meta in self.scan(after=choice.after, **filters):
+            if choice.add(meta):
+                break
+        return choice.page
 
     def stats(self, *, sample: int = SAMPLE) -> Stats:
         """

@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "doctor": "doctor:doctor",
     "forget": "forget:forget",
     "get": "show:get",
-    "list": "show:list_",
+    "list": "listing:list_",
     "new-backend": "new_backend:new_backend",
     "purge": "forget:purge",
     "reap": "reap:reap",

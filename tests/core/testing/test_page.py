@@ -19,7 +19,7 @@ from coatcheck.testing.proof import Proof
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "docs" / "examples" / "board"
-EMBEDDED = ROOT / "docs" / "examples" / "backends" / "lmdb"
+BACKENDS = ROOT / "docs" / "examples" / "backends"
 #: The tests of the contract that run by default.
 SOME = (
     "shape or first_ready or if_match or lost_reply or rings_after or barrier or fork_in_c or forgotten or "
@@ -64,7 +64,7 @@ def test_the_example_survives(tmp_path):
     assert "'confirmed': " in run.stdout
 
 
-@pytest.fixture(params=[EXAMPLE, EMBEDDED], ids=["networked", "embedded"])
+@pytest.fixture(params=[EXAMPLE, BACKENDS / "lmdb", BACKENDS / "etcd"], ids=lambda path: path.name)
 def installed(request, tmp_path):
     """An example as an installed plugin: other processes find it by its entry point."""
     shutil.copytree(request.param, tmp_path, dirs_exist_ok=True)
@@ -117,10 +117,12 @@ def test_the_page_shows_the_example():
     assert [] == [mark for mark in marks if 1 != source.count(f"{mark}\n")]
 
 
-def test_the_embedded_example_is_short():
-    """It has at most 120 lines, and the page leads to it."""
-    assert len((EMBEDDED / "coatcheck_lmdb.py").read_text().splitlines()) <= 120
-    assert "docs/examples/backends/lmdb" in PAGE
+@pytest.mark.parametrize(("name", "most"), [("lmdb", 120), ("etcd", 250)])
+def test_an_example_is_short(name, most):
+    """Its lines, without the empty ones, are few, and the page leads to it."""
+    source = (BACKENDS / name / f"coatcheck_{name}.py").read_text(encoding="utf-8")
+    assert sum(map(bool, source.splitlines())) <= most
+    assert f"docs/examples/backends/{name}" in PAGE
 
 
 def test_the_proof_is_short():

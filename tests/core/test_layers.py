@@ -15,7 +15,7 @@ ROOT = Path(coatcheck.__file__).parent
 #: The words, the packages and the doors: each imports only from those before it, and from itself.
 ORDER = """
 errors states
-_runtime _record _coding _settings _backends _embedded _waiting _results _finding _doctor
+_runtime _record _coding _settings _backends _embedded _waiting _results _finding _migration _doctor
 _api plugin __init__ aio testing cli __main__
 """.split()
 

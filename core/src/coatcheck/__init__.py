@@ -13,6 +13,7 @@ The map. Packages with an underscore are private; each may import from those abo
     _waiting          when to look, and the hub that looks for everybody
     _results          what users hold: Results, handles, sets, running tasks; hooks
     _finding          from a URL or a name to a backend
+    _migration        copies of the records of one store in another
     _doctor           the checks of `coatcheck doctor` that hold for every store
     plugin            the door for authors of backends
     aio               the same names for asyncio; aio.plugin is its door

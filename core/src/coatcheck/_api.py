@@ -12,6 +12,8 @@ from ._backends.bells import Bell
 from ._backends.query import Filters
 from ._finding.finder import Finder
 from ._finding.registry import FOR_THREADS, SYNC
+from ._migration.migration import migrate
+from ._migration.outcome import Migrated
 from ._record.documents import AllFields, Fields
 from ._record.events import Attempt, Event
 from ._record.failures import Failure
@@ -92,6 +94,7 @@ __all__ = [
     "Filters",
     "HookSpec",
     "KeyValueBackend",
+    "Migrated",
     "Options",
     "Page",
     "PartlyUnavailableError",
@@ -119,6 +122,7 @@ __all__ = [
     "by_url",
     "from_celery_config",
     "hookimpl",
+    "migrate",
     "register",
     "registered",
     "unregister",

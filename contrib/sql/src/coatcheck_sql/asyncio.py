@@ -121,11 +121,21 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self.find(Query(prefix))
 
-    async def find(self, query: Query) -> AsyncIterator[str]:
-        pages = Pages(query)
+    def find(self, query: Query) -> AsyncIterator[str]:
+        return self._each(Pages(query))
+
+    def scan_groups(self) -> AsyncIterator[str]:
+        return self._each(Pages(Query(), grouped=True))
+
+    async def _each(self, pages: Pages) -> AsyncIterator[str]:
         while (make := pages.next()) is not None:
             for id_ in pages.came(await self._links.get().run(make, writing=False)):
                 yield id_
+
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        return await self._links.get().follow(work.lives(keys, grouped=groups))
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

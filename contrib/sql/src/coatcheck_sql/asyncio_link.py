@@ -96,7 +96,7 @@ class Link(LinkBase):
     async def follow(self, steps: Steps[T]) -> T:
         """See `coatcheck_sql.link.Link.follow`."""
         return await adrive(
-            steps, lambda asked: self.run(asked.make, writing=True, part=asked.part)
+            steps, lambda asked: self.run(asked.make, writing=asked.writing, part=asked.part)
         )
 
     async def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001

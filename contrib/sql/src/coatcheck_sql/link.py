@@ -155,7 +155,9 @@ class Link(LinkBase):
 
     def follow(self, steps: Steps[T]) -> T:
         """Run the operations that *steps* yields, and return its value."""
-        return drive(steps, lambda asked: self.run(asked.make, writing=True, part=asked.part))
+        return drive(
+            steps, lambda asked: self.run(asked.make, writing=asked.writing, part=asked.part)
+        )
 
     def _try(self, make: Make[T], writing: bool, attempts: Attempts) -> T:  # noqa: FBT001
         return until(self.deadline(attempts), partial(self._act, make, writing))

@@ -11,7 +11,7 @@ from coatcheck.plugin import BATCH, PENDING, Query
 from .letters import Letters, key_of
 from .operations import Operation, Together
 from .schema import Layout
-from .tables import Page, Place
+from .tables import Page, Place, Table
 from .work import Make
 
 #: Less than the number of any row.
@@ -24,14 +24,15 @@ _YEARS: Final = range(1001, 9999)
 
 class Pages:
     """
-    The ids that may match *query*. ::
+    The ids that may match *query*, or of groups if *grouped*. ::
 
         while (make := pages.next()) is not None:
             ids = pages.came(run(make))
     """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, *, grouped: bool = False) -> None:
         self._query = query
+        self._grouped = grouped
         self._last: Place | None = None if query.after is not None else _FIRST
         self._end: Place | None = None
         self._ended = False
@@ -56,18 +57,23 @@ class Pages:
         return [id_ for id_ in answer.ids if id_.startswith(self._query.prefix)]
 
     def _ending(self, layout: Layout) -> Operation[Place | None]:
-        if layout.tasks is None:
+        table = self._table(layout)
+        if table is None:
             return Together([], lambda _: None)
-        return layout.tasks.ending(self._column(layout), self._place(layout), _WINDOW)
+        return table.ending(self._column(layout), self._place(layout), _WINDOW)
 
     def _paging(self, layout: Layout) -> Operation[Page]:
-        if layout.tasks is None:
+        table = self._table(layout)
+        if table is None:
             return Together([], lambda _: Page([], None, 0))
         column, last = self._column(layout), self._place(layout)
         if self._end is None:
-            return layout.tasks.paging(column, last, BATCH)
+            return table.paging(column, last, BATCH)
         wanted = _wanted(self._query, layout.letters)
-        return layout.tasks.paging(column, last, _WINDOW, self._end, wanted)
+        return table.paging(column, last, _WINDOW, self._end, wanted)
+
+    def _table(self, layout: Layout) -> Table | None:
+        return layout.groups if self._grouped else layout.tasks
 
     def _column(self, layout: Layout) -> str:
         return "id" if self._query.after is None else layout.written().key

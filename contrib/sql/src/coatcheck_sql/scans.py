@@ -16,7 +16,7 @@ WORDS: Final = ("name", "worker", "group_id")
 
 
 class Scans(Statements):
-    """The statements on the table of tasks."""
+    """The statements on one of the tables; conditions are for that of tasks."""
 
     def _has(self, *columns: str) -> bool:
         return self.present is None or set(columns) <= set(self.present)
@@ -33,6 +33,7 @@ class Scans(Statements):
         With *wanted*, the names of conditions, it ends at `:end` and leaves out rows that do not meet them.
         """
         full = "r.full_id" if self._has("full_id") else "NULL"
+        status = "NULL" if self.grouped else "r.status"
         names = ("place", self.key, "full_id", "status", "alive")
         types = {name: self.type_of(name) for name in names}
         conditions = [f"r.{column} > {self._bound('last', column)}"]
@@ -40,8 +41,8 @@ class Scans(Statements):
             conditions.append(f"r.{column} <= {self._bound('end', column)}")
             conditions += map(self._condition, wanted)
         return Statement(
-            f"SELECT r.{column} AS place, r.{self.key} AS {self.key}, {full} AS full_id, r.status, "
-            f"({self.alive}) AS alive FROM {self.name} AS r "
+            f"SELECT r.{column} AS place, r.{self.key} AS {self.key}, {full} AS full_id, "
+            f"{status} AS status, ({self.alive}) AS alive FROM {self.name} AS r "
             f"WHERE {' AND '.join(conditions)} ORDER BY r.{column} LIMIT {self.bind('size')}",
             {**types, "place": self._place(column)},
         )

@@ -101,9 +101,12 @@ class Statements(ABC):
 
     @property
     def alive(self) -> str:
-        if self.present is not None and not {"expires_at", "seal_date"} <= set(self.present):
-            return "1 = 1"
-        return f"{self.expired} IS NOT TRUE"
+        return f"{self.expired} IS NOT TRUE" if self.expiring else "1 = 1"
+
+    @property
+    def expiring(self) -> bool:
+        """Whether the table has the columns that tell the ends of records."""
+        return self.present is None or {"expires_at", "seal_date"} <= set(self.present)
 
     def may_replace(self, unless: Unless) -> str:
         """
@@ -214,4 +217,13 @@ class Statements(ABC):
         fields = [f"{own.get(name) or self.field(name)} AS {name}" for name in self.known()]
         return (
             f"SELECT {', '.join(fields)} FROM {self.name} AS r WHERE {condition} AND {self.alive}"
+        )
+
+    def read_ends(self) -> Statement:
+        """Return the query for the ends of the rows of `:keys`, which count if the row is sealed."""
+        names = (self.key, "expires_at", "sealed")
+        return self.of_keys(
+            f"SELECT r.{self.key} AS {self.key}, r.expires_at, {self.sealed} AS sealed "
+            f"FROM {self.name} AS r WHERE {self.among()}",
+            {name: self.type_of(name) for name in names},
         )

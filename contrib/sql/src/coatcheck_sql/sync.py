@@ -117,9 +117,17 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
         return self.find(Query(prefix))
 
     def find(self, query: Query) -> Iterator[str]:
-        pages = Pages(query)
+        return self._each(Pages(query))
+
+    def scan_groups(self) -> Iterator[str]:
+        return self._each(Pages(Query(), grouped=True))
+
+    def _each(self, pages: Pages) -> Iterator[str]:
         while (make := pages.next()) is not None:
             yield from pages.came(self._link.run(make, writing=False))
+
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        return self._link.follow(work.lives(keys, grouped=groups))
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

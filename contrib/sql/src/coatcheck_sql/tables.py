@@ -4,13 +4,14 @@ The operations on the two tables, each as statements, values and an answer. No I
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
-from coatcheck.plugin import ANY, ENVELOPE_MAGIC, Unless, wall
+from coatcheck.plugin import ANY, ENVELOPE_MAGIC, Unless, aware, wall
 
 from .operations import Ask, Operation, Row
 from .records import Record, id_of
@@ -116,6 +117,14 @@ class Table(Scans):
         key = self.key
         return [{**row, "asked": asked[row[key]]} for row in rows if row[key] in asked]
 
+    def reading_ends(self, asked: Mapping[str, str]) -> Ask[dict[str, float | None]]:
+        """Read how many more seconds the rows of the keys in *asked* live, by this machine's clock."""
+        given = {"keys": list(asked)}
+        return Ask(self.statement("read_ends"), given, partial(self._lives, asked))
+
+    def _lives(self, asked: Mapping[str, str], rows: list[Row]) -> dict[str, float | None]:
+        return {row["asked"]: _life(row) for row in self._asked(asked, rows)}
+
     def deleting(self, keys: Collection[str]) -> Ask[int]:
         """Delete the live rows of *keys*; answers their number."""
         # In one order, so that no two deletions wait for each other.
@@ -168,3 +177,11 @@ class Table(Scans):
     def _paged(self, rows: list[Row]) -> Page:
         found = [id_ for r in rows if r["alive"] and (id_ := id_of(r, self.key)) is not None]
         return Page(found, rows[-1]["place"] if rows else None, len(rows))
+
+
+def _life(row: Row) -> float | None:
+    """Return how many seconds are left; `inf` for a row that we keep, `None` for one of Celery's."""
+    if not row.get("sealed"):
+        return None
+    end = aware(row.get("expires_at"))
+    return math.inf if end is None else end.timestamp() - wall()

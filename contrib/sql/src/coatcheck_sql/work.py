@@ -40,9 +40,10 @@ class Request(NamedTuple):
 
     make: Make[Any]
     part: float = 1.0
+    writing: bool = True
 
 
-#: Yields writes, and receives their answers or errors.
+#: Yields requests, and receives their answers or errors.
 Steps = Generator[Request, Any, T]
 
 
@@ -190,3 +191,18 @@ def sweeping(part: float) -> Steps[None]:
     """
     yield Request(lambda layout: layout.written().purging(), part)
     yield Request(lambda layout: layout.written(grouped=True).purging(), part)
+
+
+def lives(ids: Collection[str], *, grouped: bool) -> Steps[dict[str, float | None]]:
+    """Return how many more seconds *ids* live."""
+
+    def make(batch: Sequence[str], layout: Layout) -> Operation[dict[str, float | None]]:
+        table = layout.groups if grouped else layout.tasks
+        if table is None or not table.expiring:
+            return Together([], lambda _: dict.fromkeys(batch))
+        return table.reading_ends({key_of(id_, layout.letters): id_ for id_ in batch})
+
+    found: dict[str, float | None] = {}
+    for batch in batches(dict.fromkeys(ids)):
+        found |= yield Request(partial(make, batch), writing=False)
+    return found

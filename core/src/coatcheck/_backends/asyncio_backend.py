@@ -86,6 +86,13 @@ class Backend(BaseBackend[V], ABC):
         """See `coatcheck.Backend.get_log`."""
         raise self._lacks_events()
 
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        """See `coatcheck.Backend.lives`."""
+        del groups
+        return dict.fromkeys(keys)
+
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
@@ -108,6 +115,10 @@ class Backend(BaseBackend[V], ABC):
     async def delete_group(self, group_id: str) -> bool:
         """See `coatcheck.Backend.delete_group`."""
         raise self._lacks_groups()
+
+    def scan_groups(self) -> AsyncIterator[str]:
+        """See `coatcheck.Backend.scan_groups`."""
+        raise self._lists_no_groups()
 
     async def purge(self) -> int:
         """See `coatcheck.Backend.purge`."""

@@ -176,6 +176,9 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
         while batch := self._run(_take, keys):
             yield from batch
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        return self._run(self.native.lives, keys, groups=groups)
+
     # -- groups and clearing up -----------------------------------------------------------
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
@@ -192,6 +195,9 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
 
     def delete_group(self, group_id: str) -> bool:
         return self._run(self.native.delete_group, group_id)
+
+    def scan_groups(self) -> Iterator[str]:
+        return self._each(self.native.scan_groups)
 
     def purge(self) -> int:
         return self._run(self.native.purge)

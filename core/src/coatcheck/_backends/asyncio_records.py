@@ -118,6 +118,13 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
         async for key in self.backend.find(query.under(self._prefix)):
             yield key[skip:]
 
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        prefix = self._group_prefix if groups else self._prefix
+        found = await self.backend.lives([prefix + id_ for id_ in keys])
+        return {key[len(prefix) :]: seconds for key, seconds in found.items()}
+
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
@@ -142,6 +149,11 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
 
     async def delete_group(self, group_id: str) -> bool:
         return await self.backend.delete_many([self._group_prefix + group_id]) > 0
+
+    async def scan_groups(self) -> AsyncIterator[str]:
+        skip = len(self._group_prefix)
+        async for key in self.backend.scan(self._group_prefix):
+            yield key[skip:]
 
     async def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         given = prefixes or (self._prefix, self._group_prefix)

@@ -144,6 +144,9 @@ class BaseBackend(Generic[V]):
     def _lacks_groups(self) -> UnsupportedError:
         return UnsupportedError(f"{type(self).__name__} does not keep groups")
 
+    def _lists_no_groups(self) -> UnsupportedError:
+        return UnsupportedError(f"{type(self).__name__} does not list its groups")
+
     def _lacks(self, capability: Capability, call: str) -> UnsupportedError:
         return UnsupportedError(
             f"{type(self).__name__} does not support {call}: it lacks {capability}"
@@ -254,6 +257,16 @@ class Backend(BaseBackend[V], ABC):
         """Return the events after the number *after* that are kept. Needs `EVENTS`."""
         raise self._lacks_events()
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        """
+        Return how many more seconds the records of *keys* live, or the *groups* of these ids: `inf`
+        for one that is kept, `None` if the store cannot tell. Absent keys may be left out.
+
+        By default no store can tell. Copies of records ask.
+        """
+        del groups
+        return dict.fromkeys(keys)
+
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         """Keep the ids of a group's tasks. The last write wins."""
         raise self._lacks_groups()
@@ -280,6 +293,10 @@ class Backend(BaseBackend[V], ABC):
     def delete_group(self, group_id: str) -> bool:
         """Delete a group, not its tasks; `False` if there was none."""
         raise self._lacks_groups()
+
+    def scan_groups(self) -> Iterator[str]:
+        """Iterate over the ids of all groups, in no order; `UnsupportedError` if the store cannot."""
+        raise self._lists_no_groups()
 
     def purge(self) -> int:
         """Delete expired records, and return how many; a store with `TTL` may always return 0."""

@@ -117,6 +117,11 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
             for key in batch:
                 yield key
 
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        return await self._run(self.backend.lives, keys, groups=groups)
+
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None
     ) -> None:
@@ -133,6 +138,9 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
 
     async def delete_group(self, group_id: str) -> bool:
         return await self._run(self.backend.delete_group, group_id)
+
+    def scan_groups(self) -> AsyncIterator[str]:
+        return self._each(self.backend.scan_groups)
 
     async def purge(self) -> int:
         return await self._run(self.backend.purge)

@@ -121,28 +121,44 @@ class Records(Wrapper, Backend[ResultMeta], to="backend"):
         skip = len(self._prefix)
         return (key[skip:] for key in self.backend.find(query.under(self._prefix)))
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        prefix = self._group_prefix if groups else self._prefix
+        found = self.backend.lives([prefix + id_ for id_ in keys])
+        return {key[len(prefix) :]: seconds for key, seconds in found.items()}
+
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         self.put_group_tree(group_id, groups.tree_of(group_id, task_ids), expires=expires)
 
     def put_group_tree(self, group_id: str, tree: Tree, *, expires: float | None) -> None:
         data = self._codec.encode_group(group_id, tree)
+        self.put_group_data(group_id, data, unless=frozenset(), expires=expires)
+
+    def put_group_data(
+        self, group_id: str, data: bytes, *, unless: Unless, expires: float | None
+    ) -> bool:
+        """Keep the bytes of a group, which `group_data` returned."""
         key = self._group_prefix + group_id
-        self.backend.put(key, data, unless=frozenset(), expires=expires)
+        return self.backend.put(key, data, unless=unless, expires=expires)
 
     def get_group(self, group_id: str) -> list[str] | None:
-        data = self._group(group_id)
+        data = self.group_data(group_id)
         return None if data is None else self._codec.decode_group(group_id, data)
 
     def get_group_tree(self, group_id: str) -> Tree | None:
-        data = self._group(group_id)
+        data = self.group_data(group_id)
         return None if data is None else self._codec.decode_group_tree(group_id, data)
 
-    def _group(self, group_id: str) -> bytes | None:
+    def group_data(self, group_id: str) -> bytes | None:
+        """Return the bytes of a group; `None` for an unknown one."""
         key = self._group_prefix + group_id
         return self.backend.get_many([key]).get(key)
 
     def delete_group(self, group_id: str) -> bool:
         return self.backend.delete_many([self._group_prefix + group_id]) > 0
+
+    def scan_groups(self) -> Iterator[str]:
+        skip = len(self._group_prefix)
+        return (key[skip:] for key in self.backend.scan(self._group_prefix))
 
     def purge_others(self, age: float, prefixes: Collection[str] = ()) -> int:
         return self.backend.purge_others(age, prefixes or (self._prefix, self._group_prefix))

@@ -20,6 +20,7 @@ from .keys import Keys
 from .readers import Readers
 from .sealing import DEFAULT_COMPRESS_OVER, Sealer, unsigned
 from .serializers import Serializer, check_installed, get_serializer, peek_yaml
+from .verbatim import SealedMeta
 
 #: Marks the envelope of compressed, signed or encrypted records, see `coatcheck._coding.envelope`.
 ENVELOPE_MAGIC: Final = envelope.MAGIC
@@ -100,6 +101,11 @@ class Codec(Encoder):
         self._peek = self._readers.peek
         self._guarded = sealer.guarded
         self._trusted = Trusted(trusted_exceptions)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether unsigned records are refused."""
+        return self._guarded
 
     # -- whole records --------------------------------------------------------------------
 
@@ -221,7 +227,9 @@ class Codec(Encoder):
         status = fields.get("status")
         if not document and not self._guarded and isinstance(status, str):
             document = {"status": status}
-        return ResultMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+        meta = SealedMeta(task_id, document, self, revive=revive, fault=fault, version=version)
+        meta.fields = fields
+        return meta
 
     def decode_value(self, id_: str, value: str | bytes, *, serializer: str | None = None) -> Any:
         """

@@ -15,6 +15,7 @@ from . import envelope, jsontags, limits
 from .refusals import pass_on, passes, refusal
 from .sealing import Sealer
 from .serializers import Serializer
+from .verbatim import Verbatim
 
 
 class Encoder:
@@ -37,6 +38,8 @@ class Encoder:
 
     def encode(self, document: Mapping[str, object]) -> bytes:
         """Return the bytes of *document*. Raises `EncodeError`, which names the path at fault."""
+        if type(document) is Verbatim:
+            return document.data
         try:
             data = self._dumps(document)
         except BaseException as error:
@@ -82,7 +85,8 @@ class Encoder:
 
         A store of fields keeps it as `result`, in place of most other fields. `decode_fields` reads it.
         """
-        return _envelope(self.encode(document)) if self._seals else None
+        known = self._seals or type(document) is Verbatim
+        return _envelope(self.encode(document)) if known else None
 
     def sealed_group(self, group_id: str, tree: groups.Tree) -> bytes | None:
         """Return the envelope of a group, `None` if it needs none. `decode_group` reads it."""

@@ -143,6 +143,17 @@ class FilesBackend(KeyValueBackend):
         until = expiry(status.st_mtime_ns, status.st_size)
         return key if status.st_size and (until is None or until > wall()) else None
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        del groups
+        found: dict[str, float | None] = {}
+        with self._errors(BackendGetMetaError):
+            for key in keys:
+                status = status_of(self._files.path_of(key))
+                if status is not None:
+                    until = expiry(status.st_mtime_ns, status.st_size)
+                    found[key] = None if until is None else until - wall()
+        return found
+
     # -- writing --------------------------------------------------------------------------
 
     def put(

@@ -203,6 +203,11 @@ class MemoryBackend(KeyValueBackend):
         keys = [key for key in list(self._space.records) if key.startswith(prefix)]
         return (key for key in keys if self._space.living(key, monotonic()) is not None)
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        del groups
+        records, now = self._space.records, monotonic()
+        return {key: found[1] - now for key in keys if (found := records.get(key)) is not None}
+
     def purge(self) -> int:
         forks.check()
         with self._space.lock:

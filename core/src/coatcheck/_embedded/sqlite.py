@@ -7,6 +7,7 @@ The file has to be on a local file system: SQLite's write-ahead log needs shared
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -225,6 +226,13 @@ class SQLiteBackend(KeyValueBackend):
                 if states is None or state in states:
                     yield key
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        del groups
+        found: dict[str, float | None] = {}
+        for batch in batches(keys):
+            found |= self._read(partial(_lives, batch))
+        return found
+
     def purge(self) -> int:
         purged, after = 0, ""
         while True:
@@ -246,6 +254,13 @@ class SQLiteBackend(KeyValueBackend):
 
 def _records(keys: Collection[str], connection: Connection) -> dict[str, bytes]:
     return dict(connection.execute(_reading(len(keys)), (wall(), *keys)))
+
+
+def _lives(keys: Collection[str], connection: Connection) -> dict[str, float | None]:
+    marks, now = ", ".join("?" * len(keys)), wall()
+    query = f"SELECT key, expires_at FROM coatcheck_records WHERE key IN ({marks})"
+    rows = connection.execute(query, tuple(keys))
+    return {key: math.inf if until is None else until - now for key, until in rows}
 
 
 def _delete(keys: Collection[str], connection: Connection) -> int:

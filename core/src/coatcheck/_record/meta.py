@@ -227,3 +227,13 @@ class ResultMeta(RecordFields):
                 pass_on_interruption(error)
                 values[key] = raw
         return values
+
+
+def whole(meta: ResultMeta) -> dict[str, Any]:
+    """Return all keys of the record with their values. Raises the error of one that cannot be read."""
+    document, revive, fault = meta._content  # noqa: SLF001 - a part of the class
+    if fault is not None:
+        raise fault.with_traceback(None)
+    if revive is None:
+        return dict(document)
+    return {key: meta._revived(key) for key in document}  # noqa: SLF001 - as above

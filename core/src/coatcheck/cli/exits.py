@@ -52,6 +52,10 @@ and
 \b
 Exit status of doctor: 0 for a sound store, 1 for warnings, 2 for a
 broken store
+
+\b
+Exit status of migrate: 0 if all records are in the target, 1 if not, 2 for
+an error of a store
 """
 
 

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "forget": "forget:forget",
     "get": "show:get",
     "list": "listing:list_",
+    "migrate": "migrate:migrate",
     "new-backend": "new_backend:new_backend",
     "purge": "forget:purge",
     "reap": "reap:reap",

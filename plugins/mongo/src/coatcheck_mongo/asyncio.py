@@ -74,14 +74,25 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
     def scan(self, prefix: str = "") -> AsyncIterator[str]:
         return self.find(Query(prefix))
 
-    async def find(self, query: Query) -> AsyncIterator[str]:
-        page, last = await self._link.run(self._page(query, query.after))
+    def find(self, query: Query) -> AsyncIterator[str]:
+        return self._each(query, groups=False)
+
+    def scan_groups(self) -> AsyncIterator[str]:
+        return self._each(Query(), groups=True)
+
+    async def _each(self, query: Query, *, groups: bool) -> AsyncIterator[str]:
+        page, last = await self._link.run(self._page(query, query.after, groups=groups))
         while True:
             for id_ in page:
                 yield id_
             if last is None:
                 return
-            page, last = await self._link.run(self._page(query, last))
+            page, last = await self._link.run(self._page(query, last, groups=groups))
+
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        return await self._link.run(self._lives(keys, groups=groups))
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

@@ -56,6 +56,12 @@ def find_ids(name: str, query: Document, **options: Any) -> Find:
     return Find(name, query, options={"projection": {"_id": 1}, "limit": BATCH, **options})
 
 
+def find_ends(name: str, ids: Collection[str]) -> Find:
+    """Return the query for the dates of expiry of a batch."""
+    fields = {"expires_at": 1, "write_id": 1}
+    return Find(name, {"_id": {"$in": list(ids)}}, options={"projection": fields})
+
+
 def alive(ids: Collection[str]) -> dict[str, Any]:
     """Return the filter for those of *ids* whose record has not expired."""
     return {"_id": {"$in": list(ids)}, **IS_ALIVE}

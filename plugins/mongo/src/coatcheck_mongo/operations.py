@@ -242,14 +242,24 @@ class MongoOperations(Operations[ResultMeta]):
             sure += yield Try(Find(name, commands.alive(doubtful), primary), writing=False)
         return sure
 
+    def _lives(
+        self, ids: Collection[str], *, groups: bool
+    ) -> Operation[Try, dict[str, float | None]]:
+        name = self._settings.groups if groups else self._settings.tasks
+        lives: dict[str, float | None] = {}
+        for batch in batches(ids):
+            found = yield Try(commands.find_ends(name, batch), writing=False)
+            lives.update((document["_id"], records.life_of(document)) for document in found)
+        return lives
+
     def _page(
-        self, query: Query, after: str | None
+        self, query: Query, after: str | None, *, groups: bool = False
     ) -> Operation[Try, tuple[list[str], str | None]]:
         """
         Return some ids behind *after* that may match *query*, and the id to go on after, or `None` if no others
         follow.
         """
-        name, end = self._settings.tasks, None
+        name, end = self._settings.groups if groups else self._settings.tasks, None
         if not scans.is_indexed(query):
             found = yield Try(scans.find_end(name, query, after), writing=False)
             end = found[0]["_id"] if found else None

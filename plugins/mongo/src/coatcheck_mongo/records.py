@@ -9,6 +9,7 @@ whole record, and the document has no other fields except those that the store n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,7 @@ from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
 from coatcheck.errors import DecodeError, EncodeError, ResultTooLargeError
-from coatcheck.plugin import TYPE_TAG, Codec, ResultMeta, aware, groups
+from coatcheck.plugin import TYPE_TAG, Codec, ResultMeta, aware, groups, wall
 
 #: No value in a document may prevent the read of it, or of the rest of its batch.
 CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
@@ -200,6 +201,17 @@ def decoded_group(document: Mapping[str, Any], codec: Codec) -> list[str]:
     if not isinstance(result, list) or not all(isinstance(id_, str) for id_ in result):
         raise DecodeError(group_id, "it is not a group")
     return result
+
+
+def life_of(document: Mapping[str, Any]) -> float | None:
+    """
+    Return how many more seconds the record or group lives, by this machine's clock; `inf` for one that
+    we keep. Nothing tells how long Celery keeps its own.
+    """
+    end = aware(document.get("expires_at"))
+    if end is None:
+        return math.inf if "write_id" in document else None
+    return end.timestamp() - wall()
 
 
 def _plain(value: Any) -> Any:

@@ -59,11 +59,20 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
         return self.find(Query(prefix))
 
     def find(self, query: Query) -> Iterator[str]:
-        page, last = self._link.run(self._page(query, query.after))
+        return self._each(query, groups=False)
+
+    def scan_groups(self) -> Iterator[str]:
+        return self._each(Query(), groups=True)
+
+    def _each(self, query: Query, *, groups: bool) -> Iterator[str]:
+        page, last = self._link.run(self._page(query, query.after, groups=groups))
         yield from page
         while last is not None:
-            page, last = self._link.run(self._page(query, last))
+            page, last = self._link.run(self._page(query, last, groups=groups))
             yield from page
+
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        return self._link.run(self._lives(keys, groups=groups))
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

@@ -51,6 +51,11 @@ class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
                 for key in keys:
                     yield key
 
+    async def lives(
+        self, keys: Collection[str], *, groups: bool = False
+    ) -> dict[str, float | None]:
+        return await adrive(self._lives(keys), self._ask)
+
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:
         bell = RedisBell(self._links.get())

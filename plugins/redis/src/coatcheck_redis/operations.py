@@ -4,6 +4,7 @@ The operations of both sides: elections, batches, and values that are too large.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -173,6 +174,18 @@ class RedisOperations(Operations[bytes]):
     def _get_log(self, key: str, after: int) -> Operation[Request, Log]:
         replies = yield Request(log_reads(key, after), writing=False)
         return log_in([self._checked(reply, writing=False) for reply in replies])
+
+    def _lives(self, keys: Collection[str]) -> Operation[Request, dict[str, float | None]]:
+        found: dict[str, float | None] = {}
+        for batch in batches(keys):
+            replies = yield Request([("PTTL", key) for key in batch], writing=False)
+            found.update(zip(batch, (self._life(reply) for reply in replies), strict=True))
+        return found
+
+    def _life(self, reply: Reply) -> float:
+        """Return the seconds in a reply to PTTL, which is -1 for a key without an end, and -2 for none."""
+        milliseconds = self._checked(reply, writing=False)
+        return math.inf if milliseconds == -1 else max(milliseconds, 0) / 1000
 
     def _page(
         self, prefix: str, node: Node | None, cursor: bytes, seen: set[bytes]

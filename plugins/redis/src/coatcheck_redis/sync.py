@@ -55,6 +55,9 @@ class RedisBackend(RedisOperations, DrivenBackend[bytes], KeyValueBackend):
                 cursor, keys = drive(page, self._ask)
                 yield from keys
 
+    def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
+        return drive(self._lives(keys), self._ask)
+
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:
         bell = RedisBell(self._link)

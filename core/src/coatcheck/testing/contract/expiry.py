@@ -4,6 +4,7 @@ The life of records, as readers and the store itself see it.
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from typing import Any
@@ -62,6 +63,18 @@ class Expiry(Case):
         assert await results.exists("t")
         assert not await results.store_result("t", 2)
         assert 1 == (await results.wait_for("t", PATIENCE)).result
+
+    @promise(3)
+    async def test_remaining_life(self, results: Results) -> None:
+        """A store that can tell how long its records live tells the truth."""
+        await results.store_result("hour", 1, expires=3600)
+        await results.store_result("kept", 1, expires=None)
+        lives = await results.backend.lives(["hour", "kept", "absent"])
+        hour = lives.get("hour")
+
+        assert lives.get("kept") in (None, math.inf)
+        assert hour is None or abs(hour - 3600) < results.backend.expires_resolution + PATIENCE
+        assert (lives.get("absent") or 0) <= 0
 
     @expiring
     @promise(3)

@@ -4,15 +4,16 @@ Groups of tasks that are saved and restored, and hooks that observe.
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
 
-from ... import Capability, WaitTimeoutError
+from ... import Capability, UnsupportedError, WaitTimeoutError
 from ... import Results as SyncResults
 from ...aio import Results
 from ..promises import core, expiring, promise
-from ..proof import PATIENCE, has
+from ..proof import PATIENCE, has, has_keys
 from ..sides import pause, start, until
 from ..watcher import EXPECTED, Watcher
 from .case import Case
@@ -43,6 +44,23 @@ class Groups(Case):
             await results.ResultSet(["a", "b"]).get(timeout=0.1)
 
         assert {"b"} == caught.value.task_ids
+
+    @promise(4)
+    async def test_groups_are_listed(self, results: Results, other: SyncResults) -> None:
+        """A store of keys that lists its records lists its groups; others may refuse, and say so."""
+        try:
+            assert [] == [id_ async for id_ in results.backend.scan_groups()]
+        except UnsupportedError:
+            assert not has(results, Capability.SCAN) or not has_keys(results)
+            return
+        other.save_group("g", ["a"], expires=3600)
+        await results.save_group("h/🎉", ["g"], expires=None)
+        await results.store_result("t", 1)
+        lives = await results.backend.lives(["g", "h/🎉"], groups=True)
+
+        assert ["g", "h/🎉"] == sorted([id_ async for id_ in results.backend.scan_groups()])
+        assert lives["g"] is None or 3000 < lives["g"] < 4000
+        assert lives["h/🎉"] in (None, math.inf)
 
     @core
     @promise(4)

@@ -1,0 +1,3 @@
+"""
+Copies of the records of one store in another.
+"""

@@ -197,7 +197,7 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
         return self._run(self.native.delete_group, group_id)
 
     def scan_groups(self) -> Iterator[str]:
-        return self._each(self.native.scan_groups)
+        return self._each(self.native.scan_groups())
 
     def purge(self) -> int:
         return self._run(self.native.purge)

@@ -23,7 +23,6 @@ from .portions import BATCH
 from .query import Query
 from .wrapper import Wrapper
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -111,8 +110,8 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
     def find(self, query: Query) -> AsyncIterator[str]:
         return self._each(self.backend.find, query)
 
-    async def _each(self, scan: Callable[[S], Iterator[str]], what: S) -> AsyncIterator[str]:
-        keys = await self._run(scan, what)
+    async def _each(self, scan: Callable[..., Iterator[str]], *what: object) -> AsyncIterator[str]:
+        keys = await self._run(scan, *what)
         while batch := await self._run(_take, keys):
             for key in batch:
                 yield key

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Unpack
 
 from .. import states
 from .._backends.backend import ANY, Unless
 from .._backends.portions import MOST, weight
+from .._backends.query import Filters
 from .._record.meta import ResultMeta
 from .._results.results import Results
 from .._runtime.clocks import wall
@@ -46,11 +47,11 @@ def migrate(
     source: Results,
     target: Results,
     *,
-    state: str | None = None,
     dry_run: bool = False,
     verify: bool = True,
     on_progress: Callable[[Migrated], object] = _nothing,
     on_failure: Callable[[str, Exception], object] = _nothing,
+    **filters: Unpack[Filters],
 ) -> Migrated:
     """
     Copy the records of *source*, with their remaining lives, and its groups to *target*.
@@ -60,20 +61,20 @@ def migrate(
     capability SCAN of *source*.
 
     Args:
-        state: copy only records in this state, and no groups.
         dry_run: write nothing, and count what would be copied.
         verify: look for all records in *target* at the end.
         on_progress: called with the counts again and again.
         on_failure: called with the id of each record or group that cannot be copied, and the reason.
+        filters: see `coatcheck.Filters`. With any of them, groups are not copied.
     """
     run = _Migration(source, target, dry_run=dry_run, on_failure=on_failure)
-    for metas in run.chunks(state):
+    for metas in run.chunks(filters):
         run.copy(metas)
         on_progress(run.counts)
-    if state is None:
+    if not any(filters.values()):
         run.copy_groups()
     if verify and not dry_run:
-        for metas in run.chunks(state):
+        for metas in run.chunks(filters):
             run.verify(metas)
             on_progress(run.counts)
     return run.counts
@@ -98,11 +99,11 @@ class _Migration:
         self._on_failure = on_failure
         self._protect = target.protect | states.READY_STATES
 
-    def chunks(self, state: str | None) -> Iterator[list[ResultMeta]]:
+    def chunks(self, filters: Filters) -> Iterator[list[ResultMeta]]:
         """Iterate over the records to copy, a bounded number of bytes at a time."""
         chunk: list[ResultMeta] = []
         size = 0
-        for meta in self._source.scan(state=state):
+        for meta in self._source.scan(**filters):
             chunk.append(meta)
             size += weight([meta])
             if len(chunk) == _CHUNK or size > MOST:

@@ -38,6 +38,7 @@ EXAMPLES = [
     errors.SignatureError("x", "x"),
     errors.WaitTimeoutError({"a", "b"}, 1.5, errors.BackendError("away")),
     errors.UnknownTaskError("t"),
+    errors.OnceConflictError("k"),
     errors.TaskError(FAILURE),
     errors.TaskRevokedError(Failure.revoked("revoked")),
     errors.WorkerLostError(Failure.worker_lost("gone")),

@@ -22,6 +22,7 @@ PAIRS = [
     (coatcheck.Backend, coatcheck.aio.Backend),
     (coatcheck.KeyValueBackend, coatcheck.aio.KeyValueBackend),
     (coatcheck.Bell, coatcheck.aio.Bell),
+    (coatcheck.Claim, coatcheck.aio.Claim),
     (coatcheck._results.running.RunningTask, coatcheck._results.asyncio_running.RunningTask),
 ]
 FUNCTIONS = ["by_name", "by_url", "from_celery_config", "register", "registered", "unregister"]

@@ -158,6 +158,14 @@ def test_completion_offers_public_names(door: types.ModuleType) -> None:
         held.append(handle.meta())
 
     assert [] == [name for thing in held for name in dir(thing) if name[0] == "_" != name[1]]
-    assert {"emit", "progress", "result", "task_id", "update_state", "won"} == {
-        name for name in dir(task) if not name.startswith("_")
-    }
+    assert {
+        "check",
+        "emit",
+        "note",
+        "progress",
+        "result",
+        "retry",
+        "task_id",
+        "update_state",
+        "won",
+    } == {name for name in dir(task) if not name.startswith("_")}

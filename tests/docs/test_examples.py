@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -61,10 +61,13 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def ask(address: str, data: bytes | None = None) -> tuple[int, Any]:
+def ask(
+    address: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
     """Return the status and the JSON of an answer."""
+    request = urllib.request.Request(address, data, dict(headers or {}))
     try:
-        with urllib.request.urlopen(address, data, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -115,6 +118,21 @@ def test_applications(kind, results):
         status, body = ask(f"{address}/tasks/t4")
     assert 404 == status
     assert "t4" in body["error"]
+
+
+def test_a_repeated_request(results):
+    """A request sent again gets the first answer; its key with another body is refused."""
+    port = free_port()
+    command = ["uvicorn", "idempotent_app:app", "--port", str(port)]
+    with serving(command, EXAMPLES / "frameworks", port) as address:
+        url, key = f"{address}/orders", {"Idempotency-Key": "1"}
+        answers = [ask(url, b'{"items": [7]}', key) for _ in range(3)]
+        status, body = ask(url, b'{"items": [8]}', key)
+
+    assert (200, [7]) == (answers[0][0], answers[0][1]["items"])
+    assert [answers[0]] * 3 == answers
+    assert 422 == status
+    assert "order:1" in body["error"]
 
 
 def test_django(results):

@@ -21,6 +21,7 @@ from ._record.meta import ResultMeta
 from ._results.counting import Stats
 from ._results.handles import AsyncResult
 from ._results.hooks import HookSpec, hookimpl
+from ._results.once import Claim
 from ._results.pages import Page, Sort
 from ._results.results import Results
 from ._results.resultsets import ResultSet
@@ -39,6 +40,7 @@ from .errors import (
     ContentDisallowed,
     DecodeError,
     EncodeError,
+    OnceConflictError,
     PartlyUnavailableError,
     PluginError,
     ResultTooLargeError,
@@ -80,6 +82,7 @@ __all__ = [
     "BackendUnavailableError",
     "Bell",
     "Capability",
+    "Claim",
     "CoatcheckError",
     "Config",
     "ConfigurationError",
@@ -95,6 +98,7 @@ __all__ = [
     "HookSpec",
     "KeyValueBackend",
     "Migrated",
+    "OnceConflictError",
     "Options",
     "Page",
     "PartlyUnavailableError",

@@ -23,6 +23,7 @@ Every error that coatcheck raises.
     │  └─ SignatureError (ValueError)
     ├─ WaitTimeoutError (TimeoutError)            which ids, how long, the store's last error
     ├─ UnknownTaskError (LookupError)
+    ├─ OnceConflictError (ValueError)             one key of `once` for two requests
     └─ TaskError                                  the task failed: carries the failure
        ├─ TaskRevokedError
        └─ WorkerLostError
@@ -252,6 +253,17 @@ class UnknownTaskError(CoatcheckError, LookupError):
             "expired or was forgotten"
         )
         super().__init__(f"{message}; {hint}" if hint else message)
+
+
+class OnceConflictError(CoatcheckError, ValueError):
+    """The key of `once` stands for another request: its fingerprint differs."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(
+            f"the key {task_id!r} was used for another request, whose fingerprint differs: use a new "
+            "key for each request"
+        )
 
 
 class TaskError(CoatcheckError):

@@ -23,7 +23,7 @@ Meta = dict[str, Any]
 #: Keys that only coatcheck's readers need.
 _OURS: Final = (
     "v", "write_id", "failure", "expires_at", "date_started", "heartbeat", "attempt", "extra",
-    "traceparent",
+    "traceparent", "once",
 )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ class AllFields(Fields, total=False):
     """All fields, with those that only a running task writes."""
 
     heartbeat: dict[str, Any] | None
+    once: dict[str, Any] | None
 
 
 #: Written between `date_done` and `task_id`, as Celery orders them.
@@ -100,7 +101,7 @@ def new_document(
         started = given.get("date_started")
         if started is not None:
             document["date_started"] = started.isoformat()
-        for key in ("heartbeat", "attempt", "extra"):
+        for key in ("heartbeat", "attempt", "extra", "once"):
             if given.get(key) is not None:
                 document[key] = given[key]
     if expires is not None:

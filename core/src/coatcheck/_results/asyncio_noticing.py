@@ -13,7 +13,7 @@ from .._runtime.loops import PerLoop
 from .._waiting.asyncio_hub import Hub, TaskWaiter
 from ..errors import WaitTimeoutError
 from .asyncio_listing import Lists
-from .losses import Watched
+from .losses import Watched, is_claim
 
 
 class Notices(Lists):
@@ -39,7 +39,8 @@ class Notices(Lists):
         async for meta in (
             self.scan() if task_ids is None else self._snapshots(map(checked_id, task_ids))
         ):
-            watched.add(meta)
+            if not is_claim(meta):
+                watched.add(meta)
         if watched.beats:
             waiter = TaskWaiter(watched.beats, watched.timeout, beats=True, hint=self._hint)
             try:

@@ -34,6 +34,7 @@ from . import asyncio_resultsets as resultsets
 from .asyncio_marks import Marks
 from .asyncio_noticing import Notices
 from .asyncio_observed import ObservedBackend, observed_wait
+from .asyncio_once import Once
 from .asyncio_revoking import Revoking
 from .asyncio_running import RunningTask
 from .writing import Writer
@@ -41,7 +42,7 @@ from .writing import Writer
 T = TypeVar("T")
 
 
-class Results(Marks, Notices, Revoking):
+class Results(Marks, Notices, Once, Revoking):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 
@@ -242,7 +243,7 @@ async def _end_lost(
 ) -> ResultMeta | None:
     """See `coatcheck._results.results`."""
     meta = writer.lost(observed)
-    if writer.read_only:
+    if writer.leaves(observed):
         return meta
     try:
         written = await backend.put(

@@ -141,11 +141,14 @@ class RunningTask(TaskProgress, HoldsConnections):
 
     async def __aenter__(self) -> Self:
         self._begun(stored=await self._try(self._store_unready))
+        self._start_beating()
+        return self
+
+    def _start_beating(self) -> None:
         if self._heartbeat is not None:
             self._beating = tasks.start(
                 self._keep_beating(self._heartbeat), name="coatcheck-heartbeat"
             )
-        return self
 
     async def _keep_beating(self, every: float) -> None:
         while not await self._has_ended(every):

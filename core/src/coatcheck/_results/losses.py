@@ -13,6 +13,11 @@ from .._waiting.waiter import same
 from ..errors import WorkerLostError
 
 
+def is_claim(meta: ResultMeta) -> bool:
+    """Whether the task of *meta* is one that `once` runs: if its worker is lost, the next caller takes it over."""
+    return meta.document.get("once") is not None
+
+
 class Watched:
     """Running tasks with heartbeats, until each is decided: it gives a sign of life, or its worker is lost."""
 

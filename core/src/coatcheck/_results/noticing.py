@@ -12,7 +12,7 @@ from .._record.meta import ResultMeta
 from .._waiting.hub import Hub, ThreadWaiter
 from ..errors import WaitTimeoutError
 from .listing import Lists
-from .losses import Watched
+from .losses import Watched, is_claim
 
 
 class Notices(Lists):
@@ -46,8 +46,8 @@ class Notices(Lists):
         Find the tasks whose worker was lost, although nobody waits for them, and record FAILURE with
         `WorkerLostError` for each.
 
-        Watches the running tasks that have a heartbeat, for three to five of the longest interval. Read-only
-        results record nothing.
+        Watches the running tasks that have a heartbeat, for three to five of the longest interval. Leaves
+        the work of `once` to its next caller. Read-only results record nothing.
 
         Args:
             task_ids: the tasks to look at; by default all that are stored, which needs the capability SCAN.
@@ -56,7 +56,7 @@ class Notices(Lists):
             The failures of the lost tasks.
         """
         stored = self.scan() if task_ids is None else self._snapshots(map(checked_id, task_ids))
-        watched = Watched(stored)
+        watched = Watched(meta for meta in stored if not is_claim(meta))
         if watched.beats:
             waiter = ThreadWaiter(watched.beats, watched.timeout, beats=True, hint=self._hint)
             try:

@@ -28,6 +28,7 @@ from . import handles, resultsets
 from .marks import Marks
 from .noticing import Notices
 from .observed import ObservedBackend, observed_wait
+from .once import Once
 from .revoking import Revoking
 from .running import RunningTask
 from .writing import Writer
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Marks, Notices, Revoking):
+class Results(Marks, Notices, Once, Revoking):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 
@@ -239,7 +240,7 @@ def _end_lost(backend: Backend[Any], writer: Writer, observed: ResultMeta) -> Re
     replaced it first.
     """
     meta = writer.lost(observed)
-    if writer.read_only:
+    if writer.leaves(observed):
         return meta
     try:
         written = backend.put(

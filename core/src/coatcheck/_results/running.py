@@ -63,11 +63,8 @@ class TaskProgress(Revocable):
         self._run = os.urandom(4).hex()
         #: Whether an unready record was stored yet.
         self._known = False
-        self._fields: Fields = {
-            "worker": worker_name(),
-            "date_started": datetime.now(UTC),
-            **fields,
-        }
+        self._fields = cast("AllFields", {"worker": worker_name(), **fields})
+        self._fields.setdefault("date_started", datetime.now(UTC))
         self._again = False
         self._state = states.STARTED
         self._info: Any = {"pid": os.getpid(), "hostname": worker_name().partition("@")[2]}
@@ -132,7 +129,7 @@ class TaskProgress(Revocable):
         self._state, self._info = states.checked(state), info
         return before
 
-    def _ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
+    def _ready(self, error: BaseException | None) -> tuple[str, Any, AllFields]:
         """
         Return state, result and fields of the record to store at the end.
 
@@ -323,6 +320,10 @@ class RunningTask(TaskProgress, HoldsConnections):
         forks.check()
         with self._own.writing:
             self._begun(stored=self._try(self._store_unready))
+        self._start_beating()
+        return self
+
+    def _start_beating(self) -> None:
         if self._heartbeat is not None:
             beat = weakref.WeakMethod(self._beat_once)
             beating = threading.Thread(
@@ -338,7 +339,6 @@ class RunningTask(TaskProgress, HoldsConnections):
                 self._ended.ring()  # it may run all the same
                 raise
             self._own.beating = beating
-        return self
 
     def _beat_once(self) -> bool:
         """Give a sign of life; `False` if the task is over."""

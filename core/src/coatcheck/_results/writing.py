@@ -20,6 +20,7 @@ from .._runtime.bare import cause_of, context_of, is_a, traceback_of
 from .._settings.durations import Expires, checked_expires
 from .._settings.options import DEFAULT, Default
 from ..errors import ArgumentError, CoatcheckError, ResultTooLargeError, UnsupportedError
+from .losses import is_claim
 
 _logger = logging.getLogger("coatcheck")
 
@@ -164,8 +165,16 @@ class Writer:
             failure,
             traceback=text and _short_lines(text, 4 * limit),
             expires=draft.seconds,
+            fields={"once": meta.document.get("once")},
         )
         return draft._replace(meta=record), raises
+
+    def leaves(self, observed: ResultMeta) -> bool:
+        """
+        Whether the record of a lost worker stays as it is: nothing may be written, or the next caller of
+        `once` takes the work over.
+        """
+        return self.read_only or is_claim(observed)
 
     def lost(self, observed: ResultMeta) -> ResultMeta:
         """Return the FAILURE to put over the record *observed*, whose worker is lost."""

@@ -14,6 +14,7 @@ from .._backends.asyncio_bells import Bell
 from .._finding.finder import Finder
 from .._finding.registry import AIO, SYNC
 from .._results.asyncio_handles import AsyncResult
+from .._results.asyncio_once import Claim
 from .._results.asyncio_results import Results
 from .._results.asyncio_resultsets import ResultSet
 from .._results.asyncio_running import RunningTask
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncResult",
     "Backend",
     "Bell",
+    "Claim",
     "KeyValueBackend",
     "ResultSet",
     "Results",

@@ -30,7 +30,7 @@ from .progress import Progress, ProgressReader
 from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
-    from .._record.documents import Fields
+    from .._record.documents import AllFields, Fields
     from .._record.meta import ResultMeta
     from .._results.results import Results
 
@@ -89,7 +89,7 @@ class CommandTask(RunningTask):
         if self._revocation is not None:
             self._signals.stop(signal.SIGTERM)
 
-    def _ready(self, error: BaseException | None) -> tuple[str, Any, Fields]:
+    def _ready(self, error: BaseException | None) -> tuple[str, Any, AllFields]:
         if error is not None:
             return super()._ready(error)
         return (*self.outcome, self._fields)

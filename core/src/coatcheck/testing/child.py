@@ -13,9 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from .. import by_url
+from .patience import PATIENCE
+from .threads import in_threads
 
 
 def store(url: str, task_id: str, value: Any) -> bool:
@@ -41,6 +44,53 @@ def vanish(url: str, task_id: str) -> None:
     results = by_url(url)
     results.running(task_id, heartbeat=0.1).__enter__()
     os._exit(0)
+
+
+def vanish_from_claim(url: str, key: str) -> None:
+    """Claim the work of a key, and exit without doing it."""
+    by_url(url).claim(key, heartbeat=0.1).__enter__()
+    os._exit(0)
+
+
+def call_once(url: str, key: str, callers: int, every: float) -> tuple[list[float], list[int]]:
+    """Call `once` in many threads; return the times at which the function ran here, and the answers."""
+    ran: list[float] = []
+
+    def work() -> int:
+        ran.append(time.time())
+        time.sleep(0.2)
+        return os.getpid()
+
+    with by_url(url, operation_timeout=60) as results:
+        call = partial(results.once, key, work, heartbeat=every)
+        return ran, sorted(set(in_threads([call] * callers)))
+
+
+def aio_call_once(url: str, key: str, callers: int, every: float) -> tuple[list[float], list[int]]:
+    """Do the same in many tasks."""
+    import asyncio  # noqa: PLC0415 - of this job alone
+
+    from ..aio import by_url as aio_by_url  # noqa: PLC0415
+
+    ran: list[float] = []
+
+    async def work() -> int:
+        ran.append(time.time())
+        await asyncio.sleep(0.2)
+        return os.getpid()
+
+    async def run() -> list[int]:
+        async with aio_by_url(url, operation_timeout=60) as results:
+            calls = [results.once(key, work, heartbeat=every) for _ in range(callers)]
+            return sorted(set(await asyncio.gather(*calls)))
+
+    return ran, asyncio.run(run())
+
+
+def claim(url: str, key: str, every: float) -> None:
+    """Claim the work of a key, and work until killed."""
+    with by_url(url) as results, results.claim(key, heartbeat=every):
+        time.sleep(PATIENCE)
 
 
 def work(url: str, task_id: str, every: float) -> bool | None:
@@ -73,7 +123,11 @@ JOBS: dict[str, Callable[..., Any]] = {
     "store": store,
     "read": read,
     "race": race,
+    "call_once": call_once,
+    "aio_call_once": aio_call_once,
+    "claim": claim,
     "vanish": vanish,
+    "vanish_from_claim": vanish_from_claim,
     "work": work,
     "aio_work": aio_work,
 }

@@ -21,6 +21,7 @@ from .interrupted_loops import InterruptedLoops
 from .loops import Loops
 from .modelled import Modelled
 from .noticing import Noticing
+from .once import Once
 from .races import Races
 from .reading import Reading
 from .reconnecting import Reconnecting
@@ -63,6 +64,7 @@ class Both(
     Bounds,
     Reconnecting,
     Noticing,
+    Once,
     Revoking,
     Shape,  # the last of the bases: pytest runs its test first
 ):

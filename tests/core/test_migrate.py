@@ -79,7 +79,7 @@ def test_records_and_groups(stores: Open, source: str, target: str) -> None:
         assert ["kept", "failed"] == [one.id for one in new.restore_group("g")]
 
 
-def test_what_is_there_stays(stores: Open) -> None:
+def test_records_that_are_there_stay(stores: Open) -> None:
     """
     A ready record of the target stays whatever the source has, an unready one gives way to a ready one only.
     """
@@ -105,7 +105,7 @@ def test_what_is_there_stays(stores: Open) -> None:
 
 def test_again(stores: Open) -> None:
     """
-    A migration that is repeated writes nothing a second time, and brings what came meanwhile.
+    A migration that is repeated writes nothing a second time, and brings later records.
     """
     with stores("sqlite") as old, stores("file") as new:
         old.store_many({f"t{n}": n for n in range(1200)})
@@ -248,7 +248,7 @@ def test_itself(stores: Open) -> None:
 
 def test_command(cli: CommandLine) -> None:
     """
-    The command says what it did, in words and as JSON, and what is left.
+    The command prints its counts, as words and as JSON.
     """
     target = f"file://{cli.directory}/files"
     with cli.results as results:
@@ -264,7 +264,23 @@ def test_command(cli: CommandLine) -> None:
     assert (0, 5, 5, True) == tuple(again[k] for k in ("copied", "there", "verified", "complete"))
 
 
-def test_command_reports_what_is_lost(cli: CommandLine) -> None:
+def test_command_filters(cli: CommandLine) -> None:
+    """
+    Filters copy only the tasks that meet them.
+    """
+    target = f"file://{cli.directory}/files"
+    with cli.results as results:
+        results.store_result("a", 1)
+        results.store_result("b", ValueError("no"), "FAILURE")
+        results.save_group("g", ["a"])
+    done = cli("migrate", cli.url, target, "--state", "failure", "--since", "1h")
+
+    assert done.stdout.startswith("1 record and 0 groups copied")
+    with coatcheck.by_url(target) as new:
+        assert ["b"] == [meta.task_id for meta in new.scan()]
+
+
+def test_command_reports_failures(cli: CommandLine) -> None:
     """
     A record that could not be copied has a line of its own, without control characters, and the status is 1.
     """

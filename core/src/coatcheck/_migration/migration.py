@@ -35,7 +35,7 @@ _LONG: Final = 60.0
 #: The errors of one record.
 _OWN_ERRORS: Final = (SerializationError, ResultTooLargeError, BackendStoreError)
 
-#: What a write needs to know besides the record: the records that it may not replace, and the life.
+#: The records that a write may not replace, and the life of its record.
 Way = tuple[Unless, float | None]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Migrated:
-    """How many records and groups a migration came across, and what became of them."""
+    """How many records and groups a migration met, by outcome."""
 
     #: Records that were copied, or would be.
     copied: int = 0

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from . import exits
+from .filters import filter_options
 from .options import Common, common_options
 from .text import is_terminal, one_line, say, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._backends.query import Filters
     from .._migration.outcome import Migrated
     from .._results.results import Results
 
@@ -30,24 +32,25 @@ if TYPE_CHECKING:
 Examples:
   coatcheck migrate sqlite:///results.db live --dry-run   a file, and a configured store
   coatcheck migrate sqlite:///results.db live
-  coatcheck migrate live archive --state FAILURE
+  coatcheck migrate live archive --state FAILURE --since 7d
 """
 )
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
-@click.option("--state", metavar="STATE", help="Only tasks in this state, and no groups.")
+@filter_options
 @click.option("--dry-run", is_flag=True, help="Write nothing, and count what would be copied.")
 @click.option("--no-verify", is_flag=True, help="Do not look for all records in DST at the end.")
 @common_options
 @click.pass_obj
 def migrate(
-    common: Common, source: str, target: str, state: str | None, *, dry_run: bool, no_verify: bool
+    common: Common, source: str, target: str, filters: Filters, *, dry_run: bool, no_verify: bool
 ) -> int:
     """
     Copy the records and groups of SRC to DST, with their remaining lives.
 
     SRC and DST are URLs or configured names. SRC is only read, and needs the capability SCAN. A ready
-    record in DST is never replaced. Run the command again after an interruption: it goes on.
+    record in DST is never replaced. Run the command again after an interruption: it goes on. Filters copy
+    only the tasks that meet them all, and no groups.
 
     A line on stderr names each record that could not be copied, and the reason. --json prints the counts
     as one object, and an object for each such record before it.
@@ -66,11 +69,11 @@ def migrate(
             counts = copied(
                 old,
                 new,
-                state=None if state is None else state.upper(),
                 dry_run=dry_run,
                 verify=not no_verify,
                 on_progress=show,
                 on_failure=_object if common.json else _line,
+                **filters,
             )
         expires = new.expires
     if common.json:

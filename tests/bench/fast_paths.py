@@ -24,12 +24,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import orjson
 from support.memcached import MemcachedServer
 from support.mongo import ReplicaSet
 
 import coatcheck
 import coatcheck.aio
 from coatcheck._coding.jsontags import to_plain
+from coatcheck._coding.jsontext import FastText, StandardText
+from coatcheck._coding.serializers import JSONSerializer
+from coatcheck._record.documents import new_document
 from coatcheck._results import asyncio_results
 from coatcheck._results.asyncio_results import TaskWaiter
 from coatcheck._runtime.clocks import monotonic
@@ -238,11 +242,47 @@ async def measure_json() -> None:
     await measure("json: 150 rows", way(look=True), way(look=False))
 
 
+async def measure_orjson() -> None:
+    """
+    Print rows of a record written and read by orjson, and by the standard library.
+    """
+    rows = [{"id": n, "name": f"row {n}", "tags": ["a", "b"], "score": n / 7} for n in range(150)]
+    values = {"small": {"number": 1, "text": "text"}, "150 rows": rows, "1 MB": "x" * 2**20}
+    engines = FastText(orjson), StandardText()
+
+    def way(act: Callable[[JSONSerializer], object], text: StandardText, count: int) -> Any:
+        serializer = JSONSerializer()
+        vars(serializer)["_text"] = text
+
+        async def timed() -> float:
+            began = time.process_time()
+            for _ in range(count):
+                act(serializer)
+            return (time.process_time() - began) / count
+
+        return timed
+
+    for name, value in values.items():
+        document = new_document("task", "SUCCESS", value)
+        count = 20 if name == "1 MB" else OPERATIONS
+        data = JSONSerializer().dumps(document, strict=False)
+        for verb, act in (
+            ("write", lambda serializer, d=document: serializer.dumps(d, strict=False)),
+            ("read", lambda serializer, d=data: serializer.loads(d)),
+        ):
+            await measure(
+                f"orjson: {verb} {name}", *(way(act, engine, count) for engine in engines)
+            )
+
+
 async def main() -> None:
     """
-    Measure everything.
+    Measure everything, or JSON alone if it is named.
     """
     await measure_json()
+    await measure_orjson()
+    if sys.argv[1:] == ["json"]:
+        return
     await measure_waits("shared timers", asyncio_hub, "Alarms", TimersOfTheLoop)
     await measure_waits(
         "waits without generators", asyncio_results.Results, "_wait", wait_by_generator

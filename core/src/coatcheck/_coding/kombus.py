@@ -187,10 +187,10 @@ class RegisteredTypes(JSONSerializer):
 
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
         plain = {key: _to_plain(value, strict=strict) for key, value in document.items()}
-        return self._encode(plain).encode("ascii")
+        return self._text.encode(plain)
 
     def dumps_value(self, value: object, *, strict: bool) -> bytes:
-        return self._encode(_to_plain(value, strict=strict)).encode("ascii")
+        return self._text.encode(_to_plain(value, strict=strict))
 
     def revive(self, value: object) -> object:
         return with_room(revive, value)

@@ -4,17 +4,16 @@ Documents as bytes: JSON, msgpack, pickle, and the serializers of plugins.
 
 from __future__ import annotations
 
-import json
 import re
-from functools import partial
-from json.scanner import make_scanner
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .. import states
 from .._runtime import entrypoints
-from .._runtime.stacks import in_thread, with_room
+from .._runtime.stacks import with_room
 from ..errors import ConfigurationError, PluginError
 from . import jsontags, limits
+from .jsontext import StandardText, best_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,22 +67,6 @@ class Serializer(Protocol):
         """Return the state if *head*, the first bytes, shows it as the first key; else `None`."""
 
 
-def _encoder() -> Callable[[object], str]:
-    """
-    Return `JSONEncoder.encode`, with one C encoder for all calls.
-
-    The method makes a new one for each call: a document takes 1.4 to 1.6 times as long.
-    """
-    # Values that contain themselves were refused before, as too deep.
-    own = json.JSONEncoder(check_circular=False)
-    make: Any = vars(json.encoder)["c_make_encoder"]
-    if make is None:
-        return own.encode
-    text = json.encoder.encode_basestring_ascii
-    chunks = make(None, own.default, text, None, ": ", ", ", False, False, True)  # noqa: FBT003
-    return lambda value: "".join(chunks(value, 0))
-
-
 class JSONSerializer:
     """JSON, with kombu's tags and ours for other types; the default."""
 
@@ -91,33 +74,32 @@ class JSONSerializer:
     text = True
     _HEADS: Final = {f'{{"status": "{state}'.encode(): state for state in states.NAMED_STATES}
     _SKIP = len('{"status": "')
-    _encode = staticmethod(_encoder())
-    # `json.loads` without its search for white space and for other encodings.
-    _decode = make_scanner(cast("make_scanner", json.JSONDecoder()))
     _PEEK = re.compile(rb'\s*\{\s*"status"\s*:\s*"([^"\\]*)"')
 
+    @cached_property
+    def _text(self) -> StandardText:
+        return best_text()  # not before it is needed: an import takes time
+
     def dumps(self, document: dict[str, Any], *, strict: bool) -> bytes:
+        data = self._text.encode_as_is(document, strict=strict)
+        if data is not None:
+            return data
         # Each value by itself: an unknown key of a foreign record must not make a tag of it all.
         plain = {
             key: value if type(value) in jsontags.PLAIN else jsontags.to_plain(value, strict=strict)
             for key, value in document.items()
         }
-        return self._encode(plain).encode("ascii")
+        return self._text.encode(plain)
 
     def dumps_value(self, value: object, *, strict: bool) -> bytes:
-        return self._encode(jsontags.to_plain(value, strict=strict)).encode("ascii")
+        data = self._text.encode_as_is(value, strict=strict)
+        # Columns of text may not keep every letter.
+        if data is not None and data.isascii():
+            return data
+        return self._text.encode(jsontags.to_plain(value, strict=strict))
 
     def loads(self, data: bytes) -> tuple[object, bool]:
-        text = data.decode()
-        try:
-            document, end = self._decode(text, 0)
-        except (ValueError, StopIteration):
-            end = -1
-        except RecursionError as error:
-            document, end = in_thread(partial(self._decode, text), 0, error)
-        if end != len(text):
-            document = with_room(json.loads, text)  # white space, or damage: this raises
-        return document, b'"__type__"' in data
+        return self._text.decode(data), b'"__type__"' in data
 
     def revive(self, value: object) -> object:
         return with_room(jsontags.revive, value)

@@ -38,7 +38,7 @@ class Runs:
 
     def of(self, task_id: str) -> aio.RunningTask:
         """Return the task that runs here, or one to store for it."""
-        return self._running.get(task_id) or self.results.running(task_id)
+        return self._running.get(task_id) or self.results.running(task_id, date_started=None)
 
     async def end(
         self,

@@ -8,12 +8,16 @@ import logging
 from typing import Any, Final, Unpack
 
 import coatcheck
-from coatcheck import Fields, Results, RunningTask
+from coatcheck import DEFAULT, Default, Expires, Fields, Results, RunningTask
 from coatcheck.plugin import pass_on_interruption
 
 _logger = logging.getLogger("coatcheck")
 #: Seconds between two signs of life of a running task.
 HEARTBEAT: Final = 10.0
+
+
+class Aborted(BaseException):
+    """Stands for the end of a task that the queue broke off, or did not begin: its record is REVOKED."""
 
 
 def told(task_id: str, error: BaseException) -> None:
@@ -48,9 +52,14 @@ class Runs:
         self._heartbeat = heartbeat
         self._running: dict[str, RunningTask] = {}
 
-    def begin(self, task_id: str, **fields: Unpack[Fields]) -> None:
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._running
+
+    def begin(
+        self, task_id: str, *, expires: Expires | Default = DEFAULT, **fields: Unpack[Fields]
+    ) -> None:
         """Record that the task has started, and give signs of life until it ends."""
-        task = self.results.running(task_id, heartbeat=self._heartbeat, **fields)
+        task = self.results.running(task_id, expires=expires, heartbeat=self._heartbeat, **fields)
         try:
             task.__enter__()
         except Exception as error:  # noqa: BLE001 - such as a thread that cannot be started
@@ -65,10 +74,17 @@ class Runs:
         error: BaseException | None = None,
         *,
         again: bool = False,
+        expires: Expires | Default = DEFAULT,
         **extra: Any,
     ) -> None:
-        """Record the outcome, or RETRY if the task will be tried *again*. *extra* goes into the record."""
-        task = self._running.pop(task_id, None) or self.results.running(task_id)
+        """
+        Record the outcome, or RETRY if the task will be tried *again*. *extra* goes into the record.
+
+        *expires* counts for a task that did not begin here.
+        """
+        task = self._running.pop(task_id, None) or self.results.running(
+            task_id, expires=expires, date_started=None
+        )
         task.result = value
         if extra:
             task.note(**extra)

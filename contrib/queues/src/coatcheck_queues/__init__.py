@@ -1,6 +1,8 @@
 """
 coatcheck beside other queues: one object stores the outcome of each task under the queue's own id.
 
+    dramatiq         a result backend, and a middleware that tells of running tasks
+    procrastinate    a middleware of the worker, and functions that defer jobs
     taskiq           a result backend, and a middleware that tells of running tasks
     runs             the tasks that a worker runs now, for threads
     asyncio_runs     the same for asyncio

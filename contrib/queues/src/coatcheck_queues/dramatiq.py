@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from dramatiq import Broker, Message, Middleware
+from dramatiq.broker import MessageProxy
 from dramatiq.errors import ActorNotFound
 from dramatiq.results import ResultBackend, ResultFailure, ResultMissing, ResultTimeout
 from dramatiq.results import Results as ResultsMiddleware
@@ -63,8 +64,8 @@ class CoatcheckBackend(ResultBackend):
             raise (ResultTimeout if block else ResultMissing)(message) from error
         if meta.failure is None:
             return meta.result
-        error, name = meta.result, meta.failure.qualname.rpartition(".")[2]
-        raise ResultFailure(f"actor raised {name}: {error}", name, str(error)) from error
+        cause, name = meta.result, meta.failure.qualname.rpartition(".")[2]
+        raise ResultFailure(f"actor raised {name}: {cause}", name, str(cause)) from cause
 
     def store_result(self, message: Message[Any], result: Any, ttl: int) -> None:
         """Store a value for *ttl* milliseconds."""
@@ -91,7 +92,7 @@ class Running(Middleware):
         elif backend.expect and ttl:
             backend.results.expect(message.message_id, expires=ttl)
 
-    def before_process_message(self, broker: Broker, message: Message[Any]) -> None:
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Record STARTED."""
         backend, ttl = _storing(broker, message)
         if ttl:
@@ -103,13 +104,13 @@ class Running(Middleware):
                 retries=message.options.get("retries", 0),
             )
 
-    def after_skip_message(self, broker: Broker, message: Message[Any]) -> None:
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         """Record REVOKED: the actor was not called, because of the age of the message, for instance."""
         backend, ttl = _storing(broker, message)
         if ttl:
             backend.runs.end(message.message_id, error=Aborted("skipped"), expires=ttl)
 
-    def before_ack(self, broker: Broker, message: Any) -> None:
+    def before_ack(self, broker: Broker, message: MessageProxy) -> None:
         """Record the failure of a task that no middleware tries again or gives up."""
         backend, _ = _storing(broker, message)
         if message.message_id in backend.runs:
@@ -138,7 +139,9 @@ def attach(
     return backend
 
 
-def _storing(broker: Broker, message: Message[Any]) -> tuple[CoatcheckBackend, float]:
+def _storing(
+    broker: Broker, message: Message[Any] | MessageProxy
+) -> tuple[CoatcheckBackend, float]:
     """Return the backend, and for how many seconds it keeps results of the actor; 0 if it keeps none."""
     (middleware,) = (m for m in broker.middleware if isinstance(m, ResultsMiddleware))
     try:

@@ -44,6 +44,7 @@ from ._backends.backend import (
     BaseBackend,
     Capability,
     KeyValueBackend,
+    Tally,
     Unless,
 )
 from ._backends.backoff import Backoff
@@ -146,6 +147,7 @@ __all__ = [
     "ResultMeta",
     "Serializer",
     "Server",
+    "Tally",
     "Tree",
     "Turns",
     "Unless",

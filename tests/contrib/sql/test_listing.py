@@ -99,3 +99,49 @@ def test_tables_of_celery_alone(client):
         assert ["t", "u"] == found(reader, name="x") == found(reader, group="g")
         assert [] == list(reader.scan(name="x"))
         assert ["t", "u"] == [m.task_id for m in reader.scan(since=timedelta(days=2), after="")]
+
+
+def test_counts(client):
+    """
+    The database counts by state and age: by our dates, and by Celery's in the zone of its rows.
+    """
+    assert 0 == client.stats().total
+    now = datetime.now(UTC)
+    client.store_many({"a": 1, "b": 2, "c": 3, "none": 4})
+    client.store_result("gone", 1, expires=0.1)
+    for n, age in enumerate((timedelta(minutes=5), timedelta(hours=5), timedelta(days=5))):
+        client.mark_as_started(f"s{n}", date_started=now - age)
+    client.store_result("odd", None, "ODD")
+    change = "UPDATE celery_taskmeta SET status = {}, date_done = {} WHERE task_id = '{}'"
+    hours = now.replace(microsecond=0, tzinfo=None)
+    for task_id, hour in (("b", 5), ("c", 50)):
+        date = f"'{(hours - timedelta(hours=hour)).isoformat(' ')}'"
+        client.database.execute(change.format("'FAILURE'", date, task_id))
+    client.database.execute(change.format("NULL", "NULL", "none"))
+    while client.exists("gone"):
+        pass
+    counted = client.stats(sample=1)
+
+    assert {
+        "FAILURE": {"day": 1, "older": 1},
+        "ODD": {"undated": 1},
+        "PENDING": {"undated": 1},
+        "STARTED": {"hour": 1, "day": 1, "older": 1},
+        "SUCCESS": {"minute": 1},
+    } == counted.states
+    assert (8, 8, False) == (counted.total, counted.read, counted.sampled)
+
+
+def test_counts_that_take_too_long(client, monkeypatch):
+    """
+    Where the count does not end in an operation's time, a sample does.
+    """
+    client.store_many({f"t{n}": n for n in range(20)})
+
+    def slow(moments):
+        raise coatcheck.BackendUnavailableError("it takes too long")
+
+    monkeypatch.setattr(client.backend, "tally", slow)
+    counted = client.stats(sample=5)
+
+    assert (20, 5, True) == (counted.total, counted.read, counted.sampled)

@@ -239,6 +239,31 @@ def test_scan_by_time(results, oracle):
     assert uses["status_1_date_done_1"] > 0
 
 
+def test_counts(results, oracle):
+    """
+    The server counts by state and age. Text in place of a date, as other programs may store it, counts too.
+    """
+    now = datetime.now(UTC)
+    results.store_many({f"t{n}": n for n in range(5)})
+    for n, age in enumerate((timedelta(minutes=5), timedelta(hours=5), timedelta(days=5))):
+        results.mark_as_started(f"s{n}", date_started=now - age)
+    results.store_result("gone", 1, expires=0.01)
+    oracle.insert_one({"_id": "old", "status": "FAILURE", "date_done": now - timedelta(days=2)})
+    text = (now - timedelta(hours=2)).isoformat()
+    oracle.insert_one({"_id": "text", "status": "FAILURE", "date_done": text})
+    oracle.insert_one({"_id": "odd", "status": 5, "date_done": "?"})
+    until(lambda: not results.exists("gone"))
+    counted = results.stats(sample=1)
+
+    assert {
+        "FAILURE": {"day": 1, "older": 1},
+        "PENDING": {"undated": 1},
+        "STARTED": {"hour": 1, "day": 1, "older": 1},
+        "SUCCESS": {"minute": 5},
+    } == counted.states
+    assert (11, 11, False) == (counted.total, counted.read, counted.sampled)
+
+
 async def test_scan_by_state_aio(aio_results):
     """Records in a state are found, and others are not read for that."""
     await aio_results.store_many({f"t{n}": 1 for n in range(1500)})

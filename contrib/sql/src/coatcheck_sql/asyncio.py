@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from coatcheck.aio import Bell
@@ -16,6 +17,7 @@ from coatcheck.plugin import (
     URL,
     Query,
     ResultMeta,
+    Tally,
     Tree,
     Unless,
     batches,
@@ -136,6 +138,9 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
         self, keys: Collection[str], *, groups: bool = False
     ) -> dict[str, float | None]:
         return await self._links.get().follow(work.lives(keys, grouped=groups))
+
+    async def tally(self, moments: Sequence[datetime]) -> Tally:
+        return await self._links.get().run(work.tallying(moments), writing=False)
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

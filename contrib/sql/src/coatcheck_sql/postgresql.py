@@ -60,6 +60,7 @@ class PostgreSQLTable(Table):
         "before": "timestamptz", "since": "timestamptz", "before_day": "timestamptz",
         "since_day": "timestamptz", "last": "bigint", "end": "bigint", "size": "bigint",
         "magic": "bytea", "alive": "boolean",
+        **dict.fromkeys((f"{name}{n}" for name in ("moment", "written") for n in range(8)), "timestamptz"),
     }  # fmt: skip
 
     def __init__(

@@ -4,6 +4,7 @@ The statements that go through all rows: for ids, a page at a time, and for coun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from coatcheck.plugin import ENVELOPE_MAGIC
@@ -58,6 +59,21 @@ class Scans(Statements):
             f"SELECT MAX(w.place) AS place FROM ({rows}) AS w", {"place": self._place(column)}
         )
 
+    def tally(self, number: int) -> Statement:
+        """
+        Return the count by state and age: the number of the moments, of which there are *number*, at or after
+        the task's end, or else its start.
+        """
+        age = _age(self.field("date_done"), self.bind, "written", number)
+        if self._has("done_at", "date_started", "seal_status", "seal_date"):
+            ours = _age("COALESCE(r.done_at, r.date_started)", self.bind, "moment", number)
+            age = f"CASE WHEN {self.sealed} THEN {ours} ELSE {age} END"
+        return Statement(
+            f"SELECT r.status AS status, {age} AS age, COUNT(*) AS number FROM {self.name} AS r "
+            f"WHERE {self.alive} GROUP BY 1, 2",
+            {"status": "text", "age": "integer", "number": "integer"},
+        )
+
     def _place(self, column: str) -> str:
         return "text" if column == self.key else "integer"
 
@@ -82,3 +98,8 @@ class Scans(Statements):
             exact = f"r.done_at {sign} {self.bind(wanted)}"
             condition += f" AND ({exact} OR {self.sealed} IS NOT TRUE)"
         return condition
+
+
+def _age(date: str, bind: Callable[[str], str], moment: str, number: int) -> str:
+    steps = [f"WHEN {date} > {bind(f'{moment}{n}')} THEN {n}" for n in range(number)]
+    return f"CASE WHEN {date} IS NULL THEN NULL {' '.join(steps)} ELSE {number} END"

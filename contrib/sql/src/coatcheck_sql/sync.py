@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Bell
@@ -16,6 +17,7 @@ from coatcheck.plugin import (
     Backend,
     Query,
     ResultMeta,
+    Tally,
     Tree,
     Unless,
     batches,
@@ -128,6 +130,9 @@ class SQLBackend(work.Work, Backend[ResultMeta]):
 
     def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
         return self._link.follow(work.lives(keys, grouped=groups))
+
+    def tally(self, moments: Sequence[datetime]) -> Tally:
+        return self._link.run(work.tallying(moments), writing=False)
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
-from coatcheck.plugin import ANY, ENVELOPE_MAGIC, Unless, aware, wall
+from coatcheck.plugin import ANY, ENVELOPE_MAGIC, PENDING, Tally, Unless, aware, wall
 
 from .operations import Ask, Operation, Row
 from .records import Record, id_of
@@ -80,7 +81,11 @@ class Table(Scans):
 
     @abstractmethod
     def dated(self, moment: datetime) -> Any:
-        """Return *moment* in the type of `done_at`."""
+        """Return *moment*, in its own zone, in the type of dates."""
+
+    def local(self, moment: datetime) -> Any:
+        """Return *moment* in the type and the zone of Celery's dates."""
+        return self.dated(moment.astimezone(self.zone))
 
     @abstractmethod
     def storing(self, record: Record, unless: Unless, expires: float | None) -> Operation[bool]:
@@ -174,6 +179,12 @@ class Table(Scans):
                 given[f"{name}_day"] = self.dated(wanted[name] + timedelta(days))
         return given
 
+    def tallying(self, moments: Sequence[datetime]) -> Ask[Tally]:
+        """Count the live rows by state and age, see `coatcheck.Backend.tally`."""
+        given = {f"moment{n}": self.dated(moment) for n, moment in enumerate(moments)}
+        given |= {f"written{n}": self.local(moment) for n, moment in enumerate(moments)}
+        return Ask(self.statement("tally", len(moments)), {**given, **self.moment()}, _counted)
+
     def _paged(self, rows: list[Row]) -> Page:
         found = [id_ for r in rows if r["alive"] and (id_ := id_of(r, self.key)) is not None]
         return Page(found, rows[-1]["place"] if rows else None, len(rows))
@@ -185,3 +196,10 @@ def _life(row: Row) -> float | None:
         return None
     end = aware(row.get("expires_at"))
     return math.inf if end is None else end.timestamp() - wall()
+
+
+def _counted(rows: list[Row]) -> Tally:
+    found: Counter[tuple[str, int | None]] = Counter()
+    for row in rows:
+        found[row.get("status") or PENDING, row.get("age")] += row["number"]
+    return found

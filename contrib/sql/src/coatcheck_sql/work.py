@@ -7,6 +7,7 @@ A method of one operation asks for a `Make`; one with a decision between several
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from coatcheck.plugin import (
     BaseBackend,
     Portions,
     ResultMeta,
+    Tally,
     Tree,
     Unless,
     Writing,
@@ -206,3 +208,14 @@ def lives(ids: Collection[str], *, grouped: bool) -> Steps[dict[str, float | Non
     for batch in batches(dict.fromkeys(ids)):
         found |= yield Request(partial(make, batch), writing=False)
     return found
+
+
+def tallying(moments: Sequence[datetime]) -> Make[Tally]:
+    """Count the records by state and age."""
+
+    def make(layout: Layout) -> Operation[Tally]:
+        if layout.tasks is None:
+            return Together([], lambda _: {})
+        return layout.tasks.tallying(moments)
+
+    return make

@@ -7,12 +7,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime
 from typing import TypeVar
 
 from .._record import groups
 from .._record.groups import Tree
 from .asyncio_bells import Bell
-from .backend import BaseBackend, Capability, Unless
+from .backend import BaseBackend, Capability, Tally, Unless
 from .logs import Log
 from .query import Query
 
@@ -92,6 +93,10 @@ class Backend(BaseBackend[V], ABC):
         """See `coatcheck.Backend.lives`."""
         del groups
         return dict.fromkeys(keys)
+
+    async def tally(self, moments: Sequence[datetime]) -> Tally | None:
+        """See `coatcheck.Backend.tally`."""
+        return None
 
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None

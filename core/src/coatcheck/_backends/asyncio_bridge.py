@@ -18,6 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from .._runtime import forks
 from .._runtime.loopthread import LOOPS, Loop
 from . import asyncio_backend as aio
 from . import asyncio_bells, bells
-from .backend import Backend, KeyValueBackend, Unless
+from .backend import Backend, KeyValueBackend, Tally, Unless
 from .logs import Log
 from .portions import BATCH
 from .query import Query
@@ -178,6 +179,9 @@ class LoopBackend(Wrapper, Backend[V], to="native"):
 
     def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
         return self._run(self.native.lives, keys, groups=groups)
+
+    def tally(self, moments: Sequence[datetime]) -> Tally | None:
+        return self._run(self.native.tally, moments)
 
     # -- groups and clearing up -----------------------------------------------------------
 

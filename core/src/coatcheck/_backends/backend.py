@@ -15,6 +15,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from .._coding.codec import Codec
@@ -47,6 +48,9 @@ class Anything(enum.Enum):
 
 #: As `unless`: write only if nothing is there.
 ANY: Final = Anything.ANY
+
+#: The numbers of records in a state and of an age.
+Tally = Mapping[tuple[str, int | None], int]
 
 #: The states that may not be replaced, or `ANY`.
 Unless = frozenset[str] | Anything
@@ -266,6 +270,15 @@ class Backend(BaseBackend[V], ABC):
         """
         del groups
         return dict.fromkeys(keys)
+
+    def tally(self, moments: Sequence[datetime]) -> Tally | None:
+        """
+        Count the records by state and age; `None` if the store cannot, as by default.
+
+        *moments* divide the ages, the latest first. The age of a record is the number of those at or
+        after the end of its task, or else the start; without a date it is `None`.
+        """
+        return None
 
     def put_group(self, group_id: str, task_ids: Sequence[str], *, expires: float | None) -> None:
         """Keep the ids of a group's tasks. The last write wins."""

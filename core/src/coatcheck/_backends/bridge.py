@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from . import backend as sync
 from . import bells
 from .asyncio_backend import Backend
 from .asyncio_bells import Bell
-from .backend import Unless
+from .backend import Tally, Unless
 from .logs import Log
 from .portions import BATCH
 from .query import Query
@@ -120,6 +121,9 @@ class ThreadedBackend(Wrapper, Backend[ResultMeta], to="backend"):
         self, keys: Collection[str], *, groups: bool = False
     ) -> dict[str, float | None]:
         return await self._run(self.backend.lives, keys, groups=groups)
+
+    async def tally(self, moments: Sequence[datetime]) -> Tally | None:
+        return await self._run(self.backend.tally, moments)
 
     async def put_group(
         self, group_id: str, task_ids: Sequence[str], *, expires: float | None

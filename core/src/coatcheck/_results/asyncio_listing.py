@@ -5,15 +5,15 @@ Finding and counting records in asyncio, see `coatcheck._results.listing`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Unpack
 
 from .._backends.portions import BATCH
 from .._backends.query import Filters, Query, Sorting
 from .._record.meta import ResultMeta
-from ..errors import UnsupportedError
+from ..errors import BackendUnavailableError, UnsupportedError
 from .asyncio_reading import Reads
-from .counting import SAMPLE, Sample, Stats
+from .counting import SAMPLE, Sample, Stats, moments, stats_of
 from .pages import Choice, Page, Sort
 
 
@@ -88,6 +88,10 @@ class Lists(Reads):
     async def stats(self, *, sample: int = SAMPLE) -> Stats:
         """See `coatcheck.Results.stats`."""
         chosen = Sample(sample)
+        with suppress(BackendUnavailableError):  # a count of many records may take too long
+            tally = await self.backend.tally(moments())
+            if tally is not None:
+                return stats_of(tally)
         async for task_id in self.backend.scan():
             chosen.add(task_id)
         async with aclosing(self._snapshots(chosen.ids)) as metas:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from .._backends.backend import Tally
 from .._record.meta import ResultMeta
 from .._runtime.clocks import wall
 from .._runtime.dice import random
@@ -84,6 +85,22 @@ class Sample:
         read = len(self.ids) - self._gone
         gone = self._gone if self.total == len(self.ids) else 0
         return Stats(self.total - gone, read, {k: dict(v) for k, v in sorted(self._states.items())})
+
+
+def moments() -> list[datetime]:
+    """Return the moments that divide the ages, the latest first."""
+    now = datetime.fromtimestamp(wall(), UTC)
+    return [now - timedelta(seconds=limit) for limit in AGES.values() if limit < float("inf")]
+
+
+def stats_of(tally: Tally) -> Stats:
+    """Return the counts that a store has made."""
+    names = dict(enumerate(AGES))
+    states: dict[str, dict[str, int]] = {}
+    for (state, age), number in sorted(tally.items(), key=lambda item: item[0][0]):
+        states.setdefault(state, {})[UNDATED if age is None else names[age]] = number
+    total = sum(tally.values())
+    return Stats(total, total, states)
 
 
 def _age(meta: ResultMeta) -> str:

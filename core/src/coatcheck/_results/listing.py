@@ -5,13 +5,14 @@ Finding and counting records, for synchronous code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Unpack
 
 from .._backends.portions import BATCH
 from .._backends.query import Filters, Query, Sorting
 from .._record.meta import ResultMeta
-from ..errors import UnsupportedError
-from .counting import SAMPLE, Sample, Stats
+from ..errors import BackendUnavailableError, UnsupportedError
+from .counting import SAMPLE, Sample, Stats, moments, stats_of
 from .pages import Choice, Page, Sort
 from .reading import Reads
 
@@ -98,9 +99,14 @@ class Lists(Reads):
         """
         Count the records by state and age. Needs the capability SCAN.
 
-        All ids are listed, and at most *sample* records, chosen at random, are read: the result says so.
+        SQL databases and MongoDB count by themselves. Elsewhere, and where that takes too long, all ids are
+        listed, and at most *sample* records, chosen at random, are read: the result says so.
         """
         chosen = Sample(sample)
+        with suppress(BackendUnavailableError):  # a count of many records may take too long
+            tally = self.backend.tally(moments())
+            if tally is not None:
+                return stats_of(tally)
         for task_id in self.backend.scan():
             chosen.add(task_id)
         for meta in self._snapshots(chosen.ids):

@@ -32,7 +32,7 @@ Examples:
     type=click.IntRange(min=1),
     default=SAMPLE,
     show_default=True,
-    help="Read at most this many records, chosen at random.",
+    help="Read at most this many records, chosen at random, if the store does not count.",
 )
 @common_options
 @click.pass_obj
@@ -40,8 +40,9 @@ def stats(common: Common, sample: int) -> None:
     """
     Count the records by state and age.
 
-    The age is the time since the task ended, or else began. All ids are listed. If there are more than
-    --sample of them, the numbers are estimates, and a line on stderr says so.
+    The age is the time since the task ended, or else began. SQL databases and MongoDB count by
+    themselves. Of other stores all ids are listed. If there are more than --sample of them, the numbers are
+    estimates, and a line on stderr says so.
 
     Needs a store that lists its records (capability SCAN). --json prints one object, with the counts of
     the records that were read.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from inspect import isasyncgenfunction, unwrap
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ import pymongo
 
 from coatcheck.aio import Bell
 from coatcheck.aio.plugin import DrivenBackend, PerLoop
-from coatcheck.plugin import URL, Query, ResultMeta
+from coatcheck.plugin import URL, Query, ResultMeta, Tally
 
-from . import commands, sync
+from . import commands, scans, sync
 from .operations import MongoOperations
 from .requests import Try
 from .settings import Settings
@@ -93,6 +94,10 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
         self, keys: Collection[str], *, groups: bool = False
     ) -> dict[str, float | None]:
         return await self._link.run(self._lives(keys, groups=groups))
+
+    async def tally(self, moments: Sequence[datetime]) -> Tally:
+        command = scans.tally(self._settings.tasks, moments)
+        return scans.counted(await self._ask(Try(command, writing=False)))
 
     @asynccontextmanager
     async def watch(self, keys: Collection[str] = ()) -> AsyncIterator[Bell]:

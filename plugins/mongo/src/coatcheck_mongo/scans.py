@@ -4,12 +4,14 @@ The queries of a scan, which ask for ids. No I/O.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
-from coatcheck.plugin import PENDING, READY_STATES, Query
+from coatcheck.plugin import PENDING, READY_STATES, Query, Tally
 
 from .commands import IS_ALIVE, find_ids
-from .requests import Document, Find
+from .requests import Command, Document, Find
 
 #: How many records one query without an index goes through: the rest may have no match.
 WINDOW: Final = 10_000
@@ -64,3 +66,30 @@ def _word(field: str, word: str) -> Document:
     # In a sealed record it is in the envelope, and one that is no Unicode is encoded.
     sealed = {field: None, "result": {"$type": "binData"}}
     return {"$or": [{field: word}, sealed, {"encoded": field}]}
+
+
+def tally(name: str, moments: Sequence[datetime]) -> Command:
+    """Return the count of the records by state and age, see `coatcheck.Backend.tally`."""
+    is_text = {"$eq": [{"$type": "$status"}, "string"]}
+    at = {"$ifNull": [_date("$date_done"), _date("$date_started")]}
+    steps = [{"case": {"$gt": ["$at", moment]}, "then": n} for n, moment in enumerate(moments)]
+    undated = {"case": {"$eq": ["$at", None]}, "then": None}
+    age = {"$switch": {"branches": [undated, *steps], "default": len(moments)}}
+    pipeline = [
+        {"$match": IS_ALIVE},
+        {"$project": {"state": {"$cond": [is_text, "$status", PENDING]}, "at": at}},
+        {"$group": {"_id": {"state": "$state", "age": age}, "number": {"$sum": 1}}},
+    ]
+    # All in one reply: there are few states.
+    command = {"aggregate": name, "pipeline": pipeline, "cursor": {"batchSize": 100_000}}
+    return Command(name, command, writing=False, primary=False)
+
+
+def _date(field: str) -> Document:
+    return {"$convert": {"input": field, "to": "date", "onError": None, "onNull": None}}
+
+
+def counted(reply: Document) -> Tally:
+    """Return the numbers in the reply to `tally`."""
+    found = reply["cursor"]["firstBatch"]
+    return {(row["_id"]["state"], row["_id"]["age"]): row["number"] for row in found}

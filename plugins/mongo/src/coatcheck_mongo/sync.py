@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from coatcheck import Bell
-from coatcheck.plugin import URL, DrivenBackend, Query, ResultMeta
+from coatcheck.plugin import URL, DrivenBackend, Query, ResultMeta, Tally
 
-from . import commands
+from . import commands, scans
 from .bell import MongoBell
 from .celerysettings import celery_options
 from .link import Link
@@ -73,6 +74,10 @@ class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
 
     def lives(self, keys: Collection[str], *, groups: bool = False) -> dict[str, float | None]:
         return self._link.run(self._lives(keys, groups=groups))
+
+    def tally(self, moments: Sequence[datetime]) -> Tally:
+        command = scans.tally(self._settings.tasks, moments)
+        return scans.counted(self._ask(Try(command, writing=False)))
 
     @contextmanager
     def watch(self, keys: Collection[str] = ()) -> Iterator[Bell]:

@@ -415,9 +415,9 @@ def test_making_a_backend_touches_nothing(path):
 
 def test_capabilities():
     """
-    It expires, scans and is shared, and does not push.
+    It expires, scans, is shared and keeps events, and does not push.
     """
-    expected = Capability.TTL | Capability.SCAN | Capability.SHARED
+    expected = Capability.TTL | Capability.SCAN | Capability.SHARED | Capability.EVENTS
     assert expected == SQLiteBackend.capabilities
     assert 10**9 == SQLiteBackend.max_value_bytes
 

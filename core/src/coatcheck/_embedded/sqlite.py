@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from .._backends.backend import ANY, Capability, KeyValueBackend, Unless
+from .._backends.logs import Log
 from .._backends.portions import batches
 from .._backends.query import Query
 from .._runtime.clocks import wall
@@ -22,6 +23,7 @@ from .._settings.options import read_options
 from .._settings.url import URL
 from ..errors import ConfigurationError
 from ..states import PENDING
+from . import sqlite_logs
 from .sqlite_connections import Connection, Connections
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class SQLiteBackend(KeyValueBackend):
     """One table; each write is one statement, so the file's own locking elects the first record."""
 
     PROTOCOL_VERSION = 1
-    capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED
+    capabilities = Capability.TTL | Capability.SCAN | Capability.SHARED | Capability.EVENTS
     ordered = True
     # SQLITE_MAX_LENGTH of every common build.
     max_value_bytes = 1_000_000_000
@@ -143,6 +145,29 @@ class SQLiteBackend(KeyValueBackend):
             return won
 
         return self._write(act)
+
+    def append(
+        self,
+        key: str,
+        value: bytes,
+        events: Sequence[bytes],
+        *,
+        unless: Unless,
+        if_match: bytes | None = None,
+        expires: float | None,
+    ) -> int | None:
+        def act(connection: Connection) -> int | None:
+            connection.execute("BEGIN IMMEDIATE")
+            won = self._put(connection, key, value, unless, if_match, expires)
+            number = sqlite_logs.append(connection, key, events) if won else None
+            connection.execute("COMMIT")
+            self._sweep(connection, key, 1)
+            return number
+
+        return self._write(act)
+
+    def get_log(self, key: str, after: int = 0) -> Log:
+        return self._read(lambda connection: sqlite_logs.read(connection, key, after, wall()))
 
     def _put(
         self,

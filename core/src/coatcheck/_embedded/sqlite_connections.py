@@ -18,6 +18,7 @@ from .._runtime import forks
 from .._runtime.clocks import monotonic, reached
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendError, BackendStoreError, BackendUnavailableError
+from .sqlite_logs import LOGS
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS coatcheck_records (
@@ -259,18 +260,19 @@ class Connections:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.executescript(_SCHEMA)
+                if connection.execute(_IS_TABLE).fetchone() is None:
+                    raise BackendUnavailableError(
+                        f"{self.path}: coatcheck_records is a view or a virtual table, not the table "
+                        "that coatcheck makes: drop it, or use another file"
+                    )
+                connection.executescript(LOGS)
             except sqlite3.OperationalError as error:
                 # Switching to WAL does not wait for its lock as other statements do.
                 if "locked" not in str(error) or monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
-                break
-        if connection.execute(_IS_TABLE).fetchone() is None:
-            raise BackendUnavailableError(
-                f"{self.path}: coatcheck_records is a view or a virtual table, not the table that "
-                "coatcheck makes: drop it, or use another file"
-            )
+                return
 
     def _mapped(self, error: sqlite3.Error) -> BackendError:
         """Return ours for SQLite's *error*."""

@@ -5,12 +5,13 @@ Queues under the contract of adapters: a broker, a store behind a proxy, and the
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 from coatcheck.testing.jobs import Recorder
 from coatcheck.testing.proxy import Proxy
@@ -59,7 +60,10 @@ class Served(Queue):
     def stop(self) -> None:
         """Kill the worker with all its processes."""
         assert self._worker is not None
-        os.killpg(self._worker.pid, signal.SIGKILL)
+        family = psutil.Process(self._worker.pid)
+        for process in (family, *family.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._worker.wait()
 
     def kill(self) -> None:

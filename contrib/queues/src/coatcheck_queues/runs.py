@@ -8,8 +8,8 @@ import logging
 from typing import Any, Final, Unpack
 
 import coatcheck
-from coatcheck import DEFAULT, Default, Expires, Fields, Results, RunningTask
-from coatcheck.plugin import pass_on_interruption
+from coatcheck import DEFAULT, Default, Expires, Fields, Results, RunningTask, states
+from coatcheck.plugin import Failure, pass_on_interruption
 
 _logger = logging.getLogger("coatcheck")
 #: Seconds between two signs of life of a running task.
@@ -94,4 +94,12 @@ class Runs:
             task.__exit__(None if error is None else type(error), error, None)
             unheard(task, error)
         except Exception as failed:  # noqa: BLE001 - the value is at fault, or the store
+            told(task_id, failed)
+
+    def lost(self, task_id: str, message: str) -> None:
+        """Record that the process of a task was killed, as its parent knows."""
+        try:
+            failure = Failure.worker_lost(message)
+            self.results.store_result(task_id, failure, states.FAILURE)
+        except Exception as failed:  # noqa: BLE001 - the store
             told(task_id, failed)

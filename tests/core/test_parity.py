@@ -47,6 +47,8 @@ def test_signatures(sync, aio):
         ours, theirs = getattr(sync, name), getattr(aio, name)
         if not inspect.isfunction(ours) or not inspect.isfunction(theirs):
             continue
+        if name == "task":  # only in asyncio it needs no executor
+            continue
         mine = [(p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()]
         other = [(p.name, p.kind, p.default) for p in inspect.signature(theirs).parameters.values()]
         assert mine == other, name

@@ -31,18 +31,18 @@ from ..errors import (
 )
 from . import asyncio_handles as handles
 from . import asyncio_resultsets as resultsets
-from .asyncio_marks import Marks
 from .asyncio_noticing import Notices
 from .asyncio_observed import ObservedBackend, observed_wait
 from .asyncio_once import Once
 from .asyncio_revoking import Revoking
 from .asyncio_running import RunningTask
+from .asyncio_submitting import Submitting
 from .writing import Writer
 
 T = TypeVar("T")
 
 
-class Results(Marks, Notices, Once, Revoking):
+class Results(Notices, Once, Revoking, Submitting):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 

@@ -25,12 +25,12 @@ from ..errors import (
     UnknownTaskError,
 )
 from . import handles, resultsets
-from .marks import Marks
 from .noticing import Notices
 from .observed import ObservedBackend, observed_wait
 from .once import Once
 from .revoking import Revoking
 from .running import RunningTask
+from .submitting import Submitting
 from .writing import Writer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Marks, Notices, Once, Revoking):
+class Results(Notices, Once, Revoking, Submitting):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 

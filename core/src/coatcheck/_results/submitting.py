@@ -54,7 +54,7 @@ class Background(Generic[P, T]):
 
     def __reduce__(self) -> str:
         # By name, as functions are pickled: a pool of processes finds it in its module.
-        name: str = self.__qualname__  # type: ignore[attr-defined] - by update_wrapper
+        name: str = self.function.__qualname__
         return name
 
 

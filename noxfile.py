@@ -115,7 +115,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 """
 
 
-#: The servers of the tests, with their packages of Debian and of Homebrew. The others, and
+#: The servers and shells of the tests, with their packages of Debian and of Homebrew. The others, and
 #: other versions of Redis, come as wheels; those do not speak TLS.
 SERVERS = {
     "redis-server": "redis-server",
@@ -124,6 +124,8 @@ SERVERS = {
     "mariadbd": "mariadb-server",
     "pgbouncer": "pgbouncer",
     "rabbitmq-server": "rabbitmq-server",
+    "fish": "fish",
+    "zsh": "zsh",
 }
 #: What Debian calls the service of a package, where that is not the package's name.
 SERVICES = {"mariadb-server": "mariadb"}
@@ -140,7 +142,7 @@ def is_there(program: str) -> bool:
 
 def ready_servers(session: nox.Session) -> None:
     """
-    Provide the servers that do not come as wheels.
+    Provide the servers and shells that do not come as wheels.
     """
     missing = [package for program, package in SERVERS.items() if not is_there(program)]
     if not missing:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import click
 
 from ..errors import ConfigurationError
-from . import exits
+from . import completing, exits
 from .options import Common, common_options
 from .text import is_terminal
 
@@ -26,7 +26,7 @@ _SUFFIXES: Final = (".html", ".json", ".txt")
 
 
 @click.command()
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="URL", shell_complete=completing.backends)
 @click.option(
     "--report",
     metavar="FILE",

@@ -16,6 +16,7 @@ import click
 from .._backends.checkup import Finding, Level
 from .._settings.url import masked
 from ..errors import ConfigurationError
+from . import completing
 from .options import Common, common_options
 from .text import is_terminal, one_line
 
@@ -39,7 +40,7 @@ Examples:
   coatcheck doctor audit --json           a configured one, for a program
 """
 )
-@click.argument("store", metavar="[URL|NAME]", required=False)
+@click.argument("store", metavar="[URL|NAME]", required=False, shell_complete=completing.backends)
 @common_options
 @click.pass_obj
 def doctor(common: Common, store: str | None) -> int:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from . import completing
+
 if TYPE_CHECKING:
     from .._backends.query import Moment
 
@@ -40,7 +42,12 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Mom
 
 
 _OPTIONS: Final = (
-    click.option("--state", metavar="STATE", help="In this state, such as FAILURE."),
+    click.option(
+        "--state",
+        metavar="STATE",
+        shell_complete=completing.named_states,
+        help="In this state, such as FAILURE.",
+    ),
     click.option("--name", metavar="NAME", help="With this name."),
     click.option("--worker", metavar="WORKER", help="Of this worker."),
     click.option("--group", metavar="ID", help="Of this group."),

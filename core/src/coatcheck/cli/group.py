@@ -23,6 +23,7 @@ from .text import say
 _COMMANDS: Final = {
     "backends": "backends:backends",
     "certify": "certify:certify",
+    "completion": "completion:completion",
     "doctor": "doctor:doctor",
     "forget": "forget:forget",
     "get": "show:get",

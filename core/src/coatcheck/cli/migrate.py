@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import exits
+from . import completing, exits
 from .filters import filter_options
 from .options import Common, common_options
 from .text import is_terminal, one_line, say, span
@@ -35,8 +35,8 @@ Examples:
   coatcheck migrate live archive --state FAILURE --since 7d
 """
 )
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST")
+@click.argument("source", metavar="SRC", shell_complete=completing.backends)
+@click.argument("target", metavar="DST", shell_complete=completing.backends)
 @filter_options
 @click.option("--dry-run", is_flag=True, help="Write nothing, and count what would be copied.")
 @click.option("--no-verify", is_flag=True, help="Do not look for all records in DST at the end.")

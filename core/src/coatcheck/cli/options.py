@@ -16,6 +16,7 @@ import click
 from .._settings.config import DEFAULT_NAME, URL_VARIABLE
 from .._settings.url import masked
 from ..errors import ConfigurationError
+from . import completing
 
 if TYPE_CHECKING:
     from .._results.results import Results
@@ -83,6 +84,7 @@ def common_options(command: F) -> F:
         click.option(
             "--backend",
             metavar="URL|NAME",
+            shell_complete=completing.backends,
             expose_value=False,
             callback=_set,
             help="The store: a URL such as sqlite:///results.db, or a configured name.",

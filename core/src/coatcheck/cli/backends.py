@@ -31,7 +31,14 @@ _NAMES = ("NAME", "URL", "FILE")
 _NARROW = 80
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck backends                    schemes and configured names
+  coatcheck backends --json | jq -r '.configured[].name'
+""",
+)
 @common_options
 @click.pass_obj
 def backends(common: Common) -> int:

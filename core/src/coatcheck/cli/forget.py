@@ -15,7 +15,14 @@ from .options import Common, common_options
 from .text import say
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck forget build test           two records, ready or not
+  coatcheck list --prefix test- --limit 1000 --json | jq -r .task_id | xargs coatcheck forget
+""",
+)
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
 @common_options
 @click.pass_obj
@@ -40,7 +47,14 @@ def forget(common: Common, task_ids: tuple[str, ...]) -> int:
     return status
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck purge                       what expired and is still there
+  coatcheck purge --backend file:///srv/results
+""",
+)
 @common_options
 @click.pass_obj
 def purge(common: Common) -> None:

@@ -27,7 +27,16 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _SUFFIX: Final = ".in"
 
 
-@click.command(name="new-backend")
+@click.command(
+    name="new-backend",
+    epilog="""
+\b
+Examples:
+  coatcheck new-backend acme            a package in coatcheck-acme
+  coatcheck new-backend acme plugins/acme
+  cd coatcheck-acme && pip install -e ".[tests]" && pytest
+""",
+)
 @click.argument("name", metavar="NAME")
 @click.argument("directory", metavar="[DIRECTORY]", required=False, type=click.Path(path_type=Path))
 @common_options
@@ -40,13 +49,6 @@ def new_backend(common: Common, name: str, directory: Path | None) -> None:
     replace by a real one, and has a side for synchronous code and one for asyncio. The package has the
     proof of both sides, a noxfile, and a workflow for CI. DIRECTORY is coatcheck-NAME by default and
     must not exist, or must be empty.
-
-    \b
-    Example:
-      coatcheck new-backend acme
-      cd coatcheck-acme
-      pip install -e ".[tests]"
-      pytest
     """
     _check(name)
     directory = directory or Path(f"coatcheck-{name}")

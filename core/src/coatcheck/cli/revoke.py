@@ -14,7 +14,14 @@ from .options import Common, common_options
 from .text import say
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck revoke build
+  coatcheck revoke build test --reason "wrong branch"
+""",
+)
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--reason", metavar="TEXT", default="revoked", help="Why; waiters are told.")
 @common_options

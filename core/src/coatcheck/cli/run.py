@@ -152,7 +152,16 @@ def _expires(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(f"{error}, or none to keep the record") from None
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="""
+\b
+Examples:
+  coatcheck run -- make all             as a task with a new id
+  coatcheck run --id build --expires 3600 -- make all
+  coatcheck run --id build --json -- make all 2> log
+""",
+)
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--id", "task_id", metavar="ID", help="The task's id; by default a new UUID.")
 @click.option("--name", metavar="NAME", help="The task's name; by default the command's.")

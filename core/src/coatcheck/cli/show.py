@@ -46,7 +46,15 @@ _ALIVE: Final = {
 }
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck get build                   the value, or the reason why there is none
+  coatcheck get build --json | jq .result
+  coatcheck get build --check           make sure that its worker is alive
+""",
+)
 @click.argument("task_id", metavar="ID")
 @click.option(
     "--check",

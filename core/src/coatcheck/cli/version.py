@@ -13,7 +13,14 @@ from .. import __version__
 from .options import Common, common_options
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck version
+  coatcheck version --json              that of Python, too
+""",
+)
 @common_options
 @click.pass_obj
 def version(common: Common) -> None:

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 REFRESH: Final = 0.5
 
 
-@click.command()
+@click.command(
+    epilog="""
+\b
+Examples:
+  coatcheck wait build                  until it is over
+  coatcheck wait build test --timeout 600 && ./deploy
+""",
+)
 @click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
 @click.option(
     "--timeout",

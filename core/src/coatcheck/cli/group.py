@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "stats": "stats:stats",
     "version": "version:version",
     "wait": "wait:wait",
+    "watch": "watch:watch",
 }
 
 

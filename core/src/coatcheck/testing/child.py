@@ -52,8 +52,13 @@ def vanish_from_claim(url: str, key: str) -> None:
     os._exit(0)
 
 
-def call_once(url: str, key: str, callers: int, every: float) -> tuple[list[float], list[int]]:
-    """Call `once` in many threads; return the times at which the function ran here, and the answers."""
+def call_once(
+    url: str, key: str, callers: int, every: float, here: str
+) -> tuple[list[float], list[int]]:
+    """
+    Call `once` in many threads; return the times at which the function ran here, and the answers. A record
+    under the id *here* says that they begin.
+    """
     ran: list[float] = []
 
     def work() -> int:
@@ -62,11 +67,14 @@ def call_once(url: str, key: str, callers: int, every: float) -> tuple[list[floa
         return os.getpid()
 
     with by_url(url, operation_timeout=60) as results:
+        results.store_result(here)
         call = partial(results.once, key, work, heartbeat=every)
         return ran, sorted(set(in_threads([call] * callers)))
 
 
-def aio_call_once(url: str, key: str, callers: int, every: float) -> tuple[list[float], list[int]]:
+def aio_call_once(
+    url: str, key: str, callers: int, every: float, here: str
+) -> tuple[list[float], list[int]]:
     """Do the same in many tasks."""
     import asyncio  # noqa: PLC0415 - of this job alone
 
@@ -81,6 +89,7 @@ def aio_call_once(url: str, key: str, callers: int, every: float) -> tuple[list[
 
     async def run() -> list[int]:
         async with aio_by_url(url, operation_timeout=60) as results:
+            await results.store_result(here)
             calls = [results.once(key, work, heartbeat=every) for _ in range(callers)]
             return sorted(set(await asyncio.gather(*calls)))
 

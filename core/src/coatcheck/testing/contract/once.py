@@ -100,8 +100,20 @@ class Once(Case):
         """
         if not has(results, Capability.SHARED):
             return
-        every, job = 2.0, self._job.replace("work", "call_once")
-        jobs = [(job, (self.store_url, "killed", 125, every))] * 8
+        every, names = 2.0, [str(number) for number in range(8)]
+        job = self._job.replace("work", "call_once")
+
+        jobs = [(job, (self.store_url, "race", 125, every, name)) for name in names]
+        with children(jobs) as callers:
+            for child in callers:
+                child.go()
+            answers = [await apart(child.answer) for child in callers]
+
+        assert 1 == sum(len(ran) for ran, _ in answers)
+        assert [[other.get_result("race")]] * 8 == [found for _, found in answers]
+
+        other.forget_many(names)
+        jobs = [(job, (self.store_url, "killed", 125, every, name)) for name in names]
         with children([("claim", (self.store_url, "killed", every)), *jobs]) as (
             claimant,
             *callers,
@@ -110,6 +122,7 @@ class Once(Case):
             await until(lambda: other.exists("killed"))
             for child in callers:
                 child.go()
+            await until(lambda: all(meta.known for meta in other.get_many(names).values()))
             await pause(2 * every)
             claimant.process.kill()
             killed = time.time()
@@ -118,14 +131,6 @@ class Once(Case):
 
         assert [[other.get_result("killed")]] * 8 == [found for _, found in answers]
         assert took_over - killed < 4 * every
-
-        with children([(job, (self.store_url, "race", 125, every))] * 8) as callers:
-            for child in callers:
-                child.go()
-            answers = [await apart(child.answer) for child in callers]
-
-        assert 1 == sum(len(ran) for ran, _ in answers)
-        assert [[other.get_result("race")]] * 8 == [found for _, found in answers]
 
     @promise(1, 2)
     async def test_an_interrupted_caller_hands_back(

@@ -284,7 +284,15 @@ def interruptions(session: nox.Session) -> None:
     """
     ready_servers(session)
     session.install(*group("tests"), *members())
-    run = ["pytest", "-n", "2", "-m", "chaos", "-k", "interrupted_everywhere or storm_of_signals or thousand"]
+    run = [
+        "pytest",
+        "-n",
+        "2",
+        "-m",
+        "chaos",
+        "-k",
+        "interrupted_everywhere or storm_of_signals or thousand",
+    ]
     # Up to 1,700 interruptions of one store are one test, which may take five times the patience.
     asked = {"COATCHECK_TESTING_LONG": "1", "COATCHECK_TESTING_PATIENCE": "90"}
     session.run(*run, "--ignore=tests/packaging", *session.posargs, env=asked)

@@ -12,6 +12,7 @@ from .._runtime.completion import shown
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import DecodeError
 from .fields import RecordFields
+from .plain import document, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,6 +212,20 @@ class ResultMeta(RecordFields):
             raise DecodeError(
                 self.task_id, f"damaged {key}: {type(error).__name__}: {error}"
             ) from error
+
+    def as_json(self) -> dict[str, Any]:
+        """
+        Return the record as data for `json.dumps`, in the form of the command line's `--json`.
+
+        Values of types that JSON lacks become text. `error` says why `result` cannot be read. See
+        [the keys](../reference/records.md#a-record-as-json).
+        """
+        return document(self)
+
+    @property
+    def change_token(self) -> str:
+        """A word that is another one once state, result or traceback changed; heartbeats leave it alone."""
+        return token_of(self)
 
     def values(self) -> dict[str, Any]:
         """

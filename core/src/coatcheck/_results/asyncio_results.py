@@ -31,6 +31,7 @@ from ..errors import (
 )
 from . import asyncio_handles as handles
 from . import asyncio_resultsets as resultsets
+from .asyncio_changes import Changes
 from .asyncio_noticing import Notices
 from .asyncio_observed import ObservedBackend, observed_wait
 from .asyncio_once import Once
@@ -42,7 +43,7 @@ from .writing import Writer
 T = TypeVar("T")
 
 
-class Results(Notices, Once, Revoking, Submitting):
+class Results(Notices, Changes, Once, Revoking, Submitting):
     """
     As `coatcheck.Results`, with coroutines. Serves any number of event loops.
 

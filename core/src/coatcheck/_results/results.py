@@ -25,6 +25,7 @@ from ..errors import (
     UnknownTaskError,
 )
 from . import handles, resultsets
+from .changes import Changes
 from .noticing import Notices
 from .observed import ObservedBackend, observed_wait
 from .once import Once
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Results(Notices, Once, Revoking, Submitting):
+class Results(Notices, Changes, Once, Revoking, Submitting):
     """
     Stores results, and reads and awaits them. Shared freely between threads; survives a fork.
 

@@ -69,10 +69,8 @@ def list_(common: Common, filters: Filters, sort: Sort, after: str | None, limit
     with common.open() as results:
         page = results.page(sort=sort, limit=limit, after=after, **filters)
     if common.json:
-        from .render import document
-
         for meta in page.records:
-            click.echo(json.dumps({**document(meta), "cursor": cursor_of(meta, sort)}))
+            click.echo(json.dumps({**meta.as_json(), "cursor": cursor_of(meta, sort)}))
     else:
         _print(page, _rest(page, _FIRST[sort] if after is None else ""))
         if page.cursor is not None:

@@ -6,19 +6,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
+from .._record.plain import jsonable
 from .._record.texts import safe_repr
 from .text import harmless_json, one_line
 
 if TYPE_CHECKING:
-    from .._record.failures import Failure
     from .._record.meta import ResultMeta
 
-#: Values nested deeper are shown as their `repr`: JSON's own limit is the interpreter's stack.
-_MAX_DEPTH: Final = 100
 _PREVIEW: Final = 200
 
 
@@ -27,66 +23,7 @@ _PREVIEW: Final = 200
 
 def as_json(meta: ResultMeta) -> str:
     """Return the record as one JSON object on one line."""
-    return json.dumps(document(meta), allow_nan=False)
-
-
-def document(meta: ResultMeta) -> dict[str, Any]:
-    """Return the record as data for JSON. `error` says why `result` cannot be read."""
-    error, failure = meta.error, meta.failure
-    value = meta.result if error is None and failure is None else None
-    return {
-        "task_id": meta.task_id,
-        "status": meta.status,
-        "known": meta.known,
-        "result": jsonable(value),
-        "failure": None if failure is None else _failure(failure),
-        "error": None if error is None else one_line(str(error)),
-        "traceback": meta.traceback,
-        "date_done": _iso(meta.date_done),
-        "date_started": _iso(meta.date_started),
-        "expires_at": _iso(meta.expires_at),
-        "name": meta.name,
-        "worker": meta.worker,
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _failure(failure: Failure) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "type": failure.type_name,
-        "message": failure.message,
-        "args": jsonable(failure.args),
-        "attributes": jsonable(failure.attributes),
-        "notes": list(failure.notes),
-    }
-    for name in ("cause", "context"):
-        nested = getattr(failure, name)
-        data[name] = None if nested is None else _failure(nested)
-    data["exceptions"] = [_failure(member) for member in failure.exceptions]
-    return data
-
-
-def jsonable(value: Any, depth: int = 0) -> Any:
-    """Return *value* as data for JSON. Values of types that JSON lacks become text."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
-        return {
-            k if isinstance(k, str) else safe_repr(k): jsonable(v, depth + 1)
-            for k, v in value.items()
-        }
-    if isinstance(value, (list, tuple, set, frozenset)) and depth < _MAX_DEPTH:
-        return [jsonable(item, depth + 1) for item in value]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return value.isoformat() if isinstance(value, (date, time)) else safe_repr(value)
+    return json.dumps(meta.as_json(), allow_nan=False)
 
 
 # -- for people -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from .batches import Batches
 from .bells import Bells
 from .bounds import Bounds
 from .cancelled import Cancelled
+from .changes import Changes
 from .chaos import Chaos
 from .damage import Damage
 from .errors import Errors
@@ -64,6 +65,7 @@ class Both(
     Bounds,
     Reconnecting,
     Noticing,
+    Changes,
     Once,
     Revoking,
     Shape,  # the last of the bases: pytest runs its test first

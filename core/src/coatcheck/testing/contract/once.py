@@ -81,7 +81,7 @@ class Once(Case):
         workers: list[int] = []
 
         async def call(number: int) -> Any:
-            async with results.claim("k", heartbeat=0.1) as claim:
+            async with results.claim("k", heartbeat=5) as claim:
                 if claim.mine:
                     workers.append(number)
                     claim.result = number

@@ -14,14 +14,11 @@ import pytest
 
 from .. import by_url
 from .certificate import WHY
-from .patience import PATIENCE
 from .place import Place
 from .promises import left_out, suite_of
 from .proof import LONG, innermost
-from .stacks import Hang, bounded
+from .stacks import Hang
 
-#: How long the deletion of all records may take, in seconds.
-TEARDOWN: Final = 2 * PATIENCE
 #: The variable with the number of the descriptor.
 DESCRIPTOR: Final = "COATCHECK_TESTING_OUTCOMES"
 
@@ -80,8 +77,6 @@ def pytest_sessionfinish() -> None:
     place = Place.of_environment()
     assert place is not None
     try:
-        with bounded(TEARDOWN, "the deletion of the tests' records"):
-            left = place.sweep()
-        _tell(end=True, left=left, error=None)
+        _tell(end=True, left=place.sweep(), error=None)
     except (Hang, Exception) as error:  # noqa: BLE001 - whatever a broken backend raises
         _tell(end=True, left=None, error=str(error) or repr(error))

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,13 +20,17 @@ from .. import Capability, by_url
 from .._backends.backend import Backend
 from .._backends.portions import batches
 from .._results.results import Results
+from .patience import PATIENCE
 from .proof import has, has_keys, innermost
+from .stacks import bounded
 
 #: The variable that tells the contract's processes about the place.
 VARIABLE: Final = "COATCHECK_TESTING_PLACE"
 #: The operations whose keys are noted where no scan finds them. Children write records that their parents read.
 _OF_RECORDS: Final = ("put", "put_many", "get_many")
 _OF_GROUPS: Final = ("put_group", "put_group_tree")
+#: Raises `Hang` where a part of the clean-up takes too long.
+in_time: Final = partial(bounded, 2 * PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,18 @@ class Place:
         with by_url(self.url) as results:
             backend: Backend[Any] = innermost(results.backend) if self.keyed else results.backend
             keys, groups = self._used()
-            for group_id in groups:
-                backend.delete_group(group_id)
+            with in_time("the deletion of the tests' groups"):
+                for group_id in groups:
+                    backend.delete_group(group_id)
             if not has(results, Capability.SCAN):
                 _delete(backend, [k for k in keys if k.startswith(self.name) or not self.keyed])
                 return None
             start = self.name if self.keyed else ""
-            _delete(backend, backend.scan(start))
-            return sum(1 for _ in backend.scan(start))
+            with in_time("the scan for the tests' records"):
+                found = list(backend.scan(start))
+            _delete(backend, found)
+            with in_time("the scan for records that are left"):
+                return sum(1 for _ in backend.scan(start))
 
 
 def _key_of(item: Any) -> Any:
@@ -132,8 +140,10 @@ def _key_of(item: Any) -> Any:
 
 
 def _delete(backend: Backend[Any], keys: Iterable[str]) -> None:
+    # Each batch has a time of its own: there may be tens of thousands of records, and a slow disk.
     for batch in batches(keys):
-        backend.delete_many(batch)
+        with in_time("the deletion of a part of the tests' records"):
+            backend.delete_many(batch)
 
 
 def is_free(results: Results) -> bool:

@@ -90,7 +90,7 @@ def _print(page: Page, rest: str) -> None:
 def _rest(page: Page, first: str) -> str:
     number = len(page.records)
     if page.total is None:
-        return "" if page.cursor is None else f"{first}{number:,}"
+        return f"{first}{number:,}" if first and page.cursor is not None else ""
     return f"{first}{number:,} of {page.total:,}" if page.total > number else ""
 
 

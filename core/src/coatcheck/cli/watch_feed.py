@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._runtime.clocks import monotonic
 from .._runtime.starting import start
-from ..errors import CoatcheckError, WaitTimeoutError
+from ..errors import CoatcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 250
 #: How many running tasks are waited for. Others are read when the tasks are listed.
 FOLLOWED: Final = 500
-#: How often one wait is begun anew, in seconds.
-_LONGEST: Final = 30.0
+#: How often the wait looks whether there are other tasks to wait for, in seconds.
+_LOOK: Final = 0.5
 #: A pause is this many times as long as the work before it: the store has others to serve.
 _REST: Final = 3.0
 
@@ -73,8 +73,9 @@ class Feed:
             except CoatcheckError as caught:
                 error = caught
             self._errors[work.__name__] = error
-            took = monotonic() - began if work == self._list else 0.0
-            self._stopped.wait(max(self._interval, _REST * took))
+            took = monotonic() - began
+            pause = max(self._interval, _REST * took) if work == self._list else _LOOK
+            self._stopped.wait(pause)
 
     def _list(self) -> None:
         seen: set[str] = set()
@@ -97,17 +98,17 @@ class Feed:
 
     def _follow(self) -> None:
         ids = self._rows.running(FOLLOWED)
-        if not ids:
-            return
-        followed = set(ids)
+        followed, version = set(ids), self._rows.version
 
         def look() -> None:
-            if self._stopped.is_set() or not followed.issuperset(self._rows.running(FOLLOWED)):
+            nonlocal version
+            changed, version = version != self._rows.version, self._rows.version
+            if self._stopped.is_set() or (changed and self._rows.running(FOLLOWED, but=followed)):
                 raise _NewTasksError
 
-        with suppress(WaitTimeoutError, _NewTasksError):
+        with suppress(_NewTasksError):
             for meta in self._results.as_completed(
-                ids, timeout=_LONGEST, interval=self._interval, on_interval=look, updates=True
+                ids, interval=_LOOK, on_interval=look, updates=True
             ):
                 if meta.known:
                     self._rows.take([meta])

@@ -127,9 +127,9 @@ class Rows:
         row = self._rows.get(task_id)
         return row is None or not row.ready
 
-    def running(self, most: int) -> list[str]:
-        """Return the ids of up to *most* tasks that are not over, those that changed last first."""
-        return [row.task_id for row in self.view("running", most=most)]
+    def running(self, most: int, *, but: Collection[str] = ()) -> list[str]:
+        """Return the ids of up to *most* tasks that are not over, the latest first, less those in *but*."""
+        return [id_ for row in self.view("running", most=most) if (id_ := row.task_id) not in but]
 
     def view(self, name: str, text: str = "", *, most: int = SHOWN) -> list[Row]:
         """Return the first rows of a view: those with *text* in id, name, worker, state or result."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pyte
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).absolute().parent
 COLUMNS, ROWS = 84, 24
 CHARACTER, LINE = 8.43, 19  # pixels
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -93,7 +93,7 @@ def shown(command: str, screen: pyte.Screen, env: dict[str, str], seconds: float
     stream.feed(b"\r\n")
 
 
-def drawn(screen: pyte.Screen) -> str:
+def drawn(screen: pyte.Screen, title: str) -> str:
     """
     Return the screen as SVG.
     """
@@ -102,7 +102,7 @@ def drawn(screen: pyte.Screen) -> str:
     width, height = COLUMNS * CHARACTER + 32, (last + 1) * LINE + 60
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">',
-        "<title>Four tasks in a terminal: a list, a result, and two progress bars</title>",
+        f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         f'<rect class="back" x=".5" y=".5" width="{width - 1:.0f}" height="{height - 1}" rx="9"/>',
         *(
@@ -160,7 +160,8 @@ def main() -> None:
             shown(command, screen, env, MOMENT if last else None)
         for worker in workers:
             worker.wait()
-    (HERE / "terminal.svg").write_text(drawn(screen), encoding="utf-8")
+    title = "Four tasks in a terminal: a list, a result, and two progress bars"
+    (HERE / "terminal.svg").write_text(drawn(screen, title), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ other one is the record that the task had, with the date.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from .. import states
@@ -171,8 +171,11 @@ def _tells_of_a_run(meta: ResultMeta) -> bool:
 
 
 def _is_same_run(attempt: Attempt, meta: ResultMeta) -> bool:
-    pairs = ((meta.worker, attempt.worker), (meta.date_started, attempt.started))
-    return all(said is None or said == known for said, known in pairs)
+    if meta.worker not in (None, attempt.worker):
+        return False
+    began, known = meta.date_started, attempt.started
+    # Some stores keep milliseconds.
+    return began is None or (known is not None and abs(began - known) < timedelta(milliseconds=1))
 
 
 def _ended(attempt: Attempt, meta: ResultMeta) -> Attempt:

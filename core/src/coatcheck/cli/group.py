@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "certify": "certify:certify",
     "completion": "completion:completion",
     "doctor": "doctor:doctor",
+    "events": "events:events",
     "forget": "forget:forget",
     "get": "show:get",
     "list": "listing:list_",

@@ -48,9 +48,16 @@ def pretty(value: Any) -> str:
 
 def progress_of(meta: ResultMeta) -> tuple[float, float | None] | None:
     """Return how far an unready task is, and of how much, where it says so."""
-    if meta.ready or meta.error is not None or not isinstance(meta.result, dict):
+    if meta.ready or meta.error is not None:
         return None
-    current, total = (_number(meta.result.get(key)) for key in ("current", "total"))
+    return progress_in(meta.result)
+
+
+def progress_in(info: object) -> tuple[float, float | None] | None:
+    """Return how far a task is, and of how much, where its *info* says so."""
+    if not isinstance(info, dict):
+        return None
+    current, total = (_number(info.get(key)) for key in ("current", "total"))
     if current is None:
         return None
     return current, total if total is not None and total > 0 else None
@@ -88,7 +95,12 @@ def summary(meta: ResultMeta) -> str:
         return progress_text(progress)
     if not meta.ready:
         return ""
-    return one_line(_short(meta.result), _PREVIEW)
+    return preview(meta.result)
+
+
+def preview(value: Any) -> str:
+    """Return the beginning of *value* in one line."""
+    return one_line(_short(value), _PREVIEW)
 
 
 def _short(value: Any) -> str:

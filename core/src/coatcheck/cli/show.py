@@ -61,9 +61,14 @@ Examples:
     is_flag=True,
     help="Make sure that the worker of a running task is alive, for up to a few heartbeats.",
 )
+@click.option(
+    "--attempts",
+    is_flag=True,
+    help="Print a line for each attempt instead: state, worker, start, end and error.",
+)
 @common_options
 @click.pass_obj
-def get(common: Common, task_id: str, *, check: bool) -> int:
+def get(common: Common, task_id: str, *, check: bool, attempts: bool) -> int:
     """
     Print the result of a task, without waiting for it.
 
@@ -78,11 +83,17 @@ def get(common: Common, task_id: str, *, check: bool) -> int:
     with common.open() as results:
         found = _ALIVE[results.check_alive(task_id)] if check else ""
         meta = results.get_task_meta(task_id)
+        made = results.attempts(task_id) if attempts else []
         shared = Capability.SHARED in results.backend.capabilities
     status = exits.of_record(meta)
     if meta.error is not None:
         status = exits.ERROR
-    if common.json:
+    if attempts and meta.known:
+        from .events import print_attempt
+
+        for attempt in made:
+            print_attempt(attempt, json=common.json)
+    elif common.json:
         click.echo(as_json(meta))
     elif status == exits.SUCCESS:
         _print_value(meta.result)

@@ -17,7 +17,7 @@ from coatcheck.aio.plugin import DrivenBackend, PerLoop
 from coatcheck.plugin import URL, Query, ResultMeta, Tally
 
 from . import commands, scans, sync
-from .operations import MongoOperations
+from .appending import MongoLogs
 from .requests import Try
 from .settings import Settings
 
@@ -37,7 +37,7 @@ def has_asyncio() -> bool:
     return client is not None and not (opening and isasyncgenfunction(unwrap(opening)))
 
 
-class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
+class MongoBackend(MongoLogs, DrivenBackend[ResultMeta]):
     """The operations, by a client for each event loop."""
 
     PROTOCOL_VERSION = 1

@@ -13,6 +13,7 @@ from bson.raw_bson import RawBSONDocument
 
 from coatcheck.plugin import ANY, BATCH, READY_STATES, Unless, wall
 
+from . import logs
 from .records import Record
 from .requests import Command, Document, Find
 
@@ -30,6 +31,8 @@ EXPIRED: Final = {
 #: The same as a filter that uses the index on `expires_at`.
 IS_EXPIRED: Final = {"expires_at": {"$type": "date"}, "$expr": EXPIRED}
 IS_ALIVE: Final = {"$expr": {"$not": [EXPIRED]}}
+#: A document with a larger record has no room for the events of its log.
+_LARGE: Final = 14 * 1024 * 1024
 _IS_ABSENT: Final = {"$eq": [{"$type": "$status"}, "missing"]}
 _EXPIRY_INDEX: Final = {"key": {"expires_at": 1}, "name": "expires_at_1", "expireAfterSeconds": 0}
 _STATE_INDEX: Final = {
@@ -39,8 +42,16 @@ _STATE_INDEX: Final = {
 
 def find_one(name: str, id_: str, *, primary: bool) -> Command:
     """Return the command that reads one document."""
-    command = {"find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True}
+    command = {
+        "find": name, "filter": {"_id": id_}, "limit": 1, "singleBatch": True,
+        "projection": logs.WITHOUT,
+    }  # fmt: skip
     return Command(name, command, writing=False, primary=primary)
+
+
+def find_all(name: str, query: Document, *, primary: bool) -> Find:
+    """Return the query for several records."""
+    return Find(name, query, primary, {"projection": logs.WITHOUT})
 
 
 def find_own(name: str, records: Collection[Record]) -> Find:
@@ -103,37 +114,71 @@ def until(expires: float | None) -> float | None:
 
 def store(record: RawBSONDocument, unless: Unless, expires: float | None) -> Pipeline:
     """Return the update that replaces a document with *record* if *unless* allows it."""
+    if not unless:
+        return [{"$replaceWith": _living(record, expires, _kept(record))}]
+    return [_replace_if(may_replace(unless), record, expires, _kept(record))]
+
+
+def may_replace(unless: Unless) -> Document:
+    """Return the condition under which the document that is there may be replaced."""
     if unless is ANY:
-        may: Document = {"$or": [_IS_ABSENT, EXPIRED]}
-    elif unless:
-        protected = {"$in": ["$status", {"$literal": sorted(unless)}]}
-        may = {"$or": [{"$not": [protected]}, EXPIRED]}
-    else:
-        return [{"$replaceWith": _living(record, expires)}]
-    return [_replace_if(may, record, expires)]
+        return {"$or": [_IS_ABSENT, EXPIRED]}
+    protected = {"$in": ["$status", {"$literal": sorted(unless)}]}
+    return {"$or": [{"$not": [protected]}, EXPIRED]}
 
 
 def store_over(version: Any, record: RawBSONDocument, expires: float | None) -> Pipeline:
     """Return the update that replaces exactly the record of *version* with *record*."""
+    return [_replace_if(_is_same(version), record, expires, _kept(record))]
+
+
+def append(
+    name: str,
+    record: Record,
+    events: Sequence[bytes],
+    unless: Unless,
+    version: Any,
+    expires: float | None,
+) -> Command:
+    """Return the command that stores *record* and appends *events* to its log, but once."""
+    may = may_replace(unless) if version is None else _is_same(version)
+    is_new = {"$ne": ["$write_id", {"$literal": record.write_id}]}
+    other = {"$or": [is_new, {"$not": [logs.IS_THERE]}]}
+    log = logs.appended(EXPIRED, events)
+    update = _replace_if({"$and": [may, other]}, record.body, expires, log)
+    command = {
+        "findAndModify": name, "query": {"_id": record.task_id}, "update": [update],
+        "upsert": version is None, "new": True, "fields": {"write_id": 1, "log.last": 1},
+    }  # fmt: skip
+    return Command(name, command)
+
+
+def _is_same(version: Any) -> Document:
     if isinstance(version, str):
         same: Document = {"$eq": ["$write_id", {"$literal": version}]}
     else:
         same = {"$eq": ["$$ROOT", {"$literal": version}]}
-    return [_replace_if({"$and": [same, {"$not": [EXPIRED]}]}, record, expires)]
+    return {"$and": [same, {"$not": [EXPIRED]}]}
 
 
-def _replace_if(may: Document, record: RawBSONDocument, expires: float | None) -> dict[str, Any]:
-    return {"$replaceWith": {"$cond": [may, _living(record, expires), "$$ROOT"]}}
+def _kept(record: RawBSONDocument) -> Document:
+    return logs.kept(EXPIRED, events=len(record.raw) < _LARGE)
 
 
-def _living(record: RawBSONDocument, expires: float | None) -> Document:
+def _replace_if(
+    may: Document, record: RawBSONDocument, expires: float | None, log: Document
+) -> dict[str, Any]:
+    return {"$replaceWith": {"$cond": [may, _living(record, expires, log), "$$ROOT"]}}
+
+
+def _living(record: RawBSONDocument, expires: float | None, log: Document) -> Document:
     # As a literal: the text in a record may look like an expression.
     literal, seconds = {"$literal": record}, until(expires)
     if seconds is None:
-        return literal
+        return {"$mergeObjects": [literal, {"log": log}]}
     # Rounded up to a millisecond: a record lives at least as long as promised.
     ends = {"$add": ["$$NOW", math.ceil(seconds * 1000)]}
-    return {"$mergeObjects": [literal, {"expires_at": ends}]}
+    return {"$mergeObjects": [literal, {"expires_at": ends, "log": log}]}
 
 
 def stream() -> Sequence[dict[str, Any]]:

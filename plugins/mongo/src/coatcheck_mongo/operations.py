@@ -30,10 +30,12 @@ from .commands import Pipeline
 from .errors import is_transient, is_unknown
 from .link import BaseLink
 from .records import Record
-from .requests import Document, Find, Steps, Try
+from .requests import Document, Steps, Try
 from .settings import Settings
 
-_CAPABILITIES: Final = Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED
+_CAPABILITIES: Final = (
+    Capability.PUSH | Capability.TTL | Capability.SCAN | Capability.SHARED | Capability.EVENTS
+)
 #: The largest document that the server takes, less some room for the command around it.
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024 - 16 * 1024
 
@@ -236,10 +238,14 @@ class MongoOperations(Operations[ResultMeta]):
             reply = yield Try(commands.find_one(name, ids[0], primary=primary), writing=False)
             found = reply["cursor"]["firstBatch"]
         else:
-            found = yield Try(Find(name, {"_id": {"$in": ids}}, primary), writing=False)
+            found = yield Try(
+                commands.find_all(name, {"_id": {"$in": ids}}, primary=primary), writing=False
+            )
         sure, doubtful = answers.living(found, link.clock)
         if doubtful:
-            sure += yield Try(Find(name, commands.alive(doubtful), primary), writing=False)
+            sure += yield Try(
+                commands.find_all(name, commands.alive(doubtful), primary=primary), writing=False
+            )
         return sure
 
     def _lives(

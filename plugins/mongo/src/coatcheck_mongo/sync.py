@@ -13,10 +13,10 @@ from coatcheck import Bell
 from coatcheck.plugin import URL, DrivenBackend, Query, ResultMeta, Tally
 
 from . import commands, scans
+from .appending import MongoLogs
 from .bell import MongoBell
 from .celerysettings import celery_options
 from .link import Link
-from .operations import MongoOperations
 from .requests import Try
 from .settings import Settings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coatcheck.plugin import Checkup
 
 
-class MongoBackend(MongoOperations, DrivenBackend[ResultMeta]):
+class MongoBackend(MongoLogs, DrivenBackend[ResultMeta]):
     """The operations, by a client that threads share."""
 
     PROTOCOL_VERSION = 1

@@ -39,6 +39,7 @@ EXAMPLES = [
     errors.WaitTimeoutError({"a", "b"}, 1.5, errors.BackendError("away")),
     errors.UnknownTaskError("t"),
     errors.OnceConflictError("k"),
+    errors.ResultTypeError("t", "result.x", "it is None, not int"),
     errors.TaskError(FAILURE),
     errors.TaskRevokedError(Failure.revoked("revoked")),
     errors.WorkerLostError(Failure.worker_lost("gone")),

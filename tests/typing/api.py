@@ -5,6 +5,7 @@ The public API as users write it. Type-checked in strict mode, never run.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
@@ -65,10 +66,21 @@ async def aio_side() -> None:
         print(values)
 
 
+@dataclass
+class Report:
+    title: str
+
+
 def exact_types(results: coatcheck.Results, handle: coatcheck.AsyncResult[int]) -> None:
     """
     What a call gives is known where its arguments say it.
     """
+    report = results.AsyncResult("t", type=Report)
+    assert_type(report, coatcheck.AsyncResult[Report])
+    assert_type(report.get(), Report)
+    assert_type(results.AsyncResult("t", type=list[Report]), coatcheck.AsyncResult[list[Report]])
+    assert_type(results.AsyncResult("t", type=Report | None), coatcheck.AsyncResult[Any])
+    assert_type(results.AsyncResult("t"), coatcheck.AsyncResult[Any])
     tasks = results.ResultSet([handle])
     assert_type(tasks, coatcheck.ResultSet[int])
     assert_type(results.ResultSet(["a"]), coatcheck.ResultSet[Any])
@@ -80,10 +92,10 @@ def exact_types(results: coatcheck.Results, handle: coatcheck.AsyncResult[int]) 
     assert_type(tasks.get(), list[int])
     assert_type(tasks.get(propagate=False), list[int | Exception])
     with results.running("t") as task:
-        report(task)
+        advance(task)
 
 
-def report(task: coatcheck.RunningTask) -> None:
+def advance(task: coatcheck.RunningTask) -> None:
     task.progress(1, total=2, step="read")
     task.update_state("LOADED", meta={"rows": 3})
 
@@ -92,6 +104,12 @@ async def exact_aio_types(results: aio.Results, handle: aio.AsyncResult[int]) ->
     """
     The same under asyncio.
     """
+    report = results.AsyncResult("t", type=Report)
+    assert_type(report, aio.AsyncResult[Report])
+    assert_type(await report.get(), Report)
+    assert_type(results.AsyncResult("t", type=list[Report]), aio.AsyncResult[list[Report]])
+    assert_type(results.AsyncResult("t", type=Report | None), aio.AsyncResult[Any])
+    assert_type(results.AsyncResult("t"), aio.AsyncResult[Any])
     tasks = results.ResultSet([handle])
     assert_type(tasks, aio.ResultSet[int])
     assert_type(results.ResultSet(["a"]), aio.ResultSet[Any])

@@ -20,6 +20,7 @@ Every error that coatcheck raises.
     │  ├─ EncodeError (TypeError)
     │  ├─ DecodeError (ValueError)
     │  ├─ ContentDisallowed (ValueError)
+    │  ├─ ResultTypeError (TypeError)             a value that does not fit the type asked for
     │  └─ SignatureError (ValueError)
     ├─ WaitTimeoutError (TimeoutError)            which ids, how long, the store's last error
     ├─ UnknownTaskError (LookupError)
@@ -201,6 +202,15 @@ class ContentDisallowed(SerializationError, ValueError):  # noqa: N818 - the fie
             f"{', '.join(self.accept) or 'nothing'}: if its writers are trusted, add "
             f"{serializer!r} to the option accept="
         )
+
+
+class ResultTypeError(SerializationError, TypeError):
+    """A value does not fit the type that its reader asked for. `path` says where in it."""
+
+    def __init__(self, task_id: str, path: str, reason: str) -> None:
+        self.task_id = task_id
+        self.path = path
+        super().__init__(f"the value of task {task_id!r} does not fit: {path}: {reason}")
 
 
 class SignatureError(SerializationError, ValueError):

@@ -30,8 +30,8 @@ class AsyncResult(Handle[T]):
 
     _elsewhere = "pass its task id and the URL, and call coatcheck.aio.by_url(url).AsyncResult(task_id) there"
 
-    def __init__(self, results: Results, task_id: str) -> None:
-        super().__init__(task_id)
+    def __init__(self, results: Results, task_id: str, type: Any = None) -> None:  # noqa: A002
+        super().__init__(task_id, type)
         self._results = results
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class AsyncResult(Handle[T]):
     @called
     async def result(self) -> Any:
         """See `coatcheck.AsyncResult.result`."""
-        return (await self.meta()).result
+        return self._value_of(await self.meta())
 
     @called
     async def info(self) -> Any:
@@ -134,7 +134,7 @@ class AsyncResult(Handle[T]):
                 self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
-        return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
+        return cast("T | Exception", self._value_of(meta, propagate=propagate, wrap=wrap))
 
     async def check_alive(self) -> bool | None:
         """See `coatcheck.AsyncResult.check_alive`."""

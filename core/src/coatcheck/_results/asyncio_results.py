@@ -168,9 +168,17 @@ class Results(Notices, Changes, Once, Revoking, Submitting):
 
     # -- handles, and the end -------------------------------------------------------------
 
-    def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
+    @overload
+    def AsyncResult(self, task_id: str, type: type[T]) -> handles.AsyncResult[T]: ...
+    @overload
+    def AsyncResult(self, task_id: str, type: object = None) -> handles.AsyncResult[Any]: ...
+    def AsyncResult(  # noqa: N802 - the field's name
+        self,
+        task_id: str,
+        type: object = None,  # noqa: A002 - a good name
+    ) -> handles.AsyncResult[Any]:
         """See `coatcheck.Results.AsyncResult`."""
-        return handles.AsyncResult(self, task_id)
+        return handles.AsyncResult(self, task_id, type)
 
     @overload
     def ResultSet(

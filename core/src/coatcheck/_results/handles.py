@@ -22,11 +22,12 @@ T = TypeVar("T")
 class Handle(HoldsConnections, Generic[T]):
     """The common base of the handles of both sides. No I/O."""
 
-    __slots__ = ("_meta", "task_id")
+    __slots__ = ("_meta", "_type", "task_id")
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, type: Any = None) -> None:  # noqa: A002 - a good name
         self.task_id: str = checked_id(task_id)
         self._meta: ResultMeta | None = None
+        self._type = type
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.task_id == self.task_id
@@ -43,6 +44,15 @@ class Handle(HoldsConnections, Generic[T]):
     def known_meta(self) -> ResultMeta | None:
         """The ready record, once it was read; `None` before. No I/O."""
         return self._meta
+
+    def _value_of(self, meta: ResultMeta, *, propagate: bool = False, wrap: bool = False) -> Any:
+        """Return the value of *meta* as the type of this handle; see `AsyncResult.get`."""
+        value = meta.get(wrap=wrap) if propagate else meta.result
+        if self._type is None or not meta.successful:
+            return value
+        from .._record.typed import converted  # noqa: PLC0415 - few handles have a type
+
+        return converted(self.task_id, value, self._type)
 
     def remember(self, meta: ResultMeta) -> ResultMeta:
         """Take in a snapshot that was read elsewhere; a ready one saves further reads."""
@@ -65,8 +75,8 @@ class AsyncResult(Handle[T]):
         "pass its task id and the URL, and call coatcheck.by_url(url).AsyncResult(task_id) there"
     )
 
-    def __init__(self, results: Results, task_id: str) -> None:
-        super().__init__(task_id)
+    def __init__(self, results: Results, task_id: str, type: Any = None) -> None:  # noqa: A002
+        super().__init__(task_id, type)
         self._results = results
 
     def __repr__(self) -> str:
@@ -111,7 +121,7 @@ class AsyncResult(Handle[T]):
     @property
     def result(self) -> Any:
         """The value, the progress information, or the exception of a failed task. Never waits."""
-        return self.meta().result
+        return self._value_of(self.meta())
 
     @property
     def info(self) -> Any:
@@ -175,7 +185,7 @@ class AsyncResult(Handle[T]):
                 self.task_id, timeout, interval, on_interval, must_exist=missing == "raise"
             )
         )
-        return cast("T | Exception", meta.get(wrap=wrap) if propagate else meta.result)
+        return cast("T | Exception", self._value_of(meta, propagate=propagate, wrap=wrap))
 
     def check_alive(self) -> bool | None:
         """See `Results.check_alive`."""

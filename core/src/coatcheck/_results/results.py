@@ -175,9 +175,23 @@ class Results(Notices, Changes, Once, Revoking, Submitting):
 
     # -- handles, groups, and the end --------------------------------------------------------
 
-    def AsyncResult(self, task_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 - the field's name
-        """Return a handle on one task. No I/O."""
-        return handles.AsyncResult(self, task_id)
+    @overload
+    def AsyncResult(self, task_id: str, type: type[T]) -> handles.AsyncResult[T]: ...
+    @overload
+    def AsyncResult(self, task_id: str, type: object = None) -> handles.AsyncResult[Any]: ...
+    def AsyncResult(  # noqa: N802 - the field's name
+        self,
+        task_id: str,
+        type: object = None,  # noqa: A002 - a good name
+    ) -> handles.AsyncResult[Any]:
+        """
+        Return a handle on one task. No I/O.
+
+        Args:
+            type: the type of the value, such as a dataclass or ``list[Report]``. The value is checked and
+                converted when it is read, or `ResultTypeError` is raised.
+        """
+        return handles.AsyncResult(self, task_id, type)
 
     @overload
     def ResultSet(

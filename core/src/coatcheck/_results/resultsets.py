@@ -179,7 +179,10 @@ class ResultSet(HandleSet[AsyncResult[T]], Generic[T]):
         values: dict[str, T | Exception] = {}
         with closing(self.as_completed(timeout)) as metas:
             for meta in metas:
-                values[meta.task_id] = meta.get(wrap=wrap) if propagate else meta.result
+                handle = self._handles[meta.task_id]
+                values[meta.task_id] = handle._value_of(  # noqa: SLF001 - its handle
+                    meta, propagate=propagate, wrap=wrap
+                )
         return [values[task_id] for task_id in self._handles]
 
     def forget(self) -> int:

@@ -57,7 +57,7 @@ def test_a_sound_store(certify):
     assert report["sound"]
     assert "memory://" == report["url"]
     assert coatcheck.__version__ == report["versions"]["coatcheck"]
-    assert ["PUSH", "TTL", "SCAN"] == report["capabilities"]
+    assert ["PUSH", "TTL", "SCAN", "EVENTS"] == report["capabilities"]
     assert list(PROMISES) == [each["number"] for each in report["promises"]]
     assert "kept" == report["promises"][0]["outcome"]
     races = [test for test in report["tests"] if test["name"] == "test_race"]

@@ -62,7 +62,7 @@ class ReadThenWrite(Whole):
     """Looks first, and writes then: others write in between."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
-        current = self._space.living(key)
+        current = self._space.living(key, time.monotonic())
         if current is not None and (unless is ANY or self.codec.state_of(current) in unless):
             return current == value
         time.sleep(0.001)  # as long as a network takes
@@ -85,7 +85,7 @@ class RefusesItself(Whole):
     """Takes a repeated write for another's."""
 
     def put(self, key, value, **how):
-        return self._space.living(key) != value and super().put(key, value, **how)
+        return self._space.living(key, time.monotonic()) != value and super().put(key, value, **how)
 
 
 class MatchesAnything(Whole):
@@ -121,7 +121,7 @@ class LostRing(Rewired):
 
     def rewire(self, bell):
         def ring(key, ring=bell.ring):
-            if self.codec.state_of(self._space.living(key) or b"") == "SUCCESS":
+            if self.codec.state_of(self._space.living(key, time.monotonic()) or b"") == "SUCCESS":
                 ring(key)
 
         bell.ring = ring

@@ -79,7 +79,7 @@ class MatchesUnlessReady(Whole):
     """Considers the states even if it replaces one exact record."""
 
     def put(self, key, value, *, unless, if_match=None, expires):
-        current = self._space.living(key)
+        current = self._space.living(key, time.monotonic())
         if if_match is not None and current is not None and not self._replaceable(current, unless):
             return current == value
         return super().put(key, value, unless=unless, if_match=if_match, expires=expires)
@@ -89,7 +89,7 @@ class MatchesByState(Whole):
     """Takes every record in the same state for the one that was seen."""
 
     def put(self, key, value, *, if_match=None, **how):
-        current = self._space.living(key)
+        current = self._space.living(key, time.monotonic())
         if None not in (if_match, current) and self.codec.state_of(current) == self.codec.state_of(
             if_match
         ):
@@ -101,7 +101,7 @@ class MatchesWhatIsAbsent(Whole):
     """Writes over a record that is gone."""
 
     def put(self, key, value, *, if_match=None, **how):
-        if self._space.living(key) is None:
+        if self._space.living(key, time.monotonic()) is None:
             if_match = None
         return super().put(key, value, if_match=if_match, **how)
 
@@ -118,7 +118,7 @@ class TakesLikeForItself(Whole):
     """Does not compare the random part of a write."""
 
     def put(self, key, value, **how):
-        current = self._space.living(key)
+        current = self._space.living(key, time.monotonic())
         return super().put(key, value, **how) or self.bare(current) == self.bare(value)
 
     def bare(self, value):
@@ -131,7 +131,8 @@ class RefusesItselfInBatches(Whole):
 
     def put_many(self, items, **how):
         return [
-            self._space.living(key) != value and self.put(key, value, **how) for key, value in items
+            self._space.living(key, time.monotonic()) != value and self.put(key, value, **how)
+            for key, value in items
         ]
 
 
@@ -162,7 +163,7 @@ class CountsFromTheFirstWrite(Whole):
     """Keeps the end of the first record's life."""
 
     def put(self, key, value, **how):
-        before = self._space.records.get(key) if self._space.living(key) else None
+        before = self._space.records.get(key) if self._space.living(key, time.monotonic()) else None
         won = super().put(key, value, **how)
         if won and before is not None:
             self._space.records[key] = (self._space.records[key][0], before[1])
@@ -195,7 +196,11 @@ class MatchesWhatExpired(Whole):
 
     def put(self, key, value, *, if_match=None, **how):
         stored = self._space.records.get(key, (None, 0))[0]
-        if if_match is not None and stored == if_match and self._space.living(key) is None:
+        if (
+            if_match is not None
+            and stored == if_match
+            and self._space.living(key, time.monotonic()) is None
+        ):
             if_match = None
         return super().put(key, value, if_match=if_match, **how)
 

@@ -72,7 +72,7 @@ from django_views import results
     + """
 class Queue:
     id = "job"
-    def enqueue(self, function, *arguments):
+    def enqueue(self, function, *arguments, result_ttl):
         results.store_result("job", function(*arguments))
         return self
 queue = Queue()
@@ -92,9 +92,15 @@ with open("result-keys", "w") as file:
     file.write(os.environ["RESULT_KEYS"])
 url = "memory://tests"
 """,
-    "docs/how-to/several-queues.md": """
-with coatcheck.by_url("sqlite:///results.db") as before:
-    before.store_many({"mail-1": 1, "report-7": 2})
+    "docs/how-to/rq.md": RESULTS
+    + """
+class Queue:
+    id = "job"
+    def enqueue(self, function, *arguments, result_ttl):
+        results.store_result("job", function(*arguments))
+        return self
+queue = Queue()
+count_words = lambda text: len(text.split())
 """,
     "docs/how-to/rabbitmq.md": """
 import logging, threading

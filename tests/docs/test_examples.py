@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 from support.processes import free_port
-from support.redis import RedisServer
 
 import coatcheck
 
@@ -39,12 +38,6 @@ def url(tmp_path, monkeypatch):
 def results(url):
     with coatcheck.by_url(url) as results:
         yield results
-
-
-@pytest.fixture
-def redis_server(tmp_path):
-    with RedisServer(tmp_path) as server:
-        yield server
 
 
 class PrinterError(Exception):
@@ -233,58 +226,24 @@ def test_the_tests_of_an_application(tmp_path):
     assert "5 passed" in ended.stdout
 
 
-def test_dramatiq(results):
-    """A worker of Dramatiq stores values, retries and failures."""
-    import dramatiq
-    from dramatiq.brokers.stub import StubBroker
-
-    broker = StubBroker()
-    load("queues/dramatiq_results.py").install(broker, results)
-
-    @dramatiq.actor(broker=broker, max_retries=1, min_backoff=10, max_backoff=10)
-    def divide(first, second):
-        return first / second
-
-    worker = dramatiq.Worker(broker, worker_timeout=100)
-    worker.start()
-    try:
-        good, bad = divide.send(6, 3), divide.send(1, 0)
-        assert 2.0 == results.AsyncResult(good.message_id).get(timeout=PATIENCE)
-        with pytest.raises(ZeroDivisionError):
-            results.AsyncResult(bad.message_id).get(timeout=PATIENCE)
-        assert "divide" == results.get_task_meta(bad.message_id).name
-    finally:
-        worker.stop()
-        broker.close()
-
-
-def test_rq(redis_server, tmp_path):
-    """A worker of RQ, which forks for each job, stores values and failures."""
-    import redis
-    from rq import Queue
-
-    (tmp_path / "tasks.py").write_text("def double(x): return 2 * x\n")
-    path = os.pathsep.join([str(tmp_path), str(EXAMPLES / "queues")])
-    env = {**os.environ, "COATCHECK_URL": f"{redis_server.url[:-1]}1", "PYTHONPATH": path}
-    with redis.Redis.from_url(redis_server.url) as connection:
-        queue = Queue(connection=connection)
-        good, bad = queue.enqueue("tasks.double", 4), queue.enqueue("tasks.double")
-        command = ["rq.cli", "worker", "--burst", "--url", redis_server.url]
-        subprocess.run(
-            [sys.executable, "-m", *command, "--job-class", "rq_results.StoredJob"],
-            env=env, cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE,
-        )  # fmt: skip
-    with coatcheck.by_url(env["COATCHECK_URL"]) as results:
-        assert 8 == results.AsyncResult(good.id).get(timeout=PATIENCE)
-        with pytest.raises(TypeError):
-            results.AsyncResult(bad.id).get(timeout=PATIENCE)
-
-
-def test_taskiq(url):
+@pytest.mark.parametrize("name", ["apscheduler", "dramatiq", "huey", "taskiq"])
+def test_queues(name, url):
     """The program prints a quotient and an error."""
-    program = EXAMPLES / "queues" / "taskiq_app.py"
+    program = EXAMPLES / "queues" / f"{name}_app.py"
     ended = subprocess.run(
-        [sys.executable, str(program)], check=True, capture_output=True, text=True
+        [sys.executable, str(program)], check=True, capture_output=True, text=True, timeout=PATIENCE
     )
 
-    assert ["2.0", "float division by zero"] == ended.stdout.splitlines()
+    value, error = ended.stdout.splitlines()
+    assert "2.0" == value
+    assert "division by zero" in error
+
+
+def test_three_queues(url):
+    """The program prints the outcomes of three queues, in any order."""
+    program = EXAMPLES / "queues" / "three_queues.py"
+    ended = subprocess.run(
+        [sys.executable, str(program)], check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert ["Celery 5", "Dramatiq 6", "Taskiq -1"] == sorted(ended.stdout.splitlines())

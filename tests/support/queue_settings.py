@@ -1,5 +1,5 @@
 """
-What the worker of each queue gives to its adapter.
+Settings that the worker of each queue gives to its adapter.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Served(Queue):
 
     #: The arguments of Python that run the worker.
     COMMAND: tuple[str, ...]
-    #: What the worker logs when it is ready.
+    #: The worker logs this when it is ready.
     READY: str
 
     def __init__(self, directory: Path) -> None:
@@ -79,7 +79,7 @@ class Served(Queue):
         return self
 
     def open(self, stack: ExitStack) -> None:
-        """Start the servers and what sends."""
+        """Start the servers and the sender."""
         raise NotImplementedError
 
     def __exit__(self, *_: object) -> None:

@@ -75,7 +75,7 @@ def get(queue, message, **how):
 
 
 def test_results_in_the_form_of_dramatiq(queue, tmp_path):
-    """A message has its value, also one that looks like a failure; or the error says why it has none."""
+    """A message has its value, also one that looks like a failure; or the error gives the reason."""
     gate = tmp_path / "gate"
     message = queue.message("work", "hold", str(gate))
     with pytest.raises(ResultMissing):

@@ -76,7 +76,7 @@ def results(huey):
 
 
 def test_chains(huey, results):
-    """The tasks that were to follow a failed one have its failure."""
+    """Later tasks of a pipeline have the failure of the first."""
 
     @huey.task()
     def divide(first, second):

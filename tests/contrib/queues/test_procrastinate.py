@@ -110,6 +110,6 @@ def test_deferred_in_synchronous_code(queue):
 
 
 def test_results_without_a_url_have_one_side():
-    """Synchronous code is told what is missing."""
+    """Synchronous code is told that the URL is missing."""
     with pytest.raises(ConfigurationError, match="URL"):
         JobResults(aio.by_url("memory://tests")).sync  # noqa: B018 - the property raises

@@ -27,7 +27,7 @@ from .runs import HEARTBEAT, Aborted, Runs
 
 
 def run_id(job_id: str, scheduled: datetime) -> str:
-    """Return the task id of one run of a job: the job's id and the time for which the run was scheduled."""
+    """Return the task id of one run of a job: the job's id and the scheduled time."""
     return f"{job_id}@{scheduled.astimezone(UTC).isoformat()}"
 
 

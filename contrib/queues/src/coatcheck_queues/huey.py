@@ -45,7 +45,7 @@ class _Listener:
             self.dropped(signal, task)
 
     def executed(self, task: Task, value: Any, error: BaseException | None) -> None:
-        """Record the outcome. It is also that of the tasks that were to follow, which will not run."""
+        """Record the outcome. Later tasks of a pipeline will not run after a failure, and have it, too."""
         if isinstance(task, PeriodicTask):
             return
         again = error is not None and bool(task.retries)

@@ -27,7 +27,7 @@ def told(task_id: str, error: BaseException) -> None:
 
 
 def unheard(task: Any, error: BaseException | None) -> None:
-    """Log that the failure of *task* was not stored, of which `running()` only says so in a note."""
+    """Log that the failure of *task* was not stored. `running()` says so only in a note on the exception."""
     if task.won is None and error is not None:
         notes = getattr(error, "__notes__", ["the store was away"])
         _logger.error("the outcome of task %r was not stored: %s", task.task_id, notes[-1])

@@ -81,7 +81,7 @@ class CoatcheckBackend(AsyncResultBackend[Any]):
         return (await self.results.get_task_meta(task_id)).ready
 
     async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:  # noqa: FBT001, FBT002 - Taskiq's signature
-        """Return the outcome in Taskiq's form. Raises `ResultGetError` if there is none."""
+        """Return the outcome in Taskiq's form. Raises `ResultGetError` before the task is over."""
         meta = await self.results.get_task_meta(task_id)
         if not meta.ready:
             raise ResultGetError

@@ -1,5 +1,5 @@
 """
-The jobs that the worker of an adapter's proof runs, and what it writes down: see `testing.queues`.
+The jobs that the worker of an adapter's proof runs, and a record of its states: see `testing.queues`.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class QueueContract:
         until(lambda: results.get_state(task_id) == states.STARTED)
         queue.proxy.refuse()
         gate.touch()
-        time.sleep(0.3)  # the worker tries in vain; shorter than its silence may be
+        time.sleep(0.3)  # the worker tries meanwhile; too short to take it for lost
         queue.proxy.accept()
 
         assert "released" == results.AsyncResult(task_id).get(timeout=PATIENCE)

@@ -54,6 +54,21 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def test_events(url):
+    """A reader follows a worker to the end, and another one goes on in the middle."""
+    worker, follow = (str(EXAMPLES / "events" / f"{name}.py") for name in ("worker", "follow"))
+    reader = subprocess.Popen([sys.executable, follow, "book"], stdout=subprocess.PIPE, text=True)
+    subprocess.run([sys.executable, worker, "book"], check=True, timeout=PATIENCE)
+    lines = reader.communicate(timeout=PATIENCE)[0].splitlines()
+    command = [sys.executable, follow, "book", "4"]
+    rest = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert [f"{n}" for n in range(1, 9)] == [line.split()[0] for line in lines]
+    assert "2 printed {'page': 'cover', 'ink': 0.9}" == lines[1]
+    assert "8 SUCCESS 3 pages" == lines[-1]
+    assert lines[4:] == rest.stdout.splitlines()
+
+
 def ask(
     address: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Any]:

@@ -20,9 +20,9 @@ from textual.widgets import DataTable, Static
 
 import coatcheck
 from coatcheck import Results
-from coatcheck.cli.watch_app import Watch
-from coatcheck.cli.watch_feed import Feed
-from coatcheck.cli.watch_rows import Rows, row_of
+from coatcheck.cli._watch.app import Watch
+from coatcheck.cli._watch.feed import Feed
+from coatcheck.cli._watch.rows import Rows, row_of
 
 #: Text that would clear a terminal, set its title, and change its colours.
 HARMFUL = "bad\x1b[2J\x1b]0;title\x07\x9b31m[red]"

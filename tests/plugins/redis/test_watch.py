@@ -10,8 +10,8 @@ from support.cli import CommandLine, until
 from support.redis import RedisServer
 
 import coatcheck
-from coatcheck.cli.watch_feed import Feed
-from coatcheck.cli.watch_rows import Rows
+from coatcheck.cli._watch.feed import Feed
+from coatcheck.cli._watch.rows import Rows
 
 
 def test_push(shared_server: RedisServer) -> None:

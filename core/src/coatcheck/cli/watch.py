@@ -62,9 +62,9 @@ def watch(common: Common, interval: float) -> int:
         raise ConfigurationError("watch needs textual: pip install 'coatcheck[watch]'")
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise click.UsageError("watch needs a terminal; use list or stats elsewhere")
-    from .watch_app import Watch
-    from .watch_feed import Feed
-    from .watch_rows import Rows
+    from ._watch.app import Watch
+    from ._watch.feed import Feed
+    from ._watch.rows import Rows
 
     with common.open(read_only=True) as results:
         rows = Rows()

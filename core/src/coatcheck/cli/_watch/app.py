@@ -14,16 +14,16 @@ from textual.containers import VerticalScroll
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Footer, Input, Static
 
-from .._runtime.clocks import wall
-from ..errors import CoatcheckError
-from .show import colour_of
-from .text import harmless, one_line, printable, span
-from .watch_rows import VIEWS, Row, Rows
+from ..._runtime.clocks import wall
+from ...errors import CoatcheckError
+from ..show import colour_of
+from ..text import harmless, one_line, printable, span
+from .rows import VIEWS, Row, Rows
 
 if TYPE_CHECKING:
-    from .._record.meta import ResultMeta
-    from .._results.results import Results
-    from .watch_feed import Feed
+    from ..._record.meta import ResultMeta
+    from ..._results.results import Results
+    from .feed import Feed
 
 #: How often the screen is drawn anew, in seconds.
 _FRAME: Final = 0.5
@@ -130,7 +130,7 @@ class Watch(App[None]):
 
     @property
     def _polls(self) -> bool:
-        from .._backends.backend import Capability
+        from ..._backends.backend import Capability
 
         pushes = Capability.PUSH in self._results.capabilities
         return not pushes or self._results.polling is not None
@@ -272,7 +272,7 @@ def _cells(row: Row, now: datetime) -> dict[str, Text]:
 
 def detail(meta: ResultMeta) -> str:
     """Return all of a record as text that does no harm to a terminal."""
-    from .render import pretty, state_of, summary
+    from ..render import pretty, state_of, summary
 
     fields = {
         "task": printable(meta.task_id),

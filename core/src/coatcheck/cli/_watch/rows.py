@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .. import states
-from .._runtime.clocks import wall
+from ... import states
+from ..._runtime.clocks import wall
 
 if TYPE_CHECKING:
-    from .._record.meta import ResultMeta
+    from ..._record.meta import ResultMeta
 
 #: How many rows a view shows.
 SHOWN: Final = 200
@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 def row_of(meta: ResultMeta) -> Row:
     """Return the row of a record. No content makes it raise."""
-    from .render import state_of, summary
+    from ..render import state_of, summary
 
     text = "" if meta.successful else summary(meta)
     return Row(
@@ -89,9 +89,9 @@ class Rows:
         #: The times, of this machine, at which tasks that were running or new became ready.
         self._ended: deque[tuple[float, bool]] = deque(maxlen=1_000_000)
         #: Counts the changes.
-        self.version = 0
+        self.version: int = 0
         #: Whether all tasks were read once. Those that were ready before do not count for rates.
-        self.complete = False
+        self.complete: bool = False
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -9,15 +9,15 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from .._runtime.clocks import monotonic
-from .._runtime.starting import start
-from ..errors import CoatcheckError
+from ..._runtime.clocks import monotonic
+from ..._runtime.starting import start
+from ...errors import CoatcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .._results.results import Results
-    from .watch_rows import Rows
+    from ..._results.results import Results
+    from .rows import Rows
 
 #: How many records one read asks for.
 _BATCH: Final = 250

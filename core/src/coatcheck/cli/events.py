@@ -91,7 +91,7 @@ def _text(event: Event) -> str:
 def _as_json(event: Event) -> str:
     import json
 
-    from .render import document, jsonable
+    from .._record.plain import jsonable
 
     data = event.data if event.meta is None and event.error is None else None
     return json.dumps(
@@ -105,7 +105,7 @@ def _as_json(event: Event) -> str:
             "date": None if event.date is None else event.date.isoformat(),
             "data": jsonable(data),
             "error": None if event.error is None else one_line(str(event.error)),
-            "record": None if event.meta is None else document(event.meta),
+            "record": None if event.meta is None else event.meta.as_json(),
         },
         allow_nan=False,
     )

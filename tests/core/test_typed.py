@@ -203,3 +203,34 @@ def test_deep_values(results):
     finally:
         sys.setrecursionlimit(before)
     assert isinstance(read(results, value, Item), Item)
+
+
+def stored_by(kind: type, value: Any) -> Any:
+    with coatcheck.by_url("memory://typed", types=[kind], serializer="msgpack") as results:
+        results.forget("own")
+        results.store_result("own", value)
+        return results.get_result("own")
+
+
+def test_what_is_stored_of_own_classes():
+    """A model and a struct are stored in their own way, with what they hold; subclasses are refused."""
+
+    class Special(Model):
+        pass
+
+    plain = {"id": 1, "rows": [{"a": 2}]}
+    assert plain == stored_by(Model, Model(**plain))
+    assert plain == stored_by(Struct, Struct(**plain))
+    assert [plain] == stored_by(Struct, [Struct(**plain)])
+    assert {"red": 1} == stored_by(Colour, {Colour.RED: 1})
+    assert {"id": 1} == stored_by(Row, Row(id=1))
+    with pytest.raises(coatcheck.EncodeError, match="Special"):
+        stored_by(Model, Special(**plain))
+    with pytest.raises(
+        coatcheck.ConfigurationError, match="'types': <class 'int'> is no dataclass"
+    ):
+        stored_by(int, 1)
+    deep: list[Any] = []
+    deep.append(deep)
+    with pytest.raises(coatcheck.EncodeError, match="contains itself"):
+        stored_by(Colour, deep)

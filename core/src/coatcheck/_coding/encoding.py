@@ -12,6 +12,7 @@ from .._record.describing import MAX_DEPTH
 from .._record.texts import safe_repr
 from ..errors import EncodeError
 from . import envelope, jsontags, limits
+from .ownclasses import OwnClasses
 from .refusals import pass_on, passes, refusal
 from .sealing import Sealer
 from .serializers import Serializer
@@ -35,6 +36,8 @@ class Encoder:
         self._sealer = sealer
         self._max_values = max_values
         self._seals = sealer.active
+        #: The classes of the application that are stored as plain data.
+        self.own_classes: OwnClasses | None = None
 
     def encode(self, document: Mapping[str, object]) -> bytes:
         """Return the bytes of *document*. Raises `EncodeError`, which names the path at fault."""
@@ -68,7 +71,8 @@ class Encoder:
         Raises `EncodeError`, which names the path at fault.
         """
         try:
-            data = self.serializer.dumps_value(value, strict=self.strict)
+            plain = value if self.own_classes is None else self.own_classes.plain(value)
+            data = self.serializer.dumps_value(plain, strict=self.strict)
         except BaseException as error:
             raise self._refusal({name: value}, error) from error
         if len(data) > self._max_values:
@@ -110,6 +114,8 @@ class Encoder:
         return value if plain and self.encodes(value, within=2 * MAX_DEPTH) else safe_repr(value)
 
     def _dumps(self, document: Any) -> bytes:
+        if self.own_classes is not None:
+            document = self.own_classes.plain(document)
         return self.serializer.dumps(document, strict=self.strict)
 
     def _checked(self, document: object) -> None:

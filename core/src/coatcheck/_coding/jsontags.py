@@ -170,7 +170,7 @@ def way_out(kind: type) -> str:
     """Return advice how to store a value of the type *kind*."""
     names = {f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__}
     if hasattr(kind, "__dataclass_fields__"):
-        return "store dataclasses.asdict(value)"
+        return "store dataclasses.asdict(value), or list the class in the option types="
     if "enum.Enum" in names:
         return "store value.value, or value.name"
     if {"pathlib.PurePath", "pathlib._local.PurePath"} & names:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_NAMES: Final = (*OPTIONS, "plugins")
+_NAMES: Final = (*OPTIONS, "types", "plugins")
 
 
 class Finder(Generic[R]):
@@ -56,6 +56,7 @@ class Finder(Generic[R]):
         safety_look: float | Default = DEFAULT,
         operation_timeout: float | Default = DEFAULT,
         read_only: bool | Default = DEFAULT,
+        types: Iterable[type] | Default = DEFAULT,
         plugins: Iterable[object] | Default = DEFAULT,
         **backend: Any,
     ) -> R:
@@ -93,6 +94,7 @@ class Finder(Generic[R]):
         safety_look: float | Default = DEFAULT,
         operation_timeout: float | Default = DEFAULT,
         read_only: bool | Default = DEFAULT,
+        types: Iterable[type] | Default = DEFAULT,
         plugins: Iterable[object] | Default = DEFAULT,
         **backend: Any,
     ) -> R:
@@ -136,6 +138,7 @@ class Finder(Generic[R]):
         safety_look: float | Default = DEFAULT,
         operation_timeout: float | Default = DEFAULT,
         read_only: bool | Default = DEFAULT,
+        types: Iterable[type] | Default = DEFAULT,
         plugins: Iterable[object] | Default = DEFAULT,
         **backend: Any,
     ) -> R:

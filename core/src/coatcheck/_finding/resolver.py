@@ -129,13 +129,14 @@ def backend_for(
     """
     parsed = resolve_url(url)
     given = dict(options)
-    plugins = given.pop("plugins", ())  # objects: never from the query
+    # Objects: never from the query.
+    plugins, types = given.pop("plugins", ()), given.pop("types", ())
     mine, rest = split_options(parsed, given, configured, where=where)
     cls = backend_class(parsed.scheme, *registries)
     found = hooks.installed(scan=parsed.scheme not in BUILTIN)
     timeout = {name: mine[name] for name in ("operation_timeout",) if name in mine}
     made = _made(cls, parsed, options=rest, **timeout)
-    return made, {"name": str(parsed), "plugins": [*found, *plugins], **mine}
+    return made, {"name": str(parsed), "types": types, "plugins": [*found, *plugins], **mine}
 
 
 def _made(cls: type[Any], url: URL, **options: Any) -> Any:

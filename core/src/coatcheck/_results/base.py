@@ -8,6 +8,7 @@ import logging
 
 from .._backends.backend import BaseBackend, Capability
 from .._coding.codec import Codec
+from .._coding.ownclasses import OwnClasses
 from .._record.meta import ResultMeta
 from .._settings.options import CODEC_OPTIONS, CORE_OPTIONS, DEFAULTS, Options, read_options
 from .hooks import hooks_of
@@ -25,11 +26,14 @@ class ResultsBase(HoldsConnections):
 
     def __init__(self, name: str, options: Options) -> None:
         given = dict(options)
-        plugins = options.get("plugins", ())
+        plugins, types = options.get("plugins", ()), options.get("types", ())
         given.pop("plugins", None)
+        given.pop("types", None)
         where = f"{type(self).__name__}()"
         settings = {**DEFAULTS, **read_options(given, CORE_OPTIONS, where=where)}
         self._codec = Codec(**{option: settings[option] for option in CODEC_OPTIONS})
+        if types:
+            self._codec.own_classes = OwnClasses(types)
         self._writer = Writer(
             self._codec,
             expires=settings["expires"],

@@ -144,6 +144,12 @@ class Options(CodecOptions, total=False):
     read_only: Annotated[bool, Option(boolean, default=False)]
     """Refuse to write. Lost workers are still noticed."""
 
+    types: Iterable[type]
+    """
+    The classes whose instances are stored as plain data: dataclasses, enums, models of pydantic, structs of
+    msgspec. Only in Python.
+    """
+
     plugins: Iterable[object]
     """
     Objects with hooks that observe operations, in addition to the installed ones. Only in Python.

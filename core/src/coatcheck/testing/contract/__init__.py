@@ -36,6 +36,7 @@ from .sharing import Sharing
 from .states import States
 from .streams import Streams
 from .threads import Threads
+from .typed import Typed
 from .values import Values
 from .waiting import Waiting
 
@@ -66,6 +67,7 @@ class Both(
     Reconnecting,
     Noticing,
     Changes,
+    Typed,
     Once,
     Revoking,
     Shape,  # the last of the bases: pytest runs its test first

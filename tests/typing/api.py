@@ -174,3 +174,16 @@ class Watcher:
 
 coatcheck.register("dictionary", Dictionary)
 coatcheck.Results(Dictionary(), serializer="msgpack", plugins=[Watcher()])
+
+
+def copied(source: coatcheck.Results, target: coatcheck.Results) -> int:
+    """The counts of a migration, and its filters."""
+    failed: list[str] = []
+
+    def note(task_id: str, error: Exception) -> None:
+        failed.append(f"{task_id}: {error}")
+
+    counts = coatcheck.migrate(source, target, state="FAILURE", on_failure=note)
+    assert_type(counts, coatcheck.Migrated)
+    coatcheck.migrate(source, target, colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return counts.copied + counts.seen

@@ -101,6 +101,8 @@ class Claimed(TaskProgress):
     """The part of a claim that both sides share. No I/O."""
 
     _contest: Contest
+    result: Any
+    won: bool | None
 
     #: Whether the block does the work. Otherwise `result` has the stored value.
     mine: bool = False

@@ -392,7 +392,7 @@ def pictures(session: nox.Session) -> None:
     """
     Draw the pictures of the documentation again, from real runs.
     """
-    session.install(*group("pictures"), *alone(Path("core")))
+    session.install(*group("pictures"), *alone(Path("core"), Path("contrib", "web")))
     for script in sorted(ROOT.glob("docs/pictures/*.py")):
         session.run("python", str(script))
 

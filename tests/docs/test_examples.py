@@ -93,6 +93,7 @@ def serving(command: list[str], directory: Path, port: int) -> Iterator[str]:
             assert time.monotonic() < deadline
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                break
             except urllib.error.HTTPError as error:  # nothing is there, but it answers
                 error.close()
                 break
@@ -262,3 +263,23 @@ def test_three_queues(url):
     )
 
     assert ["Celery 5", "Dramatiq 6", "Taskiq -1"] == sorted(ended.stdout.splitlines())
+
+
+def test_progress_for_browsers(redis_server, monkeypatch):
+    """The application of the page about HTTP starts a report, streams its progress, and serves its page."""
+    monkeypatch.setenv("COATCHECK_URL", redis_server.url)
+    port = free_port()
+    command = ["uvicorn", "progress_app:app", "--port", str(port)]
+    with serving(command, EXAMPLES / "frameworks", port) as address:
+        status, started = ask(f"{address}/reports?rows=3", b"")
+        place = address + started["location"]
+        with urllib.request.urlopen(f"{place}/events", timeout=PATIENCE) as stream:
+            events = [line[7:].strip() for line in stream if line.startswith(b"event: ")]
+        outcome = ask(place)
+        with urllib.request.urlopen(address) as page:
+            html = page.read()
+
+    assert 202 == status
+    assert [b"state", b"progress", b"progress", b"progress", b"ready"] == events
+    assert (200, {"rows": 3}) == (outcome[0], outcome[1]["result"])
+    assert b"EventSource" in html

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "reap": "reap:reap",
     "revoke": "revoke:revoke",
     "run": "run:run",
+    "serve": "serve:serve",
     "stats": "stats:stats",
     "version": "version:version",
     "wait": "wait:wait",

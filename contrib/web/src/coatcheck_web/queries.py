@@ -1,0 +1,54 @@
+"""
+The query of a request for several tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+
+_TEXTS: Final = ("state", "name", "worker", "group", "prefix")
+_TIMES: Final = ("since", "before")
+_ORDERS: Final = ("newest", "oldest", "id")
+#: The most tasks on a page.
+_MOST: Final = 1000
+
+
+def query_of(given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *given*. Raises 400 for a parameter that nobody knows."""
+    known = {*_TEXTS, *_TIMES, "sort", "limit", "after"}
+    if unknown := sorted(set(given) - known):
+        raise HTTPException(
+            400, f"unknown parameter {unknown[0]!r}: use {', '.join(sorted(known))}"
+        )
+    return given
+
+
+def page_options(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of `Results.page`. Raises 400 for what cannot be used."""
+    sort = query.get("sort", "newest")
+    if sort not in _ORDERS:
+        raise HTTPException(400, f"sort={sort!r}: use {', '.join(_ORDERS)}")
+    texts: dict[str, Any] = {name: query[name] for name in _TEXTS if name in query}
+    times = {name: _moment(name, query[name]) for name in _TIMES if name in query}
+    limit = _limit(query.get("limit", "100"))
+    return {"sort": sort, "limit": limit, "after": query.get("after"), **texts, **times}
+
+
+def _limit(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) <= _MOST):
+        raise HTTPException(400, f"limit={text!r}: use a number from 1 to {_MOST}")
+    return int(text)
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise HTTPException(400, f"{name}={text!r}: use a time such as 2026-01-31T12:00:00Z")
+    return moment

@@ -24,10 +24,11 @@ SILENT = {"certify", "completion", "new-backend", "version", "watch"}
 CALLS = {
     "backends": ([], "sqlite"),
     "doctor": ([], "records"),
+    "events": (["e"], "SUCCESS"),
     "forget": (["t", HOSTILE, f"absent {HOSTILE}"], "absent"),
     "get": ([HOSTILE], "TaskRevokedError"),
     "list": (["--limit", "2"], "more"),
-    "migrate": (["sqlite:///{0}/results.db", "file://{0}/other"], "5 of 5"),
+    "migrate": (["sqlite:///{0}/results.db", "file://{0}/other"], "6 of 6"),
     "purge": ([], "deleted"),
     "reap": ([], "WorkerLostError"),
     "revoke": ([f"new {HOSTILE}", "t"], "over already"),
@@ -69,6 +70,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         results.mark_as_failure("t", ValueError(HOSTILE), traceback=HOSTILE, **fields)
         results.store_result(f"value {HOSTILE}", {HOSTILE: HOSTILE}, **fields)
         results.store_result(f"state {HOSTILE}", 1, **fields)
+        with results.running("e", **fields) as task:
+            task.emit({HOSTILE: HOSTILE})
         beat = {"every": 0.1, "beat": 1}
         results.update_state(f"lost {HOSTILE}", "STARTED", heartbeat=beat, **fields)
     path = cli.directory / "results.db"

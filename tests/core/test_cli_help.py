@@ -18,8 +18,8 @@ from coatcheck.cli.group import coatcheck
 HOSTILE = "\x1b[2J\x9b31m\u202e\u2066\u200e\u2028\u2029\x7f\x85\r"
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 COMMANDS = coatcheck.list_commands(click.Context(coatcheck))
-#: Those that show nothing of a store, and the view that `test_watch.py` tries.
-SILENT = {"certify", "completion", "new-backend", "version", "watch"}
+#: Those that show nothing of a store in a terminal, and the view that `test_watch.py` tries.
+SILENT = {"certify", "completion", "new-backend", "serve", "version", "watch"}
 #: How to call the others, with a word that each shows.
 CALLS = {
     "backends": ([], "sqlite"),

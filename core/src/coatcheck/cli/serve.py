@@ -20,7 +20,7 @@ _GROUP = "coatcheck.web"
 \b
 Examples:
   coatcheck serve                                  http://127.0.0.1:8765/tasks
-  coatcheck serve --backend redis:// --port 9000   tasks of another store
+  coatcheck serve --backend live --port 9000       tasks of another store
   coatcheck serve --writable                       tasks can be revoked and forgotten
   COATCHECK_TOKEN=... coatcheck serve --host 0.0.0.0
 """,

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..errors import ResultTypeError
 from .texts import safe_str
 
-#: What a list, or what was a tuple or a set, may become.
+#: The containers that a list, tuple or set may become, each with its constructor.
 _LISTS: Final[Mapping[Any, Callable[[Any], Any]]] = {
     list: list, set: set, frozenset: frozenset, tuple: tuple, abc.Sequence: list, abc.Iterable: list,
     abc.Collection: list, abc.MutableSequence: list, abc.Set: set, abc.MutableSet: set,
@@ -204,7 +204,7 @@ def _within(value: Any, args: tuple[Any, ...]) -> Any:
     return _as(value, args[0])
 
 
-#: What is no class, with the functions that read its arguments.
+#: Types that are no classes, with the functions that read their arguments.
 _FORMS: Final[Mapping[Any, Callable[[Any, tuple[Any, ...]], Any]]] = {
     typing.Annotated: _within, typing.Required: _within, typing.NotRequired: _within,
     typing.Literal: _literal, typing.Union: _union, types.UnionType: _union,

@@ -24,7 +24,7 @@ Fingerprint = str | bytes | None
 
 
 def digest_of(fingerprint: object) -> str | None:
-    """Return what is stored of *fingerprint*, which may be long, or a secret."""
+    """Return the SHA-256 of *fingerprint*, which may be long, or a secret."""
     if fingerprint is None:
         return None
     if not isinstance(fingerprint, (str, bytes)):
@@ -43,7 +43,7 @@ def _mark_of(meta: ResultMeta) -> Mapping[str, Any]:
 
 class Contest:
     """
-    What one of the callers knows about a key.
+    The knowledge of one caller about a key.
 
     Args:
         fingerprint: the caller's; another one in the record raises `OnceConflictError`.
@@ -52,7 +52,7 @@ class Contest:
 
     def __init__(self, task_id: str, fingerprint: Fingerprint, timeout: float | None) -> None:
         self.task_id = task_id
-        #: What is stored of the fingerprint.
+        #: The stored form of the fingerprint.
         self.digest: str | None = digest_of(fingerprint)
         #: The unready record that the next claim replaces; `None` where there was none.
         self.over: ResultMeta | None = None

@@ -99,7 +99,7 @@ class Once(Storing, Reads):
 
 
 class Claim(Claimed, RunningTask):
-    """What `claim()` gives to its block: a running task, if the work is the block's."""
+    """The object that `claim()` gives to its block: a running task, if the work is the block's."""
 
     def __init__(
         self,

@@ -77,11 +77,7 @@ class CoatcheckBackend(ResultBackend):
 
 
 class Running(Middleware):
-    """
-    Records that tasks start, are tried again, and are skipped, in the broker's `CoatcheckBackend`.
-
-    It may stand anywhere among the middlewares, and is made without arguments.
-    """
+    """Records that tasks start, are tried again, or are skipped. It may stand anywhere among the middlewares."""
 
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
         """Record PENDING; or RETRY, if the task runs here and has failed."""

@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
         "py:class",
         r"(_asyncio|collections|contextlib|datetime|pathlib|socket|ssl|threading)(\..*)?|coatcheck\._.*|[A-Z]",
     ),
-    ("py:class", r"Named|Reader|Registry|Revive"),
+    ("py:class", r"Executor|Named|Reader|Registry|Revive|Ts|(Aio|Sync)Background"),
     ("py:obj", ".*"),  # `named`
 ]
 autodoc_member_order = "bysource"

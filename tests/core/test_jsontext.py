@@ -119,7 +119,7 @@ def test_both_keep_and_refuse_the_same(strict, value):
     assert (1, 1) == (len(whole), len(alone))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
 @pytest.mark.parametrize("place", [lambda odd: odd, lambda odd: [odd], lambda odd: {"a": [odd]}])
 def test_each_odd_value_in_each_place(odd, place):
     """

@@ -141,10 +141,7 @@ class MongoOperations(Operations[ResultMeta]):
         link.note_indexes(name, failed)
 
     def _own(self, written: Sequence[Record]) -> Operation[Try, set[str]]:
-        """
-        Return the write ids of those of *written* that are in the store: an earlier try stored them, and its
-        reply was lost.
-        """
+        """Return the write ids of those of *written* that an earlier try stored; its reply was lost."""
         found = yield Try(commands.find_own(self._settings.tasks, written), writing=True)
         return {document["write_id"] for document in found}
 

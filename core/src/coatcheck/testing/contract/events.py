@@ -58,6 +58,18 @@ async def stored(results: Results, task_id: str, after: int = 0) -> list[Any]:
     return events
 
 
+async def refused(results: Results) -> None:
+    """Prove that a store without events says so, and that work goes on."""
+    with pytest.raises(UnsupportedError, match="EVENTS"):
+        await told(results, "t")
+    with pytest.raises(UnsupportedError, match="EVENTS"):
+        await results.attempts("t")
+    async with results.running("t") as task:
+        await task.progress(1)
+        with pytest.raises(UnsupportedError, match="EVENTS"):
+            await task.emit(1)
+
+
 class Events(Case):
     """Promise 12."""
 
@@ -69,14 +81,7 @@ class Events(Case):
         without them refuses.
         """
         if not has(results, Capability.EVENTS):
-            with pytest.raises(UnsupportedError, match="EVENTS"):
-                await told(results, "t")
-            with pytest.raises(UnsupportedError, match="EVENTS"):
-                await results.attempts("t")
-            async with results.running("t") as task:
-                await task.progress(1)
-                with pytest.raises(UnsupportedError, match="EVENTS"):
-                    await task.emit(1)
+            await refused(results)
             return
         async with results.running("t") as task:
             await task.progress(1, 2)

@@ -33,6 +33,6 @@ def test_a_store_that_others_use(tmp_path):
         assert 0 == report["left"]
         assert report["versions"]["backend"].startswith("coatcheck-redis ")
         assert report["versions"]["server"].startswith("Redis 7.")
-        assert ["PUSH", "TTL", "SCAN", "SHARED"] == report["capabilities"]
+        assert ["PUSH", "TTL", "SCAN", "SHARED", "EVENTS"] == report["capabilities"]
         ran = {test["name"] for test in report["tests"] if test["outcome"] == "kept"}
         assert {"test_race", "test_secrets_are_masked"} <= ran

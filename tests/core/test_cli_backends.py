@@ -69,8 +69,8 @@ def test_what_is_built_in_is_listed(cli: CommandLine) -> None:
     for line in (
         f"disabled\tcoatcheck {version}\tnone\tthreads\tok",
         f"file\tcoatcheck {version}\tscan shared\tthreads\tok",
-        f"memory\tcoatcheck {version}\tpush ttl scan\tthreads\tok",
-        f"sqlite\tcoatcheck {version}\tttl scan shared\tthreads\tok",
+        f"memory\tcoatcheck {version}\tpush ttl scan events\tthreads\tok",
+        f"sqlite\tcoatcheck {version}\tttl scan shared events\tthreads\tok",
     ):
         assert line in lines
 

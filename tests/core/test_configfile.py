@@ -46,7 +46,9 @@ def _here(tmp_path, monkeypatch):
     """
     The working directory is a new one, and the environment says nothing.
     """
-    for name in [name for name in os.environ if name.startswith("COATCHECK_")]:
+    for name in [
+        name for name in os.environ if name.startswith("COATCHECK_") and name != "COATCHECK_PLUGINS"
+    ]:
         monkeypatch.delenv(name)
     below = tmp_path / "project" / "package"
     below.mkdir(parents=True)

@@ -43,14 +43,15 @@ async def requeued(context: Annotated[Context, TaskiqDepends()]) -> str:
     return "never"
 
 
-TASKS = (work, cancelled, shown, requeued)
+#: By name: Taskiq renames the functions that it registers.
+TASKS = {"work": work, "cancelled": cancelled, "shown": shown, "requeued": requeued}
 
 
 def application(url: str, backend: CoatcheckBackend) -> AsyncBroker:
     """Return a broker with the tasks."""
     broker = RedisStreamBroker(url, xread_block=100).with_middlewares(SimpleRetryMiddleware())
-    for task in TASKS:
-        broker.register_task(task, task_name=task.__name__)
+    for name, task in TASKS.items():
+        broker.register_task(task, task_name=name)
     return backend.attach(broker)
 
 

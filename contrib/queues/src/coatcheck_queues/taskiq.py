@@ -6,6 +6,8 @@ Taskiq: a result backend, and a middleware that tells of running tasks.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from taskiq import (
@@ -65,7 +67,8 @@ class CoatcheckBackend(AsyncResultBackend[Any]):
 
     async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
         """Store the outcome, with labels, log and execution time."""
-        if self.middleware.was_sent_again(task_id):
+        attempt = _attempt(task_id)
+        if attempt is not None and attempt.sent_again:
             return  # by a middleware that has a result stored for each attempt
         await self._runs.end(
             task_id,
@@ -108,6 +111,23 @@ class CoatcheckBackend(AsyncResultBackend[Any]):
         return TaskProgress(state=found[0], meta=found[1]) if found else None
 
 
+@dataclass
+class _Attempt:
+    """One attempt at a task, known to all that Taskiq calls for it: it works off each in an asyncio task of its own."""
+
+    task_id: str
+    error: BaseException | None = None
+    sent_again: bool = False
+
+
+_ATTEMPT: ContextVar[_Attempt | None] = ContextVar("coatcheck_queues_attempt", default=None)
+
+
+def _attempt(task_id: str) -> _Attempt | None:
+    found = _ATTEMPT.get()
+    return found if found is not None and found.task_id == task_id else None
+
+
 class Middleware(TaskiqMiddleware):
     """Records that tasks start, and that they will be tried again."""
 
@@ -115,27 +135,21 @@ class Middleware(TaskiqMiddleware):
         super().__init__()
         self._runs = runs
         self._expect = expect
-        self._errors: dict[str, BaseException] = {}
-        self._sent_again: set[str] = set()
-
-    def was_sent_again(self, task_id: str) -> bool:
-        """Return whether the attempt that ends was sent again, so that its outcome does not count."""
-        found = task_id in self._sent_again
-        self._sent_again.discard(task_id)
-        return found
 
     async def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """Record PENDING; or RETRY, if the task runs here and has failed, before it can start elsewhere."""
-        if message.task_id in self._runs:
-            error = self._errors.pop(message.task_id, None)
-            self._sent_again.add(message.task_id)
-            await self._runs.end(message.task_id, error=error or NoResultError(), again=True)
+        attempt = _attempt(message.task_id)
+        if attempt is not None:
+            attempt.sent_again = True
+            error = attempt.error or NoResultError()
+            await self._runs.end(message.task_id, error=error, again=True)
         elif self._expect:
             await self._runs.results.expect(message.task_id)
         return message
 
     async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """Record STARTED."""
+        _ATTEMPT.set(_Attempt(message.task_id))
         await self._runs.begin(
             message.task_id,
             name=message.task_name,
@@ -146,13 +160,16 @@ class Middleware(TaskiqMiddleware):
 
     def on_error(self, message: TaskiqMessage, result: Any, exception: BaseException) -> None:
         """Keep the error: a middleware that sends the task again runs after this one."""
-        self._errors[message.task_id] = exception
+        attempt = _attempt(message.task_id)
+        if attempt is not None:
+            attempt.error = exception
 
     async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         """Record RETRY for a task that sent itself again, which has no result."""
-        error = self._errors.pop(message.task_id, None)
-        if isinstance(result.error, NoResultError) and not self.was_sent_again(message.task_id):
-            await self._runs.end(message.task_id, error=error or result.error, again=True)
+        attempt = _attempt(message.task_id)
+        if isinstance(result.error, NoResultError) and not (attempt and attempt.sent_again):
+            error = (attempt and attempt.error) or result.error
+            await self._runs.end(message.task_id, error=error, again=True)
 
 
 def _extra(meta: ResultMeta) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def best_text() -> StandardText:
     """Return the fastest engine that is installed."""
     try:
         import orjson  # noqa: PLC0415 - optional, and only for those who read or write
-    except ImportError:
+    except (ImportError, OSError) as error:  # not installed, or no free descriptor
+        pass_on_interruption(error)
         return StandardText()
     return FastText(orjson)
 

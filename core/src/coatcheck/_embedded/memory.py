@@ -152,8 +152,9 @@ class MemoryBackend(KeyValueBackend):
     def _may_store(self, current: bytes | None, unless: Unless, if_match: bytes | None) -> bool:
         if if_match is not None:
             return current == if_match
-        if current is None:
-            return True
+        return current is None or self._replaceable(current, unless)
+
+    def _replaceable(self, current: bytes, unless: Unless) -> bool:
         return unless is not ANY and self.codec.state_of(current) not in unless
 
     def _sweep(self) -> None:

@@ -58,6 +58,7 @@ class Changes(Case):
         other.update_state("t", "PROGRESS", {"current": 1})
 
         assert (beats[2], started.change_token) == (later.heartbeat, later.change_token)
-        assert "PROGRESS" == (await waiting).status
+        changed = await waiting
+        assert "PROGRESS" == changed.status
         assert other.forget("t")
-        assert not (await results.wait_for_change(later, PATIENCE)).known
+        assert not (await results.wait_for_change(changed, PATIENCE)).known

@@ -61,6 +61,7 @@ with coatcheck.by_name("live") as live:
 LEFT_OUT = {
     ("doctor.md", "doctor redis"),
     ("doctor.md", "doctor audit"),
+    ("gateway.md", "coatcheck serve"),
     ("lost-workers.md", "nightly-import"),
     ("command-line.md", "jq"),
     ("command-line.md", "stdlib_digest"),

@@ -265,9 +265,8 @@ def test_three_queues(url):
     assert ["Celery 5", "Dramatiq 6", "Taskiq -1"] == sorted(ended.stdout.splitlines())
 
 
-def test_progress_for_browsers(redis_server, monkeypatch):
+def test_progress_for_browsers(url):
     """The application of the page about HTTP starts a report, streams its progress, and serves its page."""
-    monkeypatch.setenv("COATCHECK_URL", redis_server.url)
     port = free_port()
     command = ["uvicorn", "progress_app:app", "--port", str(port)]
     with serving(command, EXAMPLES / "frameworks", port) as address:

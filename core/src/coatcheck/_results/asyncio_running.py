@@ -15,9 +15,9 @@ from .._record.documents import Fields
 from .._runtime import tasks
 from .._runtime.interruptions import pass_on_interruption
 from ..errors import BackendError, EncodeError, ResultTooLargeError, UnsupportedError
+from .blocks import TaskProgress, note_lost, progress_info
 from .entries import TaskLog
 from .misuse import HoldsConnections
-from .running import TaskProgress, note_lost, progress_info
 
 if TYPE_CHECKING:
     from .._settings.durations import Expires

@@ -14,8 +14,8 @@ from .._record.meta import ResultMeta
 from .._runtime.clocks import monotonic
 from .._settings.durations import checked_timeout
 from ..errors import ArgumentError, OnceConflictError, WorkerLostError
+from .blocks import TaskProgress
 from .losses import is_claim
-from .running import TaskProgress
 
 #: Seconds between the signs of life of a claim, by default.
 DEFAULT_HEARTBEAT: Final = 10.0

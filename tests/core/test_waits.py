@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from coatcheck._backends.logs import Log
 from coatcheck._coding.codec import Codec
 from coatcheck._waiting.heartbeats import LOST_AFTER
+from coatcheck._waiting.tail import Tail
 from coatcheck._waiting.waiter import Waiter
 from coatcheck._waiting.waits import Waits
 from coatcheck.errors import BackendError, BackendUnavailableError, WaitTimeoutError
@@ -286,6 +288,33 @@ def test_an_early_look_still_delivers(waits):
     waits.absorb(due, records(record("a")), 0.2, pushing=True)
 
     assert [("a", "SUCCESS")] == late.all()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "STARTED"])
+@pytest.mark.parametrize("under_way", [True, False], ids=["a look", "a lost worker's end"])
+def test_a_record_without_its_log_does_not_count(waits, status, under_way):
+    """
+    Who follows a log gets no record from a look that did not read the log for it: another look does both.
+    """
+    first = joined(waits, Recorder("a", updates=True, tail=Tail(0)))
+    due = waits.take_due(0.0)
+    for _, tail in waits.tails(records(record("a", status))):
+        tail.log = Log((b"event",), 1)
+    if not under_way:
+        waits.absorb(due, records(record("a", "STARTED")), 0.1, pushing=True)
+        due = ["a"]
+    late = joined(waits, Recorder("a", updates=True, tail=Tail(0)), 0.1)
+
+    waits.absorb(due, records(record("a", status)), 0.2, pushing=True)
+    assert ("a", status) == first.all()[-1]
+    assert [] == late.all()
+    due = waits.take_due(0.2)
+    for _, tail in waits.tails(records(record("a", status))):
+        tail.log = Log((b"event",), 1)
+    waits.absorb(due, records(record("a", status)), 0.3, pushing=True)
+
+    assert ["a"] == due
+    assert [("a", status)] == late.all()
 
 
 def test_who_leaves_is_told_nothing_more(waits):

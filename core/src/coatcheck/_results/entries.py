@@ -167,7 +167,7 @@ class EventReader(Tail):
 
         Without a log the record tells of its start. The end is not in the log: it is the ready record.
         """
-        log = self.log  # once: the hub may replace it meanwhile
+        log = self.log or Log()  # once: the hub may replace it meanwhile
         last = log.last
         metas = [self._codec.decode(self._task_id, data) for data in log.events]
         if not last and (started := self._start_in(meta)) is not None:

@@ -13,5 +13,5 @@ class Tail:
     def __init__(self, after: int) -> None:
         #: The number of the last event that the owner took.
         self.after = after
-        #: The last read. It may begin with events that the owner has taken meanwhile.
-        self.log = Log()
+        #: The last read; `None` before the first one. It may begin with events that the owner has taken meanwhile.
+        self.log: Log | None = None

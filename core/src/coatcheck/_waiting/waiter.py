@@ -174,6 +174,10 @@ class Waiter(ABC):
             self.last_error = None
         if task_id not in self.pending:
             return False
+        if meta is not None and self.tail is not None and self.tail.log is None:
+            # The look began before the wait, and did not read the log for it: another look must.
+            self.pending[task_id] = UNLOOKED
+            return False
         known = self.pending[task_id]
         if known == EARLY and not (meta is not None and meta.ready):
             self.pending[task_id] = UNLOOKED

@@ -73,6 +73,15 @@ class Waits:
                 if not waiters:
                     self._forget(task_id)
 
+    def _settle(self, task_id: str, now: float) -> None:
+        """Forget a task that is over, unless somebody who follows it came too late for the look."""
+        left = [w for w in self._waiters.get(task_id, ()) if w.tail and task_id in w.pending]
+        if left:
+            self._waiters[task_id] = left
+            self._agenda.add(task_id, now)
+        else:
+            self._forget(task_id)
+
     def _forget(self, task_id: str) -> None:
         self._waiters.pop(task_id, None)
         self._agenda.discard(task_id)
@@ -221,7 +230,7 @@ class Waits:
                     called.add(waiter)
             if meta is not None and meta.ready:
                 self._agenda.abandoned((task_id,))
-                self._forget(task_id)
+                self._settle(task_id, now)
                 continue
             rings = unready or not any(waiter.updates for waiter in waiters)
             if news and not rings:

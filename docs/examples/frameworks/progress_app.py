@@ -30,7 +30,7 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
-app.mount("/work", gateway(results))
+app.mount("/jobs", gateway(results))
 
 
 @app.get("/")
@@ -51,7 +51,7 @@ async def start(rows: int = 20) -> Response:
     work = asyncio.create_task(report(task_id, rows))  # or send it to a queue
     tasks.add(work)
     work.add_done_callback(tasks.discard)
-    return accepted(task_id, under="/work/tasks")
+    return accepted(task_id, under="/jobs/tasks")
 
 
 async def report(task_id: str, rows: int) -> None:

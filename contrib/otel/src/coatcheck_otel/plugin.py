@@ -160,5 +160,5 @@ def _writer_of(meta: ResultMeta) -> trace.SpanContext:
     return trace.get_current_span(_W3C.extract(carrier, Context())).get_span_context()
 
 
-#: What the entry point names.
+#: The entry point names this object.
 plugin: Final = OpenTelemetry()

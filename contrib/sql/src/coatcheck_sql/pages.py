@@ -18,7 +18,7 @@ from .work import Make
 _FIRST: Final = -(2**63)
 #: How many rows a page with conditions goes through: the rest of a large table may have no match.
 _WINDOW: Final = 10_000
-#: Earlier or later moments, with a day more, are none that every database has.
+#: Not every database has earlier or later moments, with a day more.
 _YEARS: Final = range(1001, 9999)
 
 

@@ -61,8 +61,8 @@ class Scans(Statements):
 
     def tally(self, number: int) -> Statement:
         """
-        Return the count by state and age: the number of the moments, of which there are *number*, at or after
-        the task's end, or else its start.
+        Return the count by state and age. There are *number* moments; the age says how many of them are at
+        or after the task's end, or else its start.
         """
         age = _age(self.field("date_done"), self.bind, "written", number)
         if self._has("done_at", "date_started", "seal_status", "seal_date"):

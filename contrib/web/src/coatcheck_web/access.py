@@ -1,5 +1,5 @@
 """
-Who may use the gateway, and the headers that keep browsers from making anything of its answers.
+Access to the gateway, and headers that keep browsers from guessing the type of its answers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Access:
             if not _has_token(request.headers.get("authorization", ""), self._token):
                 return _error(401, "send the token: Authorization: Bearer TOKEN", challenge=True)
         elif not (
-            _is_local(request.client and request.client.host) and _is_local(request.url.hostname)
+            is_local(request.client and request.client.host) and is_local(request.url.hostname)
         ):
             return _error(403, "without a token, only clients on this machine are served")
         if request.scope["method"] not in _SAFE and not _is_own_page(request):
@@ -92,7 +92,8 @@ def _has_token(header: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
-def _is_local(host: str | None) -> bool:
+def is_local(host: str | None) -> bool:
+    """Whether *host* is a name or an address of this machine."""
     if host is None or host == "localhost":
         return host is not None
     try:

@@ -1,5 +1,5 @@
 """
-Answers that hold whatever stands in a store.
+Answers for any record in a store.
 """
 
 from __future__ import annotations

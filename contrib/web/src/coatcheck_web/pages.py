@@ -20,11 +20,11 @@ from coatcheck import Capability, ResultMeta, Stats
 from coatcheck.aio import Results
 from coatcheck.errors import CoatcheckError, UnsupportedError, WaitTimeoutError
 
-from .queries import page_options, query_of
+from .queries import page_options
 from .values import cut, tree
 
 STATIC: Final = Path(__file__).parent / "static"
-#: What pages may load: their own files.
+#: Pages load only their own files.
 POLICY: Final = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
 #: The most events on a page, the newest ones.
 _EVENTS: Final = 100
@@ -54,7 +54,7 @@ class Pages:
     async def tasks(self, request: Request) -> Response:
         """Show a page of tasks, and how many there are in each state."""
         query = {name: text for name, text in request.query_params.items() if text}
-        page = await self._results.page(**page_options(query_of(query)))
+        page = await self._results.page(**page_options(query))
         more = None if page.cursor is None else urlencode({**query, "after": page.cursor})
         stats = None if "after" in query else await self._counted()
         return self._show(

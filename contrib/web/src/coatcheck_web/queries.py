@@ -12,30 +12,24 @@ from starlette.exceptions import HTTPException
 
 _TEXTS: Final = ("state", "name", "worker", "group", "prefix")
 _TIMES: Final = ("since", "before")
-_ORDERS: Final = ("newest", "oldest", "id")
 #: The most tasks on a page.
 _MOST: Final = 1000
 
 
-def query_of(given: Mapping[str, str]) -> Mapping[str, str]:
-    """Return *given*. Raises 400 for a parameter that nobody knows."""
+def page_options(query: Mapping[str, str]) -> dict[str, Any]:
+    """
+    Return the arguments of `Results.page`, which checks the order. Raises 400 for an unknown parameter, or one that
+    cannot be read.
+    """
     known = {*_TEXTS, *_TIMES, "sort", "limit", "after"}
-    if unknown := sorted(set(given) - known):
+    if unknown := sorted(set(query) - known):
         raise HTTPException(
             400, f"unknown parameter {unknown[0]!r}: use {', '.join(sorted(known))}"
         )
-    return given
-
-
-def page_options(query: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of `Results.page`. Raises 400 for what cannot be used."""
-    sort = query.get("sort", "newest")
-    if sort not in _ORDERS:
-        raise HTTPException(400, f"sort={sort!r}: use {', '.join(_ORDERS)}")
-    texts: dict[str, Any] = {name: query[name] for name in _TEXTS if name in query}
+    texts: dict[str, Any] = {name: query[name] for name in (*_TEXTS, "after") if name in query}
     times = {name: _moment(name, query[name]) for name in _TIMES if name in query}
     limit = _limit(query.get("limit", "100"))
-    return {"sort": sort, "limit": limit, "after": query.get("after"), **texts, **times}
+    return {"sort": query.get("sort", "newest"), "limit": limit, **texts, **times}
 
 
 def _limit(text: str) -> int:

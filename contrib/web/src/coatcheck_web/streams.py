@@ -8,14 +8,14 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coatcheck import Capability
+from coatcheck import Capability, Event
 from coatcheck.aio import Results
 
 #: Seconds of silence after which a comment shows proxies that the stream is alive.
@@ -84,16 +84,12 @@ class Streams:
             self._open += Counter()  # drops those at zero
 
 
-def _written(event: Any) -> ServerSentEvent:
-    data = {"number": event.number, "kind": event.kind, "state": event.state}
-    data |= {"date": event.date and event.date.isoformat(), "dropped": event.dropped}
-    if event.meta is not None:
-        data["task"] = event.meta.as_json()
-    else:
-        data |= {"data": None, "error": str(event.error)} if event.error else {"data": event.data}
+def _written(event: Event) -> ServerSentEvent:
+    shown = event.as_json()
+    data = {"task": shown.pop("record"), **shown}
     name = "ready" if event.last else event.kind
     return ServerSentEvent(
-        json.dumps(data, default=str), id=str(event.number), event=name, retry=RECONNECT
+        json.dumps(data, allow_nan=False), id=str(event.number), event=name, retry=RECONNECT
     )
 
 

@@ -1,5 +1,5 @@
 """
-The routes of tasks: one, several, and what may be done to one.
+The routes of tasks: one, several, and changes of one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coatcheck.aio import Results
 from coatcheck.errors import WaitTimeoutError
 
 from .answers import JSONAnswer
-from .queries import page_options, query_of
+from .queries import page_options
 
 #: Seconds after which a client that does not wait should ask again.
 RETRY_AFTER: Final = 2
@@ -75,7 +75,7 @@ class Tasks:
 
     async def list(self, request: Request) -> Response:
         """Answer with a page of tasks, without their values."""
-        page = await self._results.page(**page_options(query_of(request.query_params)))
+        page = await self._results.page(**page_options(request.query_params))
         tasks = [_summary(meta) for meta in page.records]
         return JSONAnswer({"tasks": tasks, "cursor": page.cursor, "total": page.total})
 

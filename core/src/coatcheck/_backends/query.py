@@ -69,7 +69,7 @@ class Query(NamedTuple):
         return cls(**given)
 
     def under(self, prefix: str) -> Self:
-        """Return the query for keys that start with *prefix*, to which those of this query are added."""
+        """Return the query for the same keys with *prefix* before them."""
         after = None if self.after is None else prefix + self.after
         return self._replace(prefix=prefix + self.prefix, after=after)
 

@@ -16,6 +16,7 @@ from ..errors import ArgumentError
 from .documents import VERSION
 from .fields import aware
 from .meta import ResultMeta
+from .plain import error_text, iso, jsonable
 
 #: In place of the state of a record; no state is lower-case.
 EVENT: Final = "event"
@@ -128,6 +129,25 @@ class Event:
     def meta(self) -> ResultMeta | None:
         """The record, for a change of the state; else `None`."""
         return None if self._meta.status == EVENT else self._meta
+
+    def as_json(self) -> dict[str, Any]:
+        """
+        Return the event as data for `json.dumps`, in the form of `coatcheck events --json`: `data` for an event
+        of the application, `record` for a change of the state. `error` says why these cannot be read.
+        """
+        data = self.data if self.meta is None and self.error is None else None
+        return {
+            "task_id": self.task_id,
+            "number": self.number,
+            "dropped": self.dropped,
+            "last": self.last,
+            "kind": self.kind,
+            "state": self.state,
+            "date": iso(self.date),
+            "data": jsonable(data),
+            "error": error_text(self.error),
+            "record": None if self.meta is None else self.meta.as_json(),
+        }
 
 
 def _date_of(meta: ResultMeta) -> datetime | None:

@@ -41,18 +41,24 @@ def document(meta: ResultMeta) -> dict[str, Any]:
         "known": meta.known,
         "result": jsonable(value),
         "failure": None if failure is None else _failure(failure),
-        "error": None if error is None else " ".join(safe_str(error).split()),
+        "error": error_text(error),
         "traceback": meta.traceback,
-        "date_done": _iso(meta.date_done),
-        "date_started": _iso(meta.date_started),
-        "expires_at": _iso(meta.expires_at),
+        "date_done": iso(meta.date_done),
+        "date_started": iso(meta.date_started),
+        "expires_at": iso(meta.expires_at),
         "name": meta.name,
         "worker": meta.worker,
     }
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """Return *moment* as text, if there is one."""
     return None if moment is None else moment.isoformat()
+
+
+def error_text(error: BaseException | None) -> str | None:
+    """Return the message of *error* on one line, if there is one."""
+    return None if error is None else " ".join(safe_str(error).split())
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

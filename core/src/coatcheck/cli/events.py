@@ -66,7 +66,9 @@ def events(common: Common, task_id: str, *, after: int, follow: bool) -> int:
 
 def _print(event: Event, *, json: bool) -> None:
     if json:
-        click.echo(_as_json(event))
+        from json import dumps
+
+        click.echo(dumps(event.as_json(), allow_nan=False))
         return
     if event.dropped:
         say(
@@ -86,29 +88,6 @@ def _text(event: Event) -> str:
         return one_line(str(event.error))
     progress = progress_in(event.data)
     return preview(event.data) if progress is None else progress_text(progress)
-
-
-def _as_json(event: Event) -> str:
-    import json
-
-    from .._record.plain import jsonable
-
-    data = event.data if event.meta is None and event.error is None else None
-    return json.dumps(
-        {
-            "task_id": event.task_id,
-            "number": event.number,
-            "dropped": event.dropped,
-            "last": event.last,
-            "kind": event.kind,
-            "state": event.state,
-            "date": None if event.date is None else event.date.isoformat(),
-            "data": jsonable(data),
-            "error": None if event.error is None else one_line(str(event.error)),
-            "record": None if event.meta is None else event.meta.as_json(),
-        },
-        allow_nan=False,
-    )
 
 
 def print_attempt(attempt: Attempt, *, json: bool) -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 import click
 
 from .._runtime import entrypoints
@@ -42,10 +40,6 @@ def serve(common: Common, host: str, port: int, token: str | None, writable: boo
 
     Without a token only clients on this machine are served. Needs coatcheck[web].
     """
-    if not token and not _is_loopback(host):
-        raise click.UsageError(
-            f"--host {host} lets other machines in: set COATCHECK_TOKEN, or listen on 127.0.0.1"
-        )
     found = entrypoints.named(_GROUP, "run")
     if not found:
         raise PluginError("serve needs the package coatcheck-web: pip install 'coatcheck[web]'")
@@ -55,10 +49,3 @@ def serve(common: Common, host: str, port: int, token: str | None, writable: boo
 
     results = aio.by_url(common.url) if common.name is None else aio.by_name(common.name)
     run(results, host=host, port=port, token=token or None, writable=writable)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
